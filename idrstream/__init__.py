@@ -1,0 +1,1 @@
+"""Stream a whole IDR screen to single-cell features."""

@@ -1,0 +1,266 @@
+"""Settings of a stream: defaults < TOML file < environment < command line.
+
+Every option of the Python interface is a field of one of the sections below. In a TOML file
+it stands in its section (``[stream] batch_size = 10``), in the environment it is
+``IDRSTREAM_BATCH_SIZE`` and on the command line ``--batch-size``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+
+from idrstream.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "IDRSTREAM_"
+
+_STRICT = {"extra": "forbid", "str_strip_whitespace": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings:
+    """``[stream]``: what is processed, in which portions, and where results go."""
+
+    __pydantic_config__ = _STRICT
+
+    table: Path
+    """Table to process, tab- or comma-separated."""
+    final_data_dir: Path
+    """Folder for the results."""
+    tmp_dir: Path
+    """Folder for intermediate files, emptied after every batch."""
+    idr_id: str = "idr0013"
+    """Accession of the study."""
+    log: Path | None = None
+    """Log file, appended to; none by default."""
+    batch_size: Annotated[int, Ge(1)] = 10
+    """Images per batch."""
+    start_batch: Annotated[int, Ge(0)] = 0
+    """First batch to run, counted from 0."""
+    batch_nums: Literal["all"] | tuple[int, ...] = "all"
+    """Batches to run: "all" or a list of numbers."""
+    extra_metadata: tuple[str, ...] = ()
+    """Extra columns of the output, for example object_outlines."""
+    output_format: Literal["csv.gz", "parquet"] = "csv.gz"
+    """Format of the batch tables."""
+    progress: bool = True
+    """Show progress bars."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSettings:
+    """``[download]``: where the movies come from."""
+
+    __pydantic_config__ = _STRICT
+
+    method: Literal["aspera", "local"] = "aspera"
+    """aspera: IDR's archive; local: a mounted or local mirror."""
+    root: str = ""
+    """local: folder or file:// address of the mirror."""
+    aspera_path: Path | None = None
+    """aspera: the ascp program."""
+    aspera_key_path: Path | None = None
+    """aspera: its private key."""
+    screens_path: Path | None = None
+    """The study's plates.tsv, which names the screen of each plate."""
+    idr_index_name: str = "idr0013-neumann-mitocheck"
+    """Folder of the study in the archive."""
+    complete_timeout_s: Annotated[float, Gt(0)] = 60.0
+    """Seconds without growth after which an incomplete movie is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessSettings:
+    """``[preprocess]``: how frames are read and corrected."""
+
+    __pydantic_config__ = _STRICT
+
+    reader: Literal["cellh5", "imagej", "bioformats"] = "cellh5"
+    """Reader of the movies; imagej is chosen when fiji_path is given."""
+    fiji_path: str = ""
+    """imagej: a Fiji.app folder or a Maven coordinate."""
+    bioformats_jar: Path | None = None
+    """bioformats: the bioformats_package.jar."""
+    perform_illumination_correction: bool = True
+    """Correct the illumination with BaSiC."""
+    illumination_context: Literal["frames", "movie", "plate"] = "frames"
+    """What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."""
+    plate_wells: Annotated[int, Ge(1)] = 12
+    """plate: at most so many wells of a plate are looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSettings:
+    """``[segment]``: how nuclei are found; the keys of the first IDR_stream's model_specs."""
+
+    __pydantic_config__ = _STRICT
+
+    model_type: str = "idrstream-nuclei"
+    """A Cellpose model name, a model file, or idrstream-nuclei (shipped)."""
+    channels: tuple[int, int] = (0, 0)
+    """Cellpose channels; [0, 0] for one grey channel."""
+    diameter: Annotated[float, Ge(0)] = 0.0
+    """Nucleus diameter in pixels; 0 means estimate."""
+    flow_threshold: float = 0.8
+    """Largest flow error of a mask."""
+    cellprob_threshold: float = 0.0
+    """Smallest nucleus score of a pixel."""
+    remove_edge_masks: bool = True
+    """Leave out nuclei that touch the image border."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileSettings:
+    """``[profile]``: DeepProfiler's configuration; empty paths mean the shipped files."""
+
+    __pydantic_config__ = _STRICT
+
+    dp_config: Path | None = None
+    """DeepProfiler configuration (JSON)."""
+    dp_checkpoint: Path | None = None
+    """DeepProfiler checkpoint (.h5 or .hdf5)."""
+    profile_timeout_s: Annotated[float, Gt(0)] = 3600.0
+    """Seconds after which a DeepProfiler run of one batch is given up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of a stream, checked."""
+
+    __pydantic_config__ = _STRICT
+
+    stream: StreamSettings
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    segment: SegmentSettings = field(default_factory=SegmentSettings)
+    profile: ProfileSettings = field(default_factory=ProfileSettings)
+
+
+SECTIONS: Mapping[str, type[Any]] = {
+    "stream": StreamSettings,
+    "download": DownloadSettings,
+    "preprocess": PreprocessSettings,
+    "segment": SegmentSettings,
+    "profile": ProfileSettings,
+}
+
+
+def section_of() -> dict[str, str]:
+    """Return for every option name the section it belongs to."""
+    return {
+        option.name: section
+        for section, kind in SECTIONS.items()
+        for option in dataclasses.fields(kind)
+    }
+
+
+def load_settings(
+    path: Path | None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read and check the settings of a stream.
+
+    Parameters
+    ----------
+    path : Path or None
+        A TOML file with the sections above; relative paths in it are relative to its folder.
+    environment : Mapping[str, str], optional
+        Environment variables, by default those of the process.
+    options : Mapping[str, str], optional
+        Options by name (``batch_size``), as text; they win over everything else.
+
+    Returns
+    -------
+    Settings
+        Typed and frozen.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, section and key of every wrong value.
+    """
+    raw: dict[str, dict[str, Any]] = {}
+    if path is not None:
+        raw = _read_toml(path)
+    sections = section_of()
+    for name, value in (environment if environment is not None else os.environ).items():
+        option = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if name.startswith(ENVIRONMENT_PREFIX) and option in sections:
+            raw.setdefault(sections[option], {})[option] = _from_text(option, value)
+    for option, value in (options or {}).items():
+        raw.setdefault(sections[option], {})[option] = _from_text(option, value)
+    return _validate(raw, str(path) if path else "the options")
+
+
+def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        msg = f"there is no configuration file {path}"
+        raise ConfigError(msg) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        msg = f"{path} is not a TOML file: {error}"
+        raise ConfigError(msg) from error
+    for section, content in raw.items():
+        if section not in SECTIONS:
+            msg = f"{path}: unknown section [{section}]; there are {', '.join(SECTIONS)}"
+            raise ConfigError(msg)
+        if not isinstance(content, dict):
+            msg = f"{path}: {section} must be a section, [{section}]"
+            raise ConfigError(msg)
+        for option in _path_options(section) & content.keys():
+            if isinstance(content[option], str) and content[option]:
+                content[option] = str(path.parent / Path(content[option]).expanduser())
+    return raw
+
+
+def _path_options(section: str) -> set[str]:
+    return {item.name for item in dataclasses.fields(SECTIONS[section]) if "Path" in str(item.type)}
+
+
+def _from_text(option: str, value: str) -> Any:
+    """Split the options that are lists; everything else is converted by the validation."""
+    if option in ("batch_nums", "extra_metadata", "channels") and value != "all":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _validate(raw: Mapping[str, Any], origin: str) -> Settings:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(Settings).validate_python(raw)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors()
+        ]
+        msg = f"{origin} has wrong settings:\n  " + "\n  ".join(lines)
+        raise ConfigError(msg) from error
+
+
+def as_json(settings: Settings) -> dict[str, Any]:
+    """Return settings as plain values for a JSON file."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, (tuple, list)):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {key: plain(value) for key, value in dataclasses.asdict(settings).items()}

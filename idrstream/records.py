@@ -1,0 +1,162 @@
+"""What passes between the rooms: small, frozen, typed records.
+
+Arrays are held by reference and never changed in place by a later stage. Array coordinates
+are ``(y, x)`` with the origin at the centre of the upper left pixel; tables have X and Y
+columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTask:
+    """One row of the table to process: a well's movie and the frames wanted of it.
+
+    Attributes
+    ----------
+    plate, well : str
+        Plate name and well name, for example ``LT0001_02`` and ``A4``.
+    well_number : int
+        Number of the well, counted from 1 along the rows of the plate.
+    frames : tuple of int
+        Frames wanted, counted from 1, in the order asked for, without repeats.
+    site : int
+        Number of the site (field of view), counted from 1.
+    metadata : Mapping[str, str]
+        Every other column of the row: control type, gene target and what the user added.
+    row : int
+        Position of the row in the table, counted from 0, for messages.
+    """
+
+    plate: str
+    well: str
+    well_number: int
+    frames: tuple[int, ...]
+    site: int = 1
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    row: int = 0
+
+    @property
+    def name(self) -> str:
+        """The image's name in messages and the log."""
+        return f"plate {self.plate} well {self.well}"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive rows of the table that are processed, published and deleted together."""
+
+    number: int
+    tasks: tuple[ImageTask, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A movie on disk, proven completely written.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    task : ImageTask
+        What it was fetched for.
+    source : str
+        Where it came from, for the log (``aspera``, ``local`` and a path or address).
+    size_bytes : int or None
+        Size the source states, to prove the file against; None when it states none.
+    """
+
+    path: Path
+    task: ImageTask
+    source: str
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a movie, ready for segmentation.
+
+    Attributes
+    ----------
+    pixels : NDArray
+        Shape ``(Y, X)``; uint8 or uint16 as the movie has it, also after correction.
+    number : int
+        Frame number, counted from 1.
+    task : ImageTask
+        What it was read for.
+    """
+
+    pixels: NDArray[Any]
+    number: int
+    task: ImageTask
+
+
+@dataclass(frozen=True, slots=True)
+class Nuclei:
+    """The nuclei of one frame.
+
+    Attributes
+    ----------
+    locations : NDArray
+        Shape ``(n, 2)``, float64, ``(y, x)`` in pixels: centroids of the masks.
+    outlines : tuple of NDArray, optional
+        For each nucleus its outline, shape ``(k, 2)``, int, ``(y, x)``; None when not asked for.
+    frame_number : int
+        Frame number, counted from 1.
+    task : ImageTask
+        The image they belong to.
+    diameter_px : float
+        Nucleus diameter that was given or estimated, in pixels.
+    """
+
+    locations: NDArray[np.float64]
+    outlines: tuple[NDArray[np.int64], ...] | None
+    frame_number: int
+    task: ImageTask
+    diameter_px: float
+
+    def __len__(self) -> int:
+        """Return the number of nuclei."""
+        return len(self.locations)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An image or frame that is left out of its batch, and why.
+
+    Attributes
+    ----------
+    task : ImageTask
+        The image.
+    frame_number : int or None
+        The frame, counted from 1; None when the whole movie is skipped.
+    stage : str
+        Room where it happened (``download``, ``preprocess``, ``segment``).
+    kind : str
+        Name of the error class.
+    reason : str
+        The message: what was seen and what to do.
+    """
+
+    task: ImageTask
+    frame_number: int | None
+    stage: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A batch whose table is in the output folder under its final name."""
+
+    path: Path
+    rows: int
+    sha256: str

@@ -1,0 +1,179 @@
+"""What a running stream tells its listeners, and what it returns at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from idrstream.records import Batch, ImageTask, Published, Skipped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idrstream.screen import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The stream begins; the plan says how much there is to do."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """A batch begins."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class StageStarted:
+    """An image, or the whole batch when `task` is None, enters a stage."""
+
+    stage: str
+    batch: Batch
+    task: ImageTask | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFinished:
+    """All wanted frames of an image are in the DeepProfiler project or were skipped."""
+
+    task: ImageTask
+    nuclei: int
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFinished:
+    """A batch is published or failed, and its intermediates are gone.
+
+    Attributes
+    ----------
+    batch : Batch
+        The batch.
+    published : Published or None
+        Where its table is; None when the batch failed.
+    nuclei : int
+        Nuclei found in its frames.
+    skipped : tuple of Skipped
+        Images and frames left out.
+    error_kind, error : str
+        Class name and message of what sank the batch; empty when it was published.
+    seconds : Mapping[str, float]
+        Wall-clock time per stage.
+    """
+
+    batch: Batch
+    published: Published | None
+    nuclei: int
+    skipped: tuple[Skipped, ...]
+    error_kind: str = ""
+    error: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFinished:
+    """The stream is over.
+
+    Attributes
+    ----------
+    result : RunResult
+        What was done.
+    stopped_by : str
+        Why it ended before its plan did; empty when the plan was carried out.
+    """
+
+    result: RunResult
+    stopped_by: str = ""
+
+
+Event = (
+    StreamStarted | BatchStarted | StageStarted | ImageFinished | BatchFinished | StreamFinished
+)
+
+
+class Listener(Protocol):
+    """Anything that wants to hear what the stream does: progress bar, log, record."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event; must not raise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run of the stream did.
+
+    Attributes
+    ----------
+    batches : tuple of BatchFinished
+        One per batch that was run, in order.
+    plan : Plan
+        What was to be done.
+    seconds : float
+        Wall-clock time of the run.
+    """
+
+    batches: tuple[BatchFinished, ...]
+    plan: Plan
+    seconds: float
+
+    @property
+    def remaining_batches(self) -> tuple[int, ...]:
+        """Numbers of the planned batches that were not reached."""
+        return self.plan.numbers[len(self.batches) :]
+
+    @property
+    def nuclei(self) -> int:
+        """Number of nuclei in the published tables."""
+        return sum(batch.nuclei for batch in self.batches if batch.published)
+
+    @property
+    def failed_batches(self) -> tuple[int, ...]:
+        """Numbers of the batches that were not published."""
+        return tuple(item.batch.number for item in self.batches if item.published is None)
+
+    @property
+    def rerun_batches(self) -> tuple[int, ...]:
+        """Numbers of the batches in which anything failed or that were not reached."""
+        failed = (
+            item.batch.number for item in self.batches if item.published is None or item.skipped
+        )
+        return (*failed, *self.remaining_batches)
+
+    @property
+    def rerun_call(self) -> str:
+        """The Python call that runs what failed or was not reached; empty when nothing is left."""
+        if not self.rerun_batches:
+            return ""
+        return (
+            f"stream.run_stream(data_to_process, batch_size={self.plan.batch_size}, "
+            f"batch_nums={list(self.rerun_batches)})"
+        )
+
+    def failures(self) -> pd.DataFrame:
+        """Return what failed as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``Batch, Plate, Well, Frame, Stage, Kind, Reason``; one row per image or
+            frame left out and per batch that failed (Plate, Well and Frame empty).
+        """
+        import pandas as pd
+
+        rows: list[tuple[object, ...]] = []
+        for item in self.batches:
+            number = item.batch.number
+            rows += [
+                (number, s.task.plate, s.task.well, s.frame_number, s.stage, s.kind, s.reason)
+                for s in item.skipped
+            ]
+            if item.published is None:
+                rows.append((number, "", "", None, "batch", item.error_kind, item.error))
+        names = ["Batch", "Plate", "Well", "Frame", "Stage", "Kind", "Reason"]
+        return pd.DataFrame(rows, columns=names).astype({"Frame": "Int64"})

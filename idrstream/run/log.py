@@ -1,0 +1,104 @@
+"""The log file of a stream, in the form the first IDR_stream wrote."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import StorageError
+from idrstream.run.events import BatchFinished, Event, StreamFinished, StreamStarted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+log = logging.getLogger(__name__)
+
+_ROOT = "idrstream"
+_FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
+
+
+class StreamLog:
+    """Sends everything idrstream logs to a file, at level INFO.
+
+    Lines look like ``2023-12-28 10:27:05,045 - INFO - Processing well A4 from LT0001_02``.
+    Opening the same file again replaces the earlier handler, so that a notebook cell that is
+    run twice does not write every line twice.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file, appended to; None logs nowhere.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be opened for writing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._handler: logging.Handler | None = None
+        if path is None:
+            return
+        logger = logging.getLogger(_ROOT)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handler = logging.FileHandler(path, encoding="utf-8")
+        except OSError as error:
+            msg = f"the log file {path} cannot be written: {error.strerror}"
+            raise StorageError(msg) from error
+        for other in list(logger.handlers):
+            same = isinstance(other, logging.FileHandler) and (
+                other.baseFilename == handler.baseFilename
+            )
+            if same:
+                logger.removeHandler(other)
+                other.close()
+        handler.setFormatter(logging.Formatter(_FORMAT))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        self._handler = handler
+
+    def close(self) -> None:
+        """Stop logging to the file."""
+        if self._handler is not None:
+            logging.getLogger(_ROOT).removeHandler(self._handler)
+            self._handler.close()
+            self._handler = None
+
+    def __enter__(self) -> StreamLog:
+        """Return the open log."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop logging to the file."""
+        self.close()
+
+
+def log_events(event: Event) -> None:
+    """Write the milestones of a stream to the log; a `Listener`."""
+    if isinstance(event, StreamStarted):
+        plan = event.plan
+        log.info(
+            "Running IDR stream with batch_size %d, batches %d to run of %d, images %d",
+            plan.batch_size, len(plan), plan.batch_count, plan.image_count,
+        )  # fmt: skip
+    elif isinstance(event, BatchFinished) and event.published is not None:
+        log.info(
+            "Batch %d: %d nuclei of %d images saved to %s",
+            event.batch.number, event.nuclei, len(event.batch.tasks), event.published.path,
+        )  # fmt: skip
+    elif isinstance(event, StreamFinished):
+        result = event.result
+        if event.stopped_by:
+            log.error("Stream run stopped: %s", event.stopped_by)
+        else:
+            log.info("Stream run done in %.1f seconds!", result.seconds)
+        if result.rerun_call:
+            log.warning("Run what failed or was not reached with %s", result.rerun_call)
