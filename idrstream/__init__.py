@@ -1,1 +1,124 @@
-"""Stream a whole IDR screen to single-cell features."""
+"""Stream a whole screen of the Image Data Resource to single-cell features.
+
+The names below are the public interface; everything else may change. Heavy libraries (torch,
+TensorFlow, Java) are imported when they are first used, not here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from idrstream.config import Settings, load_settings
+    from idrstream.download import AsperaDownloader, LocalDownloader
+    from idrstream.errors import (
+        BatchError,
+        ConfigError,
+        IdrStreamError,
+        ImageError,
+        MissingToolError,
+        StorageError,
+        TableError,
+        UserError,
+    )
+    from idrstream.preprocess import (
+        BasicpyPreprocessor,
+        BioFormatsReader,
+        CellH5Reader,
+        ImageJReader,
+        Preprocessor,
+    )
+    from idrstream.profile import CommandEngine, DeepProfilerProject
+    from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
+    from idrstream.run import RunResult
+    from idrstream.screen import read_table
+    from idrstream.segment import CellPoseSegmentor
+    from idrstream.simulate import ScreenSpec, simulate_screen
+    from idrstream.stream import DeepProfilerRun, IdrStream
+
+__version__ = "0.1.0"
+
+# Public name -> module that has it; looked up on first use.
+_HOMES = {
+    "AsperaDownloader": "download",
+    "BasicpyPreprocessor": "preprocess",
+    "BatchError": "errors",
+    "BioFormatsReader": "preprocess",
+    "CellH5Reader": "preprocess",
+    "CellPoseSegmentor": "segment",
+    "CommandEngine": "profile",
+    "ConfigError": "errors",
+    "DeepProfilerProject": "profile",
+    "DeepProfilerRun": "stream",
+    "Frame": "records",
+    "IdrStream": "stream",
+    "IdrStreamError": "errors",
+    "ImageError": "errors",
+    "ImageJReader": "preprocess",
+    "ImageTask": "records",
+    "LocalDownloader": "download",
+    "MissingToolError": "errors",
+    "Movie": "records",
+    "Nuclei": "records",
+    "Preprocessor": "preprocess",
+    "Published": "records",
+    "RunResult": "run",
+    "ScreenSpec": "simulate",
+    "Settings": "config",
+    "Skipped": "records",
+    "StorageError": "errors",
+    "TableError": "errors",
+    "UserError": "errors",
+    "load_settings": "config",
+    "read_table": "screen",
+    "simulate_screen": "simulate",
+}
+
+__all__ = [
+    "AsperaDownloader",
+    "BasicpyPreprocessor",
+    "BatchError",
+    "BioFormatsReader",
+    "CellH5Reader",
+    "CellPoseSegmentor",
+    "CommandEngine",
+    "ConfigError",
+    "DeepProfilerProject",
+    "DeepProfilerRun",
+    "Frame",
+    "IdrStream",
+    "IdrStreamError",
+    "ImageError",
+    "ImageJReader",
+    "ImageTask",
+    "LocalDownloader",
+    "MissingToolError",
+    "Movie",
+    "Nuclei",
+    "Preprocessor",
+    "Published",
+    "RunResult",
+    "ScreenSpec",
+    "Settings",
+    "Skipped",
+    "StorageError",
+    "TableError",
+    "UserError",
+    "load_settings",
+    "read_table",
+    "simulate_screen",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted({*globals(), *__all__})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
+from typing_extensions import Doc
 
 from idrstream.errors import ConfigError
 
@@ -30,28 +31,23 @@ class StreamSettings:
 
     __pydantic_config__ = _STRICT
 
-    table: Path
-    """Table to process, tab- or comma-separated."""
-    final_data_dir: Path
-    """Folder for the results."""
-    tmp_dir: Path
-    """Folder for intermediate files, emptied after every batch."""
-    idr_id: str = "idr0013"
-    """Accession of the study."""
-    log: Path | None = None
-    """Log file, appended to; none by default."""
-    batch_size: Annotated[int, Ge(1)] = 10
-    """Images per batch."""
-    start_batch: Annotated[int, Ge(0)] = 0
-    """First batch to run, counted from 0."""
-    batch_nums: Literal["all"] | tuple[int, ...] = "all"
-    """Batches to run: "all" or a list of numbers."""
-    extra_metadata: tuple[str, ...] = ()
-    """Extra columns of the output, for example object_outlines."""
-    output_format: Literal["csv.gz", "parquet"] = "csv.gz"
-    """Format of the batch tables."""
-    progress: bool = True
-    """Show progress bars."""
+    table: Annotated[Path, Doc("Table to process, tab- or comma-separated.")]
+    final_data_dir: Annotated[Path, Doc("Folder for the results.")]
+    tmp_dir: Annotated[Path, Doc("Folder for intermediate files, emptied after every batch.")]
+    idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
+    log: Annotated[Path | None, Doc("Log file, appended to; none by default.")] = None
+    batch_size: Annotated[int, Ge(1), Doc("Images per batch.")] = 10
+    start_batch: Annotated[int, Ge(0), Doc("First batch to run, counted from 0.")] = 0
+    batch_nums: Annotated[
+        Literal["all"] | tuple[int, ...], Doc('Batches to run: "all" or a list of numbers.')
+    ] = "all"
+    extra_metadata: Annotated[
+        tuple[str, ...], Doc("Extra columns of the output, for example object_outlines.")
+    ] = ()
+    output_format: Annotated[Literal["csv.gz", "parquet"], Doc("Format of the batch tables.")] = (
+        "csv.gz"
+    )
+    progress: Annotated[bool, Doc("Show progress bars.")] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +56,21 @@ class DownloadSettings:
 
     __pydantic_config__ = _STRICT
 
-    method: Literal["aspera", "local"] = "aspera"
-    """aspera: IDR's archive; local: a mounted or local mirror."""
-    root: str = ""
-    """local: folder or file:// address of the mirror."""
-    aspera_path: Path | None = None
-    """aspera: the ascp program."""
-    aspera_key_path: Path | None = None
-    """aspera: its private key."""
-    screens_path: Path | None = None
-    """The study's plates.tsv, which names the screen of each plate."""
-    idr_index_name: str = "idr0013-neumann-mitocheck"
-    """Folder of the study in the archive."""
-    complete_timeout_s: Annotated[float, Gt(0)] = 60.0
-    """Seconds without growth after which an incomplete movie is given up."""
+    method: Annotated[
+        Literal["aspera", "local"], Doc("aspera: IDR's archive; local: a mounted or local mirror.")
+    ] = "aspera"
+    root: Annotated[str, Doc("local: folder or file:// address of the mirror.")] = ""
+    aspera_path: Annotated[Path | None, Doc("aspera: the ascp program.")] = None
+    aspera_key_path: Annotated[Path | None, Doc("aspera: its private key.")] = None
+    screens_path: Annotated[
+        Path | None, Doc("The study's plates.tsv, which names the screen of each plate.")
+    ] = None
+    idr_index_name: Annotated[str, Doc("Folder of the study in the archive.")] = (
+        "idr0013-neumann-mitocheck"
+    )
+    complete_timeout_s: Annotated[
+        float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
+    ] = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +79,22 @@ class PreprocessSettings:
 
     __pydantic_config__ = _STRICT
 
-    reader: Literal["cellh5", "imagej", "bioformats"] = "cellh5"
-    """Reader of the movies; imagej is chosen when fiji_path is given."""
-    fiji_path: str = ""
-    """imagej: a Fiji.app folder or a Maven coordinate."""
-    bioformats_jar: Path | None = None
-    """bioformats: the bioformats_package.jar."""
-    perform_illumination_correction: bool = True
-    """Correct the illumination with BaSiC."""
-    illumination_context: Literal["frames", "movie", "plate"] = "frames"
-    """What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."""
-    plate_wells: Annotated[int, Ge(1)] = 12
-    """plate: at most so many wells of a plate are looked at."""
+    reader: Annotated[
+        Literal["cellh5", "imagej", "bioformats"],
+        Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
+    ] = "cellh5"
+    fiji_path: Annotated[str, Doc("imagej: a Fiji.app folder or a Maven coordinate.")] = ""
+    bioformats_jar: Annotated[Path | None, Doc("bioformats: the bioformats_package.jar.")] = None
+    perform_illumination_correction: Annotated[
+        bool, Doc("Correct the illumination with BaSiC.")
+    ] = True
+    illumination_context: Annotated[
+        Literal["frames", "movie", "plate"],
+        Doc("What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."),
+    ] = "frames"
+    plate_wells: Annotated[
+        int, Ge(1), Doc("plate: at most so many wells of a plate are looked at.")
+    ] = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,18 +103,17 @@ class SegmentSettings:
 
     __pydantic_config__ = _STRICT
 
-    model_type: str = "idrstream-nuclei"
-    """A Cellpose model name, a model file, or idrstream-nuclei (shipped)."""
-    channels: tuple[int, int] = (0, 0)
-    """Cellpose channels; [0, 0] for one grey channel."""
-    diameter: Annotated[float, Ge(0)] = 0.0
-    """Nucleus diameter in pixels; 0 means estimate."""
-    flow_threshold: float = 0.8
-    """Largest flow error of a mask."""
-    cellprob_threshold: float = 0.0
-    """Smallest nucleus score of a pixel."""
-    remove_edge_masks: bool = True
-    """Leave out nuclei that touch the image border."""
+    model_type: Annotated[
+        str, Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped).")
+    ] = "idrstream-nuclei"
+    channels: Annotated[tuple[int, int], Doc("Cellpose channels; [0, 0] for one grey channel.")] = (
+        0,
+        0,
+    )
+    diameter: Annotated[float, Ge(0), Doc("Nucleus diameter in pixels; 0 means estimate.")] = 0.0
+    flow_threshold: Annotated[float, Doc("Largest flow error of a mask.")] = 0.8
+    cellprob_threshold: Annotated[float, Doc("Smallest nucleus score of a pixel.")] = 0.0
+    remove_edge_masks: Annotated[bool, Doc("Leave out nuclei that touch the image border.")] = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +122,11 @@ class ProfileSettings:
 
     __pydantic_config__ = _STRICT
 
-    dp_config: Path | None = None
-    """DeepProfiler configuration (JSON)."""
-    dp_checkpoint: Path | None = None
-    """DeepProfiler checkpoint (.h5 or .hdf5)."""
-    profile_timeout_s: Annotated[float, Gt(0)] = 3600.0
-    """Seconds after which a DeepProfiler run of one batch is given up."""
+    dp_config: Annotated[Path | None, Doc("DeepProfiler configuration (JSON).")] = None
+    dp_checkpoint: Annotated[Path | None, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
+    profile_timeout_s: Annotated[
+        float, Gt(0), Doc("Seconds after which a DeepProfiler run of one batch is given up.")
+    ] = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

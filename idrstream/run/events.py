@@ -91,9 +91,7 @@ class StreamFinished:
     stopped_by: str = ""
 
 
-Event = (
-    StreamStarted | BatchStarted | StageStarted | ImageFinished | BatchFinished | StreamFinished
-)
+Event = StreamStarted | BatchStarted | StageStarted | ImageFinished | BatchFinished | StreamFinished
 
 
 class Listener(Protocol):

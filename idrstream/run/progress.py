@@ -44,7 +44,9 @@ class ProgressBars:
             self._failed += event.published is None
             self._batches.update()
         elif isinstance(event, StreamFinished):
-            self._images.set_postfix_str(f"{'stopped' if event.stopped_by else 'done'}{self._failures()}")
+            self._images.set_postfix_str(
+                f"{'stopped' if event.stopped_by else 'done'}{self._failures()}"
+            )
             self.close()
 
     def close(self) -> None:

@@ -64,9 +64,7 @@ class RunRecord:
             self._write({"state": "running"})
         elif isinstance(event, StreamFinished):
             state = "stopped" if event.stopped_by else "finished"
-            self._write(
-                {"state": state, "stopped_by": event.stopped_by, **_summary(event.result)}
-            )
+            self._write({"state": state, "stopped_by": event.stopped_by, **_summary(event.result)})
 
     def _write(self, tail: Mapping[str, Any]) -> None:
         if self.path is None:

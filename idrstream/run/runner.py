@@ -29,7 +29,6 @@ from idrstream.run.events import (
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.screen import Plan
-    from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Rooms:
     downloader: Downloader
     wait_until_complete: Callable[[Movie], None]
     preprocessor: Preprocessing
-    segmentor: Segmentor
+    segment: Callable[[Frame], Nuclei]
     profiling: BatchProfiling
 
 
@@ -217,14 +216,12 @@ class _BatchRun:
                 self._skip(frame)
                 continue
             with self._skipping(task, frame.number), self._stage("segment", task):
-                nuclei = self._rooms.segmentor.segment(frame)
+                nuclei = self._rooms.segment(frame)
                 self._rooms.profiling.add(frame, nuclei)
                 self._frames += 1
                 self._nuclei += len(nuclei)
         self._runner._tell(
-            ImageFinished(
-                task, self._nuclei - nuclei_before, tuple(self._skipped[skipped_before:])
-            )
+            ImageFinished(task, self._nuclei - nuclei_before, tuple(self._skipped[skipped_before:]))
         )
 
     def _frames_of(self, task: ImageTask) -> Sequence[Frame | Skipped]:
@@ -308,6 +305,7 @@ def _raise_storage_error(error: Exception) -> None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _STORAGE_ERRNOS:
-            msg = f"{cause.filename or 'a folder'} cannot be written: {cause.strerror}; free space and resume"
+            where = cause.filename or "a folder"
+            msg = f"{where} cannot be written: {cause.strerror}; free space and start again"
             raise StorageError(msg) from error
         cause = cause.__cause__ or cause.__context__

@@ -46,7 +46,7 @@ def parse_frames(text: object) -> tuple[int, ...]:
         # A column of numbers with a gap is read as floats: 50 becomes "50.0".
         match = re.fullmatch(r"\s*(\d+)(?:\.0*)?\s*", part, flags=re.ASCII)
         if match is None or int(match[1]) < 1:
-            msg = f'{text!r} is not a list of frame numbers counted from 1, such as "50" or "1,50,93"'
+            msg = f'{text!r} is not a list of frame numbers from 1 on, such as "50" or "1,50,93"'
             raise ValueError(msg)
         if int(match[1]) not in numbers:
             numbers.append(int(match[1]))
@@ -75,7 +75,9 @@ def read_table(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+        with (gzip.open if path.suffix == ".gz" else open)(
+            path, "rt", encoding="utf-8-sig"
+        ) as file:
             separator = "\t" if "\t" in file.readline() else ","
         table = pd.read_csv(
             path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
@@ -134,7 +136,7 @@ def tasks_from_table(table: pd.DataFrame) -> tuple[ImageTask, ...]:
     if problems:
         shown = "\n  ".join(problems[:10])
         more = f"\n  ... and {len(problems) - 10} more" if len(problems) > 10 else ""
-        msg = f"the table to process has {len(problems)} bad rows (counted from 1):\n  {shown}{more}"
+        msg = f"the table to process has wrong rows (counted from 1):\n  {shown}{more}"
         raise TableError(msg)
     if not tasks:
         msg = "the table to process has no rows"

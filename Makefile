@@ -1,0 +1,39 @@
+# make demo: set up and run the main job on a simulated screen. make test: set up and run the tests.
+.PHONY: help demo test lint types format notebooks wheel-check clean
+PY := .venv/bin/python
+DEMO ?= idrstream_demo
+
+help:
+	@echo "make demo   set up .venv and stream a small simulated screen to features"
+	@echo "make test   set up .venv and run the tests"
+	@echo "make lint types   what CI checks before the tests"
+
+demo:
+	@PYTHON="$(PYTHON)" tools/venv.sh
+	@$(PY) -m idrstream demo --force "$(DEMO)"
+
+test:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	@$(PY) tests/tools/get_bioformats.py || echo "Tests of the Bio-Formats reader will be skipped."
+	$(PY) -m pytest -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
+
+lint:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	$(PY) -m mypy
+
+format:
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+# A user's way in: a wheel in a clean environment, used in an empty folder.
+wheel-check:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	$(PY) tools/wheel_check.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"

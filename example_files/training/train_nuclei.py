@@ -1,0 +1,122 @@
+"""Train the nuclei model that ships: a Cellpose 3 network of half width, from nothing.
+
+Example: ``python train_nuclei.py DSB2018 --out run --steps 6000``
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from cellpose.resnet_torch import CPnet
+from cellpose.train import _loss_fn_seg as cellpose_loss
+from nuclei_data import DIAM_MEAN, Labelled, draw_batch, load, sampling_weights, split_by_origin
+
+WIDTHS = [2, 16, 32, 64, 128]
+
+
+def new_network() -> CPnet:
+    """Return the untrained network."""
+    return CPnet(list(WIDTHS), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=DIAM_MEAN)
+
+
+def update_average(average: CPnet, net: CPnet, decay: float) -> None:
+    """Move the averaged weights and batch statistics towards those of ``net``."""
+    with torch.no_grad():
+        for a, b in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+            if a.dtype.is_floating_point:
+                a.lerp_(b, 1 - decay)
+            else:
+                a.copy_(b)
+
+
+def validation_loss(net: CPnet, crops: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the loss on fixed crops."""
+    net.eval()
+    with torch.no_grad():
+        losses = [
+            cellpose_loss(crops[1][i : i + 8], net(torch.from_numpy(crops[0][i : i + 8]))[0], "cpu").item()
+            for i in range(0, len(crops[0]), 8)
+        ]
+    return float(np.mean(losses))
+
+
+def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: argparse.Namespace) -> CPnet:
+    """Train and return the network with averaged weights; checkpoints go to ``options.out``."""
+    rng = np.random.default_rng(options.seed)
+    weights = sampling_weights(data)
+    crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1))
+    average = copy.deepcopy(net)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.rate, total_steps=options.steps, pct_start=options.warm
+    )
+    step_net = torch.compile(net) if options.compile else net
+    start, losses = time.time(), []
+    for step in range(options.steps):
+        net.train()
+        images, targets = draw_batch(data, weights, options.batch, rng)
+        loss = cellpose_loss(targets, step_net(torch.from_numpy(images))[0], "cpu")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        update_average(average, net, min(options.decay, (step + 1) / (step + 10)))
+        losses.append(loss.item())
+        if (step + 1) % options.every == 0 or step + 1 == options.steps:
+            line = {
+                "step": step + 1,
+                "minutes": round((time.time() - start) / 60, 2),
+                "loss": round(float(np.mean(losses)), 4),
+                "validation": round(validation_loss(average, crops), 4),
+            }
+            losses = []
+            with (options.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(line) + "\n")
+            torch.save(average.state_dict(), options.out / "average.pt.part")
+            (options.out / "average.pt.part").rename(options.out / "average.pt")
+            torch.save(net.state_dict(), options.out / "net.pt")
+    return average
+
+
+def main() -> None:
+    """Read the options and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with images/ and masks/")
+    parser.add_argument("--simulated", type=Path, help="another such folder, all of it for training")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate")
+    parser.add_argument("--warm", type=float, default=0.1, help="part of the steps for warming up")
+    parser.add_argument("--decay", type=float, default=0.995, help="of the average of the weights")
+    parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="state dict to start from")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="compile the network (about twice as fast)")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    train_ids, validation_ids = split_by_origin(options.data)
+    (options.out / "validation.txt").write_text("\n".join(validation_ids) + "\n")
+    cache = options.out.parent / "flows"
+    data = load(options.data, train_ids, cache)
+    held_out = load(options.data, validation_ids, cache)
+    if options.simulated:
+        data += load(options.simulated, sorted(p.stem for p in (options.simulated / "images").iterdir()), cache)
+    net = new_network()
+    if options.start:
+        net.load_state_dict(torch.load(options.start, weights_only=True))
+    train(net, data, held_out, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""Lets ``python -m idrstream`` do what ``idrstream`` does."""
+
+import sys
+
+from idrstream.cli import main
+
+sys.exit(main())

@@ -1,0 +1,140 @@
+"""Builds a stream and its parts from settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from idrstream.config import Settings
+    from idrstream.preprocess import MovieReader
+    from idrstream.run import RunResult
+    from idrstream.stream import IdrStream
+
+
+def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
+    """Build a stream with all its parts.
+
+    Parameters
+    ----------
+    kind : type
+        `IdrStream` or a subclass.
+    settings : Settings
+        Checked settings.
+
+    Returns
+    -------
+    IdrStream
+        Ready to run.
+
+    Raises
+    ------
+    UserError
+        If a part cannot be built.
+    """
+    from idrstream.profile import CommandEngine
+
+    where = settings.stream
+    stream = kind(where.idr_id, where.tmp_dir, where.final_data_dir, log=where.log or "")
+    stream.complete_timeout_s = settings.download.complete_timeout_s
+    stream.plate_wells = settings.preprocess.plate_wells
+    _init_downloader(stream, settings)
+    stream.init_preprocessor(
+        settings.preprocess.fiji_path or None,
+        settings.preprocess.perform_illumination_correction,
+        reader=_reader(settings),
+        illumination_context=settings.preprocess.illumination_context,
+    )
+    segment = settings.segment
+    stream.init_segmentor(
+        {
+            "model_type": segment.model_type,
+            "channels": list(segment.channels),
+            "diameter": segment.diameter,
+            "flow_threshold": segment.flow_threshold,
+            "cellprob_threshold": segment.cellprob_threshold,
+            "remove_edge_masks": segment.remove_edge_masks,
+        }
+    )
+    profile = settings.profile
+    stream.copy_DP_files(
+        profile.dp_config,
+        profile.dp_checkpoint,
+        engine=CommandEngine(timeout_s=profile.profile_timeout_s),
+    )
+    return stream
+
+
+def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
+    """Run the table that the settings name.
+
+    Parameters
+    ----------
+    stream : IdrStream
+        As `build_stream` returns it.
+    settings : Settings
+        The same settings.
+
+    Returns
+    -------
+    RunResult
+        What came of it.
+    """
+    from idrstream.screen import read_table
+
+    where = settings.stream
+    return stream.run_stream(
+        read_table(where.table),
+        batch_size=where.batch_size,
+        start_batch=where.start_batch,
+        batch_nums=where.batch_nums,
+        extra_metadata=where.extra_metadata,
+        output_format=where.output_format,
+        progress=where.progress,
+    )
+
+
+def _init_downloader(stream: IdrStream, settings: Settings) -> None:
+    from idrstream.download import LocalDownloader
+
+    download = settings.download
+    if download.method == "local":
+        if not download.root:
+            msg = "download.root is missing: the folder or file:// address of the mirror"
+            raise ConfigError(msg)
+        stream.init_downloader(
+            LocalDownloader(download.root, download.screens_path, download.idr_index_name)
+        )
+        return
+    given = {
+        "aspera_path": download.aspera_path,
+        "aspera_key_path": download.aspera_key_path,
+        "screens_path": download.screens_path,
+    }
+    missing = [f"download.{name}" for name, value in given.items() if value is None]
+    if missing:
+        msg = f'{", ".join(missing)} missing: download.method = "aspera" needs them'
+        raise ConfigError(msg)
+    stream.init_downloader(
+        Path(download.aspera_path or ""),
+        download.aspera_key_path,
+        download.screens_path,
+        download.idr_index_name,
+    )
+
+
+def _reader(settings: Settings) -> MovieReader | None:
+    preprocess = settings.preprocess
+    if preprocess.reader == "imagej" and not preprocess.fiji_path:
+        msg = 'preprocess.fiji_path is missing: preprocess.reader = "imagej" needs it'
+        raise ConfigError(msg)
+    if preprocess.reader != "bioformats":
+        return None  # the built-in one, or ImageJ when there is a fiji_path
+    if preprocess.bioformats_jar is None:
+        msg = 'preprocess.bioformats_jar is missing: preprocess.reader = "bioformats" needs it'
+        raise ConfigError(msg)
+    from idrstream.preprocess import BioFormatsReader
+
+    return BioFormatsReader(preprocess.bioformats_jar)

@@ -1,0 +1,345 @@
+"""Is a file all there? Nothing is opened for reading before this says so.
+
+`h5py.is_hdf5` is true for a file that was cut off, so the end-of-file address that HDF5 keeps
+in its superblock is compared with the size on disk (HDF5 File Format Specification 3.0, II.A),
+and the size with what the source states. What one look at a file saw is a plain value, `Look`;
+waiting is looking again until the verdict is final or the file has stopped growing for too long.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal
+
+from idrstream.errors import ImageError, IncompleteFileError, MovieError
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HDF5_SUFFIXES = frozenset({".ch5", ".cellh5", ".h5", ".hdf5"})
+PART_SUFFIXES = (".part", ".partial")
+CONTROL_SUFFIXES = (".aspx", ".partial.aspx")
+
+_UNDEFINED = 2**64 - 1
+_ERROR_PAGE = (b"<!doctype html", b"<html")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a file saw.
+
+    Attributes
+    ----------
+    state : {"complete", "waiting", "wrong"}
+        ``waiting`` may still become complete, ``wrong`` never will.
+    reason : str
+        What is missing or wrong; empty when complete.
+    signature : tuple of int
+        Sizes and times of change of the file and its partial file; changes when either grows.
+    size_bytes : int or None
+        Size of the file; None while it is not there.
+    error : type
+        The error this look means if it is the last one.
+    """
+
+    state: Literal["complete", "waiting", "wrong"]
+    reason: str = ""
+    signature: tuple[int, ...] = ()
+    size_bytes: int | None = None
+    error: type[ImageError] = IncompleteFileError
+
+
+def hdf5_end_of_file(path: Path) -> int | None:
+    """Return how many bytes an HDF5 file must have to be whole.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    int or None
+        The end-of-file address of the superblock, from the beginning of the file; None when
+        the superblock itself is not all there yet.
+
+    Raises
+    ------
+    MovieError
+        If there is no HDF5 signature where one may be (offset 0, 512, 1024, 2048, ...), or the
+        superblock is of an unknown version.
+    """
+    with path.open("rb") as file:
+        start = _superblock_offset(file)
+        if start is None:
+            msg = f"{path} is not an HDF5 file: file signature not found"
+            raise MovieError(msg)
+        file.seek(start)
+        block = file.read(64)
+    if len(block) < 16:
+        return None
+    # Where the base address is, and the end-of-file address, by superblock version.
+    version, width = block[8], block[13] if block[8] < 2 else block[9]
+    offset = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
+    if offset is None or width not in (2, 4, 8):
+        msg = f"{path}: unknown HDF5 superblock (version {version}, {width}-byte addresses)"
+        raise MovieError(msg)
+    end = offset + 3 * width
+    if len(block) < end:
+        return None
+    address = int.from_bytes(block[end - width : end], "little")
+    if address == _UNDEFINED >> (64 - 8 * width):
+        return None
+    # The address counts from the beginning of the file. When the superblock is not where it says
+    # it is (a user block was put before it later), everything has moved by that much.
+    base = int.from_bytes(block[offset : offset + width], "little")
+    return address + start - base
+
+
+def _superblock_offset(file: BinaryIO) -> int | None:
+    size = file.seek(0, os.SEEK_END)
+    offset = 0
+    while offset + len(HDF5_SIGNATURE) <= size:
+        file.seek(offset)
+        if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+            return offset
+        offset = 512 if offset == 0 else offset * 2
+    return None
+
+
+def look_at(path: Path, size_bytes: int | None = None) -> Look:
+    """Look at a file once: is it complete, may it become so, or never?
+
+    Parameters
+    ----------
+    path : Path
+        The file under its final name.
+    size_bytes : int, optional
+        Size that the source states.
+
+    Returns
+    -------
+    Look
+        The verdict. For HDF5 ``complete`` means: size agreed (if stated), end-of-file address
+        reached, opened by h5py. For other formats it means a size above zero that agrees.
+    """
+    signature = _signature(path)
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        return Look("waiting", _missing_reason(path), signature)
+    except OSError as error:
+        return Look("wrong", f"cannot be looked at: {error.strerror}", signature)
+    for suffix in CONTROL_SUFFIXES:
+        if path.with_name(path.name + suffix).exists():
+            reason = f"{path.name}{suffix} beside it says that the transfer is not finished"
+            return Look("waiting", reason, signature, size)
+    page = _error_page(path)
+    if page is not None:
+        return Look("wrong", page, signature, size, MovieError)
+    if size_bytes is not None and size != size_bytes:
+        reason = f"has {size:,} of {size_bytes:,} bytes"
+        return Look("waiting" if size < size_bytes else "wrong", reason, signature, size)
+    if size == 0:
+        return Look("wrong" if size_bytes == 0 else "waiting", "is empty", signature, size)
+    if path.suffix.lower() in HDF5_SUFFIXES or _begins_as_hdf5(path):
+        return _look_at_hdf5(path, size, signature, final=size_bytes is not None)
+    return Look("complete", "", signature, size)
+
+
+def check_complete(path: Path, size_bytes: int | None = None) -> None:
+    """Raise if a file is not complete now; waits for nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file under its final name.
+    size_bytes : int, optional
+        Size that the source states.
+
+    Raises
+    ------
+    IncompleteFileError
+        If it is missing, too short or too long, or its end-of-file address is not reached.
+    MovieError
+        If it is something else: an error page, not HDF5 though its name says so.
+    """
+    look = look_at(path, size_bytes)
+    if look.state != "complete":
+        msg = f"{path} {look.reason}"
+        raise look.error(msg)
+
+
+def wait_until_complete(
+    path: Path,
+    *,
+    size_bytes: int | None = None,
+    timeout_s: float = 60.0,
+    poll_s: float = 0.2,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Wait until a file is proven completely written.
+
+    A file of stated size is complete when `look_at` says so. Without a stated size it must
+    also look the same twice, `poll_s` apart; so must every format other than HDF5.
+
+    Parameters
+    ----------
+    path : Path
+        The file under its final name; it need not be there yet.
+    size_bytes : int, optional
+        Size that the source states.
+    timeout_s : float
+        Time limit, counted since the file or the partial file beside it last grew: a slow
+        transfer is waited for, one that stopped is not.
+    poll_s : float
+        Time between two looks.
+    sleep, clock : callable
+        For tests.
+
+    Raises
+    ------
+    IncompleteFileError
+        If the time limit passed, or the file is final and cut off. Says what was seen.
+    MovieError
+        If it is something else: an error page, not HDF5 though its name says so.
+    """
+    from tenacity import Retrying, retry_if_result, wait_fixed
+
+    watch = _Watch(path, size_bytes, timeout_s, clock)
+    retrying = Retrying(
+        retry=retry_if_result(lambda look: look.state == "waiting"),
+        stop=watch.timed_out,
+        wait=wait_fixed(poll_s),
+        sleep=sleep,
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
+    )
+    look: Look = retrying(watch.look)
+    if look.state == "waiting":
+        msg = (
+            f"{path} {look.reason}; nothing of it has grown for {watch.idle_s:.1f} s "
+            f"(seen {_bytes(look.size_bytes)}, expected {_bytes(size_bytes)}, "
+            f"first looked for {watch.age_s:.1f} s ago)"
+        )
+        raise look.error(msg)
+    if look.state == "wrong":
+        msg = f"{path} {look.reason}"
+        raise look.error(msg)
+
+
+class _Watch:
+    """Looks again and again, and remembers when the file last grew."""
+
+    def __init__(
+        self, path: Path, size_bytes: int | None, timeout_s: float, clock: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self.size_bytes = size_bytes
+        self.timeout_s = timeout_s
+        self.clock = clock
+        self.started = self.grown = clock()
+        self.previous: Look | None = None
+
+    @property
+    def idle_s(self) -> float:
+        return self.clock() - self.grown
+
+    @property
+    def age_s(self) -> float:
+        return self.clock() - self.started
+
+    def look(self) -> Look:
+        look = look_at(self.path, self.size_bytes)
+        unchanged = self.previous is not None and self.previous.signature == look.signature
+        if not unchanged:
+            self.grown = self.clock()
+        self.previous = look
+        if look.state != "complete" or unchanged:
+            return look
+        if self.size_bytes is not None and _begins_as_hdf5(self.path):
+            return look
+        return Look("waiting", "may still be growing", look.signature, look.size_bytes)
+
+    def timed_out(self, _state: RetryCallState) -> bool:
+        return self.idle_s >= self.timeout_s
+
+
+def _look_at_hdf5(path: Path, size: int, signature: tuple[int, ...], *, final: bool) -> Look:
+    """Judge an HDF5 file; `final` when its size is the one its source states."""
+    not_yet: Literal["wrong", "waiting"] = "wrong" if final else "waiting"
+    try:
+        end = hdf5_end_of_file(path)
+    except MovieError as error:
+        reason = str(error).removeprefix(str(path)).lstrip(": ")
+        return Look(not_yet, reason, signature, size, MovieError)
+    if end is None:
+        return Look(not_yet, "has no complete HDF5 superblock", signature, size)
+    if size < end:
+        reason = f"is truncated: has {size:,} bytes, its HDF5 end-of-file address is {end:,}"
+        return Look(not_yet, reason, signature, size)
+    problem = _open_problem(path)
+    if problem is not None:
+        return Look("waiting", f"cannot be opened yet: {problem}", signature, size)
+    return Look("complete", "", signature, size)
+
+
+def _open_problem(path: Path) -> str | None:
+    import h5py
+
+    try:
+        with h5py.File(path, "r"):
+            return None
+    except OSError as error:
+        return str(error)
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    values: list[int] = []
+    for name in (path.name, *(path.name + suffix for suffix in PART_SUFFIXES)):
+        try:
+            status = path.with_name(name).stat()
+        except OSError:
+            values += (-1, -1)
+        else:
+            values += (status.st_size, status.st_mtime_ns)
+    return tuple(values)
+
+
+def _missing_reason(path: Path) -> str:
+    for suffix in PART_SUFFIXES:
+        part = path.with_name(path.name + suffix)
+        try:
+            size = part.stat().st_size
+        except OSError:
+            continue
+        return f"is not there; {part.name} has {size:,} bytes"
+    return "is not there"
+
+
+def _error_page(path: Path) -> str | None:
+    """Say that the file is a server's error page, or None."""
+    with path.open("rb") as file:
+        head = file.read(64).lstrip().lower()
+    hdf5_by_name = path.suffix.lower() in HDF5_SUFFIXES
+    if (hdf5_by_name and head.startswith(b"<")) or head.startswith(_ERROR_PAGE):
+        text = head[:20].decode("ascii", "replace")
+        return f"is not a movie but an error page (HTML or XML): it begins with {text!r}"
+    return None
+
+
+def _begins_as_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+    except OSError:
+        return False
+
+
+def _bytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size:,} bytes"

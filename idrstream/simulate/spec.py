@@ -1,0 +1,250 @@
+"""What a simulated screen shall hold, and where it came to lie."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from idrstream.errors import ConfigError
+from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name, well_number
+
+STUDY = "idr0013-neumann-mitocheck"
+ANALYSIS = Path("20150916-mitocheck-analysis") / "mitocheck"
+NEGATIVE, POSITIVE = "negative control", "positive control"
+
+# Control wells of a real Mitocheck plate with their targets, in the order they are taken.
+_CONTROLS: dict[str, str] = {
+    "A4": "ENSG00000149503",
+    "A15": NEGATIVE,
+    "P21": "COPB",
+    "B2": NEGATIVE,
+    "M13": "KIF11",
+    "C15": NEGATIVE,
+    "C1": "ENSG00000149503",
+    "D2": NEGATIVE,
+    "C4": "ENSG00000149503",
+    "M16": NEGATIVE,
+    "N3": NEGATIVE,
+    "O16": NEGATIVE,
+}
+WELLS = tuple(_CONTROLS) + tuple(
+    name
+    for number in range(1, PLATE_ROWS * PLATE_COLUMNS + 1)
+    if (name := well_name(number)) not in _CONTROLS
+)
+
+
+def gene_target(well: str) -> str:
+    """Return what is knocked down in a well of a simulated plate.
+
+    Parameters
+    ----------
+    well : str
+        Well name.
+
+    Returns
+    -------
+    str
+        A target as Mitocheck's table has it, or ``negative control``. It depends on the well
+        alone, so that every plate has the same map.
+    """
+    return _CONTROLS.get(well, "KIF11" if well_number(well) % 4 == 0 else NEGATIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenSpec:
+    """What a simulated screen shall hold.
+
+    Attributes
+    ----------
+    plates, wells_per_plate : int
+        Size of the screen.
+    frames : int
+        Frames of each movie, half an hour apart.
+    height, width : int
+        Size of a frame in pixels.
+    nuclei_per_frame : int
+        Nuclei in the first frame of a control well, on average.
+    diameter_px : float
+        Mean diameter of an interphase nucleus.
+    seed : int
+        The same seed gives the same bytes. Every well has random numbers of its own: it does
+        not change with the number of plates and wells.
+    background : float
+        Grey level of the medium where the illumination is 1.
+    brightness : float
+        Grey levels of a mean interphase nucleus above the background.
+    vignetting : float
+        How much darker the darkest corner is than the brightest point, about; 0 to 0.8.
+    noise : float
+        Factor on the camera's noise; 0 for none, 1 for Mitocheck's.
+    blur_px : float
+        Standard deviation of the point spread.
+    wanted_frames : tuple of int
+        Frames that the table to process asks for, counted from 1; empty for the middle one.
+    invalid_frames : tuple of int
+        Frames, counted from 1, that are marked not valid and never written, in every movie.
+    empty_wells : tuple of str
+        Names of wells without any nucleus.
+    small_wells : tuple of str
+        Names of wells whose frames have half the height and width.
+    """
+
+    plates: int = 2
+    wells_per_plate: int = 3
+    frames: int = 5
+    height: int = 1024
+    width: int = 1344
+    nuclei_per_frame: int = 120
+    diameter_px: float = 18.0
+    seed: int = 0
+    background: float = 24.0
+    brightness: float = 75.0
+    vignetting: float = 0.35
+    noise: float = 1.0
+    blur_px: float = 0.9
+    wanted_frames: tuple[int, ...] = ()
+    invalid_frames: tuple[int, ...] = ()
+    empty_wells: tuple[str, ...] = ()
+    small_wells: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check every value.
+
+        Raises
+        ------
+        ConfigError
+            If a value is out of range; the message names the field.
+        """
+        for field, low, high in _RANGES:
+            _in_range(field, getattr(self, field), low, high)
+        for field in ("wanted_frames", "invalid_frames"):
+            for number in getattr(self, field):
+                _in_range(field, number, 1, self.frames)
+        for field in ("empty_wells", "small_wells"):
+            for name in getattr(self, field):
+                _known_well(field, name)
+        if self.nuclei_per_frame * self.diameter_px**2 > 0.5 * self.height * self.width:
+            msg = (
+                f"nuclei_per_frame: {self.nuclei_per_frame} nuclei of {self.diameter_px:g} px fill "
+                f"more than half of {self.height} x {self.width} pixels; ask for fewer"
+            )
+            raise ConfigError(msg)
+
+    @property
+    def plate_names(self) -> tuple[str, ...]:
+        """Names of the plates, for example ``SIM0001_01``."""
+        return tuple(f"SIM{number:04d}_01" for number in range(1, self.plates + 1))
+
+    @property
+    def wells(self) -> tuple[str, ...]:
+        """Names of the wells of each plate."""
+        return WELLS[: self.wells_per_plate]
+
+    @property
+    def table_frames(self) -> tuple[int, ...]:
+        """Frames that the table to process asks for, counted from 1."""
+        return self.wanted_frames or ((self.frames + 1) // 2,)
+
+
+def screen_name(plate: str) -> str:
+    """Return a plate's full screen name, which names its folder and its group in CellH5."""
+    return f"{plate}--simulated--sp0001_01_01--tt17--c1"
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedScreen:
+    """Where a simulated screen lies.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder that mirrors the archive: it holds the study's folder.
+    screens_path : Path
+        Table without header: plate TAB ``../screens/<screen>.screen``.
+    table_path : Path
+        The table to process.
+    truth : Path
+        Folder of ``<plate>/<NNNNN>_01.npz``.
+    study : str
+        Name of the study's folder.
+    movies : tuple of Path
+        The CellH5 files, plate by plate.
+    """
+
+    folder: Path
+    screens_path: Path
+    table_path: Path
+    truth: Path
+    study: str
+    movies: tuple[Path, ...]
+
+    def truth_of(self, plate: str, number: int) -> Path:
+        """Return the truth file of a well, given its plate and its number counted from 1."""
+        return self.truth / plate / f"{number:05d}_01.npz"
+
+
+_RANGES: tuple[tuple[str, float, float], ...] = (
+    ("plates", 1, 9999),
+    ("wells_per_plate", 1, PLATE_ROWS * PLATE_COLUMNS),
+    ("frames", 1, 2000),
+    ("height", 32, 16384),
+    ("width", 32, 16384),
+    ("nuclei_per_frame", 0, 20000),
+    ("diameter_px", 6, 200),
+    ("seed", 0, 2**63 - 1),
+    ("background", 0, 200),
+    ("brightness", 1, 200),
+    ("vignetting", 0, 0.8),
+    ("noise", 0, 20),
+    ("blur_px", 0, 20),
+)
+
+
+def _in_range(field: str, value: float, low: float, high: float) -> None:
+    whole = isinstance(low, int) and isinstance(high, int) and field not in _REAL
+    if whole and (isinstance(value, bool) or int(value) != value):
+        msg = f"{field}: {value!r} is not a whole number"
+        raise ConfigError(msg)
+    if not low <= value <= high:
+        msg = f"{field}: {value!r} is outside {low:g} to {high:g}"
+        raise ConfigError(msg)
+
+
+_REAL = frozenset({"diameter_px", "background", "brightness", "vignetting", "noise", "blur_px"})
+
+
+def _known_well(field: str, name: str) -> None:
+    if not re.fullmatch(r"[A-P]([1-9]|1\d|2[0-4])", name):
+        msg = f"{field}: {name!r} is not a well of a plate of 16 x 24 wells, such as A4"
+        raise ConfigError(msg)
+
+
+def tiny_spec(**changes: object) -> ScreenSpec:
+    """Return a spec small enough for tests: 1 plate, 2 wells, 3 frames of 192 x 256 pixels.
+
+    Parameters
+    ----------
+    **changes
+        Fields of `ScreenSpec` to set otherwise.
+
+    Returns
+    -------
+    ScreenSpec
+        One movie of it takes about a tenth of a second.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+    small: dict[str, object] = {
+        "plates": 1,
+        "wells_per_plate": 2,
+        "frames": 3,
+        "height": 192,
+        "width": 256,
+        "nuclei_per_frame": 12,
+    }
+    return ScreenSpec(**{**small, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,407 @@
+"""IdrStream: owns the parts and runs batches; the object a notebook holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from idrstream.errors import ConfigError, StorageError
+from idrstream.run.log import StreamLog, log_events
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idrstream.config import Settings
+    from idrstream.download import Downloader
+    from idrstream.preprocess import MovieReader
+    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.run import Listener, Preprocessing, RunResult
+    from idrstream.segment import Segmentor
+
+log = logging.getLogger(__name__)
+
+PathLike = str | Path
+IlluminationContext = Literal["frames", "movie", "plate"]
+
+# Full names of the studies whose folders the archive names differently from their accession.
+_STUDIES = {"idr0013": "idr0013-neumann-mitocheck"}
+
+
+class IdrStream:
+    """Streams images of an IDR study to single-cell features, batch by batch.
+
+    Has the interface of the first IDR_stream's ``DeepProfilerRun``. Every ``init_`` method
+    also takes a ready-made part instead of the values to build one from.
+
+    Parameters
+    ----------
+    idr_id : str
+        Accession of the study, for example ``idr0013``.
+    tmp_dir : path
+        Folder for intermediate files. Only DeepProfiler's config and checkpoint stay there
+        between batches. Its subfolders ``downloads`` and ``DP_project`` belong to the stream.
+    final_data_dir : path
+        Folder for the results: ``batch_<number>.csv.gz``, ``runs/`` with a record of every
+        run, and ``illumination/`` with the models of plates when they are corrected by plate.
+    log : path
+        Log file, appended to; ``""`` for none.
+
+    Raises
+    ------
+    StorageError
+        If a folder or the log cannot be made.
+
+    Examples
+    --------
+    >>> stream = IdrStream("idr0013", "tmp", "features", log="stream.log")  # doctest: +SKIP
+    >>> stream.init_downloader(LocalDownloader("/mnt/idr", "plates.tsv"))  # doctest: +SKIP
+    >>> stream.init_preprocessor(None, True)  # doctest: +SKIP
+    >>> stream.init_segmentor({"model_type": "idrstream-nuclei", "diameter": 0})  # doctest: +SKIP
+    >>> stream.copy_DP_files()  # doctest: +SKIP
+    >>> result = stream.run_stream(data_to_process, batch_size=10)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        idr_id: str,
+        tmp_dir: PathLike,
+        final_data_dir: PathLike,
+        log: PathLike = "",
+    ) -> None:
+        self.idr_id = idr_id
+        self.tmp_dir = Path(tmp_dir)
+        self.final_data_dir = Path(final_data_dir)
+        for folder in (self.tmp_dir, self.final_data_dir):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                msg = f"the folder {folder} cannot be made: {error.strerror}"
+                raise StorageError(msg) from error
+        self.downloader: Downloader | None = None
+        self.preprocessor: Preprocessing | None = None
+        self.segmentor: Segmentor | None = None
+        self.project: DeepProfilerProject | None = None
+        self.engine: Engine | None = None
+        self.complete_timeout_s = 60.0
+        self.plate_wells = 12
+        self._described: dict[str, Any] = {"idr_id": idr_id}
+        self._log = StreamLog(Path(log) if str(log) else None)
+        _info("IDR stream initialized")
+
+    @property
+    def DP_project_path(self) -> Path:  # noqa: N802, the first IDR_stream's name
+        """Folder of the DeepProfiler project."""
+        return self.tmp_dir / "DP_project"
+
+    def init_downloader(
+        self,
+        aspera_path: PathLike | Downloader,
+        aspera_key_path: PathLike | None = None,
+        screens_path: PathLike | None = None,
+        idr_index_name: str | None = None,
+    ) -> None:
+        """Set where movies come from.
+
+        Parameters
+        ----------
+        aspera_path : path or Downloader
+            The ``ascp`` program, or any object with ``download(task, folder)`` or the first
+            IDR_stream's ``download_image(plate, well_num, save_dir)``; then nothing else is
+            needed.
+        aspera_key_path : path
+            Private key of the archive.
+        screens_path : path
+            The study's ``plates.tsv``.
+        idr_index_name : str, optional
+            Folder of the study in the archive, for example ``idr0013-neumann-mitocheck``.
+
+        Raises
+        ------
+        ConfigError
+            If a path is missing.
+        MissingToolError
+            If the program is not there.
+        """
+        from idrstream.download import AsperaDownloader, as_downloader
+
+        if not isinstance(aspera_path, (str, Path)):
+            self.downloader = as_downloader(aspera_path)
+            self._described["downloader"] = type(aspera_path).__name__
+        else:
+            if aspera_key_path is None or screens_path is None:
+                msg = "init_downloader needs aspera_key_path and screens_path beside aspera_path"
+                raise ConfigError(msg)
+            study = idr_index_name or _STUDIES.get(self.idr_id, self.idr_id)
+            self.downloader = AsperaDownloader(
+                Path(aspera_path), Path(aspera_key_path), Path(screens_path), study
+            )
+            self._described["downloader"] = f"aspera {study}"
+        _info("Downloader initialized: %s", self._described["downloader"])
+
+    def init_preprocessor(
+        self,
+        fiji_path: PathLike | Preprocessing | None = None,
+        perform_illumination_correction: bool = True,
+        *,
+        reader: MovieReader | None = None,
+        illumination_context: IlluminationContext = "frames",
+    ) -> None:
+        """Set how movies are read and corrected.
+
+        Parameters
+        ----------
+        fiji_path : path, Preprocessing or None
+            A Fiji.app or Maven coordinate for ImageJ, a ready-made preprocessor, or None for
+            the built-in CellH5 reader.
+        perform_illumination_correction : bool
+            Whether to correct the illumination with BaSiC.
+        reader : MovieReader, optional
+            A reader to use instead, for example `BioFormatsReader`.
+        illumination_context : {"frames", "movie", "plate"}
+            What BaSiC is fitted on: the frame and two neighbours (the whole movie when several
+            frames are wanted), always the whole movie, or frames of many wells of the plate.
+        """
+        from idrstream.preprocess import make_preprocessor
+
+        if fiji_path is not None and not isinstance(fiji_path, (str, Path)):
+            self.preprocessor = fiji_path
+            self._described["preprocessor"] = type(fiji_path).__name__
+        else:
+            self.preprocessor = make_preprocessor(
+                reader if reader is not None else fiji_path,
+                illumination_context if perform_illumination_correction else "off",
+                models_folder=self.final_data_dir / "illumination",
+            )
+            self._described["preprocessor"] = {
+                "reader": reader.name if reader is not None else str(fiji_path or "cellh5"),
+                "illumination": illumination_context if perform_illumination_correction else "off",
+                "intensity_scale": 1.0,
+            }
+        _info("Preprocessor initialized: %s", self._described["preprocessor"])
+
+    def init_segmentor(self, model_specs: Mapping[str, Any] | Segmentor) -> None:
+        """Set how nuclei are found.
+
+        Parameters
+        ----------
+        model_specs : mapping or Segmentor
+            The keys ``model_type`` (a Cellpose name, a model file or ``idrstream-nuclei``),
+            ``channels``, ``diameter`` (pixels; 0 or None: estimated), ``flow_threshold``,
+            ``cellprob_threshold``, ``remove_edge_masks``; or an object with ``segment(frame)``.
+
+        Raises
+        ------
+        ConfigError
+            Naming an unknown key or wrong value.
+        """
+        from idrstream.segment import CellPoseSegmentor
+
+        if isinstance(model_specs, Mapping):
+            self.segmentor = CellPoseSegmentor(model_specs)
+            self._described["segmentor"] = {key: str(value) for key, value in model_specs.items()}
+        else:
+            self.segmentor = model_specs
+            self._described["segmentor"] = type(model_specs).__name__
+        _info("Segmentor initialized: %s", self._described["segmentor"])
+
+    def copy_DP_files(  # noqa: N802, the first IDR_stream's name
+        self,
+        config_path: PathLike | None = None,
+        checkpoint_path: PathLike | None = None,
+        *,
+        engine: Engine | None = None,
+    ) -> None:
+        """Set DeepProfiler's configuration and checkpoint, checked, in the project folder.
+
+        Parameters
+        ----------
+        config_path, checkpoint_path : path, optional
+            The files; by default those that ship with idrstream.
+        engine : Engine, optional
+            What computes the features; by default DeepProfiler's command.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key of the configuration that is missing or wrong.
+        """
+        from idrstream import models
+        from idrstream.profile import CommandEngine, DeepProfilerProject
+
+        config = Path(config_path) if config_path else models.profiler_config_path()
+        checkpoint = Path(checkpoint_path) if checkpoint_path else models.profiler_checkpoint_path()
+        project = DeepProfilerProject(self.DP_project_path, config, checkpoint)
+        project.prepare()
+        self.project = project
+        self.engine = engine or CommandEngine()
+        self._described["profiler"] = {
+            "config": config.name,
+            "config_sha256": models.model_digest(config),
+            "checkpoint": checkpoint.name,
+            "checkpoint_sha256": models.model_digest(checkpoint),
+        }
+        _info("Copied Deep Profiler config and checkpoint files")
+
+    def run_stream(
+        self,
+        data_to_process: pd.DataFrame,
+        batch_size: int = 10,
+        start_batch: int = 0,
+        batch_nums: str | Iterable[int] = "all",
+        extra_metadata: str | Sequence[str] = (),
+        *,
+        output_format: Literal["csv.gz", "parquet"] = "csv.gz",
+        progress: bool = True,
+        listeners: Sequence[Listener] = (),
+    ) -> RunResult:
+        """Extract the features of all images of a table.
+
+        Parameters
+        ----------
+        data_to_process : pandas.DataFrame
+            One row per movie: ``Plate``, ``Frames`` (``"50"`` or ``"1,50,93"``, from 1),
+            ``Well`` or ``Well Number``, and any metadata.
+        batch_size : int
+            Images per batch.
+        start_batch : int
+            First batch to run, from 0.
+        batch_nums : ``"all"`` or iterable of int
+            Batches to run.
+        extra_metadata : str or sequence of str
+            Extra columns, for example ``object_outlines``.
+        output_format : {"csv.gz", "parquet"}
+            Format of ``batch_<number>``.
+        progress : bool
+            Whether to show progress bars.
+        listeners : sequence of Listener
+            Objects to be called with every event of the run.
+
+        Returns
+        -------
+        RunResult
+            What was published; ``result.failures()`` is a table of what failed and
+            ``result.rerun_call`` the call that runs it again.
+
+        Raises
+        ------
+        ConfigError, TableError
+            Before anything is downloaded, naming what is wrong.
+        UserError
+            When the stream cannot go on without the user: a missing tool, a full disk.
+        """
+        from idrstream.compile import check_extra_metadata
+        from idrstream.run import Rooms, Runner
+        from idrstream.run.profiling import ProjectProfiling
+        from idrstream.run.progress import ProgressBars
+        from idrstream.run.record import RunRecord
+        from idrstream.screen import Plan, tasks_from_table
+
+        downloader, preprocessor, segmentor, project, engine = self._parts()
+        plan = Plan.of(
+            tasks_from_table(data_to_process),
+            batch_size=batch_size,
+            start_batch=start_batch,
+            batch_nums=batch_nums,
+        )
+        extra = (extra_metadata,) if isinstance(extra_metadata, str) else tuple(extra_metadata)
+        check_extra_metadata(extra, plan.tasks)
+        outlines = "object_outlines" in extra
+        project.prepare()
+        rooms = Rooms(
+            downloader=downloader,
+            wait_until_complete=self._wait_until_complete,
+            preprocessor=preprocessor,
+            segment=partial(segmentor.segment, outlines=outlines),
+            profiling=ProjectProfiling(
+                project,
+                engine,
+                self.final_data_dir,
+                extra_metadata=extra,
+                output_format=output_format,
+            ),
+        )
+        settings = {**self._described, "extra_metadata": list(extra), "format": output_format}
+        hearing: list[Listener] = [log_events, RunRecord(self.final_data_dir, settings)]
+        if progress:
+            hearing.append(ProgressBars())
+        runner = Runner(
+            rooms,
+            self.tmp_dir / "downloads",
+            [*hearing, *listeners],
+            plate_wells=self.plate_wells,
+        )
+        return runner.run(plan)
+
+    run_dp_stream = run_stream
+
+    def close(self) -> None:
+        """Stop helper processes and close the log; the stream can be used no more."""
+        for part in (self.preprocessor, self.engine):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+        self._log.close()
+
+    def _wait_until_complete(self, movie: Any) -> None:
+        from idrstream.download import wait_until_complete
+
+        wait_until_complete(
+            movie.path, size_bytes=movie.size_bytes, timeout_s=self.complete_timeout_s
+        )
+
+    def _parts(
+        self,
+    ) -> tuple[Downloader, Preprocessing, Segmentor, DeepProfilerProject, Engine]:
+        missing = [
+            call
+            for call, part in (
+                ("init_downloader", self.downloader),
+                ("init_preprocessor", self.preprocessor),
+                ("init_segmentor", self.segmentor),
+                ("copy_DP_files", self.project),
+            )
+            if part is None
+        ]
+        if missing:
+            msg = f"call {', '.join(missing)} before the stream is run"
+            raise ConfigError(msg)
+        return (  # type: ignore[return-value]  # none of them is None here
+            self.downloader,
+            self.preprocessor,
+            self.segmentor,
+            self.project,
+            self.engine,
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> IdrStream:
+        """Build a stream with all its parts from checked settings.
+
+        Parameters
+        ----------
+        settings : Settings
+            As `load_settings` returns them.
+
+        Returns
+        -------
+        IdrStream
+            Ready to run.
+
+        Raises
+        ------
+        UserError
+            If a part cannot be built from its settings.
+        """
+        from idrstream.build import build_stream
+
+        return build_stream(cls, settings)
+
+
+DeepProfilerRun = IdrStream
+
+
+def _info(message: str, *values: object) -> None:
+    log.info(message, *values)
