@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from cellpose import dynamics, transforms, utils
 from scipy import ndimage
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -19,7 +20,7 @@ from tifffile import imread
 
 CROP_PX = 112
 DIAM_MEAN = 17.0
-CLUSTER_DISTANCE = 0.9
+CLUSTER_DISTANCE = 0.35
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def split_by_origin(folder: Path, fraction: float = 0.15, seed: int = 0) -> tupl
         taken = 0
         for label in rng.permutation(np.unique(labels)):
             members = [n for n, k in zip(names, labels, strict=True) if k == label]
-            if taken + len(members) <= wanted + 1 and len(members) <= max(1.0, 0.6 * wanted):
+            if taken + len(members) <= wanted + 1 and len(members) <= max(1.0, 0.7 * wanted):
                 validation += members
                 taken += len(members)
     train = sorted({n for group in by_shape.values() for n, _ in group} - set(validation))
@@ -107,7 +108,7 @@ def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
     if kept is not None and kept.is_file():
         targets = np.load(kept).astype(np.float32)
     else:
-        targets = dynamics.labels_to_flows([masks])[0][1:].astype(np.float32)
+        targets = dynamics.labels_to_flows([masks], device=torch.device("cpu"))[0][1:].astype(np.float32)
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, targets.astype(np.float16))

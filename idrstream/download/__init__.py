@@ -1,1 +1,28 @@
-"""TODO."""
+"""Remote path to file on disk, proven complete."""
+
+from __future__ import annotations
+
+from idrstream.download._fetch import TransportDownloader, as_downloader
+from idrstream.download._protocol import Downloader, Locator, Transport
+from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
+from idrstream.download.complete import check_complete, hdf5_end_of_file, wait_until_complete
+from idrstream.download.local import LocalDownloader, LocalTransport
+from idrstream.download.locate import Idr0013Locator, PlateScreens
+
+__all__ = [
+    "AsperaDownloader",
+    "AsperaOptions",
+    "AsperaTransport",
+    "Downloader",
+    "Idr0013Locator",
+    "LocalDownloader",
+    "LocalTransport",
+    "Locator",
+    "PlateScreens",
+    "Transport",
+    "TransportDownloader",
+    "as_downloader",
+    "check_complete",
+    "hdf5_end_of_file",
+    "wait_until_complete",
+]

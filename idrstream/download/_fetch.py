@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from idrstream.download._protocol import Locator, Transport
-from idrstream.download.complete import wait_until_complete
+from idrstream.download._protocol import Downloader, Locator, Transport
+from idrstream.download.complete import check_complete
+from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
 
 logger = logging.getLogger("idrstream.download")
@@ -17,8 +19,6 @@ def fetch_movie(
     remote: str,
     task: ImageTask,
     target: Path,
-    *,
-    wait_timeout_s: float = 60.0,
 ) -> Movie:
     """Fetch one movie and prove it complete.
 
@@ -32,8 +32,6 @@ def fetch_movie(
         What the movie is for.
     target : Path
         The file to write; its folder is made.
-    wait_timeout_s : float
-        How long a file that does not grow may stay incomplete.
 
     Returns
     -------
@@ -48,7 +46,7 @@ def fetch_movie(
     target.parent.mkdir(parents=True, exist_ok=True)
     size_bytes = transport.fetch(remote, target)
     try:
-        wait_until_complete(target, size_bytes=size_bytes, timeout_s=wait_timeout_s)
+        check_complete(target, size_bytes)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -65,21 +63,14 @@ class TransportDownloader:
         How files move; a chain of transports is one too.
     locator : Locator
         Where a task's movie is.
-    wait_timeout_s : float
-        How long a file that does not grow may stay incomplete.
     """
 
-    def __init__(
-        self, transport: Transport, locator: Locator, *, wait_timeout_s: float = 60.0
-    ) -> None:
+    def __init__(self, transport: Transport, locator: Locator) -> None:
         self.transport = transport
         self.locator = locator
-        self.wait_timeout_s = wait_timeout_s
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`; see `Downloader.download`."""
         remote = self.locator.movie_path(task)
         target = Path(folder) / PurePosixPath(remote).name
-        return fetch_movie(
-            self.transport, remote, task, target, wait_timeout_s=self.wait_timeout_s
-        )
+        return fetch_movie(self.transport, remote, task, target, wait_timeout_s=self.wait_timeout_s)

@@ -8,24 +8,22 @@ waiting is looking again until the verdict is final or the file has stopped grow
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, Literal
 
+from idrstream.download._superblock import HDF5_SIGNATURE, hdf5_end_of_file
 from idrstream.errors import ImageError, IncompleteFileError, MovieError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 HDF5_SUFFIXES = frozenset({".ch5", ".cellh5", ".h5", ".hdf5"})
 PART_SUFFIXES = (".part", ".partial")
 CONTROL_SUFFIXES = (".aspx", ".partial.aspx")
 
-_UNDEFINED = 2**64 - 1
 _ERROR_PAGE = (b"<!doctype html", b"<html")
 
 
@@ -54,66 +52,8 @@ class Look:
     error: type[ImageError] = IncompleteFileError
 
 
-def hdf5_end_of_file(path: Path) -> int | None:
-    """Return how many bytes an HDF5 file must have to be whole.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-
-    Returns
-    -------
-    int or None
-        The end-of-file address of the superblock, from the beginning of the file; None when
-        the superblock itself is not all there yet.
-
-    Raises
-    ------
-    MovieError
-        If there is no HDF5 signature where one may be (offset 0, 512, 1024, 2048, ...), or the
-        superblock is of an unknown version.
-    """
-    with path.open("rb") as file:
-        start = _superblock_offset(file)
-        if start is None:
-            msg = f"{path} is not an HDF5 file: file signature not found"
-            raise MovieError(msg)
-        file.seek(start)
-        block = file.read(64)
-    if len(block) < 16:
-        return None
-    # Where the base address is, and the end-of-file address, by superblock version.
-    version, width = block[8], block[13] if block[8] < 2 else block[9]
-    offset = {0: 24, 1: 28, 2: 12, 3: 12}.get(version)
-    if offset is None or width not in (2, 4, 8):
-        msg = f"{path}: unknown HDF5 superblock (version {version}, {width}-byte addresses)"
-        raise MovieError(msg)
-    end = offset + 3 * width
-    if len(block) < end:
-        return None
-    address = int.from_bytes(block[end - width : end], "little")
-    if address == _UNDEFINED >> (64 - 8 * width):
-        return None
-    # The address counts from the beginning of the file. When the superblock is not where it says
-    # it is (a user block was put before it later), everything has moved by that much.
-    base = int.from_bytes(block[offset : offset + width], "little")
-    return address + start - base
-
-
-def _superblock_offset(file: BinaryIO) -> int | None:
-    size = file.seek(0, os.SEEK_END)
-    offset = 0
-    while offset + len(HDF5_SIGNATURE) <= size:
-        file.seek(offset)
-        if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-            return offset
-        offset = 512 if offset == 0 else offset * 2
-    return None
-
-
 def look_at(path: Path, size_bytes: int | None = None) -> Look:
-    """Look at a file once: is it complete, may it become so, or never?
+    """Look at a file once and judge whether it is complete, or may become so.
 
     Parameters
     ----------
@@ -130,11 +70,14 @@ def look_at(path: Path, size_bytes: int | None = None) -> Look:
     """
     signature = _signature(path)
     try:
-        size = path.stat().st_size
+        return _judge(path, size_bytes, path.stat().st_size, signature)
     except FileNotFoundError:
         return Look("waiting", _missing_reason(path), signature)
     except OSError as error:
-        return Look("wrong", f"cannot be looked at: {error.strerror}", signature)
+        return Look("waiting", f"cannot be read: {error.strerror or error}", signature)
+
+
+def _judge(path: Path, size_bytes: int | None, size: int, signature: tuple[int, ...]) -> Look:
     for suffix in CONTROL_SUFFIXES:
         if path.with_name(path.name + suffix).exists():
             reason = f"{path.name}{suffix} beside it says that the transfer is not finished"
@@ -285,7 +228,9 @@ def _look_at_hdf5(path: Path, size: int, signature: tuple[int, ...], *, final: b
         return Look(not_yet, reason, signature, size)
     problem = _open_problem(path)
     if problem is not None:
-        return Look("waiting", f"cannot be opened yet: {problem}", signature, size)
+        locked = "lock" in problem or "already open" in problem
+        reason = f"cannot be opened: {problem}"
+        return Look("waiting" if locked else not_yet, reason, signature, size, MovieError)
     return Look("complete", "", signature, size)
 
 

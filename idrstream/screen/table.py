@@ -85,7 +85,8 @@ def read_table(path: Path) -> pd.DataFrame:
     except FileNotFoundError as error:
         msg = f"there is no table at {path}"
         raise TableError(msg) from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, EOFError, OSError) as error:
+        # pandas' parser and decoding errors are ValueErrors
         msg = f"{path} cannot be read as a tab- or comma-separated table: {error}"
         raise TableError(msg) from error
     if len(table.columns) and str(table.columns[0]).startswith("Unnamed:"):

@@ -1,0 +1,339 @@
+"""Movies by Aspera's ``ascp``.
+
+The client is proprietary and has to be installed by the user. It is run as an argument list
+without a shell, its standard input is closed, and its partial file is watched: a transfer that
+does not grow is stopped and resumed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from idrstream.download._ascp_text import AscpFailure, classify, quote
+from idrstream.download._ascp_process import StoppedError, read_tail, run_watched
+from idrstream.download._fetch import TransportDownloader
+from idrstream.download.complete import check_complete
+from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    ImageError,
+    MissingToolError,
+    MovieError,
+    TransientDownloadError,
+)
+from idrstream.records import ImageTask
+
+logger = logging.getLogger("idrstream.download.aspera")
+
+ARCHIVE_ROOT = "/pub/databases/IDR"
+PARTIAL_SUFFIX = ".partial"
+_LEFTOVERS = (PARTIAL_SUFFIX, ".aspx", ".partial.aspx")
+_STUDIES = {"idr0013": IDR0013_STUDY}
+
+
+@dataclass(frozen=True, slots=True)
+class AsperaOptions:
+    """How to call ascp; the defaults are those of the public archive.
+
+    Attributes
+    ----------
+    user, host, port :
+        The server; ``fasp-public@fasp.ebi.ac.uk``, TCP and UDP port 33001.
+    rate : str
+        Target rate as ascp writes it, for example ``300m`` for 300 Mb/s.
+    timeout_s : float
+        Time limit of one attempt.
+    stall_s : float
+        An attempt whose files do not grow for this long is stopped.
+    attempts : int
+        Attempts for one file, resumed from what is there.
+    poll_s : float
+        Time between two looks at the growing file.
+    """
+
+    user: str = "fasp-public"
+    host: str = "fasp.ebi.ac.uk"
+    port: int = 33001
+    rate: str = "300m"
+    timeout_s: float = 3600.0
+    stall_s: float = 90.0
+    attempts: int = 5
+    poll_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        for what, value in (("user", self.user), ("host", self.host), ("rate", self.rate)):
+            if not value or value.startswith("-") or any(c.isspace() or c in "@:" for c in value):
+                msg = f"aspera {what} {value!r} is not usable"
+                raise ConfigError(msg)
+        if self.attempts < 1:
+            msg = f"aspera attempts must be at least 1, not {self.attempts}"
+            raise ConfigError(msg)
+
+
+class _AttemptError(Exception):
+    """One attempt failed."""
+
+    def __init__(self, failure: AscpFailure, said: str) -> None:
+        super().__init__(f"{failure.kind}: {said}")
+        self.failure = failure
+        self.said = said
+
+
+class AsperaTransport:
+    """Moves files of a study with ascp.
+
+    Parameters
+    ----------
+    ascp_path : Path or str
+        The ``ascp`` program, or its name if it is on the PATH.
+    key_path : Path or str
+        The private key that the archive hands out.
+    remote_root : str
+        Folder on the server under which `fetch` finds its paths.
+    options : AsperaOptions, optional
+        How to call ascp.
+    sleep : callable
+        For tests: waits between two attempts.
+    """
+
+    name = "aspera"
+
+    def __init__(
+        self,
+        ascp_path: Path | str,
+        key_path: Path | str,
+        *,
+        remote_root: str = f"{ARCHIVE_ROOT}/{IDR0013_STUDY}",
+        options: AsperaOptions | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.ascp_path = Path(ascp_path).expanduser()
+        self.key_path = Path(key_path).expanduser()
+        self.remote_root = remote_root.rstrip("/")
+        self.options = options or AsperaOptions()
+        self._sleep = sleep
+
+    def check(self) -> None:
+        """Check that program and key are there, before any transfer.
+
+        Raises
+        ------
+        MissingToolError
+            If ascp is not installed or not executable.
+        ConfigError
+            If the key is missing or not readable.
+        """
+        if shutil.which(self.ascp_path) is None:
+            what = "is not executable" if self.ascp_path.is_file() else "was not found"
+            msg = (
+                f"ascp {self.ascp_path} {what}; install IBM Aspera Connect or the ascp command "
+                "line client and give the path of ascp, or use another downloader"
+            )
+            raise MissingToolError(msg)
+        if not self.key_path.is_file():
+            msg = f"the Aspera key {self.key_path} is not there"
+            raise ConfigError(msg)
+        if not os.access(self.key_path, os.R_OK):
+            msg = f"the Aspera key {self.key_path} is not readable by you (chmod u+r)"
+            raise ConfigError(msg)
+
+    def command(self, remote: str, target: Path, log_folder: Path) -> list[str]:
+        """Return the argument list that fetches `remote` to `target`."""
+        options = self.options
+        path = f"{self.remote_root}/{remote}" if self.remote_root else remote
+        return [
+            shutil.which(self.ascp_path) or str(self.ascp_path),
+            "-T",
+            *("-l", options.rate),
+            *("-P", str(options.port)),
+            *("-i", str(self.key_path.absolute())),
+            *("-k", "2"),
+            "--overwrite=diff",
+            f"--partial-file-suffix={PARTIAL_SUFFIX}",
+            "-q",
+            *("-L", str(log_folder)),
+            f"{options.user}@{options.host}:{path}",
+            str(target.absolute()),
+        ]
+
+    def fetch(self, remote: str, target: Path) -> int | None:
+        """Fetch one file, resuming and retrying; see `Transport.fetch`.
+
+        Returns
+        -------
+        None
+            ascp does not state the size of the source.
+
+        Raises
+        ------
+        DownloadError
+            If trying again cannot help: no such file, not allowed, no space.
+        TransientDownloadError
+            If the last of the attempts failed in a way that may pass.
+        MissingToolError, ConfigError
+            If ascp, its licence or its key is missing.
+        """
+        from tenacity import Retrying, stop_after_attempt, wait_exponential
+
+        self.check()
+        _check_remote(remote)
+        retrying = Retrying(
+            stop=stop_after_attempt(self.options.attempts),
+            wait=wait_exponential(multiplier=2, min=2, max=60),
+            retry=lambda state: _worth_another(
+                state.outcome.exception() if state.outcome else None, state.attempt_number
+            ),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            retrying(self._attempt, remote, target)
+        except _AttemptError as error:
+            tried = retrying.statistics["attempt_number"]
+            raise _final_error(error, remote, tried) from None
+        finally:
+            _remove_leftovers(target)
+        return None
+
+    def _attempt(self, remote: str, target: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as name:
+            log_folder = Path(name)
+            try:
+                said, returncode = run_watched(
+                    self.command(remote, target, log_folder),
+                    lambda: _bytes_of(target),
+                    timeout_s=self.options.timeout_s,
+                    stall_s=self.options.stall_s,
+                    poll_s=self.options.poll_s,
+                )
+            except StoppedError as error:
+                stopped = AscpFailure("stopped", "yes", TransientDownloadError)
+                raise _AttemptError(stopped, str(error)) from error
+            said += "".join(read_tail(path) for path in sorted(log_folder.iterdir()))
+        failure = classify(said, returncode)
+        if failure is not None:
+            raise _AttemptError(failure, quote(said) or f"exit status {returncode}, no words")
+        try:
+            check_complete(target)
+        except MovieError:
+            target.unlink(missing_ok=True)
+            raise
+        except ImageError as error:
+            # Exit 0 but not the whole file: seen with a server under load. Begin anew.
+            target.unlink(missing_ok=True)
+            short = AscpFailure("short file", "yes", TransientDownloadError)
+            raise _AttemptError(short, f"ascp ended well but {error}") from error
+
+
+class AsperaDownloader(TransportDownloader):
+    """Downloads idr0013's movies with Aspera.
+
+    Parameters
+    ----------
+    aspera_path : Path or str
+        The ``ascp`` program.
+    aspera_key_path : Path or str
+        The private key that the archive hands out.
+    screens_path : Path or str
+        The study's plates file: ``idr0013-screenA-plates.tsv`` or ``idr0013-screenB-plates.tsv``.
+    idr_index_name : str
+        Name of the study's folder in the archive.
+    options : AsperaOptions, optional
+        How to call ascp.
+    remote_root : str, optional
+        Folder on the server that holds the study's files; by default
+        ``/pub/databases/IDR/<idr_index_name>``.
+
+    Raises
+    ------
+    MissingToolError, ConfigError, TableError
+        If ascp, the key or the plates file is missing or wrong: checked before any download.
+    """
+
+    def __init__(
+        self,
+        aspera_path: Path | str,
+        aspera_key_path: Path | str,
+        screens_path: Path | str,
+        idr_index_name: str = IDR0013_STUDY,
+        *,
+        options: AsperaOptions | None = None,
+        remote_root: str | None = None,
+    ) -> None:
+        study = _STUDIES.get(idr_index_name, idr_index_name)
+        root = f"{ARCHIVE_ROOT}/{study}" if remote_root is None else remote_root
+        transport = AsperaTransport(aspera_path, aspera_key_path, remote_root=root, options=options)
+        transport.check()
+        super().__init__(transport, Idr0013Locator(PlateScreens.read(screens_path), study))
+
+    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
+        """Download the movie of one well; the first IDR_stream's call.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name, for example ``LT0001_02``.
+        well_num : int
+            Well number, counted from 1 along the rows.
+        save_dir : Path or str
+            Folder for the movie; made if need be.
+
+        Returns
+        -------
+        Path
+            The movie, for example ``save_dir/00004_01.ch5``.
+
+        Raises
+        ------
+        DownloadError, IncompleteFileError, MovieError
+            If the movie did not arrive.
+        """
+        task = ImageTask(plate, str(well_num), int(well_num), frames=())
+        return self.download(task, Path(save_dir)).path
+
+
+def _worth_another(error: BaseException | None, attempt: int) -> bool:
+    if not isinstance(error, _AttemptError):
+        return False
+    logger.debug("ascp attempt %d: %s", attempt, error)
+    retry = error.failure.retry
+    return retry == "yes" or (retry == "once" and attempt < 2)
+
+
+def _final_error(error: _AttemptError, remote: str, tried: int) -> Exception:
+    times = "once" if tried == 1 else f"{tried} times"
+    advice = f"; {error.failure.advice}" if error.failure.advice else ""
+    return error.failure.error(
+        f"ascp, tried {times}, did not bring {remote} ({error.failure.kind}): {error.said}{advice}"
+    )
+
+
+def _check_remote(remote: str) -> None:
+    parts = PurePosixPath(remote).parts
+    if not parts or ".." in parts or any(ord(char) < 32 for char in remote):
+        msg = f"{remote!r} is not a path under the study's folder"
+        raise DownloadError(msg)
+
+
+def _bytes_of(target: Path) -> int:
+    """Return the bytes of the target and its partial file: what grows during a transfer."""
+    total = 0
+    for path in (target, target.with_name(target.name + PARTIAL_SUFFIX)):
+        try:
+            total += path.stat().st_size
+        except OSError:
+            continue
+    return total
+
+
+def _remove_leftovers(target: Path) -> None:
+    for suffix in _LEFTOVERS:
+        target.with_name(target.name + suffix).unlink(missing_ok=True)

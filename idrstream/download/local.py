@@ -1,0 +1,306 @@
+"""Movies from a folder: a mirror of the archive on this machine, or one that is mounted."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from idrstream.download._fetch import fetch_movie
+from idrstream.download.locate import (
+    ANALYSIS_FOLDER,
+    IDR0013_STUDY,
+    Idr0013Locator,
+    PlateScreens,
+    check_name,
+    movie_name,
+)
+from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+from idrstream.records import ImageTask, Movie
+
+logger = logging.getLogger("idrstream.download.local")
+
+# IDR's metadata names files as its own server sees them.
+_ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
+_PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
+_BLOCK_BYTES = 1 << 20
+
+
+def path_from_address(address: Path | str) -> Path:
+    """Return the path that a ``file://`` address or a plain path names.
+
+    Parameters
+    ----------
+    address : Path or str
+        ``/mnt/idr``, ``~/idr``, ``file:///mnt/idr`` or ``file://localhost/mnt/my%20idr``; only
+        addresses are percent-decoded.
+
+    Returns
+    -------
+    Path
+        With ``~`` expanded.
+
+    Raises
+    ------
+    ConfigError
+        If it is an address of another kind or of another machine.
+    """
+    text = str(address)
+    if "://" not in text:
+        return Path(text).expanduser()
+    parts = urlsplit(text)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        msg = f"{text!r} is not a folder or file:// address on this machine"
+        raise ConfigError(msg)
+    # '?' and '#' are ordinary characters of a file's path.
+    path = text.split("://", 1)[1].removeprefix(parts.netloc)
+    return Path(unquote(path))
+
+
+class LocalTransport:
+    """Copies files from a folder.
+
+    Parameters
+    ----------
+    root : Path or str
+        The folder, or its ``file://`` address.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    """
+
+    name = "local"
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = path_from_address(root)
+        if not self.root.is_dir():
+            msg = f"there is no folder {self.root} to take movies from"
+            raise ConfigError(msg)
+
+    def fetch(self, remote: str, target: Path) -> int | None:
+        """Copy one file: written beside, flushed to the disk, then renamed.
+
+        Parameters
+        ----------
+        remote : str
+            Path under the root.
+        target : Path
+            The file to write.
+
+        Returns
+        -------
+        int
+            Size of the source in bytes.
+
+        Raises
+        ------
+        DownloadError
+            If there is no such file or it cannot be read or written.
+        TransientDownloadError
+            If it changed while it was copied or the mount failed.
+        """
+        if ".." in PurePosixPath(remote).parts:
+            msg = f"{remote!r} points out of {self.root}"
+            raise DownloadError(msg)
+        source = self.root / remote
+        part = target.with_name(f"{target.name}.part")
+        try:
+            size = _copy(source, part)
+            part.replace(target)
+        except OSError as error:
+            raise _as_download_error(error, source, target) from error
+        finally:
+            part.unlink(missing_ok=True)
+        return size
+
+
+class FolderLocator:
+    """Finds idr0013's movies by looking at the folders of a mirror, without a plates file.
+
+    Parameters
+    ----------
+    study_folder : Path
+        The folder that holds ``20150916-mitocheck-analysis``.
+    """
+
+    def __init__(self, study_folder: Path) -> None:
+        self.study_folder = study_folder
+
+    def movie_path(self, task: ImageTask) -> str:
+        """Return the path of the task's movie under the study's folder.
+
+        Raises
+        ------
+        DownloadError
+            If no folder, or more than one, is named after the plate.
+        """
+        if (problem := check_name(task.plate)) is not None:
+            msg = f"the plate name {task.plate!r} {problem}"
+            raise DownloadError(msg)
+        parents = [f"{ANALYSIS_FOLDER}/mitocheck", f"{ANALYSIS_FOLDER}/analysis/mitocheck"]
+        found = [
+            f"{parent}/{folder.name}"
+            for parent in parents
+            for folder in sorted(_folders(self.study_folder / parent))
+            if folder.name == task.plate or folder.name.startswith(f"{task.plate}--")
+        ]
+        if len(found) != 1:
+            names = ", ".join(found) or "none"
+            places = " and ".join(str(self.study_folder / parent) for parent in parents)
+            msg = (
+                f"{task.name}: expected one folder named {task.plate} or {task.plate}--... in "
+                f"{places}, found {names}; give the study's plates file to say which"
+            )
+            raise DownloadError(msg)
+        return f"{found[0]}/hdf5/{movie_name(task)}"
+
+
+class LocalDownloader:
+    """Takes movies from a mirror of the archive on this machine.
+
+    A task whose metadata has a ``Path`` (relative to `root`, as in IDR's own metadata, or
+    absolute) or a ``URL`` (``file://``) gets that file; every other task gets the movie of its
+    well from idr0013's layout.
+
+    Parameters
+    ----------
+    root : Path or str
+        The folder above the study's, the study's folder, or the one that has
+        ``20150916-mitocheck-analysis`` in it; also as a ``file://`` address.
+    screens_path : Path or str, optional
+        The study's plates file; without it the folder of a plate is looked for by its name.
+    idr_index_name : str
+        Name of the study's folder.
+
+    Raises
+    ------
+    ConfigError, TableError
+        If the folder or the plates file is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        screens_path: Path | str | None = None,
+        idr_index_name: str = IDR0013_STUDY,
+    ) -> None:
+        self._transport = LocalTransport(root)
+        self.root = self._transport.root
+        self.idr_index_name = idr_index_name
+        self._screens = None if screens_path is None else PlateScreens.read(screens_path)
+
+    def download(self, task: ImageTask, folder: Path) -> Movie:
+        """Copy the movie of `task` into `folder`.
+
+        Raises
+        ------
+        DownloadError, IncompleteFileError, MovieError
+            If there is no such file, or it is cut off or no movie.
+        ConfigError
+            If the study is not under `root`; says where it was looked for.
+        """
+        given = _given_path(task, self.root)
+        if given is not None:
+            # Files of several wells may have the same name; in `folder` they must not.
+            target = Path(folder) / f"{task.well_number:05d}_{task.site:02d}_{given.name}"
+            return fetch_movie(self._transport, str(given), task, target)
+        study = self._study_folder()
+        if self._screens is None:
+            path = FolderLocator(study).movie_path(task)
+        else:
+            path = Idr0013Locator(self._screens, self.idr_index_name).movie_path(task)
+        remote = (study.relative_to(self.root) / path).as_posix()
+        target = Path(folder) / PurePosixPath(path).name
+        return fetch_movie(self._transport, remote, task, target)
+
+    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
+        """Copy the movie of one well; the first IDR_stream's call.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name, for example ``LT0001_02``.
+        well_num : int
+            Well number, counted from 1 along the rows.
+        save_dir : Path or str
+            Folder for the movie; made if need be.
+
+        Returns
+        -------
+        Path
+            The movie.
+        """
+        task = ImageTask(plate, str(well_num), int(well_num), frames=())
+        return self.download(task, Path(save_dir)).path
+
+    def _study_folder(self) -> Path:
+        tried = [self.root / self.idr_index_name, self.root]
+        for folder in tried:
+            if (folder / ANALYSIS_FOLDER).is_dir():
+                return folder
+        names = " and ".join(str(folder / ANALYSIS_FOLDER) for folder in tried)
+        msg = f"no movies of {self.idr_index_name} under {self.root}: tried {names}"
+        raise ConfigError(msg)
+
+
+def _given_path(task: ImageTask, root: Path) -> Path | None:
+    """Return the path that the task's own metadata names, absolute or relative to `root`."""
+    address = task.metadata.get("URL", "").strip()
+    if address:
+        try:
+            return path_from_address(address)
+        except ConfigError as error:
+            msg = f"{task.name}: column URL: {error}"
+            raise DownloadError(msg) from error
+    text = task.metadata.get("Path", "").strip()
+    if not text:
+        return None
+    for prefix in _ARCHIVE_PREFIXES:
+        if text.startswith(prefix):
+            text = text.removeprefix(prefix)
+            # A root may be the study's own folder.
+            study, _, rest = text.partition("/")
+            return Path(rest if root.name == study else text)
+    return Path(text)
+
+
+def _folders(parent: Path) -> list[Path]:
+    try:
+        return [path for path in parent.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _copy(source: Path, part: Path) -> int:
+    """Copy to `part` and flush it to the disk; return the size of the source."""
+    with source.open("rb") as reading, part.open("wb") as writing:
+        before = os.fstat(reading.fileno())
+        shutil.copyfileobj(reading, writing, _BLOCK_BYTES)
+        writing.flush()
+        os.fsync(writing.fileno())
+        copied = writing.tell()
+        after = os.fstat(reading.fileno())
+    stable = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+    if not stable or copied != before.st_size:
+        msg = (
+            f"{source} changed while it was copied ({before.st_size:,} bytes before, "
+            f"{after.st_size:,} after): it is still being written"
+        )
+        raise TransientDownloadError(msg)
+    return copied
+
+
+def _as_download_error(error: OSError, source: Path, target: Path) -> DownloadError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not source.exists():
+        folder = source.parent
+        where = "its folder is there" if folder.is_dir() else f"there is no folder {folder}"
+        return DownloadError(f"there is no file {source} ({where})")
+    words = f"{source} cannot be copied to {target}: {error.strerror}"
+    if error.errno in _PASSING:
+        return TransientDownloadError(words)
+    return DownloadError(words)

@@ -1,0 +1,103 @@
+import json
+import logging
+import re
+
+import pytest
+
+from idrstream.errors import StorageError
+from idrstream.records import ImageTask, Published, Skipped
+from idrstream.run import (
+    BatchFinished,
+    BatchStarted,
+    ImageFinished,
+    RunResult,
+    StageStarted,
+    StreamFinished,
+    StreamStarted,
+)
+from idrstream.run.log import StreamLog
+from idrstream.run.progress import ProgressBars
+from idrstream.screen import Plan
+
+
+@pytest.fixture
+def events(tmp_path):
+    task = ImageTask("P", "A1", 1, (1,))
+    plan = Plan.of((task,), batch_size=1)
+    batch = plan.batch(0)
+    skipped = (Skipped(task, 1, "preprocess", "FrameError", "not valid"),)
+    done = BatchFinished(
+        batch, Published(tmp_path / "batch_0.csv.gz", 3, "d"), 3, skipped, seconds={"segment": 1.5}
+    )
+    return [
+        StreamStarted(plan),
+        BatchStarted(batch),
+        StageStarted("segment", batch, task),
+        ImageFinished(task, 3, skipped),
+        StageStarted("profile", batch),
+        done,
+        StreamFinished(RunResult((done,), plan, 2.0)),
+    ]
+
+
+def test_bars_show_batches_images_stage_and_failures(events, capsys):
+    bars = ProgressBars()
+    for event in events:
+        bars(event)
+    shown = capsys.readouterr().err
+    for text in ("Batches", "1/1", "P A1 segment", "profile, 1 failed", "done, 1 failed"):
+        assert text in shown
+
+
+def test_bars_outside_a_stream_do_nothing(events, capsys):
+    ProgressBars()(events[1])
+    assert capsys.readouterr().err == ""
+
+
+def test_the_record_is_readable_after_every_event(events, tmp_path):
+    from idrstream.run.record import RunRecord
+
+    record = RunRecord(tmp_path, {"segmentor": "x"})
+    states = []
+    for event in events:
+        record(event)
+        states.append(json.loads(record.path.read_text())["state"])
+    content = json.loads(record.path.read_text())
+    assert set(states[:-1]) == {"running"}
+    assert content["state"] == "finished"
+    assert content["settings"] == {"segmentor": "x"}
+    assert content["batches"][0]["file"] == "batch_0.csv.gz"
+    assert content["batches"][0]["skipped"][0]["reason"] == "not valid"
+    assert content["rerun"].endswith("batch_nums=[0])")
+    assert "cellpose" in content["versions"]
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [record.path.name]
+
+
+def test_a_stopped_run_says_so(events, tmp_path):
+    from idrstream.run.record import RunRecord
+
+    record = RunRecord(tmp_path, {})
+    record(events[0])
+    record(StreamFinished(events[-1].result, "disk full"))
+    content = json.loads(record.path.read_text())
+    assert (content["state"], content["stopped_by"]) == ("stopped", "disk full")
+
+
+def test_log_lines_have_the_usual_form_and_come_once(tmp_path):
+    path = tmp_path / "logs" / "stream.log"
+    with StreamLog(path), StreamLog(path):
+        logging.getLogger("idrstream.run").info("Processing well %s", "A4")
+    logging.getLogger("idrstream.run").info("after the end")
+    (line,) = path.read_text().splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - INFO - Processing well A4", line)
+
+
+def test_no_log_is_fine():
+    with StreamLog(None):
+        logging.getLogger("idrstream").info("nowhere")
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"log file .*stream\.log"):
+        StreamLog(tmp_path / "file" / "stream.log")

@@ -1,0 +1,255 @@
+"""The runner with rooms that misbehave on purpose; no image is read here."""
+
+import errno
+import logging
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from idrstream.errors import (
+    DownloadError,
+    FrameError,
+    MissingToolError,
+    ProfileError,
+    SegmentationError,
+    StorageError,
+)
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
+from idrstream.run import (
+    BatchFinished,
+    ImageFinished,
+    Rooms,
+    Runner,
+    StreamFinished,
+    StreamStarted,
+)
+from idrstream.run.log import log_events
+from idrstream.screen import Plan, well_name
+
+
+@dataclass
+class FakeRooms:
+    """Every room in one; `faults` maps (room, well number or batch) to an exception."""
+
+    folder: object
+    faults: dict = field(default_factory=dict)
+    skipped_frames: frozenset = frozenset()
+    plate_models: set | None = None
+    nuclei: int = 3
+    calls: list = field(default_factory=list)
+
+    def _call(self, room, key):
+        self.calls.append((room, key))
+        if (room, key) in self.faults:
+            raise self.faults[room, key]
+
+    def download(self, task, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{task.well_number:05d}_01.ch5"
+        path.write_bytes(b"movie")
+        self._call("download", task.well_number)
+        return Movie(path, task, "fake", 5)
+
+    def wait(self, movie):
+        assert movie.path.exists()
+        self._call("wait", movie.task.well_number)
+
+    def process(self, movie):
+        assert movie.path.exists()
+        self._call("process", movie.task.well_number)
+        pixels = np.zeros((4, 5), np.uint8)
+        return [
+            Skipped(movie.task, number, "preprocess", "FrameError", "not valid")
+            if (movie.task.well_number, number) in self.skipped_frames
+            else Frame(pixels, number, movie.task)
+            for number in movie.task.frames
+        ]
+
+    def needs_plate_model(self, plate):
+        return self.plate_models is not None and plate not in self.plate_models
+
+    def fit_plate(self, plate, movies):
+        seen = [movie.task.well_number for movie in movies]
+        self._call("fit", tuple(seen))
+        self.plate_models.add(plate)
+
+    def segment(self, frame):
+        self._call("segment", frame.task.well_number)
+        return Nuclei(np.zeros((self.nuclei, 2)), None, frame.number, frame.task, 17.0)
+
+    def add(self, frame, nuclei):
+        self._call("add", frame.task.well_number)
+
+    def profile(self):
+        self._call("profile", None)
+
+    def publish(self, number):
+        self._call("publish", number)
+        return Published(self.folder / f"batch_{number}.csv.gz", 1, "digest")
+
+    def clear(self):
+        self._call("clear", None)
+
+    def rooms(self):
+        return Rooms(self, self.wait, self, self.segment, self)
+
+
+@pytest.fixture
+def run(tmp_path):
+    def start(fake, wells=6, batch_size=2, frames=(1,), **options):
+        tasks = tuple(
+            ImageTask("P", well_name(i), i, frames, row=i - 1) for i in range(1, wells + 1)
+        )
+        events = []
+        runner = Runner(fake.rooms(), tmp_path / "downloads", [events.append, log_events])
+        try:
+            runner.run(Plan.of(tasks, batch_size=batch_size, **options))
+        finally:
+            assert not (tmp_path / "downloads").exists()
+            assert fake.calls[-1] == ("clear", None)
+            start.events = events
+            assert isinstance(events[0], StreamStarted)
+            assert isinstance(events[-1], StreamFinished)
+        return events[-1].result
+
+    return start
+
+
+@pytest.fixture
+def fake(tmp_path):
+    return FakeRooms(tmp_path)
+
+
+def test_all_is_well(run, fake):
+    result = run(fake, frames=(1, 2))
+    assert [item.published.path.name for item in result.batches] == [
+        "batch_0.csv.gz", "batch_1.csv.gz", "batch_2.csv.gz",
+    ]  # fmt: skip
+    assert result.nuclei == 6 * 2 * 3
+    assert not len(result.failures())
+    assert result.rerun_batches == ()
+    assert result.rerun_call == ""
+    assert set(result.batches[0].seconds) == {
+        "download", "preprocess", "segment", "profile", "compile",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("room", "stage", "error"),
+    [
+        ("download", "download", DownloadError("no such file")),
+        ("wait", "download", DownloadError("incomplete")),
+        ("process", "preprocess", FrameError("unreadable")),
+        ("segment", "segment", SegmentationError("no")),
+        ("add", "segment", ValueError("a library's own error")),
+        ("process", "preprocess", KeyError("a bug")),
+    ],
+)
+def test_one_bad_image_never_sinks_its_batch(run, fake, room, stage, error):
+    fake.faults = {(room, 3): error}
+    result = run(fake)
+    assert result.failed_batches == ()
+    failures = result.failures()
+    assert failures[["Batch", "Plate", "Well", "Stage", "Kind"]].to_numpy().tolist() == [
+        [1, "P", "A3", stage, type(error).__name__]
+    ]
+    assert str(error) in failures["Reason"][0]
+    assert result.rerun_call == (
+        "stream.run_stream(data_to_process, batch_size=2, batch_nums=[1])"
+    )
+
+
+def test_one_bad_frame_leaves_the_others(run, fake):
+    fake.skipped_frames = frozenset({(2, 5)})
+    result = run(fake, frames=(1, 5, 9))
+    assert result.nuclei == (6 * 3 - 1) * 3
+    assert result.failures()["Frame"].tolist() == [5]
+    told = [event for event in run.events if isinstance(event, ImageFinished)]
+    assert [len(event.skipped) for event in told] == [0, 1, 0, 0, 0, 0]
+
+
+def test_a_batch_with_no_usable_image_fails_alone(run, fake):
+    fake.faults = {("download", 3): DownloadError("x"), ("download", 4): DownloadError("y")}
+    result = run(fake)
+    assert result.failed_batches == (1,)
+    assert ("publish", 1) not in fake.calls
+    assert ("publish", 2) in fake.calls
+    assert "none of the 2 images" in result.failures()["Reason"].iloc[-1]
+
+
+@pytest.mark.parametrize("error", [ProfileError("exit 1"), RuntimeError("a bug")])
+def test_one_bad_batch_never_sinks_the_stream(run, fake, error, caplog):
+    fake.faults = {("publish", 1): error}
+    with caplog.at_level(logging.INFO, "idrstream"):
+        result = run(fake)
+    assert result.failed_batches == (1,)
+    assert [item.error_kind for item in result.batches] == ["", type(error).__name__, ""]
+    assert f"Error while profiling batch 1: {error}" in caplog.text
+    assert ("Traceback" in caplog.text) == isinstance(error, RuntimeError)
+    assert "batch_nums=[1]" in caplog.text
+
+
+def test_images_without_nuclei_are_results(run, fake):
+    fake.nuclei = 0
+    result = run(fake)
+    assert result.failed_batches == ()
+    assert result.nuclei == 0
+
+
+@pytest.mark.parametrize("room", ["download", "process", "segment"])
+def test_what_the_user_must_mend_stops_the_stream(run, fake, room):
+    fake.faults = {(room, 3): MissingToolError("install it")}
+    with pytest.raises(MissingToolError):
+        run(fake)
+    end = run.events[-1]
+    assert end.stopped_by == "install it"
+    assert end.result.remaining_batches == (1, 2)
+    assert end.result.rerun_batches == (1, 2)
+
+
+@pytest.mark.parametrize("place", [("add", 3), ("publish", 1)])
+def test_a_full_disk_stops_the_stream(run, fake, place):
+    full = OSError(errno.ENOSPC, "No space left on device", "somewhere")
+    wrapped = ProfileError("could not write")
+    wrapped.__cause__ = full
+    fake.faults = {place: wrapped}
+    with pytest.raises(StorageError, match="somewhere cannot be written: No space left"):
+        run(fake)
+
+
+def test_an_interrupt_leaves_nothing_and_says_what_is_left(run, fake, caplog):
+    fake.faults = {("segment", 4): KeyboardInterrupt()}
+    with caplog.at_level(logging.INFO, "idrstream"), pytest.raises(KeyboardInterrupt):
+        run(fake)
+    assert run.events[-1].stopped_by == "interrupted"
+    assert "batch_nums=[1, 2]" in caplog.text
+
+
+def test_a_plate_is_fitted_once_on_wells_spread_over_it(run, fake):
+    fake.plate_models = set()
+    run(fake, wells=30, batch_size=10, start_batch=2)
+    fits = [key for room, key in fake.calls if room == "fit"]
+    assert fits == [tuple(range(1, 25, 2))]
+
+
+def test_a_well_that_fails_is_left_out_of_the_plate_model(run, fake):
+    fake.plate_models = set()
+    fake.faults = {("download", 2): DownloadError("gone")}
+    result = run(fake)
+    assert ("fit", (1, 3, 4, 5, 6)) in fake.calls
+    assert result.failures()["Stage"].tolist() == ["download"]
+
+
+def test_a_plate_that_cannot_be_fitted_skips_its_images(run, fake):
+    fake.plate_models = set()
+    fake.faults = {("fit", (1, 2, 3, 4, 5, 6)): FrameError("all black")}
+    result = run(fake)
+    assert result.failed_batches == (0, 1, 2)
+    assert set(result.failures()["Stage"]) == {"illumination", "batch"}
+
+
+def test_batches_are_told_one_by_one(run, fake):
+    run(fake)
+    finished = [event for event in run.events if isinstance(event, BatchFinished)]
+    assert [event.batch.number for event in finished] == [0, 1, 2]

@@ -1,0 +1,150 @@
+import gzip
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idrstream.errors import TableError
+from idrstream.screen import parse_frames, read_table, tasks_from_table
+
+
+def table(**columns):
+    base = {"Plate": ["LT0001_02"], "Well": ["A4"], "Frames": ["50"]}
+    return pd.DataFrame({**base, **columns})
+
+
+@given(st.lists(st.integers(1, 9999), min_size=1, unique=True))
+def test_frames_keep_their_order(numbers):
+    assert parse_frames(",".join(map(str, numbers))) == tuple(numbers)
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"), [(50, (50,)), ("50.0", (50,)), (" 1, 50 ,93", (1, 50, 93)), ("7,7", (7,))]
+)
+def test_frames_are_read_as_people_write_them(text, frames):
+    assert parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "a", "1,,2", "1-5", "nan"])
+def test_wrong_frames(text):
+    with pytest.raises(ValueError, match="frame numbers"):
+        parse_frames(text)
+
+
+@given(st.text())
+def test_frames_of_any_text_never_crash(text):
+    try:
+        assert all(number >= 1 for number in parse_frames(text))
+    except ValueError:
+        pass
+
+
+def test_a_row_becomes_a_task():
+    (task,) = tasks_from_table(
+        table(**{"Control Type": ["positive control"], "Well Number": [4], "Site": [1]})
+    )
+    assert (task.plate, task.well, task.well_number) == ("LT0001_02", "A4", 4)
+    assert (task.frames, task.site) == ((50,), 1)
+    assert task.metadata == {"Control Type": "positive control"}
+
+
+def test_what_can_be_derived_may_be_missing():
+    (by_name,) = tasks_from_table(table())
+    (by_number,) = tasks_from_table(table(**{"Well Number": [4.0]}).drop(columns="Well"))
+    assert (by_name.well_number, by_number.well) == (4, "A4")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"Plate": [""]}, "row 1, column Plate: empty"),
+        ({"Plate": [None]}, "row 1, column Plate: empty"),
+        ({"Plate": ["../x"]}, "cannot become a file name"),
+        ({"Plate": ["-rf"]}, "cannot become a file name"),
+        ({"Plate": ["a\nb"]}, "cannot become a file name"),
+        ({"Well": ["Z99"]}, "row 1, column Well: "),
+        ({"Well": [""]}, "row 1, column Well: empty"),
+        ({"Well Number": [5]}, "column Well Number: 5, but well A4 is number 4"),
+        ({"Well Number": ["four"]}, "column Well Number: 'four' is not a whole number"),
+        ({"Frames": ["0"]}, "row 1, column Frames: '0'"),
+        ({"Site": ["x"]}, "column Site"),
+    ],
+)
+def test_a_wrong_cell_is_named(columns, message):
+    with pytest.raises(TableError) as error:
+        tasks_from_table(table(**columns))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("column", ["Plate", "Frames", "Well"])
+def test_a_missing_column_is_named(column):
+    with pytest.raises(TableError, match=f"lacks the column {column}"):
+        tasks_from_table(table().drop(columns=column))
+
+
+def test_a_repeated_column_is_refused():
+    doubled = pd.concat([table(), table()[["Plate"]]], axis=1)
+    with pytest.raises(TableError, match="Plate more than once"):
+        tasks_from_table(doubled)
+
+
+def test_a_frame_asked_for_twice_names_both_rows():
+    rows = pd.concat([table(), table(Well=["A5"]), table(Frames=["1,50"])])
+    with pytest.raises(TableError, match="row 3, column Frames: frame 50 .* in row 1"):
+        tasks_from_table(rows)
+
+
+def test_only_the_first_ten_problems_are_told():
+    with pytest.raises(TableError, match="and 5 more"):
+        tasks_from_table(pd.concat([table(Frames=["x"])] * 15))
+
+
+def test_an_empty_table():
+    with pytest.raises(TableError, match="no rows"):
+        tasks_from_table(table().iloc[:0])
+
+
+@pytest.mark.parametrize(("name", "separator"), [("t.tsv", "\t"), ("t.csv", ","), ("t.csv.gz", ",")])
+def test_a_file_is_read_as_text(tmp_path, name, separator):
+    path = tmp_path / name
+    pd.DataFrame(table(Gene=["NA"])).to_csv(path, sep=separator)
+    assert read_table(path).to_dict("list") == {
+        "Plate": ["LT0001_02"], "Well": ["A4"], "Frames": ["50"], "Gene": ["NA"],
+    }  # fmt: skip
+
+
+def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("\ufeffPlate,Well,Frames\nP,A1,1\n", encoding="utf-8")
+    assert list(read_table(path).columns) == ["Plate", "Well", "Frames"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n"1,2\n', b"a,b\n1,2,3,4\n5\n"])
+def test_what_is_no_table_is_refused(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError):
+        tasks_from_table(read_table(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TableError, match=r"no table at .*nothing\.tsv"):
+        read_table(tmp_path / "nothing.tsv")
+
+
+def test_a_file_that_is_no_gzip(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(b"Plate,Well\n")
+    with pytest.raises(TableError, match="cannot be read"):
+        read_table(path)
+    path.write_bytes(gzip.compress(b"Plate,Well,Frames\nP,A1,1\n")[:-9])
+    with pytest.raises(TableError):
+        read_table(path)
+
+
+def test_the_first_streams_own_table(shared_data):
+    tasks = tasks_from_table(read_table(shared_data / "idr" / "data_to_process.tsv"))
+    assert len(tasks) == 6743
+    assert tasks[0].metadata["Original Gene Target"] == "ENSG00000149503"
+    assert {task.frames for task in tasks} == {(50,)}

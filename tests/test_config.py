@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import pytest
+
+from idrstream.config import SECTIONS, as_json, load_settings, section_of
+from idrstream.errors import ConfigError
+
+NEEDED = {"table": "t.tsv", "final_data_dir": "out", "tmp_dir": "tmp"}
+
+
+@pytest.fixture
+def toml(tmp_path):
+    def write(text):
+        path = tmp_path / "stream.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_option_names_belong_to_one_section():
+    names = [name for kind in SECTIONS.values() for name in kind.__dataclass_fields__]
+    assert len(names) == len(set(names)) == len(section_of())
+
+
+def test_later_sources_win(toml):
+    path = toml('[stream]\ntable="t"\nfinal_data_dir="o"\ntmp_dir="w"\nbatch_size=3\n')
+    environment = {"IDRSTREAM_BATCH_SIZE": "4", "IDRSTREAM_DIAMETER": "17.5", "PATH": "x"}
+    assert load_settings(path, environment={}).stream.batch_size == 3
+    assert load_settings(path, environment=environment).stream.batch_size == 4
+    last = load_settings(path, environment=environment, options={"batch_size": "5"})
+    assert (last.stream.batch_size, last.segment.diameter) == (5, 17.5)
+
+
+def test_paths_of_the_file_are_relative_to_it(toml, tmp_path):
+    path = toml('[stream]\ntable="t.tsv"\nfinal_data_dir="/o"\ntmp_dir="w"\nlog="a.log"\n')
+    stream = load_settings(path, environment={}).stream
+    assert stream.table == tmp_path / "t.tsv"
+    assert stream.final_data_dir == Path("/o")
+    assert stream.log == tmp_path / "a.log"
+
+
+def test_lists_are_comma_separated_on_the_command_line():
+    options = {**NEEDED, "batch_nums": "3, 7", "extra_metadata": "object_outlines"}
+    stream = load_settings(None, environment={}, options=options).stream
+    assert stream.batch_nums == (3, 7)
+    assert stream.extra_metadata == ("object_outlines",)
+    everything = load_settings(None, environment={}, options={**NEEDED, "batch_nums": "all"})
+    assert everything.stream.batch_nums == "all"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[stream\n", "is not a TOML file"),
+        ("[strem]\n", r"unknown section \[strem\]"),
+        ("stream = 3\n", "must be a section"),
+        ("[stream]\nbatchsize = 3\n", "stream.batchsize"),
+        ("[stream]\nbatch_size = 0\n", "stream.batch_size"),
+        ("[stream]\nbatch_nums = 'some'\n", "stream.batch_nums"),
+        ("[download]\nmethod = 'pigeon'\n", "download.method"),
+        ("[segment]\nchannels = [0]\n", "segment.channels"),
+    ],
+)
+def test_what_is_wrong_is_named(toml, text, message):
+    with pytest.raises(ConfigError, match=message):
+        load_settings(toml(text), environment={})
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no configuration file .*nothing"):
+        load_settings(tmp_path / "nothing.toml", environment={})
+
+
+def test_settings_can_be_written_down():
+    settings = load_settings(None, environment={}, options=NEEDED)
+    plain = as_json(settings)
+    assert plain["stream"]["table"] == "t.tsv"
+    assert plain["segment"]["channels"] == [0, 0]
