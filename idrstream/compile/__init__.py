@@ -1,1 +1,26 @@
-"""TODO."""
+"""Features and metadata to one table, and the table into the output folder."""
+
+from __future__ import annotations
+
+from idrstream.compile.atomic import atomic_path
+from idrstream.compile.publish import publish
+from idrstream.compile.single_cells import (
+    PycytominerMerge,
+    SingleCellMerge,
+    check_extra_metadata,
+    compile_batch,
+)
+from idrstream.compile.writers import WRITERS, TableWriter, write_csv_gz, write_parquet
+
+__all__ = [
+    "WRITERS",
+    "PycytominerMerge",
+    "SingleCellMerge",
+    "TableWriter",
+    "atomic_path",
+    "check_extra_metadata",
+    "compile_batch",
+    "publish",
+    "write_csv_gz",
+    "write_parquet",
+]

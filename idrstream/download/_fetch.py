@@ -73,4 +73,84 @@ class TransportDownloader:
         """Download the movie of `task` into `folder`; see `Downloader.download`."""
         remote = self.locator.movie_path(task)
         target = Path(folder) / PurePosixPath(remote).name
-        return fetch_movie(self.transport, remote, task, target, wait_timeout_s=self.wait_timeout_s)
+        return fetch_movie(self.transport, remote, task, target)
+
+    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
+        """Download the movie of one well; the first IDR_stream's call.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name, for example ``LT0001_02``.
+        well_num : int
+            Well number, counted from 1 along the rows.
+        save_dir : Path or str
+            Folder for the movie; made if need be.
+
+        Returns
+        -------
+        Path
+            The movie, for example ``save_dir/00004_01.ch5``.
+
+        Raises
+        ------
+        DownloadError, IncompleteFileError, MovieError
+            If the movie did not arrive.
+        """
+        return self.download(well_task(plate, well_num), Path(save_dir)).path
+
+
+class LegacyDownloader:
+    """Wraps an object with the first IDR_stream's ``download_image``.
+
+    Such an object may return before its file is complete; whoever reads the movie has to wait
+    for that (`wait_until_complete`).
+
+    Parameters
+    ----------
+    part : object
+        Has ``download_image(plate, well_num, save_dir)`` that returns the path of the movie.
+    """
+
+    def __init__(self, part: Any) -> None:
+        self.part = part
+
+    def download(self, task: ImageTask, folder: Path) -> Movie:
+        """Download the movie of `task` into `folder`; see `Downloader.download`."""
+        path = Path(self.part.download_image(task.plate, task.well_number, Path(folder)))
+        return Movie(path, task, type(self.part).__name__)
+
+
+def as_downloader(part: object) -> Downloader:
+    """Return `part` as a `Downloader`.
+
+    Parameters
+    ----------
+    part : object
+        Has ``download(task, folder)``, or the first IDR_stream's
+        ``download_image(plate, well_num, save_dir)``.
+
+    Returns
+    -------
+    Downloader
+        `part` itself, or a wrapper around it.
+
+    Raises
+    ------
+    ConfigError
+        If it has neither.
+    """
+    if isinstance(part, Downloader):
+        return part
+    if callable(getattr(part, "download_image", None)):
+        return LegacyDownloader(part)
+    msg = (
+        f"{type(part).__name__} is no downloader: it has neither download(task, folder) nor "
+        "download_image(plate, well_num, save_dir)"
+    )
+    raise ConfigError(msg)
+
+
+def well_task(plate: str, well_num: int) -> ImageTask:
+    """Return a task for the movie of a well, site 1, without wanting frames of it."""
+    return ImageTask(plate, well=str(well_num), well_number=int(well_num), frames=())

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from idrstream.download._ascp_text import AscpFailure, classify, quote
 from idrstream.download._ascp_process import StoppedError, read_tail, run_watched
+from idrstream.download._ascp_text import AscpFailure, classify, quote
 from idrstream.download._fetch import TransportDownloader
 from idrstream.download.complete import check_complete
 from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
@@ -29,7 +29,6 @@ from idrstream.errors import (
     MovieError,
     TransientDownloadError,
 )
-from idrstream.records import ImageTask
 
 logger = logging.getLogger("idrstream.download.aspera")
 
@@ -197,6 +196,7 @@ class AsperaTransport:
         try:
             retrying(self._attempt, remote, target)
         except _AttemptError as error:
+            target.unlink(missing_ok=True)
             tried = retrying.statistics["attempt_number"]
             raise _final_error(error, remote, tried) from None
         finally:
@@ -229,6 +229,7 @@ class AsperaTransport:
         except ImageError as error:
             # Exit 0 but not the whole file: seen with a server under load. Begin anew.
             target.unlink(missing_ok=True)
+            _remove_leftovers(target)
             short = AscpFailure("short file", "yes", TransientDownloadError)
             raise _AttemptError(short, f"ascp ended well but {error}") from error
 
@@ -273,31 +274,6 @@ class AsperaDownloader(TransportDownloader):
         transport = AsperaTransport(aspera_path, aspera_key_path, remote_root=root, options=options)
         transport.check()
         super().__init__(transport, Idr0013Locator(PlateScreens.read(screens_path), study))
-
-    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
-        """Download the movie of one well; the first IDR_stream's call.
-
-        Parameters
-        ----------
-        plate : str
-            Plate name, for example ``LT0001_02``.
-        well_num : int
-            Well number, counted from 1 along the rows.
-        save_dir : Path or str
-            Folder for the movie; made if need be.
-
-        Returns
-        -------
-        Path
-            The movie, for example ``save_dir/00004_01.ch5``.
-
-        Raises
-        ------
-        DownloadError, IncompleteFileError, MovieError
-            If the movie did not arrive.
-        """
-        task = ImageTask(plate, str(well_num), int(well_num), frames=())
-        return self.download(task, Path(save_dir)).path
 
 
 def _worth_another(error: BaseException | None, attempt: int) -> bool:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from idrstream.download._fetch import fetch_movie
+from idrstream.download._fetch import fetch_movie, well_task
 from idrstream.download.locate import (
     ANALYSIS_FOLDER,
     IDR0013_STUDY,
@@ -219,24 +219,8 @@ class LocalDownloader:
         return fetch_movie(self._transport, remote, task, target)
 
     def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
-        """Copy the movie of one well; the first IDR_stream's call.
-
-        Parameters
-        ----------
-        plate : str
-            Plate name, for example ``LT0001_02``.
-        well_num : int
-            Well number, counted from 1 along the rows.
-        save_dir : Path or str
-            Folder for the movie; made if need be.
-
-        Returns
-        -------
-        Path
-            The movie.
-        """
-        task = ImageTask(plate, str(well_num), int(well_num), frames=())
-        return self.download(task, Path(save_dir)).path
+        """Copy the movie of one well; see `TransportDownloader.download_image`."""
+        return self.download(well_task(plate, well_num), Path(save_dir)).path
 
     def _study_folder(self) -> Path:
         tried = [self.root / self.idr_index_name, self.root]
@@ -274,6 +258,9 @@ def _folders(parent: Path) -> list[Path]:
         return [path for path in parent.iterdir() if path.is_dir()]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        msg = f"the folder {parent} cannot be read: {error.strerror}"
+        raise DownloadError(msg) from error
 
 
 def _copy(source: Path, part: Path) -> int:

@@ -122,25 +122,27 @@ class Checkpoint:
         idrstream.errors.ConfigError
             When the layer is not one of the model.
         """
-        for name in _layers_of_same_width(layer):
-            shape = self.shapes.get(name)
-            if shape is not None:
-                return shape[2] * shape[3] if name.endswith("dwconv") else shape[-1]
-        raise ConfigError(
-            f"profile.feature_layer {layer!r} is not a layer of the model in {self.path}; "
-            'use "pool5", or a block\'s activation such as "block6a_activation"'
-        )
+        name = _layer_of_same_width(layer)
+        shape = self.shapes.get(name) if name else None
+        if name is None or shape is None:
+            raise ConfigError(
+                f"profile.feature_layer {layer!r} is not a layer of the model in {self.path}; "
+                'use "pool5", or a block\'s activation such as "block6a_activation"'
+            )
+        return shape[2] * shape[3] if name.endswith("dwconv") else shape[-1]
 
 
-def _layers_of_same_width(layer: str) -> tuple[str, ...]:
+def _layer_of_same_width(layer: str) -> str | None:
     if layer in _POOLED_LAYERS:
-        return ("top_conv",)
+        return "top_conv"
+    if not layer.startswith(("block", "stem_")):
+        return None
     stem, _, last = layer.rpartition("_")
     if last == "activation":
-        return (f"{stem}_bn",)
+        return f"{stem}_bn"
     if last in {"add", "drop"}:
-        return (f"{stem}_project_bn",)
-    return (layer,)
+        return f"{stem}_project_bn"
+    return layer
 
 
 def _needed(conv_blocks: int, feature_layer: str) -> list[str]:

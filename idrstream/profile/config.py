@@ -234,7 +234,7 @@ def _check_fixed(keys: _Keys) -> None:
         raise keys.wrong("prepare.compression.implement", "false (images are read as written)")
     if keys.get("prepare.outlines", ""):
         raise keys.wrong("prepare.outlines", "absent (there are no mask images)")
-    if keys.get("paths") is not None:
+    if "paths" in keys.raw:
         raise ConfigError(f"paths in {keys.path} must be absent: idrstream sets the folders")
     if keys.get("dataset.images.file_format", "tif") != "tif":
         raise keys.wrong("dataset.images.file_format", '"tif"')

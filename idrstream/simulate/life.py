@@ -53,9 +53,9 @@ class Phenotype:
     density: float = 1.0
 
 
-_MITOSIS = {"prophase": 0.02, "prometaphase": 0.02, "metaphase": 0.02, "anaphase": 0.02}
+_MITOSIS = {"prophase": 0.02, "prometaphase": 0.02, "metaphase": 0.02, "anaphase": 0.01}
 PHENOTYPES: dict[str, Phenotype] = {
-    NEGATIVE: Phenotype({**_MITOSIS, "telophase": 0.02, "apoptotic": 0.01}),
+    NEGATIVE: Phenotype({**_MITOSIS, "telophase": 0.01, "apoptotic": 0.01}),
     "ENSG00000149503": Phenotype(
         {**_MITOSIS, "polylobed": 0.45, "apoptotic": 0.02}, fail=0.9, density=0.7
     ),
@@ -146,19 +146,21 @@ class Colony:
         self._push_apart(rounds=4)
 
     def _settle(self, count: int) -> None:
-        """Put the first nuclei down, half of them beside another: cells grow in colonies."""
+        """Put the first nuclei down, many of them beside another: cells grow in colonies."""
         phases = [*self._how.start, "interphase"]
         shares = list(self._how.start.values())
         shares.append(1.0 - sum(shares))
         while len(self.cells) < count:
             y, x = self._free_place()
             cell = self._new_cell(y, x, str(self._rng.choice(phases, p=shares)))
-            self.cells.extend(self._split(cell) if cell.phase in ("anaphase", "telophase") else [cell])
+            self.cells.extend(
+                self._split(cell) if cell.phase in ("anaphase", "telophase") else [cell]
+            )
         self._push_apart(rounds=25)
 
     def _free_place(self) -> tuple[float, float]:
         rng, margin = self._rng, self._margin
-        if self.cells and rng.random() < 0.5:
+        if self.cells and rng.random() < 0.4:
             near = self.cells[int(rng.integers(len(self.cells)))]
             turn, far = rng.uniform(0, 2 * np.pi), rng.uniform(1.0, 1.8) * self._spec.diameter_px
             return near.y + far * np.sin(turn), near.x + far * np.cos(turn)

@@ -53,11 +53,11 @@ class Style:
 
 
 STYLES: dict[str, Style] = {
-    "interphase": Style(0.0, 0.0, 0.035, 0.10, 0.10, 1.0, 1.0),
+    "interphase": Style(0.0, 0.0, 0.035, 0.12, 0.13, 1.0, 1.0),
     "prophase": Style(0.95, 0.88, 0.04, 0.16, 0.34, 1.25, 1.0),
     "prometaphase": Style(0.80, 0.70, 0.13, 0.50, 0.35, 1.55, 0.9),
-    "metaphase": Style(0.88, 0.27, 0.10, 0.12, 0.12, 2.1, 0.8),
-    "anaphase": Style(0.66, 0.24, 0.08, 0.10, 0.10, 2.0, 0.42),
+    "metaphase": Style(0.88, 0.30, 0.08, 0.12, 0.12, 2.1, 0.8),
+    "anaphase": Style(0.66, 0.27, 0.06, 0.10, 0.10, 2.0, 0.45),
     "telophase": Style(0.60, 0.36, 0.05, 0.10, 0.10, 1.6, 0.6),
     "apoptotic": Style(0.0, 0.0, 0.0, 0.15, 0.15, 1.3, 0.9),
     "polylobed": Style(0.0, 0.0, 0.04, 0.10, 0.10, 0.95, 1.25),
@@ -163,13 +163,13 @@ def _new_texture(rng: np.random.Generator) -> NDArray[np.float32]:
 def _new_lobes(rng: np.random.Generator) -> NDArray[np.float64]:
     count = int(rng.integers(3, 7))
     turn = rng.uniform(0, 2 * np.pi) + 2 * np.pi * np.arange(count) / count
-    turn = turn + rng.uniform(-0.35, 0.35, count)
+    turn = turn + rng.uniform(-0.55, 0.55, count)
     far = rng.uniform(0.55, 0.85, count)
     return np.column_stack(
         [
             far * np.cos(turn),
             far * np.sin(turn),
-            rng.uniform(0.38, 0.58, count),
+            rng.uniform(0.33, 0.66, count),
             rng.uniform(0.8, 1.2, count),
         ]
     )
@@ -227,7 +227,9 @@ def _ellipse(
     if phase == "anaphase":  # daughter plates bend towards their poles
         v = v - 0.25 * u**2
     theta = np.arctan2(v / b, u / a)
-    rho = np.hypot(u / a, v / b)
+    # Chromosome plates are rods with round ends, not ellipses with points.
+    power = 3.0 if a > 2 * b else 2.0
+    rho = (np.abs(u / a) ** power + np.abs(v / b) ** power) ** (1 / power)
     edge = np.ones_like(rho)
     for order, amplitude, shift in look.waves:
         edge += style.ragged * amplitude * np.cos(order * theta + shift)
@@ -250,7 +252,9 @@ def _lobed(
     inside = core - np.hypot(u, v)
     shade = np.full_like(u, 0.3 if dying else 0.85)
     for cu, cv, radius, bright in look.lobes:
-        depth = radius * size - np.hypot(u - spread * cu, v - spread * cv)
+        # Never farther out than where a lobe still meets the core: one nucleus, one piece.
+        far = min(spread, (core + 0.7 * radius * size) / np.hypot(cu, cv))
+        depth = radius * size - np.hypot(u - far * cu, v - far * cv)
         here = np.clip(0.5 + 6 * depth, 0, 1)
         shade = np.maximum(shade, here * bright * (1.35 if dying else 1.0))
         inside = np.maximum(inside, depth)
@@ -267,4 +271,5 @@ def _grain(
     coarse, fine = (
         ndimage.map_coordinates(layer, where, order=1, mode="grid-wrap") for layer in look.texture
     )
-    return np.clip(1.0 + style.coarse * coarse + style.fine * fine, 0.15, 2.2).astype(np.float64)
+    grain = np.asarray(1.0 + style.coarse * coarse + style.fine * fine, np.float64)
+    return np.clip(grain, 0.15, 2.2)

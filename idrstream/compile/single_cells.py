@@ -1,0 +1,240 @@
+"""Features, locations and metadata of a batch to one table, a row per nucleus."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.errors import CompileError, ConfigError
+from idrstream.segment.locations import Locations, read_locations
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idrstream.profile.project import DeepProfilerProject, ProjectImage
+    from idrstream.records import ImageTask
+
+OBJECT_OUTLINES = "object_outlines"
+OUTLINE_COLUMN = "Object_Outline"
+X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
+
+_MODEL = "efficientnet"
+_KEY = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+# DeepProfiler reads locations with pandas' fast parser, which is off in the last digits.
+_SAME_PX = 1e-6
+
+
+class SingleCellMerge(Protocol):
+    """Puts the features files of an index together to one table.
+
+    The only place that knows pycytominer, whose DeepProfiler classes are deprecated upstream.
+    """
+
+    def merge(self, index_path: Path, features_folder: Path) -> pd.DataFrame:
+        """Return locations, metadata and features, in the order of the index."""
+        ...
+
+
+class PycytominerMerge:
+    """The merge of pycytominer's ``SingleCellDeepProfiler``."""
+
+    def merge(self, index_path: Path, features_folder: Path) -> pd.DataFrame:
+        """Return the single cells of all features files that are there.
+
+        Raises
+        ------
+        idrstream.errors.CompileError
+            When pycytominer cannot read them.
+        """
+        from pycytominer.cyto_utils.DeepProfiler_processing import (
+            DeepProfilerData,
+            SingleCellDeepProfiler,
+        )
+
+        try:
+            with warnings.catch_warnings():
+                # Frames without nuclei have no file, and the classes announce their end.
+                warnings.simplefilter("ignore")
+                data = DeepProfilerData(
+                    str(index_path), str(features_folder), filename_delimiter="/"
+                )
+                return SingleCellDeepProfiler(data).get_single_cells(output=True)
+        except (OSError, ValueError, LookupError, EOFError, AttributeError) as error:
+            raise CompileError(
+                f"pycytominer cannot put the features in {features_folder} together: {error}"
+            ) from error
+
+
+def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:
+    """Check the names of extra columns before any work.
+
+    Parameters
+    ----------
+    extra_metadata : iterable of str
+        ``object_outlines`` and names of columns of the table to process.
+    tasks : iterable of ImageTask
+        The images.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        Naming an unknown one, and those that exist.
+    """
+    columns = dict.fromkeys(name for task in tasks for name in task.metadata)
+    known = [OBJECT_OUTLINES, *columns]
+    for name in extra_metadata:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(
+                f"extra_metadata: {name!r} is unknown; there are {', '.join(known)}.{hint}"
+            )
+
+
+def compile_batch(
+    project: DeepProfilerProject,
+    *,
+    extra_metadata: Sequence[str] = (),
+    merge: SingleCellMerge | None = None,
+) -> pd.DataFrame:
+    """Return the table of a batch: one row per nucleus, in the order of the index.
+
+    Columns: ``Object_Outline`` when asked for (a JSON list of ``[x, y]`` points),
+    ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
+    ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
+    underscores for blanks, and the features ``efficientnet_0 …`` (float32). A batch without
+    nuclei gives a table without rows, with the same columns.
+
+    Parameters
+    ----------
+    project : DeepProfilerProject
+        The batch, profiled.
+    extra_metadata : sequence of str
+        ``object_outlines`` and names of columns of the table to process.
+    merge : SingleCellMerge, optional
+        What reads the features files; pycytominer by default.
+
+    Raises
+    ------
+    idrstream.errors.CompileError
+        When the features do not belong to the nuclei that were found; names the image.
+    idrstream.errors.ConfigError
+        When outlines are wanted but were not made.
+    """
+    import pandas as pd
+
+    images = [image for image in project.images if image.nuclei]
+    locations = [_locations(project, image) for image in images]
+    points = np.concatenate([np.empty((0, 2)), *(item.points for item in locations)])
+    columns: dict[str, Any] = {}
+    if OBJECT_OUTLINES in extra_metadata:
+        columns[OUTLINE_COLUMN] = _texts(_outlines(images, locations))
+    columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
+    columns |= _metadata(project, images, extra_metadata)
+    features = _features(project, images, points, merge or PycytominerMerge())
+    names = [f"{_MODEL}_{number}" for number in range(features.shape[1])]
+    return pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
+
+
+def _locations(project: DeepProfilerProject, image: ProjectImage) -> Locations:
+    found = read_locations(project.locations_path(image))
+    if len(found) != image.nuclei:
+        raise CompileError(
+            f"{image.name} has {image.nuclei} nuclei, but its locations file has {len(found)}"
+        )
+    return found
+
+
+def _outlines(images: Sequence[ProjectImage], locations: Sequence[Locations]) -> list[str]:
+    outlines: list[str] = []
+    for image, found in zip(images, locations, strict=True):
+        if found.outline_texts is None:
+            raise ConfigError(
+                f"extra_metadata asks for {OBJECT_OUTLINES}, but {image.name} was segmented "
+                'without; set "outlines": True for the segmentor'
+            )
+        outlines.extend(found.outline_texts)
+    return outlines
+
+
+def _metadata(
+    project: DeepProfilerProject, images: Sequence[ProjectImage], extra_metadata: Sequence[str]
+) -> dict[str, NDArray[np.object_]]:
+    counts = [image.nuclei for image in images]
+    rows = [
+        # The plate's true name, where the project had to use another.
+        {**project.index_row(image), "Metadata_Plate": image.task.plate}
+        for image in images
+    ]
+    columns = {
+        _metadata_name(name): np.repeat(_texts(row[name] for row in rows), counts)
+        for name in project.config.index_columns
+    }
+    columns["Metadata_Model"] = np.repeat(_texts(_MODEL for _ in rows), counts)
+    for name in extra_metadata:
+        if name != OBJECT_OUTLINES and _metadata_name(name) not in columns:
+            values = _texts(image.task.metadata.get(name, "") for image in images)
+            columns[_metadata_name(name)] = np.repeat(values, counts)
+    return columns
+
+
+def _metadata_name(column: str) -> str:
+    name = "_".join(column.split())
+    return name if name.startswith("Metadata_") else f"Metadata_{name}"
+
+
+def _texts(values: Iterable[str]) -> NDArray[np.object_]:
+    return np.array(list(values), dtype=object)
+
+
+def _features(
+    project: DeepProfilerProject,
+    images: Sequence[ProjectImage],
+    points: NDArray[np.float64],
+    merge: SingleCellMerge,
+) -> NDArray[np.float32]:
+    """Return the features of all nuclei, proven to belong to the locations row by row."""
+    if not images:
+        return np.empty((0, project.feature_count), dtype=np.float32)
+    merged = merge.merge(project.index_path, project.features_folder)
+    _check_rows(merged, images)
+    seen = merged[[Y_COLUMN, X_COLUMN]].to_numpy(dtype=np.float64)
+    apart = np.flatnonzero(np.abs(seen - points).max(axis=1) > _SAME_PX)
+    if apart.size:
+        owners = np.repeat(np.arange(len(images)), [image.nuclei for image in images])
+        raise CompileError(
+            f"nuclei of {images[owners[apart[0]]].name} were profiled at other locations than "
+            "they were found at"
+        )
+    names = [name for name in merged if str(name).startswith(f"{_MODEL}_")]
+    if len(names) != project.feature_count:
+        raise CompileError(
+            f"there are {len(names)} feature columns instead of {project.feature_count}"
+        )
+    features: NDArray[np.float32] = merged[names].to_numpy(dtype=np.float32)
+    return features
+
+
+def _check_rows(merged: pd.DataFrame, images: Sequence[ProjectImage]) -> None:
+    """Check that there are as many rows for each image as nuclei, image after image."""
+    keys = list(merged[_KEY].itertuples(index=False, name=None))
+    start = 0
+    for image in images:
+        stop = start + image.nuclei
+        if keys[start:stop] != [image.key] * image.nuclei:
+            raise CompileError(
+                f"{image.name} has {image.nuclei} nuclei, but {keys.count(image.key)} in the "
+                "table of features, or in another order"
+            )
+        start = stop
+    if len(keys) != start:
+        raise CompileError(
+            f"there are features of {len(keys)} nuclei for {start} that were found; the first "
+            f"left over is of plate {keys[start][0]} well {keys[start][1]}"
+        )

@@ -1,0 +1,267 @@
+"""``idrstream demo``: the main job on the embedded default, scored against its truth."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from idrstream.run import RunResult
+    from idrstream.simulate import Score, ScreenSpec, SimulatedScreen
+
+_MARKER = ".idrstream-demo"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoScore:
+    """How well a stream's results agree with the truth of a simulated screen.
+
+    Nuclei that touch the image border are left out on both sides, as the demo's segmentation
+    leaves them out.
+
+    Attributes
+    ----------
+    masks : Score
+        Outlined nuclei matched to true masks at an intersection over union of 0.5.
+    locations : Score
+        The table's locations matched to the true nuclei.
+    flatfield : float
+        Smallest correlation over the plates between estimated and true flatfield.
+    """
+
+    masks: Score
+    locations: Score
+    flatfield: float
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """A demo that was run: where everything lies and how good it is."""
+
+    screen: SimulatedScreen
+    features: Path
+    result: RunResult
+    score: DemoScore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and the size of the screen."""
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("idrstream_demo"), metavar="FOLDER",
+        help="where everything is written [idrstream_demo]",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="replace an earlier demo there")
+    for name, default, text in (
+        ("plates", 2, "plates"),
+        ("wells", 3, "wells of each plate"),
+        ("frames", 5, "frames of each movie"),
+        ("height", 1024, "height of a frame in pixels"),
+        ("width", 1344, "width of a frame in pixels"),
+        ("nuclei", 120, "nuclei in a frame"),
+        ("seed", 0, "seed of the simulation"),
+    ):
+        parser.add_argument(
+            f"--{name}", type=int, default=default, metavar="N", help=f"{text} [{default}]"
+        )
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Run the demo and say what came of it."""
+    from idrstream.run.cli import summary
+    from idrstream.simulate import ScreenSpec
+
+    spec = ScreenSpec(
+        plates=namespace.plates,
+        wells_per_plate=namespace.wells,
+        frames=namespace.frames,
+        height=namespace.height,
+        width=namespace.width,
+        nuclei_per_frame=namespace.nuclei,
+        seed=namespace.seed,
+    )
+    _make_room(namespace.folder, force=namespace.force)
+    sys.stdout.write(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
+    sys.stdout.flush()
+    demo = run_demo(namespace.folder, spec, progress=sys.stderr.isatty())
+    sys.stdout.write(summary(demo.result, demo.features))
+    sys.stdout.write(_verdict(demo))
+    return 1 if demo.result.rerun_batches else 0
+
+
+def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
+    """Simulate a screen and stream it to features.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``screen/`` (the simulated archive and its truth) and ``features/`` (results and
+        log).
+    spec : ScreenSpec
+        What to simulate.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    Demo
+        Where everything lies, and how it agrees with the truth.
+    """
+    from idrstream.download import LocalDownloader
+    from idrstream.screen import read_table
+    from idrstream.simulate import simulate_screen
+    from idrstream.stream import IdrStream
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARKER).touch()
+    screen = simulate_screen(folder / "screen", spec)
+    features = folder / "features"
+    work = folder / "tmp"
+    stream = IdrStream("idr0013", work, features, log=features / "stream.log")
+    try:
+        stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+        stream.init_preprocessor(None, True, illumination_context="plate")
+        stream.init_segmentor({"model_type": "idrstream-nuclei", "remove_edge_masks": True})
+        stream.copy_DP_files(config_for(spec.height, spec.width, folder))
+        result = stream.run_stream(
+            read_table(screen.table_path),
+            batch_size=spec.wells_per_plate,
+            extra_metadata=["object_outlines"],
+            progress=progress,
+        )
+    finally:
+        stream.close()
+        shutil.rmtree(work, ignore_errors=True)
+    return Demo(screen, features, result, score_demo(screen, features))
+
+
+def config_for(height: int, width: int, folder: Path) -> Path:
+    """Return the shipped DeepProfiler config, or a copy for frames of another size.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the frames in pixels.
+    folder : Path
+        Where the copy is written, under the shipped name.
+    """
+    from idrstream import models
+
+    shipped = models.profiler_config_path()
+    config = json.loads(shipped.read_text(encoding="utf-8"))
+    images = config["dataset"]["images"]
+    if (images["height"], images["width"]) == (height, width):
+        return shipped
+    images["height"], images["width"] = height, width
+    path = folder / shipped.name
+    path.write_text(json.dumps(config, indent=4) + "\n", encoding="utf-8")
+    return path
+
+
+def score_demo(screen: SimulatedScreen, features: Path) -> DemoScore:
+    """Compare the tables and flatfields of a stream with the truth of its simulated screen.
+
+    Parameters
+    ----------
+    screen : SimulatedScreen
+        What was streamed.
+    features : Path
+        Output folder, with object outlines and illumination models by plate.
+
+    Returns
+    -------
+    DemoScore
+        Nuclei are matched by the overlap of their outlines with the true masks.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from idrstream.screen import read_table, tasks_from_table
+    from idrstream.simulate import Score, load_truth, score_locations, score_masks
+
+    tables = [pd.read_csv(path) for path in sorted(features.glob("batch_*.csv.gz"))]
+    cells = pd.concat(tables, ignore_index=True)
+    masks = locations = Score(0, 0, 0, np.empty(0), np.empty(0))
+    for task in tasks_from_table(read_table(screen.table_path)):
+        truth = load_truth(screen.truth_of(task.plate, task.well_number))
+        for number in task.frames:
+            here = cells[
+                (cells["Metadata_Plate"] == task.plate)
+                & (cells["Metadata_Well"] == f"{task.well_number}_{number}")
+            ]
+            true = truth.masks[number - 1]
+            found_yx = here[["Location_Center_Y", "Location_Center_X"]].to_numpy()
+            masks += score_masks(_masks_of(here, true.shape), true, ignore_border=True)
+            locations += score_locations(found_yx, true, ignore_border=True)
+    return DemoScore(masks, locations, _flatfield_correlation(screen, features))
+
+
+def _masks_of(cells: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Draw the outlines of a frame's nuclei as masks 1 ... n, in the order of the rows."""
+    import numpy as np
+    from skimage.draw import polygon
+
+    from idrstream.segment.locations import parse_outline
+
+    masks = np.zeros(shape, dtype=np.int64)
+    for label, text in enumerate(cells["Object_Outline"], start=1):
+        outline = parse_outline(text)
+        rows, columns = polygon(outline[:, 0], outline[:, 1], shape)
+        masks[rows, columns] = label
+        masks[outline[:, 0], outline[:, 1]] = label
+    return masks
+
+
+def _flatfield_correlation(screen: SimulatedScreen, features: Path) -> float:
+    import numpy as np
+
+    from idrstream.preprocess import IlluminationModel
+    from idrstream.simulate import load_truth
+
+    values = []
+    for path in sorted((features / "illumination").glob("*.npz")):
+        some_well = min((screen.truth / path.stem).glob("*.npz"))
+        true = load_truth(some_well).flatfield
+        estimated = IlluminationModel.load(path).flatfield
+        values.append(float(np.corrcoef(estimated.ravel(), true.ravel())[0, 1]))
+    return min(values, default=float("nan"))
+
+
+def _verdict(demo: Demo) -> str:
+    import numpy as np
+
+    masks, locations = demo.score.masks, demo.score.locations
+    apart = np.percentile(locations.distance_px, 95) if locations.n_matched else float("nan")
+    lines = [
+        f"Against the truth of the simulated screen ({masks.n_true} nuclei off the border):",
+        f"  nuclei found (IoU 0.5)       {masks.recall:8.1%}",
+        f"  found where there is none    {1 - masks.precision:8.1%}",
+        f"  location error, median       {locations.median_distance_px:8.2f} px",
+        f"  location error, 95 % below   {apart:8.2f} px",
+        f"  flatfield correlation        {demo.score.flatfield:8.4f}",
+        f"The screen and its truth are in {demo.screen.folder}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _make_room(folder: Path, *, force: bool) -> None:
+    """Remove an earlier demo when told to; never anything else."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / _MARKER).is_file():
+        msg = f"{folder} has files that are no demo of idrstream; name another folder"
+        raise ConfigError(msg)
+    if not force:
+        msg = f"{folder} already has a demo; name another folder or give --force to replace it"
+        raise ConfigError(msg)
+    shutil.rmtree(folder)

@@ -1,0 +1,129 @@
+"""The other side of a Java reader: a process of its own that holds the JVM.
+
+Run as ``python -m idrstream.preprocess._java_worker KIND LOCATION FOLDER``. It answers requests
+on standard input with replies on its original standard output; what Java or Python print goes
+to standard error, so that it cannot get between the replies. It ends when its input does.
+
+A message is four bytes of length (big-endian), a JSON header of that length, and as many bytes
+of pixels as the header's ``nbytes`` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import sys
+from typing import IO, Any, Protocol
+
+PREFIX = struct.Struct(">I")
+
+
+class Backend(Protocol):
+    """A Java library that reads images."""
+
+    def info(self, path: str) -> dict[str, Any]:
+        """Return ``n_frames, n_planes, n_channels, height, width, dtype`` of a file."""
+        ...
+
+    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
+        """Return one plane's pixels, row by row, little-endian; indices count from 0."""
+        ...
+
+
+class MissingError(Exception):
+    """Something is not installed; the message says how to get it."""
+
+
+class ImageProblemError(Exception):
+    """The library cannot read the image."""
+
+
+def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
+    """Write one message and flush it."""
+    text = json.dumps({**header, "nbytes": len(body)}).encode()
+    stream.write(PREFIX.pack(len(text)) + text)
+    stream.write(body)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
+    """Read the header of one request; None when the input has ended."""
+    prefix = stream.read(PREFIX.size)
+    if len(prefix) < PREFIX.size:
+        return None
+    text = stream.read(PREFIX.unpack(prefix)[0])
+    request: dict[str, Any] = json.loads(text)
+    return request
+
+
+def serve(backend: Backend, requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer requests until the input ends."""
+    while (request := read_message(requests)) is not None:
+        try:
+            _answer(backend, request, replies)
+        except MissingError as error:
+            write_message(replies, {"error": "missing", "message": str(error)})
+        # The boundary of the process: whatever Java throws is told to the other side.
+        except Exception as error:
+            write_message(replies, {"error": "image", "message": describe(error)})
+
+
+def _answer(backend: Backend, request: dict[str, Any], replies: IO[bytes]) -> None:
+    path = request["path"]
+    if request["ask"] == "info":
+        write_message(replies, {"info": backend.info(path)})
+        return
+    pixels = backend.plane(path, request["t"], request["channel"], request["z"])
+    write_message(replies, {"plane": request["t"]}, pixels)
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception's words on one line, with its class if it is Java's."""
+    words = " ".join(str(error).split())
+    return words or type(error).__name__
+
+
+def make_backend(kind: str, location: str, folder: str) -> Backend:
+    """Start the JVM and return the library that `kind` means."""
+    if kind == "bioformats":
+        from idrstream.preprocess._java_bioformats import BioFormats
+
+        return BioFormats(location, folder)
+    if kind == "imagej":
+        from idrstream.preprocess._java_imagej import ImageJ
+
+        return ImageJ(location, folder)
+    msg = f"unknown kind of Java reader {kind!r}"
+    raise MissingError(msg)
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until the input ends; remove the folder that was lent."""
+    kind, location, folder = arguments
+    # Keep the pipe for replies and give everybody else's standard output to standard error.
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests = sys.stdin.buffer
+    try:
+        backend = make_backend(kind, location, folder)
+    except MissingError as error:
+        write_message(replies, {"error": "missing", "message": str(error)})
+        return 1
+    # The boundary of the process: whatever Java throws is told to the other side.
+    except Exception as error:
+        write_message(replies, {"error": "start", "message": describe(error)})
+        return 1
+    write_message(replies, {"ready": kind})
+    serve(backend, requests, replies)
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Java's threads may outlive main; nothing is left that they could write.
+    os._exit(status)

@@ -1,0 +1,75 @@
+"""Checks that DeepProfiler wrote what it should have."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.errors import ProfileError
+from idrstream.profile.project import DeepProfilerProject, ProjectImage
+
+_log = logging.getLogger("idrstream.profile")
+
+# Trained weights give standard deviations of 0.1 and more, fresh ones of 1e-7 to 1e-6.
+_UNTRAINED_STD = 1e-4
+
+
+def check_features(project: DeepProfilerProject) -> None:
+    """Check the features file of every frame with nuclei.
+
+    Each must be there, whole, with one row per nucleus and as many columns as the model has
+    features, all finite. Features that hardly vary are reported as a warning: the checkpoint
+    does not fit or was never trained.
+
+    Raises
+    ------
+    idrstream.errors.ProfileError
+        Naming the first frame whose features are missing or wrong.
+    """
+    spread = 0.0
+    nuclei = 0
+    for image in project.images:
+        if image.nuclei == 0:
+            continue
+        features = _read(project.features_path(image), image)
+        wanted = (image.nuclei, project.feature_count)
+        if features.shape != wanted:
+            raise ProfileError(
+                f"the features of {image.name} have shape {features.shape} instead of {wanted} "
+                "(nuclei, features)"
+            )
+        if not np.isfinite(features).all():
+            raise ProfileError(f"the features of {image.name} are not all finite numbers")
+        spread = max(spread, float(features.std()))
+        nuclei += image.nuclei
+    if nuclei and spread == 0:
+        raise ProfileError(
+            f"the features of all {nuclei} nuclei are the same number: the checkpoint "
+            f"{project.config.checkpoint} does not work with {project.config_name}"
+        )
+    if nuclei and spread < _UNTRAINED_STD:
+        _log.warning(
+            "The features hardly vary (standard deviation %.1e): the checkpoint %s looks untrained",
+            spread,
+            project.config.checkpoint,
+        )
+
+
+def _read(path: Path, image: ProjectImage) -> NDArray[Any]:
+    try:
+        # Only the features: the file also holds a pickle, which is not needed here.
+        with np.load(path, allow_pickle=False) as file:
+            features: NDArray[Any] = file["features"]
+    except FileNotFoundError as error:
+        raise ProfileError(f"DeepProfiler wrote no features for {image.name} ({path})") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ProfileError(
+            f"the features of {image.name} in {path} cannot be read: {error}"
+        ) from error
+    return features

@@ -1,0 +1,303 @@
+"""The DeepProfiler project folder that batches pass through."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from idrstream.errors import ConfigError, ImageError, StorageError
+from idrstream.profile.config import ProfileConfig
+from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.segment.locations import write_locations
+
+_log = logging.getLogger("idrstream.profile")
+
+# What a batch leaves behind, relative to the root; config and checkpoint are not among it.
+_OF_A_BATCH = (
+    "inputs/images",
+    "inputs/locations",
+    "inputs/metadata",
+    "outputs/compressed",
+    "outputs/intensities",
+    "outputs/results/features",
+    "outputs/results/logs",
+    "outputs/results/summaries",
+)
+# Texts that pandas reads as "no value"; DeepProfiler's tables go through pandas.
+_NO_VALUE = frozenset(
+    (
+        "#n/a",
+        "#na",
+        "-1.#ind",
+        "-1.#qnan",
+        "-nan",
+        "1.#ind",
+        "1.#qnan",
+        "<na>",
+        "n/a",
+        "na",
+        "null",
+        "nan",
+        "none",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectImage:
+    """One frame in the project.
+
+    Attributes
+    ----------
+    task : ImageTask
+        The image it belongs to.
+    frame_number : int
+        Frame number, counted from 1.
+    nuclei : int
+        Number of nuclei in its locations file.
+    """
+
+    task: ImageTask
+    frame_number: int
+    nuclei: int
+
+    @property
+    def name(self) -> str:
+        """The frame's name in messages and the log."""
+        return f"{self.task.name} frame {self.frame_number}"
+
+    @property
+    def plate_folder(self) -> str:
+        """Folder of the plate; see `plate_folder`."""
+        return plate_folder(self.task.plate)
+
+    @property
+    def well(self) -> str:
+        """``Metadata_Well`` of the frame: ``<well number>_<frame>``."""
+        return f"{self.task.well_number}_{self.frame_number}"
+
+    @property
+    def file_name(self) -> str:
+        """Name of the image file; a site other than 1 is part of it."""
+        site = "" if self.task.site == 1 else f"_s{self.task.site}"
+        return f"{self.task.plate}_{self.well}{site}.tif"
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """``Metadata_Plate``, ``Metadata_Well`` and ``Metadata_Site`` in ``index.csv``."""
+        return self.plate_folder, self.well, str(self.task.site)
+
+
+def plate_folder(plate: str) -> str:
+    """Return the name under which DeepProfiler knows a plate: its own, when that is safe.
+
+    DeepProfiler reads ``index.csv`` with types guessed, so that a plate ``0012`` would become
+    ``12`` and its locations be looked for in the wrong folder. Names that pandas would change
+    get a prefix; the table that is compiled has the true name again.
+
+    Raises
+    ------
+    idrstream.errors.ImageError
+        When the name cannot be a folder's name.
+    """
+    if not plate or plate in {".", ".."} or any(c in plate for c in "/\\\0\r\n"):
+        raise ImageError(f"the plate name {plate!r} cannot be the name of a folder")
+    lowered = plate.strip().lower()
+    if lowered in _NO_VALUE or lowered in {"true", "false"}:
+        return f"plate={plate}"
+    try:
+        float(plate)
+    except ValueError:
+        return plate
+    kept = plate.isascii() and plate.isdigit() and str(int(plate)) == plate and len(plate) < 18
+    return plate if kept else f"plate={plate}"
+
+
+class DeepProfilerProject:
+    """A project folder in DeepProfiler's layout.
+
+    Config and checkpoint stay for the whole stream; images, locations, index and features are
+    those of one batch, added frame by frame and removed by `clear`.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the project. Its subfolders ``inputs`` and ``outputs`` belong to the stream.
+    config_path : Path
+        DeepProfiler's configuration, checked at once.
+    checkpoint_path : Path
+        Checkpoint file of the model.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When the configuration is wrong, or the checkpoint does not fit; see `ProfileConfig`.
+    """
+
+    def __init__(self, root: Path, config_path: Path, checkpoint_path: Path) -> None:
+        self.root = Path(root).absolute()
+        if any(brace in str(self.root) for brace in "{}"):
+            raise ConfigError(
+                f"the folder {self.root} has a brace in its name, which DeepProfiler cannot use"
+            )
+        self.config = ProfileConfig.read(Path(config_path))
+        self.feature_count = self.config.check_checkpoint(Path(checkpoint_path))
+        self._checkpoint_path = Path(checkpoint_path)
+        self._images: dict[tuple[str, str, str], ProjectImage] = {}
+
+    @property
+    def images(self) -> tuple[ProjectImage, ...]:
+        """The frames of the batch, in the order in which they were added."""
+        return tuple(self._images.values())
+
+    @property
+    def config_name(self) -> str:
+        """Name of the configuration file in the project."""
+        return self.config.path.name
+
+    @property
+    def index_path(self) -> Path:
+        """The table of images that DeepProfiler reads."""
+        return self.root / "inputs" / "metadata" / "index.csv"
+
+    @property
+    def features_folder(self) -> Path:
+        """Where DeepProfiler writes features."""
+        return self.root / "outputs" / "results" / "features"
+
+    def image_path(self, image: ProjectImage) -> Path:
+        """Return where a frame's pixels are."""
+        return self.root / "inputs" / "images" / image.plate_folder / image.file_name
+
+    def locations_path(self, image: ProjectImage) -> Path:
+        """Return where a frame's nuclei are."""
+        name = f"{image.well}-{image.task.site}-Nuclei.csv"
+        return self.root / "inputs" / "locations" / image.plate_folder / name
+
+    def features_path(self, image: ProjectImage) -> Path:
+        """Return where DeepProfiler writes a frame's features, when it has nuclei."""
+        return self.features_folder / image.plate_folder / image.well / f"{image.task.site}.npz"
+
+    def prepare(self) -> None:
+        """Make the folders and put config and checkpoint in place.
+
+        Raises
+        ------
+        idrstream.errors.StorageError
+            When the folder cannot be written.
+        """
+        copies = {
+            self.config.path: self.root / "inputs" / "config" / self.config_name,
+            self._checkpoint_path: (
+                self.root / "outputs" / "results" / "checkpoint" / self.config.checkpoint
+            ),
+        }
+        with _storage(self.root):
+            for source, target in copies.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not (target.exists() and source.samefile(target)):
+                    shutil.copyfile(source, target)
+
+    def add(self, frame: Frame, nuclei: Nuclei) -> ProjectImage:
+        """Write a frame and the locations of its nuclei.
+
+        Parameters
+        ----------
+        frame : Frame
+            Its pixels must have the configured width and height.
+        nuclei : Nuclei
+            Its nuclei, with outlines or without; may be none.
+
+        Returns
+        -------
+        ProjectImage
+            What was added.
+
+        Raises
+        ------
+        idrstream.errors.MovieError
+            When the frame has another size than configured.
+        idrstream.errors.ImageError
+            When the plate's name cannot be a folder's, or the frame is there already.
+        idrstream.errors.StorageError
+            When the files cannot be written.
+        """
+        import tifffile
+
+        image = ProjectImage(frame.task, frame.number, len(nuclei))
+        self.config.check_image_size(frame.pixels.shape, image.name)
+        if image.key in self._images:
+            raise ImageError(f"{image.name} is listed twice in its batch")
+        with _storage(self.root):
+            pixels, locations = self.image_path(image), self.locations_path(image)
+            for path in (pixels, locations):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(pixels, frame.pixels, photometric="minisblack", metadata=None)
+            write_locations(locations, nuclei.locations, nuclei.outlines)
+        self._images[image.key] = image
+        return image
+
+    def write_index(self) -> Path:
+        """Write ``index.csv``: one row per frame, in the order in which they were added.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        idrstream.errors.StorageError
+            When it cannot be written.
+        """
+        with _storage(self.root):
+            self.index_path.parent.mkdir(parents=True, exist_ok=True)
+            with self.index_path.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, self.config.index_columns, lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.index_row(image) for image in self.images)
+        return self.index_path
+
+    def index_row(self, image: ProjectImage) -> dict[str, str]:
+        """Return the row of ``index.csv`` for a frame, by column."""
+        task, metadata = image.task, image.task.metadata
+        values = (
+            *image.key,
+            metadata.get("Plate_Map_Name") or f"{task.plate}_{task.well_number}",
+            f"{image.plate_folder}/{image.file_name}",
+            metadata.get("Original Gene Target", ""),
+            metadata.get("Gene_Replicate") or "1",
+        )
+        return dict(zip(self.config.index_columns, values, strict=True))
+
+    def clear(self) -> None:
+        """Remove everything of the batch; config and checkpoint stay.
+
+        Works after any failure and may be called twice.
+
+        Raises
+        ------
+        idrstream.errors.StorageError
+            When something cannot be removed.
+        """
+        self._images.clear()
+        with _storage(self.root):
+            for name in _OF_A_BATCH:
+                path = self.root / name
+                if path.is_symlink() or path.is_file():
+                    path.unlink()
+                elif path.is_dir():
+                    shutil.rmtree(path)
+
+
+@contextmanager
+def _storage(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"the DeepProfiler project {root} cannot be written: {error}") from error

@@ -1,0 +1,158 @@
+"""Write CellH5 as CellCognition 1.5 writes it.
+
+Groups, types, names and chunks mirror files of the Mitocheck study in IDR; see the CellH5
+paper, Sommer et al. 2013, https://doi.org/10.1093/bioinformatics/btt175.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+OBJECT = "primary__primary"
+REGION = f"region___{OBJECT}"
+SECONDS_PER_FRAME = 1800
+_GZIP = 4
+_SIDES = ("left", "right", "top", "bottom")
+
+
+def write_cellh5(
+    path: Path,
+    frames: NDArray[np.uint8],
+    masks: NDArray[np.uint16],
+    *,
+    valid: NDArray[np.bool_],
+    screen: str,
+    well_number: int,
+) -> None:
+    """Write one movie with one channel.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it must not exist.
+    frames : NDArray
+        Shape ``(t, y, x)``, uint8.
+    masks : NDArray
+        Shape ``(t, y, x)``, uint16: label images, 0 for background.
+    valid : NDArray
+        Shape ``(t,)``, bool: frames that are not valid are marked so and never written.
+    screen : str
+        Name of the plate's group.
+    well_number : int
+        Number of the well, counted from 1; names the experiment's group.
+
+    Raises
+    ------
+    OSError
+        If the file exists or cannot be written.
+    """
+    import h5py
+
+    # The default library bounds give superblock version 0, as the archive's files have.
+    with h5py.File(path, "x") as file:
+        _write_definition(file.create_group("definition"))
+        position = file.create_group(
+            f"sample/0/plate/{screen}/experiment/{well_number:05d}/position/1"
+        )
+        image = position.create_group("image")
+        _write_tables(position, masks, valid)
+        targets = [
+            (_create_image(image, name, stack, valid), stack)
+            for name, stack in (("channel", frames), ("region", masks))
+        ]
+        # Frame by frame, so that pixels and labels lie interleaved in the file.
+        for number in np.flatnonzero(valid):
+            for dataset, stack in targets:
+                dataset[0, number, 0] = stack[number]
+
+
+def _create_image(group: Any, name: str, stack: NDArray[Any], valid: NDArray[np.bool_]) -> Any:
+    times, height, width = stack.shape
+    shape = (1, times, 1, height, width)
+    dataset = group.create_dataset(
+        name,
+        shape,
+        stack.dtype,
+        chunks=(1, 1, 1, max(1, height // 4), max(1, width // 4)),
+        maxshape=shape,
+        compression="gzip",
+        compression_opts=_GZIP,
+        track_times=False,
+    )
+    dataset.attrs["valid"] = valid.astype(np.float64)
+    return dataset
+
+
+def _write_definition(group: Any) -> None:
+    channel = np.array(
+        [(b"rfp", b"rfp channel", True, (0.0, 0.0, 0.0), b"#ff0000")],
+        dtype=[
+            ("channel_name", "S50"),
+            ("description", "S100"),
+            ("is_physical", "?"),
+            ("voxel_size", "<f8", (3,)),
+            ("color", "S7"),
+        ],
+    )
+    region = np.array(
+        [(REGION.encode(), 0)], dtype=[("region_name", "S50"), ("channel_idx", "<i4")]
+    )
+    kinds = [(name, "S512") for name in ("name", "type", "source1", "source2")]
+    objects = np.array([(OBJECT.encode(), b"region", REGION.encode(), b"")], dtype=kinds)
+    times = np.array([b"frame", b"timestamp_ab", b"timestamp_re"], "S12")
+    for name, table in (
+        ("image/channel", channel),
+        ("image/region", region),
+        ("image/time_lapse", times),
+        (f"object/{OBJECT}", objects),
+        (f"feature/{OBJECT}/bounding_box", np.array([(side,) for side in _SIDES], kinds[:1])),
+        (f"feature/{OBJECT}/center", np.array([("x",), ("y",)], kinds[:1])),
+    ):
+        group.create_dataset(name, data=table, track_times=False)
+
+
+def _write_tables(position: Any, masks: NDArray[np.uint16], valid: NDArray[np.bool_]) -> None:
+    """Write time points, and for each object its label, centre and bounding box."""
+    from scipy import ndimage
+
+    objects: list[tuple[int, int]] = []
+    boxes: list[tuple[int, ...]] = []
+    centres: list[tuple[int, int]] = []
+    for number in np.flatnonzero(valid):
+        mask = masks[number]
+        for label, where in enumerate(ndimage.find_objects(mask), start=1):
+            if where is None:
+                continue
+            rows, columns = where
+            y, x = np.nonzero(mask[where] == label)
+            objects.append((int(number), label))
+            boxes.append((columns.start, columns.stop - 1, rows.start, rows.stop - 1))
+            centres.append((round(columns.start + x.mean()), round(rows.start + y.mean())))
+    times = [(t, 0, SECONDS_PER_FRAME * t) for t in range(len(masks))]
+    feature = f"feature/{OBJECT}"
+    _write_table(position, "image/time_lapse", times, ("frame", "timestamp_abs", "timestamp_rel"))
+    _write_table(position, f"object/{OBJECT}", objects, ("time_idx", "obj_label_id"))
+    _write_table(position, f"{feature}/bounding_box", boxes, _SIDES)
+    _write_table(position, f"{feature}/center", centres, ("x", "y"))
+
+
+def _write_table(
+    group: Any, name: str, rows: list[tuple[int, ...]] | list[Any], columns: tuple[str, ...]
+) -> None:
+    table = np.array(rows, dtype=[(column, "<i4") for column in columns])
+    group.create_dataset(
+        name,
+        data=table,
+        chunks=(max(1, len(table)),),
+        maxshape=table.shape if name.endswith("time_lapse") else (None,),
+        compression="gzip",
+        compression_opts=_GZIP,
+        track_times=False,
+    )
