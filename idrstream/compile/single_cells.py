@@ -64,11 +64,12 @@ class PycytominerMerge:
                 data = DeepProfilerData(
                     str(index_path), str(features_folder), filename_delimiter="/"
                 )
-                return SingleCellDeepProfiler(data).get_single_cells(output=True)
+                table: pd.DataFrame = SingleCellDeepProfiler(data).get_single_cells(output=True)
         except (OSError, ValueError, LookupError, EOFError, AttributeError) as error:
             raise CompileError(
                 f"pycytominer cannot put the features in {features_folder} together: {error}"
             ) from error
+        return table
 
 
 def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:

@@ -50,7 +50,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
             f'Parquet needs pyarrow, which cannot be imported ({error}): pip install "pyarrow<26"'
         ) from error
     types = [
-        pa.string() if dtype == object else pa.from_numpy_dtype(dtype) for dtype in table.dtypes
+        pa.string() if dtype.kind == "O" else pa.from_numpy_dtype(dtype) for dtype in table.dtypes
     ]
     schema = pa.schema(list(zip(table.columns, types, strict=True)))
     arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)

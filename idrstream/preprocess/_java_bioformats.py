@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from idrstream.preprocess._java_worker import ImageProblemError, MissingError
+from idrstream.preprocess._java_protocol import ImageProblemError, MissingError, identity
 
 INSTALL_JAVA = (
     "no Java was found: install one (Debian: apt-get install default-jre-headless; conda: "
@@ -79,7 +79,7 @@ class BioFormats:
         except TypeError as error:
             msg = f"{jar} is not a complete bioformats_package.jar: {error}"
             raise MissingError(msg) from error
-        self._path: str | None = None
+        self._opened: tuple[str, int, int, int] | None = None
 
     def info(self, path: str) -> dict[str, Any]:
         """Return what series 0 of a file has."""
@@ -110,11 +110,16 @@ class BioFormats:
         name = str(self._types.getPixelTypeString(self._reader.getPixelType())).upper()
         return _PIXEL_NAMES.get(name, name.lower())
 
+    def close(self) -> None:
+        """Let go of the file that is open."""
+        self._opened = None
+        self._reader.close()
+
     def _open(self, path: str) -> Any:
-        if self._path != path:
-            self._path = None
-            self._reader.close()
+        wanted = identity(path)
+        if self._opened != wanted:
+            self.close()
             self._reader.setId(path)
             self._reader.setSeries(0)
-            self._path = path
+            self._opened = wanted
         return self._reader

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from idrstream.preprocess._java_worker import ImageProblemError, MissingError
+from idrstream.preprocess._java_protocol import ImageProblemError, MissingError, identity
 
 _INSTALL = 'pip install "idrstream[imagej]"'
 # Names pyimagej gives to axes, by what they are here.
@@ -53,7 +53,7 @@ class ImageJ:
         if not self._ij:
             msg = f"{location} has no ImageJ2: give a complete Fiji.app"
             raise MissingError(msg)
-        self._path: str | None = None
+        self._opened: tuple[str, int, int, int] | None = None
         self._movie: Any = None
 
     def info(self, path: str) -> dict[str, Any]:
@@ -73,16 +73,21 @@ class ImageJ:
         plane = self._open(path)[t, channel, z]
         return bytes(plane.astype(plane.dtype.newbyteorder("<"), copy=False).tobytes())
 
+    def close(self) -> None:
+        """Let go of the movie that is held."""
+        self._opened = self._movie = None
+
     def _open(self, path: str) -> Any:
-        if self._path != path:
-            self._path = self._movie = None
+        wanted = identity(path)
+        if self._opened != wanted:
+            self.close()
             opened = self._ij.io().open(path)
             if opened is None:
                 msg = "ImageJ does not know this format"
                 raise ImageProblemError(msg)
             image = self._ij.py.from_java(opened)
             self._movie = to_tczyx(np.asarray(image), tuple(getattr(image, "dims", ())))
-            self._path = path
+            self._opened = wanted
         return self._movie
 
 

@@ -3,59 +3,21 @@
 Run as ``python -m idrstream.preprocess._java_worker KIND LOCATION FOLDER``. It answers requests
 on standard input with replies on its original standard output; what Java or Python print goes
 to standard error, so that it cannot get between the replies. It ends when its input does.
-
-A message is four bytes of length (big-endian), a JSON header of that length, and as many bytes
-of pixels as the header's ``nbytes`` says.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import struct
 import sys
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-PREFIX = struct.Struct(">I")
-
-
-class Backend(Protocol):
-    """A Java library that reads images."""
-
-    def info(self, path: str) -> dict[str, Any]:
-        """Return ``n_frames, n_planes, n_channels, height, width, dtype`` of a file."""
-        ...
-
-    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
-        """Return one plane's pixels, row by row, little-endian; indices count from 0."""
-        ...
-
-
-class MissingError(Exception):
-    """Something is not installed; the message says how to get it."""
-
-
-class ImageProblemError(Exception):
-    """The library cannot read the image."""
-
-
-def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
-    """Write one message and flush it."""
-    text = json.dumps({**header, "nbytes": len(body)}).encode()
-    stream.write(PREFIX.pack(len(text)) + text)
-    stream.write(body)
-    stream.flush()
-
-
-def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-    """Read the header of one request; None when the input has ended."""
-    prefix = stream.read(PREFIX.size)
-    if len(prefix) < PREFIX.size:
-        return None
-    text = stream.read(PREFIX.unpack(prefix)[0])
-    request: dict[str, Any] = json.loads(text)
-    return request
+from idrstream.preprocess._java_protocol import (
+    Backend,
+    MissingError,
+    read_message,
+    write_message,
+)
 
 
 def serve(backend: Backend, requests: IO[bytes], replies: IO[bytes]) -> None:
@@ -72,6 +34,10 @@ def serve(backend: Backend, requests: IO[bytes], replies: IO[bytes]) -> None:
 
 def _answer(backend: Backend, request: dict[str, Any], replies: IO[bytes]) -> None:
     path = request["path"]
+    if request["ask"] == "close":
+        backend.close()
+        write_message(replies, {"closed": path})
+        return
     if request["ask"] == "info":
         write_message(replies, {"info": backend.info(path)})
         return

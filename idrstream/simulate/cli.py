@@ -35,23 +35,18 @@ _HELP = {
 }
 
 
-def add_simulate_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    """Add ``simulate`` to a command line.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``idrstream simulate`` to its parser.
 
     Parameters
     ----------
-    subparsers : argparse._SubParsersAction
-        What ``ArgumentParser.add_subparsers`` returned. The parsed arguments will have the
-        function to call in ``handler``.
+    parser : argparse.ArgumentParser
+        The subcommand's parser.
     """
-    parser = subparsers.add_parser(
-        "simulate",
-        help="write a synthetic screen with known truth, as real CellH5",
-        description=(
-            "Write a synthetic screen of H2B-like nuclei in IDR's folder layout: CellH5 movies, "
-            "the screen's table, the table to process, and the truth (masks, positions, phases, "
-            "tracks, flatfield)."
-        ),
+    parser.description = (
+        "Write a synthetic screen of H2B-like nuclei in IDR's folder layout: CellH5 movies, "
+        "the screen's table, the table to process, and the truth (masks, positions, phases, "
+        "tracks, flatfield)."
     )
     parser.add_argument("folder", type=Path, help="where to write; made when missing")
     parser.add_argument("--force", action="store_true", help="replace the screen in the folder")
@@ -59,8 +54,7 @@ def add_simulate_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "--tiny", action="store_true", help="start from a screen small enough for tests"
     )
     for field in dataclasses.fields(ScreenSpec):
-        lists = {"wanted_frames": _numbers, "invalid_frames": _numbers}
-        kind = lists.get(field.name, _names) if field.default == () else type(field.default)
+        kind = _kind(field.name, field.default)
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             dest=field.name,
@@ -68,16 +62,15 @@ def add_simulate_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
             metavar={int: "N", float: "X"}.get(kind, "LIST"),
             help=_HELP[field.name] + ("" if field.default == () else f" (default {field.default})"),
         )
-    parser.set_defaults(handler=run_simulate)
 
 
-def run_simulate(args: argparse.Namespace) -> int:
+def handle(args: argparse.Namespace) -> int:
     """Write the screen that the command line describes, and say where it is.
 
     Parameters
     ----------
     args : argparse.Namespace
-        Arguments of the parser of `add_simulate_parser`.
+        Arguments of the parser with `add_arguments`.
 
     Returns
     -------
@@ -104,6 +97,12 @@ def run_simulate(args: argparse.Namespace) -> int:
 
 def _say(movie: str) -> None:
     sys.stderr.write(f"simulating {movie}\n")
+
+
+def _kind(name: str, default: object) -> Any:
+    if default == ():
+        return _numbers if name.endswith("_frames") else _names
+    return type(default)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -149,12 +149,7 @@ def score_masks(
     ConfigError
         If the shapes differ or are not ``(y, x)``.
     """
-    from scipy.optimize import linear_sum_assignment
-
-    _check(
-        found_mask.shape == true_mask.shape and found_mask.ndim == 2,
-        f"masks have the shapes {found_mask.shape} and {true_mask.shape}; both must be (y, x)",
-    )
+    _check_pair(found_mask, true_mask)
     found_labels, found_centres = _centroids(found_mask)
     true_labels, true_centres = _centroids(true_mask)
     overlap, shared = _overlaps(found_mask, true_mask, found_labels, true_labels)
@@ -164,9 +159,7 @@ def score_masks(
         found_edge |= shared[:, true_edge].sum(axis=1) > 0.5
         overlap = overlap[~found_edge][:, ~true_edge]
         found_centres, true_centres = found_centres[~found_edge], true_centres[~true_edge]
-    one, two = linear_sum_assignment(-np.where(overlap >= threshold, 1.0 + overlap, 0.0))
-    pairs = overlap[one, two] >= threshold
-    one, two = one[pairs], two[pairs]
+    one, two = _assign(overlap, threshold)
     return Score(
         len(true_centres),
         len(found_centres),
@@ -176,17 +169,70 @@ def score_masks(
     )
 
 
+def match_masks(
+    found_mask: NDArray[Any], true_mask: NDArray[Any], *, iou: float = 0.5
+) -> list[tuple[int, int]]:
+    """Pair found masks with true ones, one to one, at the largest total overlap.
+
+    Parameters
+    ----------
+    found_mask, true_mask : NDArray
+        Shape ``(y, x)``, integers: 0 for background, else the label of a nucleus.
+    iou : float
+        Least intersection over union of a pair.
+
+    Returns
+    -------
+    list of tuple of int
+        ``(found label, true label)`` of each pair, by found label.
+
+    Raises
+    ------
+    ConfigError
+        If the shapes differ or are not ``(y, x)``.
+    """
+    _check_pair(found_mask, true_mask)
+    found_labels, true_labels = _labels(found_mask), _labels(true_mask)
+    overlap, _ = _overlaps(found_mask, true_mask, found_labels, true_labels)
+    one, two = _assign(overlap, iou)
+    return [(int(f), int(t)) for f, t in zip(found_labels[one], true_labels[two], strict=True)]
+
+
+def _assign(
+    overlap: NDArray[np.float64], threshold: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows and columns of the best one-to-one pairs of at least this overlap."""
+    from scipy.optimize import linear_sum_assignment
+
+    # The 1 makes more pairs better than any larger overlap of fewer.
+    one, two = linear_sum_assignment(-np.where(overlap >= threshold, 1.0 + overlap, 0.0))
+    pairs = overlap[one, two] >= max(threshold, 1e-12)
+    return one[pairs], two[pairs]
+
+
+def _check_pair(found: NDArray[Any], true: NDArray[Any]) -> None:
+    _check(
+        found.shape == true.shape and found.ndim == 2,
+        f"masks have the shapes {found.shape} and {true.shape}; both must be (y, x)",
+    )
+
+
 def _check(is_right: bool, message: str) -> None:
     if not is_right:
         raise ConfigError(message)
+
+
+def _labels(mask: NDArray[Any]) -> NDArray[np.int64]:
+    values = np.unique(mask)
+    labels: NDArray[np.int64] = values[values > 0].astype(np.int64)
+    return labels
 
 
 def _centroids(mask: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the labels of a mask and their centroids, shape ``(n, 2)``, ``(y, x)``."""
     from scipy import ndimage
 
-    labels = np.unique(mask)
-    labels = labels[labels > 0].astype(np.int64)
+    labels = _labels(mask)
     if not len(labels):
         return labels, np.zeros((0, 2))
     return labels, np.array(ndimage.center_of_mass(mask > 0, mask, labels), np.float64)
@@ -194,8 +240,7 @@ def _centroids(mask: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float6
 
 def _border_labels(mask: NDArray[Any]) -> NDArray[np.int64]:
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    labels: NDArray[np.int64] = np.unique(border[border > 0]).astype(np.int64)
-    return labels
+    return _labels(border)
 
 
 def _overlaps(

@@ -1,0 +1,107 @@
+"""Projects with a checkpoint that has the right names and shapes, but no weights."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from idrstream.profile import DeepProfilerProject
+from idrstream.profile.checkpoint import POOLED_WIDTH, block_names
+from idrstream.records import Frame, ImageTask, Nuclei
+
+CONFIG = {
+    "dataset": {
+        "metadata": {"label_field": "Gene"},
+        "images": {"channels": ["DNA"], "file_format": "tif", "width": 64, "height": 48},
+        "locations": {"mode": "single_cells", "box_size": 32, "mask_objects": False},
+    },
+    "prepare": {"compression": {"implement": False}},
+    "train": {
+        "partition": {"targets": ["Gene"]},
+        "model": {
+            "crop_generator": "crop_generator",
+            "params": {"conv_blocks": 0, "batch_size": 8},
+        },
+        "validation": {"batch_size": 8},
+    },
+    "profile": {"feature_layer": "pool5", "checkpoint": "tiny.h5", "batch_size": 8},
+}
+REMOVE = object()
+
+
+def write_checkpoint(path, *, channels=1, conv_blocks=0, without=(), nested=False):
+    """Write a Keras weights file with the layers of an EfficientNet; all weights are zeros."""
+    shapes = {"stem_conv": ("kernel:0", (3, 3, channels, 32)), "stem_bn": ("gamma:0", (32,))}
+    for block in block_names(conv_blocks):
+        shapes[f"{block}_dwconv"] = ("depthwise_kernel:0", (3, 3, 24, 1))
+        shapes[f"{block}_bn"] = ("gamma:0", (24,))
+        shapes[f"{block}_project_conv"] = ("kernel:0", (1, 1, 24, 40))
+        shapes[f"{block}_project_bn"] = ("gamma:0", (40,))
+    width = POOLED_WIDTH[conv_blocks]
+    shapes |= {"top_conv": ("kernel:0", (1, 1, 40, width)), "top_bn": ("gamma:0", (width,))}
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if nested else file
+        names = [name for name in ("input_1", *shapes, "pool5") if name not in without]
+        root.attrs["layer_names"] = [name.encode() for name in names]
+        for name in names:
+            group = root.create_group(name)
+            weight, shape = shapes.get(name, (None, None))
+            group.attrs["weight_names"] = [] if weight is None else [f"{name}/{weight}".encode()]
+            if weight is not None:
+                group.create_dataset(f"{name}/{weight}", shape=shape, dtype="f4")
+    return path
+
+
+def write_config(path, **changes):
+    """Write CONFIG with values at dotted keys (``__`` for the dot) changed or removed."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *folders, last = key.split("__")
+        where = config
+        for folder in folders:
+            where = where.setdefault(folder, {})
+        if value is REMOVE:
+            del where[last]
+        else:
+            where[last] = value
+    path.write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture
+def make_project(tmp_path):
+    def make(root: Path | None = None, **changes) -> DeepProfilerProject:
+        config = write_config(tmp_path / "tiny config.json", **changes)
+        channels = changes.get("dataset__images__channels", ["DNA"])
+        checkpoint = write_checkpoint(tmp_path / "tiny.h5", channels=len(channels))
+        project = DeepProfilerProject(root or tmp_path / "DP project", config, checkpoint)
+        project.prepare()
+        return project
+
+    return make
+
+
+@pytest.fixture
+def project(make_project):
+    return make_project()
+
+
+def make_task(plate="LT0001_02", well_number=4, **values):
+    metadata = values.pop("metadata", {"Original Gene Target": "ENSG00000149503"})
+    return ImageTask(plate, f"A{well_number}", well_number, (50,), metadata=metadata, **values)
+
+
+def add(project, count=2, *, task=None, number=50, outlines=False):
+    """Add a frame with so many nuclei to a project."""
+    task = task or make_task()
+    rng = np.random.default_rng([count, number, task.well_number])
+    height, width = project.config.height, project.config.width
+    pixels = rng.integers(0, 255, (height, width)).astype(np.uint8)
+    points = rng.uniform([0, 0], [height, width], (count, 2))
+    shapes = tuple(np.array([[n, 1], [n, 2]]) for n in range(count)) if outlines else None
+    return project.add(Frame(pixels, number, task), Nuclei(points, shapes, number, task, 17.0))

@@ -1,0 +1,209 @@
+"""The segmentor's own logic, with a stand-in for the network; see test_cellpose_real.py."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from idrstream.errors import MissingToolError, SegmentationError
+from idrstream.records import Frame, ImageTask
+from idrstream.segment import CellPoseSegmentor, Segmentor, cellpose_segmentor
+from idrstream.segment.cellpose_models import LoadedModel
+
+TASK = ImageTask("LT0001_02", "A4", 4, (50,))
+
+
+def two_nuclei_and_one_at_the_edge():
+    masks = np.zeros((40, 50), np.uint16)
+    masks[0:6, 10:16] = 1
+    masks[10:15, 20:27] = 2
+    masks[30:33, 5:8] = 3
+    return masks
+
+
+class StandIn:
+    device = "cpu"
+
+    def __init__(self, masks):
+        self.masks = masks
+        self.calls = []
+
+    def eval(self, image, **options):
+        self.calls.append(options)
+        if isinstance(self.masks, Exception):
+            raise self.masks
+        return self.masks, None, None
+
+
+class Estimator:
+    def __init__(self, diameter):
+        self.diameter = diameter
+
+    def estimate(self, image, model):
+        assert isinstance(model, StandIn)
+        return self.diameter
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Return a segmentor with a stand-in for its model, and the stand-in."""
+
+    def make(masks, estimator=None, **specs):
+        model = StandIn(masks)
+        loads = []
+
+        def load(specs):
+            loads.append(specs)
+            time.sleep(0.05)
+            return LoadedModel(model, estimator, 21.5)
+
+        monkeypatch.setattr(cellpose_segmentor, "load_model", load)
+        segmentor = CellPoseSegmentor({"model_type": "nuclei", **specs})
+        return SimpleNamespace(segmentor=segmentor, model=model, loads=loads)
+
+    return make
+
+
+def frame(pixels=None):
+    return Frame(np.zeros((40, 50), np.uint8) if pixels is None else pixels, 50, TASK)
+
+
+def test_nuclei_have_locations_diameter_and_identity(make):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17)
+    assert isinstance(made.segmentor, Segmentor)
+    nuclei = made.segmentor.segment(frame())
+    assert nuclei.locations.tolist() == [[2.5, 12.5], [12.0, 23.0], [31.0, 6.0]]
+    assert nuclei.outlines is None
+    assert (nuclei.task, nuclei.frame_number, nuclei.diameter_px) == (TASK, 50, 17.0)
+
+
+def test_edge_masks_go_and_outlines_stay_aligned(make):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17, remove_edge_masks=True)
+    nuclei = made.segmentor.segment(frame(), outlines=True)
+    assert nuclei.locations.tolist() == [[12.0, 23.0], [31.0, 6.0]]
+    for (y, x), outline in zip(nuclei.locations, nuclei.outlines, strict=True):
+        assert outline.mean(axis=0) == pytest.approx([y, x])
+
+
+def test_outlines_can_be_a_setting(make):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17, outlines=True)
+    assert len(made.segmentor.segment(frame()).outlines) == 3
+
+
+def test_no_nuclei_is_a_result(make):
+    nuclei = make(np.zeros((40, 50), np.uint16), diameter=17).segmentor.segment(
+        frame(), outlines=True
+    )
+    assert len(nuclei) == 0
+    assert nuclei.locations.shape == (0, 2)
+    assert nuclei.outlines == ()
+
+
+def test_settings_reach_cellpose(make):
+    made = make(
+        two_nuclei_and_one_at_the_edge(),
+        diameter=17,
+        channels=[0, 0],
+        flow_threshold=0.8,
+        cellprob_threshold=-1,
+        batch_size=3,
+        min_size=5,
+    )
+    masks, diameter = made.segmentor.masks(np.zeros((40, 50), np.uint8))
+    assert masks.dtype == np.int32
+    assert diameter == 17
+    assert made.model.calls == [
+        {
+            "diameter": 17.0,
+            "channels": [0, 0],
+            "flow_threshold": 0.8,
+            "cellprob_threshold": -1.0,
+            "batch_size": 3,
+            "min_size": 5,
+        }
+    ]
+
+
+def test_the_diameter_is_estimated_when_not_given(make):
+    made = make(two_nuclei_and_one_at_the_edge(), Estimator(14.25), diameter=0)
+    assert made.segmentor.segment(frame()).diameter_px == 14.25
+    assert made.model.calls[0]["diameter"] == 14.25
+
+
+def test_without_a_size_model_the_trained_diameter_is_taken_and_said_once(make, caplog):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=None)
+    with caplog.at_level(logging.WARNING, "idrstream"):
+        assert made.segmentor.segment(frame()).diameter_px == 21.5
+        made.segmentor.segment(frame())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "No size model for nuclei" in caplog.text
+
+
+@pytest.mark.parametrize("diameter", [0.0, float("nan"), -3.0])
+def test_a_nonsensical_estimate_concerns_the_frame(make, diameter):
+    made = make(two_nuclei_and_one_at_the_edge(), Estimator(diameter))
+    with pytest.raises(SegmentationError, match="frame 50: the estimated diameter is"):
+        made.segmentor.segment(frame())
+
+
+def test_a_failure_names_plate_well_and_frame(make):
+    made = make(RuntimeError("out of tiles"), diameter=17)
+    with pytest.raises(
+        SegmentationError,
+        match="plate LT0001_02 well A4 frame 50: Cellpose failed: RuntimeError: out of tiles",
+    ):
+        made.segmentor.segment(frame())
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((2, 3, 4), np.uint8), r"shape \(Y, X\), not \(2, 3, 4\)"),
+        (np.zeros((0, 4), np.uint8), "shape"),
+        (np.array([[0.0, np.nan]]), "not finite"),
+    ],
+)
+def test_frames_that_are_no_images_are_refused(make, pixels, message):
+    with pytest.raises(SegmentationError, match=message):
+        make(None, diameter=17).segmentor.segment(frame(pixels))
+
+
+def test_the_model_is_loaded_once_for_many_threads(make):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17)
+    assert made.loads == []
+    threads = [threading.Thread(target=made.segmentor.segment, args=(frame(),)) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made.loads) == 1
+    assert len(made.model.calls) == 5
+
+
+def test_a_missing_model_is_the_users_matter_not_the_frames(monkeypatch):
+    def load(specs):
+        raise MissingToolError("no model")
+
+    monkeypatch.setattr(cellpose_segmentor, "load_model", load)
+    segmentor = CellPoseSegmentor({"model_type": "nuclei"})
+    with pytest.raises(MissingToolError):
+        segmentor.load()
+    with pytest.raises(MissingToolError):
+        segmentor.segment(frame())
+
+
+def test_the_first_idr_streams_table_of_locations(make):
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17)
+    table = made.segmentor.get_object_locations(np.zeros((40, 50)))
+    assert table.to_dict("list") == {
+        "Location_Center_X": [12.5, 23.0, 6.0],
+        "Location_Center_Y": [2.5, 12.0, 31.0],
+    }
+    made = make(two_nuclei_and_one_at_the_edge(), diameter=17, outlines=True)
+    table = made.segmentor.get_object_locations(np.zeros((40, 50)))
+    assert table["object_outline"][1].min(axis=0).tolist() == [20, 10]
