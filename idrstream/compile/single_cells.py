@@ -168,9 +168,13 @@ def _metadata(
     project: DeepProfilerProject, images: Sequence[ProjectImage], extra_metadata: Sequence[str]
 ) -> dict[str, NDArray[np.object_]]:
     counts = [image.nuclei for image in images]
+    # The plate's true name, where the project had to use another.
     rows = [
-        # The plate's true name, where the project had to use another.
-        {**project.index_row(image), "Metadata_Plate": image.task.plate}
+        {
+            **project.index_row(image),
+            "Metadata_Plate": image.task.plate,
+            project.config.image_column: f"{image.task.plate}/{image.file_name}",
+        }
         for image in images
     ]
     columns = {

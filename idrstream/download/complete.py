@@ -43,6 +43,8 @@ class Look:
         Size of the file; None while it is not there.
     error : type
         The error this look means if it is the last one.
+    is_hdf5 : bool
+        Whether HDF5's own word on its length was heard.
     """
 
     state: Literal["complete", "waiting", "wrong"]
@@ -50,6 +52,7 @@ class Look:
     signature: tuple[int, ...] = ()
     size_bytes: int | None = None
     error: type[ImageError] = IncompleteFileError
+    is_hdf5: bool = False
 
 
 def look_at(path: Path, size_bytes: int | None = None) -> Look:
@@ -205,7 +208,7 @@ class _Watch:
         self.previous = look
         if look.state != "complete" or unchanged:
             return look
-        if self.size_bytes is not None and _begins_as_hdf5(self.path):
+        if self.size_bytes is not None and look.is_hdf5:
             return look
         return Look("waiting", "may still be growing", look.signature, look.size_bytes)
 
@@ -219,6 +222,9 @@ def _look_at_hdf5(path: Path, size: int, signature: tuple[int, ...], *, final: b
     try:
         end = hdf5_end_of_file(path)
     except MovieError as error:
+        if not any(_head(path, len(HDF5_SIGNATURE))):
+            reason = "begins with zeros: its place was reserved, but it is not written yet"
+            return Look("waiting", reason, signature, size)
         reason = str(error).removeprefix(str(path)).lstrip(": ")
         return Look(not_yet, reason, signature, size, MovieError)
     if end is None:
@@ -231,7 +237,7 @@ def _look_at_hdf5(path: Path, size: int, signature: tuple[int, ...], *, final: b
         locked = "lock" in problem or "already open" in problem
         reason = f"cannot be opened: {problem}"
         return Look("waiting" if locked else not_yet, reason, signature, size, MovieError)
-    return Look("complete", "", signature, size)
+    return Look("complete", "", signature, size, is_hdf5=True)
 
 
 def _open_problem(path: Path) -> str | None:
@@ -269,8 +275,7 @@ def _missing_reason(path: Path) -> str:
 
 def _error_page(path: Path) -> str | None:
     """Say that the file is a server's error page, or None."""
-    with path.open("rb") as file:
-        head = file.read(64).lstrip().lower()
+    head = _head(path, 64).lstrip().lower()
     hdf5_by_name = path.suffix.lower() in HDF5_SUFFIXES
     if (hdf5_by_name and head.startswith(b"<")) or head.startswith(_ERROR_PAGE):
         text = head[:20].decode("ascii", "replace")
@@ -279,11 +284,12 @@ def _error_page(path: Path) -> str | None:
 
 
 def _begins_as_hdf5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
-    except OSError:
-        return False
+    return _head(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+
+
+def _head(path: Path, n_bytes: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(n_bytes)
 
 
 def _bytes(size: int | None) -> str:

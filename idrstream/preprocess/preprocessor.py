@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from idrstream.errors import FrameError
+from idrstream.errors import ConfigError, FrameError, ImageError, MovieError
+from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
 from idrstream.preprocess.reader import MovieInfo, MovieReader, Pixels
-from idrstream.records import Frame, Movie, Skipped
-
-if TYPE_CHECKING:
-    from idrstream.preprocess.illumination import Illumination
+from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 logger = logging.getLogger("idrstream.preprocess")
 
@@ -30,11 +26,17 @@ class Preprocessor:
         Reads the frames.
     illumination : Illumination
         Says which other frames a correction needs and fits it.
+    frames_per_movie : int
+        For a model of a plate: frames taken of each of its movies.
     """
 
-    def __init__(self, reader: MovieReader, illumination: Illumination) -> None:
+    def __init__(
+        self, reader: MovieReader, illumination: Illumination, *, frames_per_movie: int = 4
+    ) -> None:
         self.reader = reader
         self.illumination = illumination
+        self.frames_per_movie = frames_per_movie
+        self._plates_without_model: dict[str, str] = {}
 
     def process(self, movie: Movie) -> list[Frame | Skipped]:
         """Return the wanted frames of a movie.
@@ -54,24 +56,68 @@ class Preprocessor:
         Raises
         ------
         MovieError
-            If the movie as a whole cannot be read.
+            If the movie as a whole cannot be read, or there is no model to correct it with.
         """
         task = movie.task
-        wanted = task.frames
+        if task.plate in self._plates_without_model:
+            raise MovieError(self._plates_without_model[task.plate])
         info = self.reader.info(movie.path)
-        context = self.illumination.context(wanted, info)
-        read = self.reader.read(movie.path, list(dict.fromkeys((*wanted, *context))))
-        if all(isinstance(read[number], FrameError) for number in wanted):
-            return [_result(read[number], number, movie) for number in wanted]
-        stack = _stack([read[number] for number in context], info)
-        model = self.illumination.model_for(task, stack)
-        results: list[Frame | Skipped] = []
-        for number in wanted:
-            pixels = read[number]
-            if model is not None and not isinstance(pixels, FrameError):
-                pixels = model.correct(pixels)
-            results.append(_result(pixels, number, movie))
-        return results
+        context = self.illumination.context(task.frames, info)
+        read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
+        if all(isinstance(read[number], FrameError) for number in task.frames):
+            model = None  # there is nothing to correct
+        else:
+            stack = _stack([read[number] for number in context], info)
+            model = self.illumination.model_for(task, stack)
+        return [_result(read[number], number, task, model) for number in task.frames]
+
+    def needs_plate_model(self, plate: str) -> bool:
+        """Tell whether `fit_plate` must be called before movies of a plate are processed."""
+        return (
+            isinstance(self.illumination, PerPlate)
+            and plate not in self._plates_without_model
+            and self.illumination.missing(plate)
+        )
+
+    def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
+        """Fit the illumination model of a plate on frames of many of its movies.
+
+        A movie that cannot be read is left out. If no model comes out of it, the movies of the
+        plate are refused by `process` with the reason.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name.
+        movies : iterable of Movie
+            Taken one at a time: each may be gone from the disk when the next is asked for.
+
+        Raises
+        ------
+        ConfigError
+            If the illumination is not by plate.
+        """
+        if not isinstance(self.illumination, PerPlate):
+            msg = "the illumination of this preprocessor is not corrected by plate"
+            raise ConfigError(msg)
+        stacks: list[Pixels] = []
+        wells: list[str] = []
+        for movie in movies:
+            stack = self._frames_for_plate(movie)
+            if stacks and (stack.shape[1:], stack.dtype) != (stacks[0].shape[1:], stacks[0].dtype):
+                logger.warning("%s: frames unlike the plate's others", movie.task.name)
+            elif len(stack):
+                stacks.append(stack)
+                wells.append(movie.task.well)
+        try:
+            if not stacks:
+                msg = f"no frame of plate {plate} could be read"
+                raise MovieError(msg)
+            self.illumination.fit(plate, np.concatenate(stacks), wells=wells)
+        except ImageError as error:
+            msg = f"plate {plate} has no illumination model: {error}"
+            logger.warning("%s", msg)
+            self._plates_without_model[plate] = msg
 
     def plate_frames(self, movie: Movie, per_movie: int) -> Pixels:
         """Read frames of a movie for the model of its plate.
@@ -103,6 +149,13 @@ class Preprocessor:
         """Close the reader."""
         self.reader.close()
 
+    def _frames_for_plate(self, movie: Movie) -> Pixels:
+        try:
+            return self.plate_frames(movie, self.frames_per_movie)
+        except ImageError as error:
+            logger.warning("%s is left out of its plate's model: %s", movie.task.name, error)
+            return np.empty((0, 0, 0), dtype=np.uint8)
+
 
 def spread(numbers: Sequence[int], count: int) -> list[int]:
     """Return at most `count` of `numbers`, evenly spread, in order."""
@@ -121,7 +174,12 @@ def _stack(frames: Sequence[Pixels | FrameError], info: MovieInfo) -> Pixels:
     return np.stack(good) if good else np.empty((0, *info.shape), dtype=info.dtype)
 
 
-def _result(pixels: Pixels | FrameError, number: int, movie: Movie) -> Frame | Skipped:
-    if isinstance(pixels, FrameError):
-        return Skipped(movie.task, number, STAGE, type(pixels).__name__, str(pixels))
-    return Frame(pixels, number, movie.task)
+def _result(
+    pixels: Pixels | FrameError, number: int, task: ImageTask, model: IlluminationModel | None
+) -> Frame | Skipped:
+    try:
+        if isinstance(pixels, FrameError):
+            raise pixels
+        return Frame(pixels if model is None else model.correct(pixels), number, task)
+    except FrameError as error:
+        return Skipped(task, number, STAGE, type(error).__name__, str(error))

@@ -18,6 +18,16 @@ _log = logging.getLogger("idrstream.profile")
 
 # Trained weights give standard deviations of 0.1 and more, fresh ones of 1e-7 to 1e-6.
 _UNTRAINED_STD = 1e-4
+_READ_ERRORS = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def check_features(project: DeepProfilerProject) -> None:
@@ -64,11 +74,11 @@ def check_features(project: DeepProfilerProject) -> None:
 def _read(path: Path, image: ProjectImage) -> NDArray[Any]:
     try:
         # Only the features: the file also holds a pickle, which is not needed here.
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             features: NDArray[Any] = file["features"]
     except FileNotFoundError as error:
         raise ProfileError(f"DeepProfiler wrote no features for {image.name} ({path})") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _READ_ERRORS as error:
         raise ProfileError(
             f"the features of {image.name} in {path} cannot be read: {error}"
         ) from error

@@ -31,10 +31,9 @@ CONFIG = {
     },
     "profile": {"feature_layer": "pool5", "checkpoint": "tiny.h5", "batch_size": 8},
 }
-REMOVE = object()
 
 
-def write_checkpoint(path, *, channels=1, conv_blocks=0, without=(), nested=False):
+def _write_checkpoint(path, *, channels=1, conv_blocks=0, without=(), nested=False):
     """Write a Keras weights file with the layers of an EfficientNet; all weights are zeros."""
     shapes = {"stem_conv": ("kernel:0", (3, 3, channels, 32)), "stem_bn": ("gamma:0", (32,))}
     for block in block_names(conv_blocks):
@@ -57,15 +56,15 @@ def write_checkpoint(path, *, channels=1, conv_blocks=0, without=(), nested=Fals
     return path
 
 
-def write_config(path, **changes):
-    """Write CONFIG with values at dotted keys (``__`` for the dot) changed or removed."""
+def _write_config(path, **changes):
+    """Write CONFIG with values changed at dotted keys (``__`` for the dot); ``...`` removes."""
     config = copy.deepcopy(CONFIG)
     for key, value in changes.items():
         *folders, last = key.split("__")
         where = config
         for folder in folders:
             where = where.setdefault(folder, {})
-        if value is REMOVE:
+        if value is ...:
             del where[last]
         else:
             where[last] = value
@@ -76,9 +75,9 @@ def write_config(path, **changes):
 @pytest.fixture
 def make_project(tmp_path):
     def make(root: Path | None = None, **changes) -> DeepProfilerProject:
-        config = write_config(tmp_path / "tiny config.json", **changes)
+        config = _write_config(tmp_path / "tiny config.json", **changes)
         channels = changes.get("dataset__images__channels", ["DNA"])
-        checkpoint = write_checkpoint(tmp_path / "tiny.h5", channels=len(channels))
+        checkpoint = _write_checkpoint(tmp_path / "tiny.h5", channels=len(channels))
         project = DeepProfilerProject(root or tmp_path / "DP project", config, checkpoint)
         project.prepare()
         return project
@@ -91,17 +90,37 @@ def project(make_project):
     return make_project()
 
 
-def make_task(plate="LT0001_02", well_number=4, **values):
+def _make_task(plate="LT0001_02", well_number=4, **values):
     metadata = values.pop("metadata", {"Original Gene Target": "ENSG00000149503"})
     return ImageTask(plate, f"A{well_number}", well_number, (50,), metadata=metadata, **values)
 
 
-def add(project, count=2, *, task=None, number=50, outlines=False):
+def _add(project, count=2, *, task=None, number=50, outlines=False):
     """Add a frame with so many nuclei to a project."""
-    task = task or make_task()
+    task = task or _make_task()
     rng = np.random.default_rng([count, number, task.well_number])
     height, width = project.config.height, project.config.width
     pixels = rng.integers(0, 255, (height, width)).astype(np.uint8)
     points = rng.uniform([0, 0], [height, width], (count, 2))
     shapes = tuple(np.array([[n, 1], [n, 2]]) for n in range(count)) if outlines else None
     return project.add(Frame(pixels, number, task), Nuclei(points, shapes, number, task, 17.0))
+
+
+@pytest.fixture
+def write_checkpoint():
+    return _write_checkpoint
+
+
+@pytest.fixture(scope="session")
+def write_config():
+    return _write_config
+
+
+@pytest.fixture
+def make_task():
+    return _make_task
+
+
+@pytest.fixture
+def add():
+    return _add

@@ -27,12 +27,17 @@ def main(config_path: str, checkpoint_path: str) -> None:
     config = json.loads(Path(config_path).read_text())
     config["num_classes"] = 2
     model = build_model(config)
-    box, channels = config["dataset"]["locations"]["box_size"], config["dataset"]["images"]["channels"]
+    box, channels = (
+        config["dataset"]["locations"]["box_size"],
+        config["dataset"]["images"]["channels"],
+    )
     y, x = np.mgrid[-1 : 1 : box * 1j, -1 : 1 : box * 1j]
     rng = np.random.default_rng(2)
     crops = np.stack(
-        [np.clip(1 - (y / a) ** 2 - (x / b) ** 2, 0, 1) + rng.random((box, box)) * 0.1
-         for a, b in rng.uniform(0.2, 0.9, (16, 2))]
+        [
+            np.clip(1 - (y / a) ** 2 - (x / b) ** 2, 0, 1) + rng.random((box, box)) * 0.1
+            for a, b in rng.uniform(0.2, 0.9, (16, 2))
+        ]
     )
     crops = np.repeat(crops[..., np.newaxis], len(channels), axis=-1)
     model.compile(optimizer=tf.keras.optimizers.legacy.SGD(0.0), loss="categorical_crossentropy")

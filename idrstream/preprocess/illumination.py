@@ -1,0 +1,266 @@
+"""Correct the illumination of frames with BaSiC, at one of several contexts.
+
+BaSiC (Peng et al. 2017, https://doi.org/10.1038/ncomms14836; basicpy's implementation) sees a
+frame as ``pixels = flatfield * scene + darkfield``. Which frames the model is fitted on is the
+context: the frame and its neighbours, the movie, or many wells of the plate.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from idrstream.errors import ConfigError
+from idrstream.preprocess.basic import fit_basic
+from idrstream.preprocess.plate_model import IlluminationModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from idrstream.preprocess.reader import MovieInfo
+    from idrstream.records import ImageTask
+
+__all__ = [
+    "FrameContext",
+    "Illumination",
+    "IlluminationModel",
+    "NoIllumination",
+    "PerPlate",
+    "WholeMovie",
+    "context_frames",
+    "fit_basic",
+]
+
+_LOG = logging.getLogger("idrstream.preprocess")
+_NEIGHBOURS = 2
+
+
+def context_frames(
+    wanted: tuple[int, ...], n_frames: int, valid: Sequence[bool]
+) -> tuple[int, ...]:
+    """Return the frames that the first IDR_stream fitted a movie's illumination on.
+
+    Parameters
+    ----------
+    wanted : tuple of int
+        Frames wanted, counted from 1.
+    n_frames : int
+        Number of frames of the movie.
+    valid : sequence of bool
+        For each frame whether it holds data.
+
+    Returns
+    -------
+    tuple of int
+        Counted from 1, ascending, valid frames only. For one wanted frame: it and the two after
+        it, or at the end of the movie the two before it. For several: the whole movie. Empty
+        when the one wanted frame is outside the movie.
+    """
+    if len(wanted) == 1:
+        (frame,) = wanted
+        if not 1 <= frame <= n_frames:
+            return ()
+        first = frame if frame + _NEIGHBOURS <= n_frames else max(1, frame - _NEIGHBOURS)
+        numbers = range(first, min(first + _NEIGHBOURS, n_frames) + 1)
+    else:
+        numbers = range(1, n_frames + 1)
+    return tuple(number for number in numbers if valid[number - 1])
+
+
+class Illumination(Protocol):
+    """Which frames an image's illumination model is fitted on, and the model."""
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:
+        """Return the frames to read for the model, counted from 1; often more than wanted."""
+        ...
+
+    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel | None:
+        """Return the model for an image, given its context frames, or None for no correction.
+
+        `stack` has the shape ``(N, Y, X)``; it is not used when the model comes from elsewhere.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NoIllumination:
+    """No correction."""
+
+    name: str = "off"
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
+        """Return no frames."""
+        return ()
+
+    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameContext:
+    """The first IDR_stream's context; see `context_frames`.
+
+    Attributes
+    ----------
+    darkfield : bool
+        Estimate what the camera adds without light, too. Needs many frames to be any good.
+    """
+
+    darkfield: bool = False
+    name: str = "frames"
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:
+        """Return the frame and its neighbours, or the whole movie when several are wanted."""
+        return context_frames(wanted, info.n_frames, info.valid)
+
+    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:
+        """Fit a model on the context frames of one image.
+
+        Raises
+        ------
+        MovieError
+            If no model can be fitted on them.
+        """
+        return fit_basic(stack, darkfield=self.darkfield, context=self.name, source=_source(task))
+
+
+@dataclass(frozen=True, slots=True)
+class WholeMovie:
+    """A model for each movie, fitted on all its valid frames.
+
+    Attributes
+    ----------
+    darkfield : bool
+        Estimate what the camera adds without light, too.
+    """
+
+    darkfield: bool = False
+    name: str = "movie"
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
+        """Return every valid frame."""
+        return tuple(number for number, valid in enumerate(info.valid, start=1) if valid)
+
+    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:
+        """Fit a model on all frames of the movie.
+
+        Raises
+        ------
+        MovieError
+            If no model can be fitted on them.
+        """
+        return fit_basic(stack, darkfield=self.darkfield, context=self.name, source=_source(task))
+
+
+class PerPlate:
+    """A model for each plate, fitted on frames of many of its wells and kept.
+
+    Models are saved as ``<folder>/<plate>.npz`` and taken up again by later runs. Threads may
+    share one object.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the models are kept: a folder beside the results. Made when missing.
+    darkfield : bool
+        Estimate what the camera adds without light, too.
+    """
+
+    name = "plate"
+
+    def __init__(self, folder: Path, *, darkfield: bool = False) -> None:
+        self.folder = Path(folder)
+        self.darkfield = darkfield
+        self._models: dict[str, IlluminationModel] = {}
+        self._lock = threading.Lock()
+
+    def path(self, plate: str) -> Path:
+        """Return the file of a plate's model.
+
+        Raises
+        ------
+        ConfigError
+            If the plate's name cannot be a file name.
+        """
+        if not re.fullmatch(r"[^/\\\x00.][^/\\\x00]*", plate):
+            msg = f"plate {plate!r}: the name cannot be a file name; rename it in the table"
+            raise ConfigError(msg)
+        return self.folder / f"{plate}.npz"
+
+    def missing(self, plate: str) -> bool:
+        """Tell whether a plate has no model yet, neither in memory nor in the folder."""
+        return self._find(plate) is None
+
+    def fit(
+        self, plate: str, stack: NDArray[Any], *, wells: Sequence[str] = ()
+    ) -> IlluminationModel:
+        """Fit, keep and save the model of a plate.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name.
+        stack : NDArray
+            Shape ``(N, Y, X)``: frames of many of its wells.
+        wells : sequence of str
+            Where they are from, for the record.
+
+        Returns
+        -------
+        IlluminationModel
+            The model, also in the folder.
+
+        Raises
+        ------
+        MovieError
+            If no model can be fitted on the frames.
+        """
+        source = f"plate {plate}" + (f" wells {', '.join(wells)}" if wells else "")
+        model = fit_basic(stack, darkfield=self.darkfield, context=self.name, source=source)
+        model.save(self.path(plate))
+        _LOG.info("Illumination of plate %s: %d frames, %s", plate, model.n_frames, model.range)
+        with self._lock:
+            self._models[plate] = model
+        return model
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
+        """Return no frames: the model of the plate does not depend on the movie."""
+        return ()
+
+    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:  # noqa: ARG002
+        """Return the plate's model.
+
+        Raises
+        ------
+        ConfigError
+            If the plate has none; call `fit` first.
+        """
+        model = self._find(task.plate)
+        if model is None:
+            msg = (
+                f"plate {task.plate} has no illumination model at {self.path(task.plate)}; "
+                "fit one on frames of its wells first"
+            )
+            raise ConfigError(msg)
+        return model
+
+    def _find(self, plate: str) -> IlluminationModel | None:
+        with self._lock:
+            if plate not in self._models:
+                path = self.path(plate)
+                if not path.is_file():
+                    return None
+                self._models[plate] = IlluminationModel.load(path)
+                _LOG.info("Illumination of plate %s: taken from %s", plate, path)
+            return self._models[plate]
+
+
+def _source(task: ImageTask) -> str:
+    return f"{task.name} site {task.site}"

@@ -1,0 +1,295 @@
+"""The Aspera transport against a stand-in program that plays every failure."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from idrstream.download import AsperaDownloader, AsperaOptions, AsperaTransport, Transport
+from idrstream.download._ascp_text import classify, quote
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    MissingToolError,
+    MovieError,
+    StorageError,
+    TransientDownloadError,
+)
+
+ROOT = "/pub/databases/IDR/study"
+REMOTE = "a folder/00004_01.ch5"
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def make(ascp, key, slept, movie_bytes):
+    ascp.serve(f"{ROOT}/{REMOTE}", movie_bytes)
+
+    def build(**options) -> AsperaTransport:
+        options = {"poll_s": 0.05, "stall_s": 30, "timeout_s": 60, "attempts": 3, **options}
+        return AsperaTransport(
+            ascp.program,
+            key,
+            remote_root=ROOT,
+            options=AsperaOptions(**options),
+            sleep=slept.append,
+        )
+
+    return build
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    folder = tmp_path / "down loads"
+    folder.mkdir()
+    return folder / "00004_01.ch5"
+
+
+def nothing_left(target: Path) -> bool:
+    return list(target.parent.iterdir()) == []
+
+
+def test_fetch_brings_the_file(make, ascp, key, target, movie_bytes, slept):
+    transport = make()
+    assert isinstance(transport, Transport)
+    assert transport.fetch(REMOTE, target) is None
+    assert target.read_bytes() == movie_bytes
+    assert list(target.parent.iterdir()) == [target]
+    (call,) = ascp.calls
+    assert call["stdin"] == ""
+    assert call["argv"][:7] == ["-T", "-l", "300m", "-P", "33001", "-i", str(key)]
+    assert call["argv"][7:10] == ["-k", "2", "--overwrite=diff"]
+    assert call["argv"][-2:] == [f"fasp-public@fasp.ebi.ac.uk:{ROOT}/{REMOTE}", str(target)]
+    assert slept == []
+
+
+def test_user_host_and_root_can_be_the_older_form(make, ascp, target, movie_bytes, key):
+    ascp.serve("mitocheck/x.ch5", movie_bytes)
+    options = AsperaOptions(user="idr0013", host="example.org", rate="10m")
+    transport = AsperaTransport(ascp.program, key, remote_root="", options=options)
+    transport.fetch("mitocheck/x.ch5", target)
+    assert "idr0013@example.org:mitocheck/x.ch5" in ascp.calls[0]["argv"]
+
+
+def test_a_slow_transfer_is_not_a_stalled_one(make, ascp, target, movie_bytes):
+    ascp.plan("ok:0.25")
+    make(stall_s=2.0, poll_s=0.02).fetch(REMOTE, target)
+    assert target.read_bytes() == movie_bytes
+    assert len(ascp.calls) == 1
+
+
+@pytest.mark.parametrize("behaviour", ["killed", "hang"])
+def test_a_broken_transfer_is_resumed_from_where_it_was(
+    make, ascp, target, movie_bytes, behaviour, slept
+):
+    ascp.plan(behaviour)
+    options = {"stall_s": 2.0} if behaviour == "hang" else {}
+    # SIGTERM is ignored by the one that hangs: it has to be killed.
+    make(**options).fetch(REMOTE, target)
+    assert target.read_bytes() == movie_bytes
+    assert [call["resumed_from"] for call in ascp.calls] == [0, len(movie_bytes) // 2]
+    assert slept == [2]
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_children_of_a_stopped_program_go_with_it(make, ascp, target):
+    ascp.plan("family")
+    with pytest.raises(TransientDownloadError, match=r"no growth for 2 s at [\d,]+ bytes"):
+        make(stall_s=2.0, attempts=1).fetch(REMOTE, target)
+    pid = int((ascp.state / "child.pid").read_text())
+    status = Path(f"/proc/{pid}/stat")
+    assert not status.exists() or status.read_text().split(")")[1].split()[0] == "Z"
+    assert nothing_left(target)
+
+
+def test_time_limit(make, ascp, target):
+    ascp.plan("ok:0.5")
+    with pytest.raises(TransientDownloadError, match=r"not finished within 0\.3 s"):
+        make(timeout_s=0.3, attempts=1).fetch(REMOTE, target)
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize("behaviour", ["short", "nofile", "saidstop", "killed", "status:1"])
+def test_what_passes_is_retried_with_growing_pauses_and_cleaned_up(
+    make, ascp, target, slept, behaviour
+):
+    ascp.plan(*[behaviour] * 5)
+    with pytest.raises(TransientDownloadError, match=f"tried 5 times, did not bring {REMOTE}"):
+        make(attempts=5).fetch(REMOTE, target)
+    assert len(ascp.calls) == 5
+    assert slept == [2, 4, 8, 16]
+    assert nothing_left(target)
+
+
+def test_pauses_grow_no_longer_than_a_minute(make, ascp, target, slept):
+    ascp.plan(*["status:1"] * 8)
+    with pytest.raises(TransientDownloadError):
+        make(attempts=8).fetch(REMOTE, target)
+    assert slept == [2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_short_file_is_fetched_anew(make, ascp, target, movie_bytes):
+    ascp.plan("short")
+    make().fetch(REMOTE, target)
+    assert target.read_bytes() == movie_bytes
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr", "log"])
+def test_fatal_failures_are_not_retried(make, ascp, target, stream):
+    ascp.plan(f"{stream}:Session Stop  (Error: Server aborted session: Permission denied)")
+    with pytest.raises(DownloadError, match="Permission denied") as caught:
+        make().fetch(REMOTE, target)
+    assert not isinstance(caught.value, TransientDownloadError)
+    assert len(ascp.calls) == 1
+
+
+def test_a_missing_file_is_named(make, ascp, target):
+    with pytest.raises(
+        DownloadError, match=r"did not bring nowhere.ch5 \(no such file\)"
+    ) as caught:
+        make().fetch("nowhere.ch5", target)
+    assert not isinstance(caught.value, TransientDownloadError)
+    assert len(ascp.calls) == 1
+
+
+def test_authentication_is_retried_once(make, ascp, target, movie_bytes):
+    words = "stderr:ascp: failed to authenticate, exiting."
+    ascp.plan(words)
+    make().fetch(REMOTE, target)
+    ascp.plan(words, words, words)
+    with pytest.raises(DownloadError, match="aspera_bypass_rsa"):
+        make().fetch(REMOTE, target.with_name("other.ch5"))
+    assert len(ascp.calls) == 4
+
+
+def test_an_error_page_is_no_movie(make, ascp, target):
+    ascp.serve(f"{ROOT}/{REMOTE}", b"<html><title>503</title></html>")
+    with pytest.raises(MovieError, match="error page"):
+        make().fetch(REMOTE, target)
+    assert nothing_left(target)
+
+
+@pytest.mark.parametrize("remote", ["", "../other", "a/../../b", "line\nbreak"])
+def test_paths_out_of_the_study_are_refused(make, ascp, target, remote):
+    with pytest.raises(DownloadError, match="not a path under"):
+        make().fetch(remote, target)
+    assert ascp.calls == []
+
+
+def test_the_stand_in_is_strict(make, ascp, target):
+    transport = make()
+    transport.options = AsperaOptions(rate="fast", attempts=3)
+    with pytest.raises(ConfigError, match="option"):
+        transport.fetch(REMOTE, target)
+
+
+def test_not_installed(key, target, tmp_path):
+    with pytest.raises(MissingToolError, match="was not found; install"):
+        AsperaTransport("no-such-ascp", key).fetch(REMOTE, target)
+    program = tmp_path / "ascp"
+    program.write_text("")
+    with pytest.raises(MissingToolError, match="is not executable"):
+        AsperaTransport(program, key).fetch(REMOTE, target)
+    program.write_text("\x7fELF but not really")
+    program.chmod(0o755)
+    with pytest.raises(MissingToolError, match="cannot be run"):
+        AsperaTransport(program, key).fetch(REMOTE, target)
+
+
+def test_the_program_may_vanish_after_the_check(make, ascp, target):
+    ascp.plan("status:127")
+    with pytest.raises(MissingToolError, match="not installed"):
+        make().fetch(REMOTE, target)
+
+
+def test_key_is_checked(ascp, tmp_path, target, monkeypatch):
+    transport = AsperaTransport(ascp.program, tmp_path / "none.pem")
+    with pytest.raises(ConfigError, match=r"none\.pem is not there"):
+        transport.check()
+    (tmp_path / "none.pem").write_text("x")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
+    with pytest.raises(ConfigError, match="not readable"):
+        transport.check()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"user": "-x"}, {"host": "a b"}, {"host": ""}, {"user": "a@b"}, {"rate": ""}, {"attempts": 0}],
+)
+def test_options_are_checked(options):
+    with pytest.raises(ConfigError, match="aspera"):
+        AsperaOptions(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "kind", "retry", "error"),
+    [
+        ("", 0, None, None, None),
+        ("Completed: 71680K bytes transferred in 12 seconds", 0, None, None, None),
+        ("", 127, "not installed", "never", MissingToolError),
+        ("", 1, "unknown", "yes", TransientDownloadError),
+        ("", -9, "unknown", "yes", TransientDownloadError),
+        ("Session Stop  (Error: Disk write failed)", 0, "disk", "never", StorageError),
+        ("No space left on device", 1, "disk", "never", StorageError),
+        ("ascp: failed to authenticate", 1, "authentication", "once", DownloadError),
+        ("ERR Remote host is not who we expected", 1, "host key", "never", DownloadError),
+        ("Error: Invalid license file", 1, "licence", "never", ConfigError),
+        ("Server aborted session: No such file or directory", 1, "no such file", "never", None),
+        ("Server aborted session: Permission denied", 1, "permission", "never", DownloadError),
+        (
+            "failed to open TCP connection for SSH, exiting",
+            1,
+            "tcp blocked",
+            "yes",
+            TransientDownloadError,
+        ),
+        ("errcode=14", 1, "udp blocked", "yes", TransientDownloadError),
+        ("(errcode=44)", 1, "udp blocked", "yes", TransientDownloadError),
+        ("errcode=144", 1, "unknown", "yes", TransientDownloadError),
+        ("Session data transfer timeout", 1, "connection", "yes", TransientDownloadError),
+    ],
+)
+def test_classify(text, status, kind, retry, error):
+    failure = classify(text, status)
+    if kind is None:
+        assert failure is None
+        return
+    assert (failure.kind, failure.retry) == (kind, retry)
+    assert error is None or failure.error is error
+
+
+def test_quote_keeps_the_end():
+    assert quote(" a\n b ") == "a b"
+    assert quote("x" * 500 + "end").endswith("xend")
+    assert len(quote("x" * 500)) < 310
+
+
+def test_downloader_has_the_first_streams_interface(
+    ascp, key, plates, task, tmp_path, movie_bytes, caplog
+):
+    path = (
+        "20150916-mitocheck-analysis/mitocheck/"
+        "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
+    )
+    ascp.serve(f"/pub/databases/IDR/idr0013-neumann-mitocheck/{path}", movie_bytes)
+    downloader = AsperaDownloader(ascp.program, key, plates, "idr0013-neumann-mitocheck")
+    folder = tmp_path / "new" / "folder"
+    assert downloader.download_image("LT0001_02", 4, folder) == folder / "00004_01.ch5"
+    movie = AsperaDownloader(str(ascp.program), str(key), str(plates), "idr0013").download(
+        task, folder
+    )
+    assert movie.path.read_bytes() == movie_bytes
+    assert (movie.source, movie.size_bytes, movie.task) == (f"aspera: {path}", None, task)
+
+
+def test_downloader_checks_before_any_download(ascp, key, plates, tmp_path):
+    with pytest.raises(MissingToolError):
+        AsperaDownloader(tmp_path / "no ascp", key, plates)
+    with pytest.raises(ConfigError, match="plates file"):
+        AsperaDownloader(ascp.program, key, tmp_path / "no plates.tsv")
