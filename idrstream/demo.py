@@ -216,7 +216,9 @@ def _masks_of(cells: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
     masks = np.zeros(shape, dtype=np.int64)
     for label, text in enumerate(cells["Object_Outline"], start=1):
         outline = parse_outline(text)
-        rows, columns = polygon(outline[:, 0], outline[:, 1], shape)
+        rows, columns = polygon(  # type: ignore[no-untyped-call]
+            outline[:, 0], outline[:, 1], shape
+        )
         masks[rows, columns] = label
         masks[outline[:, 0], outline[:, 1]] = label
     return masks

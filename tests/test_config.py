@@ -68,7 +68,7 @@ def test_what_is_wrong_is_named(toml, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="no configuration file .*nothing"):
+    with pytest.raises(ConfigError, match=r"no configuration file .*nothing"):
         load_settings(tmp_path / "nothing.toml", environment={})
 
 

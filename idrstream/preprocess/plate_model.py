@@ -108,7 +108,8 @@ class IlluminationModel:
         clipped = int(np.count_nonzero(corrected > highest))
         if clipped:
             _LOG.debug("%d pixels became brighter than %d and were cut", clipped, highest)
-        return np.clip(corrected, 0, highest).astype(pixels.dtype)
+        result: NDArray[Any] = np.clip(corrected, 0, highest).astype(pixels.dtype)
+        return result
 
     def save(self, path: Path) -> None:
         """Write the model to a file: first beside it, then renamed.

@@ -155,9 +155,7 @@ def test_one_bad_image_never_sinks_its_batch(run, fake, room, stage, error):
         [1, "P", "A3", stage, type(error).__name__]
     ]
     assert str(error) in failures["Reason"][0]
-    assert result.rerun_call == (
-        "stream.run_stream(data_to_process, batch_size=2, batch_nums=[1])"
-    )
+    assert result.rerun_call == ("stream.run_stream(data_to_process, batch_size=2, batch_nums=[1])")
 
 
 def test_one_bad_frame_leaves_the_others(run, fake):

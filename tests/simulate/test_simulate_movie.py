@@ -101,9 +101,7 @@ def test_positive_controls_look_different():
 
 def test_number_of_nuclei_is_about_what_was_asked_for():
     spec = tiny_spec(height=600, width=800, nuclei_per_frame=100, frames=1)
-    counts = [
-        simulate_movie(dataclasses.replace(spec, seed=seed)).masks.max() for seed in range(5)
-    ]
+    counts = [simulate_movie(dataclasses.replace(spec, seed=seed)).masks.max() for seed in range(5)]
     assert 85 < np.mean(counts) < 115
 
 

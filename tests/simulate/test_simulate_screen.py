@@ -121,7 +121,7 @@ def _shape_of(path):
             found[key] = (
                 str(item.dtype), item.ndim, item.compression, item.compression_opts, grows,
                 quarter, sorted((k, str(v.dtype)) for k, v in item.attrs.items()),
-                item[()].tolist() if key.startswith("definition") else None,
+                item[()].tobytes() if key.startswith("definition") else None,
             )  # fmt: skip
         else:
             found[key] = sorted(item.attrs)
