@@ -207,7 +207,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
         import tomli as tomllib
 
     try:
-        raw: dict[str, dict[str, Any]] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         msg = f"there is no configuration file {path}"
         raise ConfigError(msg) from error

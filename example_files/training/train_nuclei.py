@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from cellpose.resnet_torch import CPnet
 from cellpose.train import _loss_fn_seg as cellpose_loss
-from nuclei_data import DIAM_MEAN, Labelled, draw_batch, load, sampling_weights, split_by_origin
+from nuclei_data import DIAM_MEAN, Labelled, draw_batch, list_ids, load, sampling_weights, split_by_origin
 
 WIDTHS = [2, 16, 32, 64, 128]
 
 
 def new_network() -> CPnet:
     """Return the untrained network."""
-    return CPnet(list(WIDTHS), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=DIAM_MEAN)
+    net = CPnet(list(WIDTHS), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=DIAM_MEAN)
+    return net.to(memory_format=torch.channels_last)
 
 
 def update_average(average: CPnet, net: CPnet, decay: float) -> None:
@@ -46,6 +47,25 @@ def validation_loss(net: CPnet, crops: tuple[np.ndarray, np.ndarray]) -> float:
     return float(np.mean(losses))
 
 
+def progress(step: int, steps: int, minutes: float, allowed_minutes: float | None) -> float:
+    """Return how much of the training is done, 0 to 1, by steps or by the clock."""
+    return max(step / steps, minutes / allowed_minutes if allowed_minutes else 0.0)
+
+
+def one_cycle(done: float, warm: float) -> float:
+    """Return the learning rate as part of the highest: a linear rise, then half a cosine."""
+    if done < warm:
+        return 0.05 + 0.95 * done / warm
+    return 0.5 * (1 + np.cos(np.pi * (done - warm) / (1 - warm))) + 1e-3
+
+
+def save(net: CPnet, path: Path) -> None:
+    """Write a state dict so that a reader never sees half of it."""
+    part = path.with_name(path.name + ".part")
+    torch.save(net.state_dict(), part)
+    part.replace(path)
+
+
 def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: argparse.Namespace) -> CPnet:
     """Train and return the network with averaged weights; checkpoints go to ``options.out``."""
     rng = np.random.default_rng(options.seed)
@@ -53,24 +73,25 @@ def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: a
     crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1))
     average = copy.deepcopy(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, options.rate, total_steps=options.steps, pct_start=options.warm
-    )
-    step_net = torch.compile(net) if options.compile else net
     start, losses = time.time(), []
     for step in range(options.steps):
+        done = progress(step, options.steps, (time.time() - start) / 60, options.minutes)
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = options.rate * one_cycle(done, options.warm)
         net.train()
         images, targets = draw_batch(data, weights, options.batch, rng)
-        loss = cellpose_loss(targets, step_net(torch.from_numpy(images))[0], "cpu")
+        loss = cellpose_loss(targets, net(torch.from_numpy(images))[0], "cpu")
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-        update_average(average, net, min(options.decay, (step + 1) / (step + 10)))
+        update_average(average, net, options.decay if options.start else min(options.decay, (step + 1) / (step + 10)))
         losses.append(loss.item())
         if (step + 1) % options.every == 0 or step + 1 == options.steps:
             line = {
+                "rate": round(optimizer.param_groups[0]["lr"], 6),
                 "step": step + 1,
                 "minutes": round((time.time() - start) / 60, 2),
                 "loss": round(float(np.mean(losses)), 4),
@@ -79,9 +100,8 @@ def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: a
             losses = []
             with (options.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
-            torch.save(average.state_dict(), options.out / "average.pt.part")
-            (options.out / "average.pt.part").rename(options.out / "average.pt")
-            torch.save(net.state_dict(), options.out / "net.pt")
+            save(average, options.out / "average.pt")
+    save(average, options.out / "average.pt")
     return average
 
 
@@ -92,6 +112,7 @@ def main() -> None:
     parser.add_argument("--simulated", type=Path, help="another such folder, all of it for training")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--minutes", type=float, help="end after this time, whatever the steps")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate")
     parser.add_argument("--warm", type=float, default=0.1, help="part of the steps for warming up")
@@ -100,7 +121,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="state dict to start from")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="compile the network (about twice as fast)")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -111,7 +131,7 @@ def main() -> None:
     data = load(options.data, train_ids, cache)
     held_out = load(options.data, validation_ids, cache)
     if options.simulated:
-        data += load(options.simulated, sorted(p.stem for p in (options.simulated / "images").iterdir()), cache)
+        data += load(options.simulated, list_ids(options.simulated), cache)
     net = new_network()
     if options.start:
         net.load_state_dict(torch.load(options.start, weights_only=True))

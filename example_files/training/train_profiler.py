@@ -35,7 +35,12 @@ def new_network(n_classes: int) -> EfficientNet:
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.1
-    return net
+        if isinstance(module, torch.nn.Conv2d) and isinstance(module.static_padding, torch.nn.ZeroPad2d):
+            left, right, top, bottom = module.static_padding.padding
+            if left == right == top == bottom:  # the same result without a copy
+                module.padding, module.static_padding = (left, left), torch.nn.Identity()
+    net.set_swish(memory_efficient=False)
+    return net.to(memory_format=torch.channels_last)
 
 
 def embed(net: EfficientNet, crops: torch.Tensor) -> torch.Tensor:
@@ -91,11 +96,10 @@ def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options
     torch_rng = torch.Generator().manual_seed(options.seed)
     n_classes = int(labels.max()) + 1
     net = new_network(n_classes)
-    net.set_swish(memory_efficient=not options.compile)
+    if options.start:
+        net.load_state_dict(torch.load(options.start, weights_only=True))
     average = copy.deepcopy(net)
-    module: torch.nn.Module = Classifier(net)
-    if options.compile:
-        module = torch.compile(module)
+    module = Classifier(net)
     train_index = np.flatnonzero(~held_out)
     chance = 1 / np.sqrt(np.bincount(labels[train_index], minlength=n_classes))[labels[train_index]]
     steps = len(train_index) // options.batch
@@ -109,7 +113,7 @@ def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options
         for _ in range(steps):
             net.train()
             picked = rng.choice(train_index, options.batch, p=chance / chance.sum())
-            x = augment(crops[picked], torch_rng)
+            x = augment(crops[picked], torch_rng).to(memory_format=torch.channels_last)
             y = F.one_hot(torch.from_numpy(labels[picked]), n_classes).float()
             if rng.random() < options.mix:
                 share = float(rng.beta(0.4, 0.4))
@@ -147,7 +151,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=5, help="epochs between probes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="compile the network (faster)")
+    parser.add_argument("--start", type=Path, help="state dict to start from")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)

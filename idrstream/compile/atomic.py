@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -37,7 +37,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield part
         _to_disk(part, os.O_RDWR)
         part.replace(path)
-        _to_disk(path.parent, os.O_RDONLY)
+        # Some network file systems cannot bring folders to the disk; the file is there anyway.
+        with suppress(OSError):
+            _to_disk(path.parent, os.O_RDONLY)
     finally:
         part.unlink(missing_ok=True)
 

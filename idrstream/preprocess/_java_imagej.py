@@ -7,11 +7,13 @@ a Maven coordinate goes to the network, because that is what it means.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
 import numpy as np
 
+from idrstream.preprocess._java_bioformats import INSTALL_JAVA
 from idrstream.preprocess._java_protocol import ImageProblemError, MissingError, identity
 
 _INSTALL = 'pip install "idrstream[imagej]"'
@@ -46,6 +48,10 @@ class ImageJ:
         scyjava.config.add_option(f"-Djava.io.tmpdir={folder}")
         if os.path.isdir(location):  # noqa: PTH112, a location may also be a coordinate
             _start_on_fiji(scyjava, location)
+            # As imagej.init does itself when it starts Java: Java 17 forbids reflection.
+            unlock = getattr(imagej, "_unlock_modules", None)
+            if unlock is not None:
+                unlock(logging.getLogger("imagej"))
             self._ij = imagej.init(mode=imagej.Mode.HEADLESS)
         else:
             scyjava.config.set_java_constraints(fetch="auto")
@@ -138,8 +144,10 @@ def _start_on_fiji(scyjava: Any, fiji: str) -> None:
     config.add_classpath(*jars)
     try:
         scyjava.start_jvm()
+    # Java that is missing and jars that are missing come as many kinds of exceptions.
     except Exception as error:
-        from idrstream.preprocess._java_bioformats import INSTALL_JAVA
-
-        msg = f"Java could not be started ({error}): {INSTALL_JAVA}"
+        missing = INSTALL_JAVA
+        if scyjava.jvm_started():
+            missing = f"{fiji} has no complete ImageJ2: give a complete Fiji.app (https://fiji.sc)"
+        msg = f"Java could not be started on {fiji} ({error}): {missing}"
         raise MissingError(msg) from error

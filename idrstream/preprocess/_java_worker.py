@@ -69,20 +69,19 @@ def main(arguments: list[str]) -> int:
     """Serve until the input ends; remove the folder that was lent."""
     kind, location, folder = arguments
     # Keep the pipe for replies and give everybody else's standard output to standard error.
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    requests = sys.stdin.buffer
-    try:
-        backend = make_backend(kind, location, folder)
-    except MissingError as error:
-        write_message(replies, {"error": "missing", "message": str(error)})
-        return 1
-    # The boundary of the process: whatever Java throws is told to the other side.
-    except Exception as error:
-        write_message(replies, {"error": "start", "message": describe(error)})
-        return 1
-    write_message(replies, {"ready": kind})
-    serve(backend, requests, replies)
+    with os.fdopen(os.dup(1), "wb") as replies:
+        os.dup2(2, 1)
+        try:
+            backend = make_backend(kind, location, folder)
+        except MissingError as error:
+            write_message(replies, {"error": "missing", "message": str(error)})
+            return 1
+        # The boundary of the process: whatever Java throws is told to the other side.
+        except Exception as error:
+            write_message(replies, {"error": "start", "message": describe(error)})
+            return 1
+        write_message(replies, {"ready": kind})
+        serve(backend, sys.stdin.buffer, replies)
     shutil.rmtree(folder, ignore_errors=True)
     return 0
 

@@ -39,7 +39,8 @@ def fit_basic(
     Returns
     -------
     IlluminationModel
-        Depends on the frames' values alone, not on their order.
+        The same stack gives the same model; the order of its frames makes no difference beyond
+        rounding.
 
     Raises
     ------

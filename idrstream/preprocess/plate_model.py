@@ -167,7 +167,7 @@ class IlluminationModel:
         import zipfile
 
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 found = str(file["format"])
                 if found != FORMAT:
                     msg = f"its format is {found!r}, not {FORMAT!r}"

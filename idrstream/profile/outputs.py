@@ -16,8 +16,8 @@ from idrstream.profile.project import DeepProfilerProject, ProjectImage
 
 _log = logging.getLogger("idrstream.profile")
 
-# Trained weights give standard deviations of 0.1 and more, fresh ones of 1e-7 to 1e-6.
-_UNTRAINED_STD = 1e-4
+# Features of trained weights differ by 0.1 and more between nuclei, of fresh ones by 1e-6.
+_UNTRAINED_RANGE = 1e-4
 _READ_ERRORS = (
     AttributeError,
     EOFError,
@@ -42,7 +42,8 @@ def check_features(project: DeepProfilerProject) -> None:
     idrstream.errors.ProfileError
         Naming the first frame whose features are missing or wrong.
     """
-    spread = 0.0
+    lowest = np.full(project.feature_count, np.inf)
+    highest = -lowest
     nuclei = 0
     for image in project.images:
         if image.nuclei == 0:
@@ -56,17 +57,29 @@ def check_features(project: DeepProfilerProject) -> None:
             )
         if not np.isfinite(features).all():
             raise ProfileError(f"the features of {image.name} are not all finite numbers")
-        spread = max(spread, float(features.std()))
+        lowest = np.minimum(lowest, features.min(axis=0))
+        highest = np.maximum(highest, features.max(axis=0))
         nuclei += image.nuclei
-    if nuclei and spread == 0:
+    if nuclei:
+        _check_variation(project, nuclei, lowest, highest)
+
+
+def _check_variation(
+    project: DeepProfilerProject,
+    nuclei: int,
+    lowest: NDArray[np.float64],
+    highest: NDArray[np.float64],
+) -> None:
+    if lowest.min() == highest.max():
         raise ProfileError(
             f"the features of all {nuclei} nuclei are the same number: the checkpoint "
             f"{project.config.checkpoint} does not work with {project.config_name}"
         )
-    if nuclei and spread < _UNTRAINED_STD:
+    variation = (highest - lowest).max() if nuclei > 1 else highest.max() - lowest.min()
+    if variation < _UNTRAINED_RANGE:
         _log.warning(
-            "The features hardly vary (standard deviation %.1e): the checkpoint %s looks untrained",
-            spread,
+            "The features hardly vary (by %.1e at most): the checkpoint %s looks untrained",
+            variation,
             project.config.checkpoint,
         )
 

@@ -8,6 +8,7 @@ import pickle
 import tempfile
 import time
 import urllib.request
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -109,6 +110,7 @@ def load_model(specs: CellposeSpecs) -> LoadedModel:
     gpu = _use_gpu(specs.gpu)
     # Cellpose announces devices, files and empty frames; what matters is logged here.
     logging.getLogger("cellpose").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"cellpose\.")
     if specs.model_type == SHIPPED:
         return _load_shipped(gpu=gpu)
     if specs.model_type in BUILT_IN:

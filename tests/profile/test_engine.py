@@ -46,11 +46,13 @@ def test_the_command(project):
     ]
 
 
-def test_a_good_run_leaves_features_for_frames_with_nuclei(project, stand_in, add):
+def test_a_good_run_leaves_features_for_frames_with_nuclei(project, stand_in, caplog, add):
     stand_in("good")
     images = [add(project, 3), add(project, 0, number=51), add(project, 1, number=52)]
     engine = CommandEngine()
-    engine.profile(project)
+    with caplog.at_level(logging.WARNING):
+        engine.profile(project)
+    assert caplog.text == ""
     assert [project.features_path(image).is_file() for image in images] == [True, False, True]
     engine.close()
     engine.close()
@@ -98,9 +100,10 @@ def test_failures_say_which_image_and_what_was_printed(project, stand_in, how, m
         CommandEngine().profile(project)
 
 
-def test_features_that_hardly_vary_are_a_warning(project, stand_in, caplog, add):
-    stand_in("untrained")
-    add(project)
+@pytest.mark.parametrize(("how", "count"), [("untrained", 2), ("untrained", 1), ("alike", 2)])
+def test_features_that_hardly_vary_are_a_warning(project, stand_in, caplog, add, how, count):
+    stand_in(how)
+    add(project, count)
     with caplog.at_level(logging.WARNING, "idrstream"):
         CommandEngine().profile(project)
     assert "tiny.h5 looks untrained" in caplog.text

@@ -39,7 +39,7 @@ def test_earlier_frames_do_not_depend_on_the_movies_length():
 @given(
     seed=st.integers(0, 2**32),
     well=st.sampled_from(["A15", "A4", "P21", "M13"]),
-    nuclei=st.integers(0, 60),
+    nuclei=st.integers(0, 36),
     diameter=st.floats(8, 26),
 )
 def test_masks_and_truth_tell_the_same(seed, well, nuclei, diameter):

@@ -109,7 +109,7 @@ def _shape_of(path):
             if parts[0] == "sample" and len(parts) > place:
                 parts[place] = "*"
         if parts[0] == "sample" and len(parts) > 3:
-            parts = parts[:3] + ["*", *parts[4:]]
+            parts = [*parts[:3], "*", *parts[4:]]
         key = "/".join(parts)
         if isinstance(item, h5py.Dataset):
             grows = item.maxshape[0] is None
