@@ -1,6 +1,6 @@
 """Measure the illumination correction against a reference and against known truth.
 
-    python benchmarks/illumination.py [--data ../shared/data/illumination] [--quick]
+    python benchmarks/illumination.py [--data ../shared/data/illumination] [--plates 2]
 
 Prints two tables, writes every number into benchmarks/results/illumination.json and draws
 images/illumination_context.png. Takes about ten minutes on two cores.
@@ -10,7 +10,7 @@ images/illumination_context.png. Takes about ten minutes on two cores.
    idrstream's settings and for basicpy's own.
 2. Against simulated truth: how good is the flatfield when it is fitted on 1, 3, 10 or 50 frames
    of one movie, or on 3 frames of each of 20 wells of the plate? On sparse nuclei over a grey
-   medium, sparse nuclei over a nearly black one, and a crowded field; three plates of each.
+   medium, sparse nuclei over a nearly black one, and a crowded field; the median of two plates.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ BASE = ScreenSpec(frames=50, height=512, width=672, nuclei_per_frame=30)
 SCENES = {
     "sparse": BASE,
     "sparse, black medium": replace(BASE, background=2.0),
-    "crowded": replace(BASE, nuclei_per_frame=350),
-    "crowded, black medium": replace(BASE, nuclei_per_frame=350, background=2.0),
+    "crowded": replace(BASE, nuclei_per_frame=250),
+    "crowded, black medium": replace(BASE, nuclei_per_frame=250, background=2.0),
 }
 MOVIE_FRAMES = (1, 3, 10, 50)
 PLATE_WELLS, FRAMES_PER_WELL = 20, 3
@@ -182,10 +182,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data = PROJECT.parent / "shared" / "data" / "illumination"
     parser.add_argument("--data", type=Path, default=data, help="folder of BaSiCPy's stacks")
-    parser.add_argument("--quick", action="store_true", help="one simulated plate, not three")
+    parser.add_argument("--plates", type=int, default=2, help="simulated plates of each scene")
     options = parser.parse_args()
     reference = against_reference(options.data) if options.data.is_dir() else []
-    truth = against_truth(1 if options.quick else 3)
+    truth = against_truth(options.plates)
     packages = ("basicpy", "torch", "numpy", "scipy")
     results = {
         "versions": {name: importlib.metadata.version(name) for name in packages},

@@ -24,7 +24,7 @@ from idrstream.segment.shipped import (
     save_size_estimator,
 )
 
-LARGEST_PX = 448
+LARGEST_PX = 224
 
 
 def scaled_crop(image: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="ids to leave out, one a line")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, help="use that many images only")
     parser.add_argument("--ridge", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -79,7 +80,9 @@ def main() -> None:
     save_nuclei_network(network, state, WIDTHS, float(state["diam_mean"][0]))
     model = load_nuclei_network(network)
     held_out = options.validation.read_text().split()
+    rng = np.random.default_rng(options.seed)
     kept = [n for n in list_ids(options.data) if n not in set(held_out)]
+    kept = sorted(rng.permutation(kept)[: options.images])
     styles, diameters = gather(model, options.data, kept, options.repeats, options.seed)
     if options.simulated:
         more = gather(model, options.simulated, list_ids(options.simulated), options.repeats, options.seed)

@@ -15,6 +15,7 @@ from idrstream.errors import MissingToolError
 FORMAT_VERSION = 1
 _STYLE_LENGTH = 256
 _SMALLEST_PX, _LARGEST_PX = 5.0, 150.0
+_STYLE_WINDOW_PX = 400
 _WINDOW_PX = 512
 _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
@@ -57,7 +58,7 @@ class SizeEstimator:
         float
             5 to 150; where no nucleus is found, what the style says.
         """
-        first = self.from_style(image_style(_window(image, _WINDOW_PX), model))
+        first = self.from_style(image_style(_window(image, _STYLE_WINDOW_PX), model))
         diameter = first
         for _ in range(_ROUNDS):
             found = _median_diameter(image, model, diameter)
@@ -109,16 +110,18 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     state = {name: torch.from_numpy(a.astype(np.float32)) for name, a in arrays.items()}
     diam_mean = float(state["diam_mean"][0])
     model = CellposeModel(gpu=gpu, pretrained_model=False, diam_mean=diam_mean)
-    network = build_network(widths, diam_mean, mkldnn=bool(model.mkldnn) and not model.gpu)
+    network = build_network(widths, diam_mean)
     network.load_state_dict(state, strict=False)
-    model.net = network.to(model.device).eval()
+    # Channels last runs faster on a processor than Cellpose's oneDNN tensors (no conversions).
+    model.net = network.to(model.device, memory_format=torch.channels_last).eval()
+    model.mkldnn = False
     model.nbase = widths
     model.diam_labels = float(state["diam_labels"][0])
     model.pretrained_model = str(path)
     return model
 
 
-def build_network(widths: list[int], diam_mean: float, *, mkldnn: bool = False) -> Any:
+def build_network(widths: list[int], diam_mean: float) -> Any:
     """Return an untrained Cellpose network of any width.
 
     Parameters
@@ -127,8 +130,6 @@ def build_network(widths: list[int], diam_mean: float, *, mkldnn: bool = False) 
         Channels of the input and of each level.
     diam_mean : float
         Diameter of nuclei in pixels at which it works.
-    mkldnn : bool
-        Whether it runs through oneDNN's tensors, as Cellpose does on processors.
 
     Notes
     -----
@@ -146,7 +147,7 @@ def build_network(widths: list[int], diam_mean: float, *, mkldnn: bool = False) 
             missing = _STYLE_LENGTH - style.shape[1]
             return output, torch.nn.functional.pad(style, (0, missing)), down
 
-    return NucleiNet(list(widths), 3, sz=3, mkldnn=mkldnn, max_pool=True, diam_mean=diam_mean)
+    return NucleiNet(list(widths), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=diam_mean)
 
 
 def save_nuclei_network(

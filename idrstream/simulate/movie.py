@@ -197,8 +197,10 @@ def _stamp(
     taken = labels[rows, columns] > 0
     inside = cover > 0.5
     # What a neighbour or the border cuts off is not drawn: a nucleus is in one piece.
-    mine = _largest_part(inside & ~taken)
-    levels = np.where(mine | ~inside, levels, 0)
+    mine = inside & ~taken
+    if cover.shape != patch.cover.shape or (inside & taken).any():
+        mine = _largest_part(mine)
+        levels = np.where(mine | ~inside, levels, 0)
     if mine.sum() < max(_SMALLEST_PX, 0.5 * inside.sum()):
         return False
     view = signal[rows, columns]

@@ -79,7 +79,7 @@ def test_user_host_and_root_can_be_the_older_form(make, ascp, target, movie_byte
 
 def test_a_slow_transfer_is_not_a_stalled_one(make, ascp, target, movie_bytes):
     ascp.plan("ok:0.25")
-    make(stall_s=2.0, poll_s=0.02).fetch(REMOTE, target)
+    make(stall_s=3.0, poll_s=0.02).fetch(REMOTE, target)
     assert target.read_bytes() == movie_bytes
     assert len(ascp.calls) == 1
 
@@ -89,7 +89,7 @@ def test_a_broken_transfer_is_resumed_from_where_it_was(
     make, ascp, target, movie_bytes, behaviour, slept
 ):
     ascp.plan(behaviour)
-    options = {"stall_s": 2.0} if behaviour == "hang" else {}
+    options = {"stall_s": 3.0} if behaviour == "hang" else {}
     # SIGTERM is ignored by the one that hangs: it has to be killed.
     make(**options).fetch(REMOTE, target)
     assert target.read_bytes() == movie_bytes
@@ -100,8 +100,8 @@ def test_a_broken_transfer_is_resumed_from_where_it_was(
 
 def test_children_of_a_stopped_program_go_with_it(make, ascp, target):
     ascp.plan("family")
-    with pytest.raises(TransientDownloadError, match=r"no growth for 2 s at [\d,]+ bytes"):
-        make(stall_s=2.0, attempts=1).fetch(REMOTE, target)
+    with pytest.raises(TransientDownloadError, match=r"no growth for 3 s at [\d,]+ bytes"):
+        make(stall_s=3.0, attempts=1).fetch(REMOTE, target)
     pid = int((ascp.state / "child.pid").read_text())
     status = Path(f"/proc/{pid}/stat")
     assert not status.exists() or status.read_text().split(")")[1].split()[0] == "Z"

@@ -258,7 +258,7 @@ def test_a_writer_that_is_hdf5_itself(writer, tmp_path, locking, monkeypatch):
     monkeypatch.setenv("HDF5_USE_FILE_LOCKING", locking)
     target = tmp_path / "00004_01.ch5"
     process = writer("h5py", target)
-    wait_until_complete(target, timeout_s=15, poll_s=0.3)
+    wait_until_complete(target, timeout_s=30, poll_s=1.0)
     with h5py.File(target) as file:
         frames = file["movie"][:]
     assert (frames[:, 0, 0] == np.arange(1, 9)).all()
