@@ -309,6 +309,9 @@ class IdrStream:
         extra = (extra_metadata,) if isinstance(extra_metadata, str) else tuple(extra_metadata)
         check_extra_metadata(extra, plan.tasks)
         outlines = "object_outlines" in extra
+        load = getattr(segmentor, "load", None)
+        if load is not None:
+            load()  # a missing model shows before the first download
         project.prepare()
         rooms = Rooms(
             downloader=downloader,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from skimage.io import imread
 
 BOX_PX = 64
@@ -31,7 +31,12 @@ def read_crops(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[str
         raise SystemExit(f"no <class>/*.png below {folder}")
     crops = np.stack([imread(p) for p in paths])
     movies = ["___".join(p.name.split("___")[:2]) for p in paths]
-    return crops, [p.parent.name for p in paths], movies, [str(p.relative_to(folder)) for p in paths]
+    return (
+        crops,
+        [p.parent.name for p in paths],
+        movies,
+        [str(p.relative_to(folder)) for p in paths],
+    )
 
 
 def split_by_movie(
@@ -83,8 +88,8 @@ def augment(crops: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         ],
         1,
     )
-    grid = F.affine_grid(matrix, list(crops.shape), align_corners=False)
-    x = F.grid_sample(crops, grid, padding_mode="reflection", align_corners=False)
+    grid = functional.affine_grid(matrix, list(crops.shape), align_corners=False)
+    x = functional.grid_sample(crops, grid, padding_mode="reflection", align_corners=False)
     x = min_max(x).clamp(1e-4, 1) ** torch.exp(uniform(-0.4, 0.4))[:, None, None, None]
     x = _blur(x, uniform(0.3, 1.2), torch.rand(n, generator=rng) < 0.25)
     noise = torch.randn(x.shape, generator=rng) * uniform(0, 0.06)[:, None, None, None]
@@ -103,9 +108,9 @@ def _blur(x: torch.Tensor, sigma: torch.Tensor, where: torch.Tensor) -> torch.Te
     kernel = kernel / kernel.sum(1, keepdim=True)
     some = x[where, 0][None]
     m = some.shape[1]
-    some = F.pad(some, (3, 3, 3, 3), mode="reflect")
-    some = F.conv2d(some, kernel[:, None, None, :], groups=m)
-    some = F.conv2d(some, kernel[:, None, :, None], groups=m)
+    some = functional.pad(some, (3, 3, 3, 3), mode="reflect")
+    some = functional.conv2d(some, kernel[:, None, None, :], groups=m)
+    some = functional.conv2d(some, kernel[:, None, :, None], groups=m)
     x = x.clone()
     x[where] = some[0][:, None]
     return x

@@ -47,7 +47,9 @@ class Labelled:
 
 def list_ids(folder: Path) -> list[str]:
     """Return the sorted ids of the images in ``folder`` that have masks."""
-    return sorted(p.stem for p in (folder / "images").glob("*.tif") if (folder / "masks" / p.name).is_file())
+    return sorted(
+        p.stem for p in (folder / "images").glob("*.tif") if (folder / "masks" / p.name).is_file()
+    )
 
 
 def origin_features(image: np.ndarray) -> np.ndarray:
@@ -57,10 +59,14 @@ def origin_features(image: np.ndarray) -> np.ndarray:
     dark = x <= np.percentile(x, 50)
     levels = np.percentile(x, [1, 10, 25, 50, 99.8])
     edges = np.abs(ndimage.laplace(ndimage.gaussian_filter(x, 1)))
-    return np.log1p([*levels, 4 * residual[dark].std(), x.std(), 10 * np.percentile(edges, 99) / (x.std() + 1)])
+    return np.log1p(
+        [*levels, 4 * residual[dark].std(), x.std(), 10 * np.percentile(edges, 99) / (x.std() + 1)]
+    )
 
 
-def split_by_origin(folder: Path, fraction: float = 0.15, seed: int = 0) -> tuple[list[str], list[str]]:
+def split_by_origin(
+    folder: Path, fraction: float = 0.15, seed: int = 0
+) -> tuple[list[str], list[str]]:
     """Split the images so that near-duplicates stay on one side.
 
     Images of one size are clustered by `origin_features` (average linkage); whole clusters go to
@@ -108,7 +114,9 @@ def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
     if kept is not None and kept.is_file():
         targets = np.load(kept).astype(np.float32)
     else:
-        targets = dynamics.labels_to_flows([masks], device=torch.device("cpu"))[0][1:].astype(np.float32)
+        targets = dynamics.labels_to_flows([masks], device=torch.device("cpu"))[0][1:].astype(
+            np.float32
+        )
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, targets.astype(np.float16))
@@ -129,7 +137,7 @@ def sampling_weights(data: list[Labelled]) -> np.ndarray:
 
 
 def augment_intensity(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change brightness, contrast, gamma, sharpness, noise and background of one ``(Y, X)`` crop."""
+    """Change contrast, gamma, sharpness, noise and background of one ``(Y, X)`` crop."""
     x = crop
     if rng.random() < 0.5:
         x = np.sign(x) * np.abs(x) ** np.exp(rng.normal(0, 0.3))
@@ -148,7 +156,11 @@ def augment_intensity(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_batch(
-    data: list[Labelled], weights: np.ndarray, size: int, rng: np.random.Generator, crop_px: int = CROP_PX
+    data: list[Labelled],
+    weights: np.ndarray,
+    size: int,
+    rng: np.random.Generator,
+    crop_px: int = CROP_PX,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw augmented crops at network scale.
 
@@ -161,7 +173,9 @@ def draw_batch(
     """
     picked = [data[i] for i in rng.choice(len(data), size, p=weights)]
     np.random.seed(rng.integers(2**31))  # noqa: NPY002  # Cellpose draws from the global generator
-    rescale = np.array([d.diameter_px / DIAM_MEAN for d in picked]) * np.exp(rng.normal(0, 0.08, size))
+    rescale = np.array([d.diameter_px / DIAM_MEAN for d in picked]) * np.exp(
+        rng.normal(0, 0.08, size)
+    )
     images, targets, _ = transforms.random_rotate_and_resize(
         [d.image for d in picked],
         Y=[d.targets for d in picked],

@@ -42,14 +42,20 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--side", type=int, default=384, help="height and width with --vary")
     parser.add_argument("--seed", type=int, default=100)
-    parser.add_argument("--vary", action="store_true", help="random sizes, densities and light; else the demo's")
+    parser.add_argument(
+        "--vary", action="store_true", help="random sizes, densities and light; else the demo's"
+    )
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     for folder in ("images", "masks"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     for index in range(options.count):
         seed = options.seed + index
-        spec = random_spec(rng, options.side, seed) if options.vary else ScreenSpec(frames=3, seed=seed)
+        spec = (
+            random_spec(rng, options.side, seed)
+            if options.vary
+            else ScreenSpec(frames=3, seed=seed)
+        )
         movie = simulate_movie(spec, well=WELLS[index % len(WELLS)])
         name = f"simulated_{seed:05d}.tif"
         imwrite(options.out / "images" / name, movie.frames[-1])

@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from cellpose.resnet_torch import CPnet
 from cellpose.train import _loss_fn_seg as cellpose_loss
-from nuclei_data import DIAM_MEAN, Labelled, draw_batch, list_ids, load, sampling_weights, split_by_origin
+from nuclei_data import (
+    DIAM_MEAN,
+    Labelled,
+    draw_batch,
+    list_ids,
+    load,
+    sampling_weights,
+    split_by_origin,
+)
 
 WIDTHS = [2, 16, 32, 64, 128]
 
@@ -41,7 +49,9 @@ def validation_loss(net: CPnet, crops: tuple[np.ndarray, np.ndarray]) -> float:
     net.eval()
     with torch.no_grad():
         losses = [
-            cellpose_loss(crops[1][i : i + 8], net(torch.from_numpy(crops[0][i : i + 8]))[0], "cpu").item()
+            cellpose_loss(
+                crops[1][i : i + 8], net(torch.from_numpy(crops[0][i : i + 8]))[0], "cpu"
+            ).item()
             for i in range(0, len(crops[0]), 8)
         ]
     return float(np.mean(losses))
@@ -66,7 +76,9 @@ def save(net: CPnet, path: Path) -> None:
     part.replace(path)
 
 
-def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: argparse.Namespace) -> CPnet:
+def train(
+    net: CPnet, data: list[Labelled], held_out: list[Labelled], options: argparse.Namespace
+) -> CPnet:
     """Train and return the network with averaged weights; checkpoints go to ``options.out``."""
     rng = np.random.default_rng(options.seed)
     weights = sampling_weights(data)
@@ -87,7 +99,11 @@ def train(net: CPnet, data: list[Labelled], held_out: list[Labelled], options: a
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
-        update_average(average, net, options.decay if options.start else min(options.decay, (step + 1) / (step + 10)))
+        update_average(
+            average,
+            net,
+            options.decay if options.start else min(options.decay, (step + 1) / (step + 10)),
+        )
         losses.append(loss.item())
         if (step + 1) % options.every == 0 or step + 1 == options.steps:
             line = {
@@ -109,7 +125,9 @@ def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with images/ and masks/")
-    parser.add_argument("--simulated", type=Path, help="another such folder, all of it for training")
+    parser.add_argument(
+        "--simulated", type=Path, help="another such folder, all of it for training"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--minutes", type=float, help="end after this time, whatever the steps")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from cell_data import BOX_PX, augment, min_max, read_crops, split_by_movie
 from efficientnet_pytorch import EfficientNet
 from sklearn.linear_model import LogisticRegression
@@ -35,7 +35,9 @@ def new_network(n_classes: int) -> EfficientNet:
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.1
-        if isinstance(module, torch.nn.Conv2d) and isinstance(module.static_padding, torch.nn.ZeroPad2d):
+        if isinstance(module, torch.nn.Conv2d) and isinstance(
+            module.static_padding, torch.nn.ZeroPad2d
+        ):
             left, right, top, bottom = module.static_padding.padding
             if left == right == top == bottom:  # the same result without a copy
                 module.padding, module.static_padding = (left, left), torch.nn.Identity()
@@ -76,7 +78,8 @@ def probe(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> dic
         model.fit(scaler.transform(features[~held_out]), labels[~held_out])
     guess = model.predict(scaler.transform(features[held_out]))
     return {
-        kind: round(float(f1_score(labels[held_out], guess, average=kind)), 4) for kind in ("macro", "weighted")
+        kind: round(float(f1_score(labels[held_out], guess, average=kind)), 4)
+        for kind in ("macro", "weighted")
     }
 
 
@@ -90,7 +93,9 @@ def update_average(average: torch.nn.Module, net: torch.nn.Module, decay: float)
                 a.copy_(b)
 
 
-def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options: argparse.Namespace) -> None:
+def train(
+    crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options: argparse.Namespace
+) -> None:
     """Train; the averaged weights are saved whenever they were probed."""
     rng = np.random.default_rng(options.seed)
     torch_rng = torch.Generator().manual_seed(options.seed)
@@ -103,7 +108,9 @@ def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options
     train_index = np.flatnonzero(~held_out)
     chance = 1 / np.sqrt(np.bincount(labels[train_index], minlength=n_classes))[labels[train_index]]
     steps = len(train_index) // options.batch
-    optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=options.rate, weight_decay=options.weight_decay
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.rate, total_steps=options.epochs * steps, pct_start=0.2
     )
@@ -114,11 +121,11 @@ def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options
             net.train()
             picked = rng.choice(train_index, options.batch, p=chance / chance.sum())
             x = augment(crops[picked], torch_rng).to(memory_format=torch.channels_last)
-            y = F.one_hot(torch.from_numpy(labels[picked]), n_classes).float()
+            y = functional.one_hot(torch.from_numpy(labels[picked]), n_classes).float()
             if rng.random() < options.mix:
                 share = float(rng.beta(0.4, 0.4))
                 x, y = share * x + (1 - share) * x.flip(0), share * y + (1 - share) * y.flip(0)
-            loss = F.cross_entropy(module(x), y, label_smoothing=0.1)
+            loss = functional.cross_entropy(module(x), y, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -126,7 +133,11 @@ def train(crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options
             schedule.step()
             update_average(average, net, options.decay)
             losses.append(loss.item())
-        line = {"epoch": epoch, "minutes": round((time.time() - start) / 60, 2), "loss": round(np.mean(losses), 4)}
+        line = {
+            "epoch": epoch,
+            "minutes": round((time.time() - start) / 60, 2),
+            "loss": round(np.mean(losses), 4),
+        }
         if epoch % options.every == 0 or epoch == options.epochs:
             line |= probe(features_of(average, crops), labels, held_out)
             torch.save(average.state_dict(), options.out / "last.pt")
@@ -146,7 +157,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate")
     parser.add_argument("--weight-decay", type=float, default=0.03)
-    parser.add_argument("--mix", type=float, default=0.3, help="part of the batches that are mixed up")
+    parser.add_argument(
+        "--mix", type=float, default=0.3, help="part of the batches that are mixed up"
+    )
     parser.add_argument("--decay", type=float, default=0.99, help="of the average of the weights")
     parser.add_argument("--every", type=int, default=5, help="epochs between probes")
     parser.add_argument("--seed", type=int, default=0)
@@ -158,7 +171,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     crops, classes, movies, names = read_crops(options.data)
     held_out = split_by_movie(classes, movies)
-    (options.out / "validation.txt").write_text("".join(f"{n}\n" for n, h in zip(names, held_out, strict=True) if h))
+    (options.out / "validation.txt").write_text(
+        "".join(f"{n}\n" for n, h in zip(names, held_out, strict=True) if h)
+    )
     labels = np.searchsorted(sorted(set(classes)), classes)
     train(torch.from_numpy(crops)[:, None].float(), labels, held_out, options)
 

@@ -1,6 +1,6 @@
 """Fit the size estimator of a nuclei model and write both in the form that ships.
 
-Example: ``python train_size.py run/average.pt DSB2018 --validation run/validation.txt --out models``
+Example: ``python train_size.py run/average.pt DSB2018 --validation run/validation.txt --out .``
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from idrstream.segment.shipped import (
     save_size_estimator,
 )
 
-LARGEST_PX = 224
+LARGEST_PX = 208  # one tile of Cellpose's, with its rim
 
 
 def scaled_crop(image: np.ndarray, scale: float, rng: np.random.Generator) -> np.ndarray:
@@ -37,13 +37,17 @@ def scaled_crop(image: np.ndarray, scale: float, rng: np.random.Generator) -> np
     return cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
 
 
-def gather(model: object, folder: Path, names: list[str], repeats: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return styles ``(n, 256)`` and logarithms of diameters ``(n,)`` of images at random scales."""
+def gather(
+    model: object, folder: Path, names: list[str], repeats: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return styles ``(n, 256)`` and logarithms of diameters ``(n,)``, at random scales."""
     rng = np.random.default_rng(seed)
     styles, diameters = [], []
     for name in names * repeats:
         image = imread(folder / "images" / f"{name}.tif")
-        diameter = float(utils.diameters(imread(folder / "masks" / f"{name}.tif").astype(np.int32))[0])
+        diameter = float(
+            utils.diameters(imread(folder / "masks" / f"{name}.tif").astype(np.int32))[0]
+        )
         scale = float(np.exp(rng.uniform(np.log(0.6), np.log(1.7)))) if diameter > 0 else 1.0
         if not 5 <= diameter * scale <= 90:
             continue
@@ -56,7 +60,9 @@ def fit(styles: np.ndarray, diameters: np.ndarray, ridge: float) -> SizeEstimato
     """Fit the logarithm of the diameter by ridge regression."""
     mean = styles.mean(0)
     x = styles - mean
-    weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (diameters - diameters.mean()))
+    weights = np.linalg.solve(
+        x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (diameters - diameters.mean())
+    )
     return SizeEstimator(weights, float(diameters.mean() - weights @ mean))
 
 
@@ -66,7 +72,9 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="state dict of the network")
     parser.add_argument("data", type=Path, help="folder with images/ and masks/")
     parser.add_argument("--simulated", type=Path, help="another such folder")
-    parser.add_argument("--validation", type=Path, required=True, help="ids to leave out, one a line")
+    parser.add_argument(
+        "--validation", type=Path, required=True, help="ids to leave out, one a line"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--images", type=int, help="use that many images only")
@@ -85,13 +93,18 @@ def main() -> None:
     kept = sorted(rng.permutation(kept)[: options.images])
     styles, diameters = gather(model, options.data, kept, options.repeats, options.seed)
     if options.simulated:
-        more = gather(model, options.simulated, list_ids(options.simulated), options.repeats, options.seed)
+        more = gather(
+            model, options.simulated, list_ids(options.simulated), options.repeats, options.seed
+        )
         styles, diameters = np.concatenate([styles, more[0]]), np.concatenate([diameters, more[1]])
     estimator = fit(styles, diameters, options.ridge)
     save_size_estimator(options.out / "nuclei_size.npz", estimator)
     styles, diameters = gather(model, options.data, held_out, 1, options.seed + 1)
     error = np.abs([np.log(estimator.from_style(s)) for s in styles] - diameters)
-    print(f"style alone, left-out images: median error {np.median(error):.3f}, 90 % below {np.quantile(error, 0.9):.3f} (log)")
+    print(
+        f"style alone, left-out images: median error {np.median(error):.3f} of the logarithm, "
+        f"nine of ten below {np.quantile(error, 0.9):.3f}"
+    )
 
 
 if __name__ == "__main__":

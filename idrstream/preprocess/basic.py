@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.errors import ConfigError, MovieError
+from idrstream.errors import MovieError
 from idrstream.preprocess.plate_model import IlluminationModel
 
 if TYPE_CHECKING:
@@ -74,16 +74,13 @@ def fit_basic(
             "is zero or not a number in places); give it more frames, for example by plate"
         )
         raise MovieError(msg)
-    try:
-        return IlluminationModel(
-            flatfield=(flatfield / mean).astype(np.float32),
-            darkfield=dark.astype(np.float32),
-            n_frames=len(lively),
-            context=context,
-            source=source,
-        )
-    except ConfigError as error:
-        raise MovieError(str(error)) from error
+    return IlluminationModel(
+        flatfield=(flatfield / mean).astype(np.float32),
+        darkfield=dark.astype(np.float32),
+        n_frames=len(lively),
+        context=context,
+        source=source,
+    )
 
 
 def _run(

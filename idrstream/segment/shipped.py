@@ -15,7 +15,7 @@ from idrstream.errors import MissingToolError
 FORMAT_VERSION = 1
 _STYLE_LENGTH = 256
 _SMALLEST_PX, _LARGEST_PX = 5.0, 150.0
-_STYLE_WINDOW_PX = 400
+_STYLE_WINDOW_PX = 352  # four tiles of Cellpose's
 _WINDOW_PX = 512
 _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12

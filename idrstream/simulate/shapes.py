@@ -228,10 +228,8 @@ def _ellipse(
         v = v - 0.25 * u**2
     theta = np.arctan2(v / b, u / a)
     # Chromosome plates are rods with round ends, not ellipses with points.
-    if a > 2 * b:
-        rho = np.cbrt(np.abs(u / a) ** 3 + np.abs(v / b) ** 3)
-    else:
-        rho = np.hypot(u / a, v / b)
+    rod = np.cbrt(np.abs(u / a) ** 3 + np.abs(v / b) ** 3)
+    rho = rod if a > 2 * b else np.hypot(u / a, v / b)
     edge = np.ones_like(rho)
     for order, amplitude, shift in look.waves:
         edge += style.ragged * amplitude * np.cos(order * theta + shift)

@@ -13,6 +13,7 @@ from idrstream.cli import main
 from idrstream.errors import ConfigError, MovieError
 from idrstream.screen.table import read_table, tasks_from_table
 from idrstream.simulate import load_truth, simulate_movie, simulate_screen, tiny_spec
+from idrstream.simulate.cellh5 import write_cellh5
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +146,22 @@ def test_object_tables_agree_with_the_masks(screen):
         assert (box["top"], box["bottom"]) == (y.min(), y.max())
         assert abs(centre["x"] - x.mean()) <= 0.5
         assert abs(centre["y"] - y.mean()) <= 0.5
+
+
+def test_labels_may_have_gaps(tmp_path):
+    masks = np.zeros((1, 16, 16), np.uint16)
+    masks[0, 2:4, 2:6], masks[0, 9:12, 9:12] = 2, 5
+    path = tmp_path / "00001_01.ch5"
+    write_cellh5(
+        path,
+        np.zeros((1, 16, 16), np.uint8),
+        masks,
+        valid=np.array([True]),
+        screen="S",
+        well_number=1,
+    )
+    with h5py.File(path) as file:
+        assert _position(file)["object/primary__primary"]["obj_label_id"].tolist() == [2, 5]
 
 
 def test_the_file_ends_where_its_superblock_says(screen):

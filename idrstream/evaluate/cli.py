@@ -1,0 +1,252 @@
+"""The command ``idrstream evaluate``: measure models on labelled data of your own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from idrstream.evaluate.crops import LabelledCrops
+    from idrstream.evaluate.probe import ProbeResult
+    from idrstream.evaluate.segmentation import SegmentationResult
+
+_DESCRIPTION = "Measure models on labelled data."
+
+
+def add_evaluate_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Add ``evaluate`` to the subcommands of a parser, and return its parser."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "evaluate", help="measure models on labelled data", description=_DESCRIPTION
+    )
+    add_arguments(parser)
+    parser.set_defaults(handler=handle)
+    return parser
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what can be evaluated, and the options of each, to the subcommand's parser.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        The parser of ``idrstream evaluate``.
+    """
+    kinds = parser.add_subparsers(dest="evaluation", metavar="WHAT", required=True)
+    _add_segmentation(
+        kinds.add_parser("segmentation", help="masks against true masks: average precision")
+    )
+    _add_features(
+        kinds.add_parser("features", help="features of cells of known class: a linear probe")
+    )
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Run what was chosen and return the exit status, 0.
+
+    Raises
+    ------
+    idrstream.errors.IdrStreamError
+        When an input is wrong or a model fails.
+    """
+    if namespace.evaluation == "segmentation":
+        return evaluate_segmentation_command(namespace)
+    return evaluate_features_command(namespace)
+
+
+def _add_segmentation(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, help="folder of grey images (TIFF, PNG)")
+    parser.add_argument("masks", type=Path, help="folder of label images of the same names")
+    parser.add_argument(
+        "--model",
+        default="idrstream-nuclei",
+        help="the shipped model, a name of Cellpose's, or a model file [idrstream-nuclei]",
+    )
+    parser.add_argument("--diameter", type=float, default=0.0, help="in pixels; 0 estimates it [0]")
+    parser.add_argument("--flow-threshold", type=float, default=0.4, help="as Cellpose's [0.4]")
+    parser.add_argument("--cellprob-threshold", type=float, default=0.0, help="as Cellpose's [0]")
+    parser.add_argument("--only", type=Path, help="file with the names wanted, one a line")
+    parser.add_argument("--json", type=Path, help="also write everything to this file")
+
+
+def _add_features(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("crops", type=Path, help="folder with one folder of crops per class")
+    parser.add_argument("--checkpoint", type=Path, help="DeepProfiler checkpoint [the shipped one]")
+    parser.add_argument("--config", type=Path, help="its configuration [the shipped one]")
+    parser.add_argument(
+        "--group-by",
+        choices=("movie", "screen", "none"),
+        default="movie",
+        help="what is never on both sides of a split [movie]",
+    )
+    sides = parser.add_mutually_exclusive_group()
+    sides.add_argument(
+        "--only",
+        type=Path,
+        help="file with the crops to guess, one <class>/<name> a line; the probe learns from the "
+        "others (default: five folds)",
+    )
+    sides.add_argument(
+        "--fit-on", type=Path, help="folder of crops to learn from; all of CROPS are guessed"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the five folds [0]")
+    parser.add_argument("--no-baseline", action="store_true", help="without classical features")
+    parser.add_argument("--picture", type=Path, help="draw the confusion matrix into this file")
+    parser.add_argument("--json", type=Path, help="also write everything to this file")
+
+
+def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:
+    """Run ``idrstream evaluate segmentation``."""
+    from idrstream.evaluate.segmentation import evaluate_segmentation, find_pairs
+    from idrstream.segment import CellPoseSegmentor
+
+    segmentor = CellPoseSegmentor(
+        {
+            "model_type": namespace.model,
+            "diameter": namespace.diameter,
+            "flow_threshold": namespace.flow_threshold,
+            "cellprob_threshold": namespace.cellprob_threshold,
+        }
+    )
+    pairs = find_pairs(namespace.images, namespace.masks, _read_list(namespace.only))
+    result = evaluate_segmentation(segmentor, pairs)
+    sys.stdout.write(segmentation_text(result))
+    _write_json(namespace.json, result.to_json())
+    return 0
+
+
+def segmentation_text(result: SegmentationResult) -> str:
+    """Return the result as a table for people: one line per image size, then all."""
+    head = f"{'size (y x)':>12} {'images':>7} {'true':>7} {'found':>7}"
+    head += f" {'AP@0.5':>7} {'AP@0.75':>8} {'AP@0.9':>7} {'centroid error px':>18}\n"
+    lines = [head]
+    groups = {f"{y} x {x}": part for (y, x), part in result.by_size().items()}
+    for name, part in [*groups.items(), ("all", result)]:
+        summary = part.to_json()
+        precision = summary["average_precision"]
+        error = summary["centroid_error_px"]["median"]
+        lines.append(
+            f"{name:>12} {summary['n_images']:>7} {summary['n_true']:>7} {summary['n_found']:>7}"
+            f" {precision[0]:>7.3f} {precision[1]:>8.3f} {precision[2]:>7.3f}"
+            f" {'-' if error is None else f'{error:.2f}':>18}\n"
+        )
+    pooled = ", ".join(f"{value:.3f}" for value in result.pooled_average_precision())
+    lines.append(
+        "AP is TP / (TP + FP + FN), the mean over images; over all nuclei together it is "
+        f"{pooled}.\n"
+    )
+    return "".join(lines)
+
+
+def evaluate_features_command(namespace: argparse.Namespace) -> int:
+    """Run ``idrstream evaluate features``."""
+    from idrstream import models
+    from idrstream.evaluate.classical import classical_features
+    from idrstream.evaluate.deepfeatures import deep_features
+
+    checkpoint = namespace.checkpoint or models.profiler_checkpoint_path()
+    config = namespace.config or models.profiler_config_path()
+    crops, held_out = _crops_and_sides(namespace)
+    results = {
+        checkpoint.name: _probe(
+            deep_features(crops.pixels, checkpoint, config), crops, held_out, namespace.seed
+        )
+    }
+    if not namespace.no_baseline:
+        results["classical features"] = _probe(
+            classical_features(crops.pixels), crops, held_out, namespace.seed
+        )
+    sys.stdout.write(features_text(results))
+    if namespace.picture:
+        from idrstream.evaluate.picture import draw_confusion
+
+        shown = results[checkpoint.name]
+        title = f"{checkpoint.name}: macro-F1 {shown.macro_f1:.3f}"
+        draw_confusion(shown, namespace.picture, title)
+    _write_json(namespace.json, {name: result.to_json() for name, result in results.items()})
+    return 0
+
+
+def features_text(results: dict[str, ProbeResult]) -> str:
+    """Return the results as tables for people."""
+    lines = [f"{'features':<28} {'cells':>6} {'macro-F1':>9} {'weighted F1':>12}\n"]
+    for name, result in results.items():
+        cells = int(result.confusion.sum())
+        lines.append(f"{name:<28} {cells:>6} {result.macro_f1:>9.3f} {result.weighted_f1:>12.3f}\n")
+    name, result = next(iter(results.items()))
+    lines.append(f"F1 of each class, {name}:\n")
+    counts = result.confusion.sum(axis=1)
+    for (label, score), count in zip(result.class_f1().items(), counts, strict=True):
+        lines.append(f"  {label:<26} {count:>6} {score:>9.3f}\n")
+    return "".join(lines)
+
+
+def _crops_and_sides(
+    namespace: argparse.Namespace,
+) -> tuple[LabelledCrops, NDArray[np.bool_] | None]:
+    import numpy as np
+
+    from idrstream.evaluate.crops import LabelledCrops, read_crops
+
+    crops = read_crops(namespace.crops, namespace.group_by)
+    if namespace.only:
+        held_out = crops.listed_in(_read_list(namespace.only) or [])
+        both = {g for g, h in zip(crops.groups, held_out, strict=True) if h}
+        both &= {g for g, h in zip(crops.groups, held_out, strict=True) if not h}
+        if both:
+            raise ConfigError(
+                f"{namespace.only} lists only some of the crops of {len(both)} groups, such as "
+                f"{min(both)}; list all of them, or use --group-by none"
+            )
+        return crops, held_out
+    if namespace.fit_on:
+        known = read_crops(namespace.fit_on, namespace.group_by)
+        if known.pixels.shape[1:] != crops.pixels.shape[1:]:
+            raise ConfigError(
+                f"the crops of {namespace.fit_on} and {namespace.crops} differ in size"
+            )
+        both_sides = LabelledCrops(
+            np.concatenate([known.pixels, crops.pixels]),
+            known.classes + crops.classes,
+            known.groups + crops.groups,
+            known.names + crops.names,
+        )
+        return both_sides, np.arange(len(both_sides)) >= len(known)
+    return crops, None
+
+
+def _probe(
+    features: NDArray[Any], crops: LabelledCrops, held_out: NDArray[np.bool_] | None, seed: int
+) -> ProbeResult:
+    from idrstream.evaluate.probe import grouped_probe, split_probe
+
+    if held_out is None:
+        return grouped_probe(features, crops.classes, crops.groups, seed)
+    return split_probe(features, crops.classes, held_out)
+
+
+def _read_list(path: Path | None) -> list[str] | None:
+    if path is None:
+        return None
+    try:
+        return [
+            line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    except OSError as error:
+        raise ConfigError(f"the list {path} cannot be read: {error}") from error
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from error
