@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 from skimage.io import imread
+from torch.nn import functional
 
 BOX_PX = 64
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional
 from cell_data import BOX_PX, augment, min_max, read_crops, split_by_movie
 from efficientnet_pytorch import EfficientNet
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import StandardScaler
+from torch.nn import functional
 
 
 def new_network(n_classes: int) -> EfficientNet:

@@ -177,26 +177,21 @@ def compare(
     name: str, found: NDArray[Any], truth: NDArray[Any], diameter_px: float = float("nan")
 ) -> ImageResult:
     """Compare two label images of shape ``(Y, X)``; 0 is background."""
-    from cellpose.metrics import average_precision
-
     from idrstream.segment.masks import as_labels
     from idrstream.simulate.score import score_masks
 
     found, truth = as_labels(found), as_labels(truth)
     n_true, n_found = int(truth.max(initial=0)), int(found.max(initial=0))
-    matched, precision = (0,) * len(THRESHOLDS), (float(n_true == n_found == 0),) * len(THRESHOLDS)
-    if n_true and n_found:
-        values, pairs, _, _ = average_precision(truth, found, threshold=list(THRESHOLDS))
-        matched, precision = tuple(int(p) for p in pairs), tuple(float(v) for v in values)
+    scores = [score_masks(found, truth, threshold=threshold) for threshold in THRESHOLDS]
     areas = np.bincount(truth.ravel())[1:]
     return ImageResult(
         name=name,
         shape=(truth.shape[0], truth.shape[1]),
         n_true=n_true,
         n_found=n_found,
-        n_matched=matched,
-        average_precision=precision,
-        distance_px=score_masks(found, truth).distance_px if n_true and n_found else np.zeros(0),
+        n_matched=tuple(score.n_matched for score in scores),
+        average_precision=tuple(score.average_precision for score in scores),
+        distance_px=scores[0].distance_px,
         diameter_px=diameter_px,
         true_diameter_px=float(np.median(2 * np.sqrt(areas / np.pi))) if n_true else float("nan"),
     )
