@@ -81,21 +81,22 @@ class TestBeforeTheFirstDownload:
         assert stream.segmentor is part
 
 
+@pytest.fixture(scope="module")
+def done(screen, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stream")
+    stream = make_stream(screen, folder, illumination_context="plate")
+    table = read_table(screen.table_path)
+    table.loc[1, "Frames"] = "2,4,9"  # 4 is not valid, 9 is out of range
+    table.loc[3, "Plate"] = "SIM9999_01"  # no such plate
+    result = stream.run_stream(
+        table, batch_size=2, extra_metadata="object_outlines", progress=False
+    )
+    stream.close()
+    return folder, stream, table, result
+
+
 @pytest.mark.models
 class TestSimulatedScreen:
-    @pytest.fixture(scope="class")
-    def done(self, screen, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("stream")
-        stream = make_stream(screen, folder, illumination_context="plate")
-        table = read_table(screen.table_path)
-        table.loc[1, "Frames"] = "2,4,9"  # 4 is not valid, 9 is out of range
-        table.loc[3, "Plate"] = "SIM9999_01"  # no such plate
-        result = stream.run_stream(
-            table, batch_size=2, extra_metadata="object_outlines", progress=False
-        )
-        stream.close()
-        return folder, stream, table, result
-
     def test_every_batch_is_published_although_images_failed(self, done):
         folder, _, _, result = done
         assert result.failed_batches == ()
@@ -168,39 +169,40 @@ class TestSimulatedScreen:
         assert rerun.batches[0].published.sha256 == result.batches[0].published.sha256
 
 
+@pytest.fixture(scope="module")
+def toml(shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+
+    def write(name, rows, size):
+        table = pd.DataFrame(rows, columns=["Plate", "Well", "Frames"])
+        table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+        sized = folder / name
+        sized.mkdir()
+        config = config_for(*size, sized)
+        path = folder / f"{name}.toml"
+        path.write_text(
+            f"""
+            [stream]
+            table = "{name}.tsv"
+            tmp_dir = "{name}/tmp"
+            final_data_dir = "{name}/features"
+            log = "{name}/stream.log"
+            [download]
+            method = "local"
+            root = '{shared_data / "movies"}'
+            screens_path = '{shared_data / "idr" / "idr0013-screenA-plates.tsv"}'
+            [profile]
+            dp_config = '{config}'
+            """
+        )
+        return path, sized / "features"
+
+    return write
+
+
 @pytest.mark.models
 class TestRealMovies:
     """Three Mitocheck movies: two of 190 x 211, one of 364 x 260 pixels."""
-
-    @pytest.fixture(scope="class")
-    def toml(self, shared_data, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("real")
-
-        def write(name, rows, size):
-            table = pd.DataFrame(rows, columns=["Plate", "Well", "Frames"])
-            table.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-            sized = folder / name
-            sized.mkdir()
-            config = config_for(*size, sized)
-            path = folder / f"{name}.toml"
-            path.write_text(
-                f"""
-                [stream]
-                table = "{name}.tsv"
-                tmp_dir = "{name}/tmp"
-                final_data_dir = "{name}/features"
-                log = "{name}/stream.log"
-                [download]
-                method = "local"
-                root = '{shared_data / "movies"}'
-                screens_path = '{shared_data / "idr" / "idr0013-screenA-plates.tsv"}'
-                [profile]
-                dp_config = '{config}'
-                """
-            )
-            return path, sized / "features"
-
-        return write
 
     def test_two_movies_of_one_size(self, toml, capsys):
         rows = [

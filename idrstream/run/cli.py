@@ -41,9 +41,9 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.build import build_stream, run_settings
     from idrstream.stream import IdrStream
 
-    options = {
-        name: value for name, value in vars(namespace).items() if name in section_of() and value is not None
-    }
+    sections = section_of()
+    given = {name: value for name, value in vars(namespace).items() if name in sections}
+    options = {name: value for name, value in given.items() if value is not None}
     settings = load_settings(namespace.config, options=options)
     stream = build_stream(IdrStream, settings)
     try:

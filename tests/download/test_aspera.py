@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from idrstream import IdrStream
 from idrstream.download import AsperaDownloader, AsperaOptions, AsperaTransport, Transport
 from idrstream.download._ascp_text import classify, quote
 from idrstream.errors import (
@@ -293,3 +294,18 @@ def test_downloader_checks_before_any_download(ascp, key, plates, tmp_path):
         AsperaDownloader(tmp_path / "no ascp", key, plates)
     with pytest.raises(ConfigError, match="plates file"):
         AsperaDownloader(ascp.program, key, tmp_path / "no plates.tsv")
+
+
+def test_the_stream_takes_the_first_streams_four_values(
+    ascp, key, plates, task, tmp_path, movie_bytes
+):
+    ascp.serve(
+        "/pub/databases/IDR/idr0013-neumann-mitocheck/20150916-mitocheck-analysis/mitocheck/"
+        "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5",
+        movie_bytes,
+    )
+    stream = IdrStream("idr0013", tmp_path / "tmp", tmp_path / "out")
+    stream.init_downloader(ascp.program, key, plates, "idr0013-neumann-mitocheck")
+    assert stream.downloader.download(task, tmp_path / "d").path.read_bytes() == movie_bytes
+    stream.init_downloader(ascp.program, key, plates)  # the study's folder follows from its id
+    assert stream.downloader.download(task, tmp_path / "e").path.read_bytes() == movie_bytes

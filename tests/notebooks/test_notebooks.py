@@ -11,7 +11,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SMALL = """
 from pathlib import Path
 
-from idrstream import IdrStream, LocalDownloader, ScreenSpec, simulate_screen
+from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
 
 work = Path("quick_start")
 spec = ScreenSpec(plates=1, wells_per_plate=2, frames=3, height=256, width=320, nuclei_per_frame=25)
