@@ -36,7 +36,6 @@ class Preprocessor:
         self.reader = reader
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
-        self._plates_without_model: dict[str, str] = {}
 
     def process(self, movie: Movie) -> list[Frame | Skipped]:
         """Return the wanted frames of a movie.
@@ -59,8 +58,6 @@ class Preprocessor:
             If the movie as a whole cannot be read, or there is no model to correct it with.
         """
         task = movie.task
-        if task.plate in self._plates_without_model:
-            raise MovieError(self._plates_without_model[task.plate])
         info = self.reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
         read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
@@ -73,17 +70,12 @@ class Preprocessor:
 
     def needs_plate_model(self, plate: str) -> bool:
         """Tell whether `fit_plate` must be called before movies of a plate are processed."""
-        return (
-            isinstance(self.illumination, PerPlate)
-            and plate not in self._plates_without_model
-            and self.illumination.missing(plate)
-        )
+        return isinstance(self.illumination, PerPlate) and self.illumination.missing(plate)
 
     def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
         """Fit the illumination model of a plate on frames of many of its movies.
 
-        A movie that cannot be read is left out. If no model comes out of it, the movies of the
-        plate are refused by `process` with the reason.
+        A movie that cannot be read is left out.
 
         Parameters
         ----------
@@ -96,6 +88,8 @@ class Preprocessor:
         ------
         ConfigError
             If the illumination is not by plate.
+        MovieError
+            If no model comes out of it; the message names the plate.
         """
         if not isinstance(self.illumination, PerPlate):
             msg = "the illumination of this preprocessor is not corrected by plate"
@@ -109,15 +103,14 @@ class Preprocessor:
             elif len(stack):
                 stacks.append(stack)
                 wells.append(movie.task.well)
+        if not stacks:
+            msg = f"plate {plate} has no illumination model: none of its frames could be read"
+            raise MovieError(msg)
         try:
-            if not stacks:
-                msg = f"no frame of plate {plate} could be read"
-                raise MovieError(msg)
             self.illumination.fit(plate, np.concatenate(stacks), wells=wells)
         except ImageError as error:
             msg = f"plate {plate} has no illumination model: {error}"
-            logger.warning("%s", msg)
-            self._plates_without_model[plate] = msg
+            raise MovieError(msg) from error
 
     def plate_frames(self, movie: Movie, per_movie: int) -> Pixels:
         """Read frames of a movie for the model of its plate.

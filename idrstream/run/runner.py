@@ -113,6 +113,7 @@ class Runner:
         self._downloads = downloads
         self._listeners = tuple(listeners)
         self._plate_wells = plate_wells
+        self._plates_without_model: dict[str, ImageError] = {}
 
     def run(self, plan: Plan) -> RunResult:
         """Run all batches of a plan.
@@ -244,14 +245,22 @@ class _BatchRun:
             movie.path.unlink(missing_ok=True)
 
     def _ensure_plate_model(self, plate: str) -> None:
+        without_model = self._runner._plates_without_model
+        if plate in without_model:  # found out once a run, not for every image of the plate
+            self._at = "illumination"
+            raise without_model[plate]
         if not self._rooms.preprocessor.needs_plate_model(plate):
             return
         tasks = [task for task in self._plan.tasks if task.plate == plate]
         step = max(1, len(tasks) // self._runner._plate_wells)
         chosen = tasks[::step][: self._runner._plate_wells]
         log.info("Fitting the illumination of plate %s on %d wells", plate, len(chosen))
-        with self._stage("illumination"):
-            self._rooms.preprocessor.fit_plate(plate, self._movies_for_model(chosen))
+        try:
+            with self._stage("illumination"):
+                self._rooms.preprocessor.fit_plate(plate, self._movies_for_model(chosen))
+        except ImageError as error:
+            without_model[plate] = error
+            raise
 
     def _movies_for_model(self, tasks: Sequence[ImageTask]) -> Iterator[Movie]:
         for task in tasks:

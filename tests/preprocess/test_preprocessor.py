@@ -200,17 +200,14 @@ def test_a_plate_without_a_model_is_refused_with_the_reason(
 ):
     path = ch5(noise(1, 2, 1, 8, 8))
     preprocessor = make_preprocessor(None, "plate", models_folder=tmp_path / "models")
-    movies = []
-    reason = "no frame of plate P1 could be read"
+    movies, reason = [], "none of its frames could be read"
     if broken == "nothing to fit":
         movies = [movie_of(path, 1)]
         reason = "BaSiC found nothing"
         preprocessor._frames_for_plate = lambda _movie: np.zeros((1, 8, 8), np.uint8)
-    preprocessor.fit_plate("P1", movies)
-    # It is not tried again for every image of the plate.
-    assert not preprocessor.needs_plate_model("P1")
     with pytest.raises(MovieError, match=f"plate P1 has no illumination model: {reason}"):
-        preprocessor.process(movie_of(path, 1))
+        preprocessor.fit_plate("P1", movies)
+    assert preprocessor.needs_plate_model("P1")
 
 
 def test_plate_frames(ch5, noise):

@@ -245,6 +245,8 @@ def test_a_plate_that_cannot_be_fitted_skips_its_images(run, fake):
     result = run(fake)
     assert result.failed_batches == (0, 1, 2)
     assert set(result.failures()["Stage"]) == {"illumination", "batch"}
+    assert set(result.failures()["Reason"][:2]) == {"all black"}
+    assert sum(room == "fit" for room, _ in fake.calls) == 1
 
 
 def test_batches_are_told_one_by_one(run, fake):
