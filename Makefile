@@ -35,5 +35,10 @@ wheel-check:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) tools/wheel_check.py
 
+# Runs the notebooks anew and writes the README's pictures.
+notebooks:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	$(PY) tools/run_notebooks.py
+
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"

@@ -1,0 +1,45 @@
+"""Runs the notebooks in a scratch folder, keeps their outputs, and writes the README's pictures."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Names of the pictures in images/, in the order in which a notebook shows them.
+PICTURES = {"quick_start": ("correction", "nuclei", "counts", "features")}
+
+
+def main() -> None:
+    """Run every notebook and write it back."""
+    for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        with tempfile.TemporaryDirectory() as folder:
+            NotebookClient(
+                notebook, timeout=3600, kernel_name="python3",
+                resources={"metadata": {"path": folder}},
+            ).execute()  # fmt: skip
+        for cell in notebook.cells:
+            cell.metadata.pop("execution", None)  # times of day change with every run
+            for output in cell.get("outputs", []):
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+        notebook.metadata.pop("widgets", None)
+        nbformat.write(notebook, path)
+        names = iter(PICTURES.get(path.stem, ()))
+        for cell in notebook.cells:
+            for output in cell.get("outputs", []):
+                picture = output.get("data", {}).get("image/png")
+                if picture:
+                    name = next(names, None)
+                    if name:
+                        target = PROJECT / "images" / f"{path.stem}_{name}.png"
+                        target.write_bytes(base64.b64decode(picture))
+                        print(target.relative_to(PROJECT))
+
+
+if __name__ == "__main__":
+    main()
