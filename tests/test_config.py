@@ -77,3 +77,15 @@ def test_settings_can_be_written_down():
     plain = as_json(settings)
     assert plain["stream"]["table"] == "t.tsv"
     assert plain["segment"]["channels"] == [0, 0]
+
+
+def test_the_example_is_complete_and_right():
+    from idrstream.profile import ProfileConfig
+    from idrstream.screen import read_table, tasks_from_table
+
+    example = Path(__file__).resolve().parents[1] / "example_files" / "idr0013.toml"
+    settings = load_settings(example, environment={})
+    tasks = tasks_from_table(read_table(settings.stream.table))
+    assert [task.frames for task in tasks] == [(50,), (50,), (1, 50, 93)]
+    assert ProfileConfig.read(settings.profile.dp_config).channels == ("DNA",)
+    assert "~" not in str(settings.download.aspera_path)
