@@ -131,7 +131,14 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     try:
         stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
         stream.init_preprocessor(None, True, illumination_context="plate")
-        stream.init_segmentor({"model_type": "idrstream-nuclei", "remove_edge_masks": True})
+        stream.init_segmentor(
+            {
+                "model_type": "idrstream-nuclei",
+                "diameter": 0,
+                "flow_threshold": 0.8,
+                "remove_edge_masks": True,
+            }
+        )
         stream.copy_DP_files(config_for(spec.height, spec.width, folder))
         result = stream.run_stream(
             read_table(screen.table_path),

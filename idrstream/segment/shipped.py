@@ -21,6 +21,9 @@ _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
 _AGREEMENT = 0.2
 _ROUNDS = 3
+_LOWER, _UPPER = 1.0, (99.0, 99.98)
+_LEFT_OUT = 0.2
+_APART = 3.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +108,18 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     import torch
     from cellpose.models import CellposeModel
 
+    class NucleiModel(CellposeModel):  # type: ignore[misc]
+        """Cellpose's model, which scales each image by `intensity_percentiles`."""
+
+        def eval(self, x: Any, **options: Any) -> Any:
+            options.setdefault("normalize", {"percentile": list(intensity_percentiles(x))})
+            return super().eval(x, **options)
+
     arrays = _read_arrays(path)
     widths = [int(w) for w in arrays.pop("widths")]
     state = {name: torch.from_numpy(a.astype(np.float32)) for name, a in arrays.items()}
     diam_mean = float(state["diam_mean"][0])
-    model = CellposeModel(gpu=gpu, pretrained_model=False, diam_mean=diam_mean)
+    model = NucleiModel(gpu=gpu, pretrained_model=False, diam_mean=diam_mean)
     network = build_network(widths, diam_mean)
     network.load_state_dict(state, strict=False)
     # Channels last runs faster on a processor than Cellpose's oneDNN tensors (no conversions).
@@ -119,6 +129,40 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     model.diam_labels = float(state["diam_labels"][0])
     model.pretrained_model = str(path)
     return model
+
+
+def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
+    """Return the percentiles of an image's pixels that become 0 and 1 for the network.
+
+    Cellpose takes the 1st and the 99th. Where nuclei cover less than about a hundredth of a frame
+    the 99th lies in the medium: nuclei are then cut off at a multiple of 1 and its noise fills the
+    range. Here the upper one is the 99th, too, unless that would cut off more than the brightest
+    fifth of the nuclei: then it is as much higher, up to 99.98.
+
+    Parameters
+    ----------
+    image : NDArray
+        Shape ``(Y, X)``.
+
+    Returns
+    -------
+    lower, upper : float
+        In percent.
+    """
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0)
+    if smooth.min() == smooth.max():
+        return _LOWER, _UPPER[0]
+    bright = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
+    medium = smooth[~bright]
+    if smooth[bright].mean() < medium.mean() + _APART * medium.std():
+        # Otsu cut through the medium: there are hardly any nuclei, so the median lies in it.
+        middle = np.median(smooth)
+        spread = 1.4826 * np.median(np.abs(smooth - middle))
+        bright = smooth > middle + 2 * _APART * spread
+    return _LOWER, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), *_UPPER))
 
 
 def build_network(widths: list[int], diam_mean: float) -> Any:

@@ -247,13 +247,14 @@ def _lobed(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return depth and shading of a nucleus in lobes or fragments around a core."""
     dying = phase == "apoptotic"
-    core = 0.62 if dying else 0.45
-    spread, size = (0.75, 0.55) if dying else (1.05, 1.0)
+    core = 0.62
+    spread, size, outside = (0.75, 0.55, 0.7) if dying else (0.95, 1.0, 0.35)
     inside = core - np.hypot(u, v)
     shade = np.full_like(u, 0.3 if dying else 0.85)
     for cu, cv, radius, bright in look.lobes:
-        # Never farther out than where a lobe still meets the core: one nucleus, one piece.
-        far = min(spread, (core + 0.7 * radius * size) / np.hypot(cu, cv))
+        # Never farther out than where a lobe still meets the core, deeply when it is alive: one
+        # nucleus, one piece.
+        far = min(spread, (core + outside * radius * size) / np.hypot(cu, cv))
         depth = radius * size - np.hypot(u - far * cu, v - far * cv)
         here = np.clip(0.5 + 6 * depth, 0, 1)
         shade = np.maximum(shade, here * bright * (1.35 if dying else 1.0))
