@@ -227,17 +227,18 @@ class _BatchRun:
 
     def _frames_of(self, task: ImageTask) -> Sequence[Frame | Skipped]:
         frames: Sequence[Frame | Skipped] = ()
-        with self._skipping(task):
+        folder = self._runner._downloads / task.plate
+        with self._skipping(task), self._movie(task, folder) as movie:
             self._ensure_plate_model(task.plate)
-            with self._movie(task) as movie, self._stage("preprocess", task):
+            with self._stage("preprocess", task):
                 frames = self._rooms.preprocessor.process(movie)
         return frames
 
     @contextmanager
-    def _movie(self, task: ImageTask) -> Iterator[Movie]:
+    def _movie(self, task: ImageTask, folder: Path) -> Iterator[Movie]:
         """Hand over a movie that is completely on disk, and delete it afterwards."""
         with self._stage("download", task):
-            movie = self._rooms.downloader.download(task, self._runner._downloads / task.plate)
+            movie = self._rooms.downloader.download(task, folder)
             self._rooms.wait_until_complete(movie)
         try:
             yield movie
@@ -264,8 +265,10 @@ class _BatchRun:
 
     def _movies_for_model(self, tasks: Sequence[ImageTask]) -> Iterator[Movie]:
         for task in tasks:
+            # Apart from the batch's own movies: the same well may be among both.
+            folder = self._runner._downloads / "for-model" / task.plate
             try:
-                with self._movie(task) as movie:
+                with self._movie(task, folder) as movie:
                     yield movie
             except ImageError as error:
                 log.warning("%s is left out of its plate's illumination: %s", task.name, error)

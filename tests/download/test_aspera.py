@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -104,9 +105,19 @@ def test_children_of_a_stopped_program_go_with_it(make, ascp, target):
     with pytest.raises(TransientDownloadError, match=r"no growth for 3 s at [\d,]+ bytes"):
         make(stall_s=3.0, attempts=1).fetch(REMOTE, target)
     pid = int((ascp.state / "child.pid").read_text())
-    status = Path(f"/proc/{pid}/stat")
-    assert not status.exists() or status.read_text().split(")")[1].split()[0] == "Z"
+    for _ in range(100):  # the kernel may take a moment to carry the signal out
+        if ended(pid):
+            break
+        time.sleep(0.05)
+    assert ended(pid)
     assert nothing_left(target)
+
+
+def ended(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_time_limit(make, ascp, target):
