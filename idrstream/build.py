@@ -42,7 +42,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     stream.plate_wells = settings.preprocess.plate_wells
     _init_downloader(stream, settings)
     stream.init_preprocessor(
-        settings.preprocess.fiji_path or None,
+        None,
         settings.preprocess.perform_illumination_correction,
         reader=_reader(settings),
         illumination_context=settings.preprocess.illumination_context,
@@ -56,13 +56,17 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
             "flow_threshold": segment.flow_threshold,
             "cellprob_threshold": segment.cellprob_threshold,
             "remove_edge_masks": segment.remove_edge_masks,
+            "min_size": segment.min_size,
+            "batch_size": segment.tile_batch_size,
+            "size_model": segment.size_model,
+            "gpu": segment.gpu,
         }
     )
     profile = settings.profile
     stream.copy_DP_files(
         profile.dp_config,
         profile.dp_checkpoint,
-        engine=CommandEngine(timeout_s=profile.profile_timeout_s),
+        engine=CommandEngine(profile.dp_gpu, profile.profile_timeout_s),
     )
     return stream
 
@@ -97,7 +101,7 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
 
 
 def _init_downloader(stream: IdrStream, settings: Settings) -> None:
-    from idrstream.download import LocalDownloader
+    from idrstream.download import AsperaDownloader, AsperaOptions, LocalDownloader
 
     download = settings.download
     if download.method == "local":
@@ -118,23 +122,34 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
         msg = f'{", ".join(missing)} missing: download.method = "aspera" needs them'
         raise ConfigError(msg)
     stream.init_downloader(
-        Path(download.aspera_path or ""),
-        download.aspera_key_path,
-        download.screens_path,
-        download.idr_index_name,
+        AsperaDownloader(
+            Path(download.aspera_path or ""),
+            Path(download.aspera_key_path or ""),
+            Path(download.screens_path or ""),
+            download.idr_index_name,
+            options=AsperaOptions(
+                user=download.aspera_user,
+                host=download.aspera_host,
+                port=download.aspera_port,
+                rate=download.aspera_rate,
+                attempts=download.aspera_attempts,
+            ),
+        )
     )
 
 
-def _reader(settings: Settings) -> MovieReader | None:
+def _reader(settings: Settings) -> MovieReader:
     preprocess = settings.preprocess
     if preprocess.reader == "imagej" and not preprocess.fiji_path:
         msg = 'preprocess.fiji_path is missing: preprocess.reader = "imagej" needs it'
         raise ConfigError(msg)
-    if preprocess.reader != "bioformats":
-        return None  # the built-in one, or ImageJ when there is a fiji_path
+    from idrstream.preprocess import BioFormatsReader, CellH5Reader, ImageJReader
+
+    if preprocess.fiji_path:
+        return ImageJReader(preprocess.fiji_path, channel=preprocess.channel, z=preprocess.z)
+    if preprocess.reader == "cellh5":
+        return CellH5Reader(channel=preprocess.channel, z=preprocess.z)
     if preprocess.bioformats_jar is None:
         msg = 'preprocess.bioformats_jar is missing: preprocess.reader = "bioformats" needs it'
         raise ConfigError(msg)
-    from idrstream.preprocess import BioFormatsReader
-
-    return BioFormatsReader(preprocess.bioformats_jar)
+    return BioFormatsReader(preprocess.bioformats_jar, channel=preprocess.channel, z=preprocess.z)

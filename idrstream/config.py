@@ -68,6 +68,11 @@ class DownloadSettings:
     idr_index_name: Annotated[str, Doc("Folder of the study in the archive.")] = (
         "idr0013-neumann-mitocheck"
     )
+    aspera_user: Annotated[str, Doc("aspera: user at the server.")] = "fasp-public"
+    aspera_host: Annotated[str, Doc("aspera: the server.")] = "fasp.ebi.ac.uk"
+    aspera_port: Annotated[int, Ge(1), Doc("aspera: its TCP and UDP port.")] = 33001
+    aspera_rate: Annotated[str, Doc("aspera: target rate, 300m for 300 Mb/s.")] = "300m"
+    aspera_attempts: Annotated[int, Ge(1), Doc("aspera: attempts for one movie.")] = 5
     complete_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
     ] = 60.0
@@ -92,6 +97,10 @@ class PreprocessSettings:
         Literal["frames", "movie", "plate"],
         Doc("What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."),
     ] = "frames"
+    channel: Annotated[int, Ge(0), Doc("Channel of the movie, counted from 0.")] = 0
+    z: Annotated[
+        int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
+    ] = None
     plate_wells: Annotated[
         int, Ge(1), Doc("plate: at most so many wells of a plate are looked at.")
     ] = 12
@@ -114,6 +123,10 @@ class SegmentSettings:
     flow_threshold: Annotated[float, Doc("Largest flow error of a mask.")] = 0.8
     cellprob_threshold: Annotated[float, Doc("Smallest nucleus score of a pixel.")] = 0.0
     remove_edge_masks: Annotated[bool, Doc("Leave out nuclei that touch the image border.")] = True
+    min_size: Annotated[int, Doc("Masks of fewer pixels are left out; -1 keeps all.")] = 15
+    tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that go through Cellpose together.")] = 8
+    size_model: Annotated[Path | None, Doc("Size model of a Cellpose model file.")] = None
+    gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +135,7 @@ class ProfileSettings:
 
     __pydantic_config__ = _STRICT
 
+    dp_gpu: Annotated[str, Doc("Number of DeepProfiler's GPU.")] = "0"
     dp_config: Annotated[Path | None, Doc("DeepProfiler configuration (JSON).")] = None
     dp_checkpoint: Annotated[Path | None, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
     profile_timeout_s: Annotated[

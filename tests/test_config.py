@@ -89,3 +89,26 @@ def test_the_example_is_complete_and_right():
     assert [task.frames for task in tasks] == [(50,), (50,), (1, 50, 93)]
     assert ProfileConfig.read(settings.profile.dp_config).channels == ("DNA",)
     assert "~" not in str(settings.download.aspera_path)
+
+
+def test_a_stream_is_built_from_every_option(tmp_path):
+    from idrstream import IdrStream
+
+    options = {
+        "table": "t.tsv",
+        "final_data_dir": str(tmp_path / "out"),
+        "tmp_dir": str(tmp_path / "tmp"),
+        "method": "local",
+        "root": str(tmp_path),
+        "channel": "1",
+        "z": "2",
+        "min_size": "30",
+        "tile_batch_size": "4",
+        "gpu": "false",
+        "dp_gpu": "1",
+    }
+    stream = IdrStream.from_settings(load_settings(None, environment={}, options=options))
+    assert (stream.preprocessor.reader.channel, stream.preprocessor.reader.z) == (1, 2)
+    specs = stream.segmentor.specs
+    assert (specs.min_size, specs.batch_size, specs.gpu) == (30, 4, False)
+    stream.close()
