@@ -2,11 +2,13 @@
 
 from idrstream.run.events import (
     BatchFinished,
+    BatchPublished,
     BatchStarted,
     Event,
     ImageFinished,
     Listener,
     RunResult,
+    StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
@@ -16,6 +18,7 @@ from idrstream.run.runner import BatchProfiling, Preprocessing, Rooms, Runner
 __all__ = [
     "BatchFinished",
     "BatchProfiling",
+    "BatchPublished",
     "BatchStarted",
     "Event",
     "ImageFinished",
@@ -24,6 +27,7 @@ __all__ = [
     "Rooms",
     "RunResult",
     "Runner",
+    "StageFinished",
     "StageStarted",
     "StreamFinished",
     "StreamStarted",

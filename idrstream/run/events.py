@@ -38,12 +38,68 @@ class StageStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class StageFinished:
+    """An image, or the whole batch when `task` is None, leaves a stage, well or not.
+
+    Attributes
+    ----------
+    stage : str
+        ``download``, ``preprocess``, ``segment``, ``profile``, ``compile``; ``illumination``
+        for the fit of a plate's model.
+    batch : Batch
+        The batch.
+    task : ImageTask or None
+        The image; None for stages of the whole batch.
+    seconds : float
+        Wall-clock time in the stage, without waiting for it.
+    bytes : int or None
+        Bytes that the stage put on the disk, where it knows: the movie of a download, the table
+        of a compile.
+    """
+
+    stage: str
+    batch: Batch
+    task: ImageTask | None
+    seconds: float
+    bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFinished:
     """All wanted frames of an image are in the DeepProfiler project or were skipped."""
 
+    batch: Batch
     task: ImageTask
     nuclei: int
     skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPublished:
+    """A batch's table is flushed to the disk under its final name; nothing is deleted yet.
+
+    A journal that writes durably before it returns makes the batch count as done: what it was
+    made of is deleted only when every listener has returned. `BatchFinished` follows.
+
+    Attributes
+    ----------
+    batch : Batch
+        The batch.
+    published : Published
+        Where its table is.
+    nuclei : int
+        Nuclei found in its frames.
+    skipped : tuple of Skipped
+        Images and frames left out.
+    seconds : Mapping[str, float]
+        Wall-clock time per stage.
+    """
+
+    batch: Batch
+    published: Published
+    nuclei: int
+    skipped: tuple[Skipped, ...]
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +147,34 @@ class StreamFinished:
     stopped_by: str = ""
 
 
-Event = StreamStarted | BatchStarted | StageStarted | ImageFinished | BatchFinished | StreamFinished
+Event = (
+    StreamStarted
+    | BatchStarted
+    | StageStarted
+    | StageFinished
+    | ImageFinished
+    | BatchPublished
+    | BatchFinished
+    | StreamFinished
+)
 
 
 class Listener(Protocol):
-    """Anything that wants to hear what the stream does: progress bar, log, record."""
+    """Anything that wants to hear what the stream does: progress bar, log, record.
+
+    Events come one at a time, and those of one batch in this order: `BatchStarted`; for each
+    image its stages and `ImageFinished`; the stages of the batch; `BatchPublished` unless it
+    failed; `BatchFinished`. Several batches may be under way at once.
+    """
 
     def __call__(self, event: Event) -> None:
-        """Take note of one event; must not raise."""
+        """Take note of one event.
+
+        Raises
+        ------
+        UserError
+            Ends the stream: what had to be noted durably could not be.
+        """
         ...
 
 

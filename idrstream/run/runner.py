@@ -16,11 +16,13 @@ from idrstream.errors import BatchError, ImageError, StorageError, UserError
 from idrstream.records import Batch, Frame, ImageTask, Movie, Nuclei, Published, Skipped
 from idrstream.run.events import (
     BatchFinished,
+    BatchPublished,
     BatchStarted,
     Event,
     ImageFinished,
     Listener,
     RunResult,
+    StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
@@ -157,6 +159,11 @@ class Runner:
             listener(event)
 
 
+@dataclass(slots=True)
+class _Moved:
+    bytes: int | None = None
+
+
 class _BatchRun:
     """One batch on its way through the rooms."""
 
@@ -206,8 +213,15 @@ class _BatchRun:
             raise BatchError(msg)
         with self._stage("profile"):
             self._rooms.profiling.profile()
-        with self._stage("compile"):
-            return self._rooms.profiling.publish(self._batch.number)
+        with self._stage("compile") as stage:
+            published = self._rooms.profiling.publish(self._batch.number)
+            stage.bytes = published.path.stat().st_size
+        self._runner._tell(
+            BatchPublished(
+                self._batch, published, self._nuclei, tuple(self._skipped), dict(self._seconds)
+            )
+        )
+        return published
 
     def _image(self, task: ImageTask) -> None:
         log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
@@ -222,7 +236,12 @@ class _BatchRun:
                 self._frames += 1
                 self._nuclei += len(nuclei)
         self._runner._tell(
-            ImageFinished(task, self._nuclei - nuclei_before, tuple(self._skipped[skipped_before:]))
+            ImageFinished(
+                self._batch,
+                task,
+                self._nuclei - nuclei_before,
+                tuple(self._skipped[skipped_before:]),
+            )
         )
 
     def _frames_of(self, task: ImageTask) -> Sequence[Frame | Skipped]:
@@ -237,9 +256,10 @@ class _BatchRun:
     @contextmanager
     def _movie(self, task: ImageTask, folder: Path) -> Iterator[Movie]:
         """Hand over a movie that is completely on disk, and delete it afterwards."""
-        with self._stage("download", task):
+        with self._stage("download", task) as stage:
             movie = self._rooms.downloader.download(task, folder)
             self._rooms.wait_until_complete(movie)
+            stage.bytes = movie.path.stat().st_size
         try:
             yield movie
         finally:
@@ -296,15 +316,17 @@ class _BatchRun:
         )  # fmt: skip
 
     @contextmanager
-    def _stage(self, stage: str, task: ImageTask | None = None) -> Iterator[None]:
+    def _stage(self, stage: str, task: ImageTask | None = None) -> Iterator[_Moved]:
         self._runner._tell(StageStarted(stage, self._batch, task))
         started = time.monotonic()
         outer, self._at = self._at, stage
+        moved = _Moved()
         try:
-            yield
+            yield moved
         finally:
             elapsed = time.monotonic() - started
             self._seconds[stage] = self._seconds.get(stage, 0.0) + elapsed
+            self._runner._tell(StageFinished(stage, self._batch, task, elapsed, moved.bytes))
         self._at = outer  # not after an error: its record names the stage it came from
 
     def _clear(self) -> None:

@@ -33,7 +33,7 @@ def events(tmp_path):
         StreamStarted(plan),
         BatchStarted(batch),
         StageStarted("segment", batch, task),
-        ImageFinished(task, 3, skipped),
+        ImageFinished(batch, task, 3, skipped),
         StageStarted("profile", batch),
         done,
         StreamFinished(RunResult((done,), plan, 2.0)),

@@ -18,9 +18,12 @@ from idrstream.errors import (
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
 from idrstream.run import (
     BatchFinished,
+    BatchPublished,
     ImageFinished,
     Rooms,
     Runner,
+    StageFinished,
+    StageStarted,
     StreamFinished,
     StreamStarted,
 )
@@ -86,7 +89,9 @@ class FakeRooms:
 
     def publish(self, number):
         self._call("publish", number)
-        return Published(self.folder / f"batch_{number}.csv.gz", 1, "digest")
+        path = self.folder / f"batch_{number}.csv.gz"
+        path.write_bytes(b"table")
+        return Published(path, 1, "digest")
 
     def clear(self):
         self._call("clear", None)
@@ -97,11 +102,11 @@ class FakeRooms:
 
 @pytest.fixture
 def run(tmp_path):
-    def start(fake, wells=6, batch_size=2, frames=(1,), **options):
+    def start(fake, wells=6, batch_size=2, frames=(1,), events=None, **options):
         tasks = tuple(
             ImageTask("P", well_name(i), i, frames, row=i - 1) for i in range(1, wells + 1)
         )
-        events = []
+        events = [] if events is None else events
         runner = Runner(fake.rooms(), tmp_path / "downloads", [events.append, log_events])
         try:
             runner.run(Plan.of(tasks, batch_size=batch_size, **options))
@@ -253,3 +258,26 @@ def test_batches_are_told_one_by_one(run, fake):
     run(fake)
     finished = [event for event in run.events if isinstance(event, BatchFinished)]
     assert [event.batch.number for event in finished] == [0, 1, 2]
+
+
+def test_a_batch_is_told_published_before_anything_is_deleted(run, fake):
+    cleared = []
+
+    class Watch(list):
+        def append(self, event):
+            if isinstance(event, BatchPublished):
+                cleared.append(fake.calls[-1])
+            super().append(event)
+
+    run(fake, events=Watch())
+    assert cleared == [("publish", 0), ("publish", 1), ("publish", 2)]
+
+
+def test_stages_are_told_with_time_and_bytes(run, fake):
+    run(fake)
+    ended = [event for event in run.events if isinstance(event, StageFinished)]
+    begun = [event for event in run.events if isinstance(event, StageStarted)]
+    assert [(e.stage, e.task) for e in ended] == [(e.stage, e.task) for e in begun]
+    assert {(e.stage, e.bytes) for e in ended} == {
+        ("download", 5), ("preprocess", None), ("segment", None), ("profile", None), ("compile", 5),
+    }  # fmt: skip
