@@ -7,7 +7,10 @@
     │   ├── ConfigError        a setting, a config key, an option
     │   ├── TableError         a row or column of the table to process
     │   ├── MissingToolError   a program, package or model that is not installed
-    │   └── StorageError       a disk that is full or cannot be written
+    │   ├── StorageError       a disk that is full or cannot be written
+    │   ├── LockedError        another stream has the folder or the GPU
+    │   ├── PlanChangedError   the output folder was begun with another plan
+    │   └── JournalError       the output folder's journal cannot be used
     ├── ImageError             this image is skipped, its batch goes on
     │   ├── DownloadError      the movie did not arrive
     │   │   └── TransientDownloadError   ... and trying again may help
@@ -45,6 +48,18 @@ class MissingToolError(UserError):
 
 class StorageError(UserError):
     """A folder cannot be written: disk full, quota, read-only."""
+
+
+class LockedError(UserError):
+    """Another stream has the folder or the GPU; the message says which."""
+
+
+class PlanChangedError(UserError):
+    """Table, batch size or settings are not those the output folder was begun with."""
+
+
+class JournalError(UserError):
+    """The journal of an output folder is missing, damaged, or of a newer version."""
 
 
 class ImageError(IdrStreamError):

@@ -155,8 +155,24 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A batch whose table is in the output folder under its final name."""
+    """A batch whose table is in the output folder under its final name.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    rows : int
+        Its rows: nuclei.
+    sha256 : str
+        Digest of the file.
+    columns : int
+        Its columns, without the unnamed one of csv.gz.
+    columns_sha256 : str
+        Digest of their names, joined by line ends.
+    """
 
     path: Path
     rows: int
     sha256: str
+    columns: int = 0
+    columns_sha256: str = ""

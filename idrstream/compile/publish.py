@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ def publish(table: pd.DataFrame, path: Path, writer: TableWriter = write_csv_gz)
     Returns
     -------
     Published
-        Path, number of rows and SHA-256 of the file.
+        Path, number of rows and columns, SHA-256 of the file.
 
     Raises
     ------
@@ -42,13 +43,25 @@ def publish(table: pd.DataFrame, path: Path, writer: TableWriter = write_csv_gz)
     try:
         with atomic_path(path) as part:
             writer(table, part)
-            digest = _sha256(part)
+            digest = file_sha256(part)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
-    return Published(path=path, rows=len(table), sha256=digest)
+    return Published(
+        path=path,
+        rows=len(table),
+        sha256=digest,
+        columns=len(table.columns),
+        columns_sha256=columns_digest(table.columns),
+    )
 
 
-def _sha256(path: Path) -> str:
+def columns_digest(names: Iterable[str]) -> str:
+    """Return the SHA-256 of column names in their order."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK_BYTES):

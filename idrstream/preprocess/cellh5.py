@@ -43,6 +43,10 @@ class CellH5Reader:
         self.channel = channel
         self.z = z
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"name": self.name, "channel": self.channel, "z": self.z}
+
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
         with self._open(path) as stored:

@@ -94,6 +94,10 @@ class NoIllumination:
 
     name: str = "off"
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"context": self.name}
+
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
         """Return no frames."""
         return ()
@@ -115,6 +119,10 @@ class FrameContext:
 
     darkfield: bool = False
     name: str = "frames"
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"context": self.name, "darkfield": self.darkfield}
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:
         """Return the frame and its neighbours, or the whole movie when several are wanted."""
@@ -143,6 +151,10 @@ class WholeMovie:
 
     darkfield: bool = False
     name: str = "movie"
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"context": self.name, "darkfield": self.darkfield}
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
         """Return every valid frame."""
@@ -180,6 +192,10 @@ class PerPlate:
         self.darkfield = darkfield
         self._models: dict[str, IlluminationModel] = {}
         self._lock = threading.Lock()
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result; where the models are kept does not."""
+        return {"context": self.name, "darkfield": self.darkfield}
 
     def path(self, plate: str) -> Path:
         """Return the file of a plate's model.

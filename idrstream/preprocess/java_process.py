@@ -70,6 +70,10 @@ class JavaReader:
         self._process: Process | None = None
         self._cellh5 = CellH5Reader(channel=channel, z=z)
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"name": self.name, "channel": self.channel, "z": self.z}
+
     def __enter__(self) -> JavaReader:
         """Return the reader; it is closed at the end of the block."""
         return self

@@ -37,6 +37,17 @@ class Preprocessor:
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result, for the identity of images."""
+        from idrstream.run.identity import describe_part
+
+        by_plate = isinstance(self.illumination, PerPlate)
+        return {
+            "reader": describe_part(self.reader),
+            "illumination": describe_part(self.illumination),
+            **({"frames_per_movie": self.frames_per_movie} if by_plate else {}),
+        }
+
     def process(self, movie: Movie) -> list[Frame | Skipped]:
         """Return the wanted frames of a movie.
 

@@ -62,6 +62,10 @@ class CommandEngine:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: that it is DeepProfiler."""
+        return {"name": "deepprofiler"}
+
     def profile(self, project: DeepProfilerProject) -> None:
         """Write ``index.csv``, run the command, and check what it wrote.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idrstream.errors import ConfigError, ImageError, StorageError
+from idrstream.models import model_digest
 from idrstream.profile.config import ProfileConfig
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.segment.locations import write_locations
@@ -149,6 +150,20 @@ class DeepProfilerProject:
         self.feature_count = self.config.check_checkpoint(Path(checkpoint_path))
         self._checkpoint_path = Path(checkpoint_path)
         self._images: dict[tuple[str, str, str], ProjectImage] = {}
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: the content of config and checkpoint.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When one of them cannot be read.
+        """
+        return {
+            "config": self.config_name,
+            "config_sha256": model_digest(self.config.path),
+            "checkpoint_sha256": model_digest(self._checkpoint_path),
+        }
 
     @property
     def images(self) -> tuple[ProjectImage, ...]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError, MissingToolError
+from idrstream.models import nuclei_model_path, nuclei_size_model_path
 from idrstream.segment.specs import BUILT_IN, SHIPPED, CellposeSpecs, models_folder
 
 _log = logging.getLogger("idrstream.segment")
@@ -116,6 +117,20 @@ def load_model(specs: CellposeSpecs) -> LoadedModel:
     if specs.model_type in BUILT_IN:
         return _load_built_in(specs, gpu=gpu)
     return _load_file(specs, gpu=gpu)
+
+
+def model_files(specs: CellposeSpecs) -> list[Path]:
+    """Return the files that the model of `specs` comes from; none for Cellpose's own.
+
+    Those have fixed names, under which Cellpose downloads always the same weights.
+    """
+    if specs.model_type == SHIPPED:
+        return [nuclei_model_path(), nuclei_size_model_path()]
+    if specs.model_type in BUILT_IN:
+        return [Path(specs.size_model)] if specs.size_model else []
+    path = Path(specs.model_type)
+    size_file = _size_file_of(specs, path) if specs.estimates_diameter else None
+    return [path, size_file] if size_file else [path]
 
 
 def _use_gpu(wanted: bool | Literal["auto"]) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import SegmentationError
+from idrstream.models import model_digest
 from idrstream.records import Frame, Nuclei
-from idrstream.segment.cellpose_models import LoadedModel, load_model
+from idrstream.segment.cellpose_models import LoadedModel, load_model, model_files
 from idrstream.segment.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.specs import CellposeSpecs
 
@@ -75,6 +78,22 @@ class CellPoseSegmentor:
     def __init__(self, model_specs: Mapping[str, Any]) -> None:
         self.specs = CellposeSpecs.from_mapping(model_specs)
         self._model = _LazyModel(self.specs)
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: settings without those of speed, digests of the model.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When the model's file cannot be read.
+        """
+        specs = {field.name: getattr(self.specs, field.name) for field in fields(self.specs)}
+        for name in ("gpu", "batch_size", "outlines", "size_model"):
+            del specs[name]
+        digests = [model_digest(path) for path in model_files(self.specs)]
+        # Of a file it is the content that counts, not where it lies.
+        specs["model_type"] = Path(self.specs.model_type).name
+        return {"name": "cellpose", **specs, "model_sha256": digests}
 
     def load(self) -> None:
         """Load the model now, so that what is missing shows before the first download.

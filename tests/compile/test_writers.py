@@ -112,7 +112,10 @@ def test_a_missing_pyarrow_is_said(tmp_path, monkeypatch):
 def test_publish_tells_path_rows_and_digest(tmp_path, ending):
     path = tmp_path / "features" / f"batch_0.{ending}"
     published = publish(table(), path, WRITERS[ending])
-    assert published == Published(path, 3, hashlib.sha256(path.read_bytes()).hexdigest())
+    names = hashlib.sha256("\n".join(table().columns).encode()).hexdigest()
+    assert published == Published(
+        path, 3, hashlib.sha256(path.read_bytes()).hexdigest(), len(table().columns), names
+    )
     assert [item.name for item in path.parent.iterdir()] == [path.name]
 
 

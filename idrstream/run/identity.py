@@ -1,0 +1,169 @@
+"""What an image and a stream are, by content: what changes a result, and nothing else.
+
+An image is its study, plate, well, site, frames, the columns of its row that reach the result,
+and the settings of the stream: reader, illumination, segmentation with the digest of its model,
+profiler with the digests of config and checkpoint, and the form of the tables. Folders, log,
+transports, lanes, devices and budgets change no result and are not part of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from idrstream.records import ImageTask
+
+# Columns that reach every table, beside those named in `extra_metadata`.
+RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
+
+_OUTLINES = "object_outlines"  # an extra column that is made, not taken from the table
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A part that says which of its settings change a result."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return JSON-ready values; digests for the content of files, never their paths."""
+        ...
+
+
+def describe_part(part: object) -> dict[str, Any]:
+    """Return what identifies a part of the stream.
+
+    Parts with a ``describe`` method are asked. Of others it is the class and the public
+    attributes that hold plain values, so that a part of your own whose settings are public
+    attributes or dataclass fields is told apart without more work.
+
+    Parameters
+    ----------
+    part : object
+        A preprocessor, segmentor, engine, reader, ...
+
+    Returns
+    -------
+    dict
+        JSON-ready.
+    """
+    if isinstance(part, Described):
+        return {str(key): _plain(value) for key, value in part.describe().items()}
+    names = (
+        [field.name for field in dataclasses.fields(part)]
+        if dataclasses.is_dataclass(part)
+        else list(getattr(part, "__dict__", {}))
+    )
+    kind = type(part)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        **{name: _plain(getattr(part, name)) for name in names if not name.startswith("_")},
+    }
+
+
+def describe_stream(
+    study: str,
+    parts: Mapping[str, object],
+    *,
+    extra_metadata: Sequence[str],
+    output_format: str,
+) -> dict[str, Any]:
+    """Return what identifies the settings of a stream.
+
+    Parameters
+    ----------
+    study : str
+        Accession of the study.
+    parts : Mapping[str, object]
+        The parts that change a result, by their name in messages.
+    extra_metadata : sequence of str
+        Extra columns of the tables.
+    output_format : str
+        Format of the tables.
+
+    Returns
+    -------
+    dict
+        JSON-ready.
+    """
+    return {
+        "study": study,
+        **{name: describe_part(part) for name, part in parts.items()},
+        "table": {"extra_metadata": sorted(extra_metadata), "format": output_format},
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return which settings two descriptions differ in, as ``name was x, is y``."""
+    old, new = _flat(before), _flat(now)
+    return [
+        f"{name} {_was(old, name)}, {_is(new, name)}"
+        for name in dict.fromkeys((*old, *new))
+        if old.get(name, _ABSENT) != new.get(name, _ABSENT)
+    ]
+
+
+def result_columns(extra_metadata: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns of the table to process that reach the result."""
+    return tuple(sorted({*RESULT_COLUMNS, *extra_metadata} - {_OUTLINES}))
+
+
+def image_lines(tasks: Iterable[ImageTask], columns: Sequence[str]) -> list[str]:
+    """Return for each image a line of text that two images share only if they are the same.
+
+    The well's name is not part of it, its number is: ``A4`` and ``a04`` are one well.
+    """
+    return [
+        f"{task.plate}\x1f{task.well_number}\x1f{task.site}\x1f{task.frames}\x1f"
+        f"{[task.metadata.get(name, '') for name in columns]}"
+        for task in tasks
+    ]
+
+
+def image_digest(line: str) -> bytes:
+    """Return the digest of an image's line, 16 bytes."""
+    return hashlib.blake2b(line.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def images_sha256(lines: Iterable[str]) -> str:
+    """Return the digest of many images in their order."""
+    text = "\n".join(lines)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_ABSENT = object()
+
+
+def _was(old: Mapping[str, Any], name: str) -> str:
+    return f"was {old[name]}" if name in old else "was not there"
+
+
+def _is(new: Mapping[str, Any], name: str) -> str:
+    return f"is {new[name]}" if name in new else "is gone"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it, the same whether it has been through a file or not."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(item) for item in value)
+    if isinstance(value, Path):
+        return str(value)
+    return describe_part(value) if isinstance(value, Described) else type(value).__qualname__

@@ -1,0 +1,321 @@
+"""The journal's file: its tables, their versions, and how it is opened."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from idrstream.errors import JournalError, StorageError
+
+log = logging.getLogger(__name__)
+
+JOURNAL_NAME = "journal.sqlite"
+# "idrs", so that `file` and other programs can tell what it is.
+APPLICATION_ID = 0x69647273
+
+# Entry n leads from version n to n + 1. Entries are never changed once they have landed: files
+# of every version are out there.
+MIGRATIONS = (
+    """
+    CREATE TABLE runs (
+        id INTEGER PRIMARY KEY,
+        started REAL NOT NULL,
+        ended REAL,
+        elapsed_s REAL NOT NULL DEFAULT 0,
+        state TEXT NOT NULL DEFAULT 'running'
+            CHECK (state IN ('running', 'finished', 'stopped', 'died')),
+        stopped_by TEXT NOT NULL DEFAULT '',
+        pid INTEGER NOT NULL,
+        host TEXT NOT NULL,
+        log TEXT NOT NULL DEFAULT '',
+        settings TEXT,
+        options TEXT NOT NULL,
+        parts TEXT NOT NULL,
+        versions TEXT NOT NULL,
+        batches INTEGER NOT NULL DEFAULT 0,
+        images INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE plans (
+        id INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL REFERENCES runs (id),
+        created REAL NOT NULL,
+        how TEXT NOT NULL CHECK (how IN ('first', 'grown', 'replanned', 'forced')),
+        batch_size INTEGER NOT NULL,
+        in_order INTEGER NOT NULL,
+        images INTEGER NOT NULL,
+        images_sha256 TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        table_file TEXT NOT NULL DEFAULT '',
+        table_sha256 TEXT NOT NULL DEFAULT ''
+    );
+    CREATE TABLE batches (
+        number INTEGER PRIMARY KEY,
+        plan INTEGER NOT NULL REFERENCES plans (id),
+        state TEXT NOT NULL DEFAULT 'planned'
+            CHECK (state IN ('planned', 'running', 'done', 'failed')),
+        images INTEGER NOT NULL,
+        failed_images INTEGER NOT NULL DEFAULT 0,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        nuclei INTEGER,
+        file TEXT,
+        rows INTEGER,
+        columns INTEGER,
+        columns_sha256 TEXT,
+        size_bytes INTEGER,
+        mtime_ns INTEGER,
+        sha256 TEXT
+    );
+    CREATE INDEX batches_by_state ON batches (state);
+    CREATE TABLE images (
+        batch INTEGER NOT NULL REFERENCES batches (number),
+        position INTEGER NOT NULL,
+        plate TEXT NOT NULL,
+        well TEXT NOT NULL,
+        well_number INTEGER NOT NULL,
+        site INTEGER NOT NULL,
+        frames TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        state TEXT NOT NULL DEFAULT 'planned'
+            CHECK (state IN ('planned', 'done', 'partial', 'failed')),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        nuclei INTEGER,
+        bytes INTEGER,
+        seconds TEXT,
+        PRIMARY KEY (batch, position)
+    ) WITHOUT ROWID;
+    CREATE TABLE attempts (
+        batch INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        plan INTEGER NOT NULL REFERENCES plans (id),
+        run INTEGER NOT NULL REFERENCES runs (id),
+        started REAL NOT NULL,
+        ended REAL,
+        outcome TEXT NOT NULL DEFAULT 'running'
+            CHECK (outcome IN ('running', 'published', 'done', 'failed', 'interrupted')),
+        nuclei INTEGER,
+        sha256 TEXT,
+        seconds TEXT,
+        error_kind TEXT NOT NULL DEFAULT '',
+        error TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (batch, attempt)
+    ) WITHOUT ROWID;
+    CREATE INDEX attempts_by_run ON attempts (run, outcome);
+    CREATE TABLE failures (
+        id INTEGER PRIMARY KEY,
+        run INTEGER NOT NULL REFERENCES runs (id),
+        batch INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        position INTEGER,
+        plate TEXT NOT NULL DEFAULT '',
+        well TEXT NOT NULL DEFAULT '',
+        site INTEGER,
+        frame INTEGER,
+        stage TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        message TEXT NOT NULL,
+        time REAL NOT NULL,
+        log_end INTEGER,
+        current INTEGER NOT NULL DEFAULT 1
+    );
+    CREATE INDEX failures_current ON failures (current, kind);
+    CREATE INDEX failures_by_batch ON failures (batch, current);
+    """,
+)
+VERSION = len(MIGRATIONS)
+
+# File systems that other machines see too: SQLite's write-ahead log needs memory that all
+# users of the file share, which these cannot give.
+_NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
+
+
+def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
+    """Open or make a journal for writing, brought to the present version.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    durable : bool
+        Wait until what matters is on the disk. Off only where speed is measured.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    JournalError
+        If it is no journal, damaged, or of a newer version.
+    """
+    with sqlite_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            _check(connection, path)
+            _choose_mode(connection, path)
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal for reading, also while a stream writes it or the folder is read-only.
+
+    A journal of an older version is brought to the present one in a copy.
+
+    Raises
+    ------
+    JournalError
+        If there is none, it is damaged, or of a newer version.
+    """
+    if not path.is_file():
+        msg = f"{path.parent} has no {path.name}: it is not the output folder of a stream"
+        raise JournalError(msg)
+    with sqlite_errors(path), tempfile.TemporaryDirectory(prefix="idrstream-journal-") as folder:
+        connection = _read_only(path)
+        if connection is None or _version(connection) < VERSION:
+            if connection is not None:
+                connection.close()
+            connection = _copy(path, Path(folder))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make the statements of the block happen together or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into those of idrstream."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        msg = f"the journal {path} cannot be read or written: {error}; free space or mend the disk"
+        raise StorageError(msg) from error
+    except sqlite3.DatabaseError as error:
+        msg = (
+            f"the journal {path} is damaged or no journal: {error}; move it away and verify "
+            "the folder, or choose a new output folder"
+        )
+        raise JournalError(msg) from error
+
+
+def _read_only(path: Path) -> sqlite3.Connection | None:
+    """Return a connection that sees what a running stream has written, if there can be one."""
+    address = quote(str(path.absolute()))
+    try:
+        connection = sqlite3.connect(
+            f"file:{address}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.OperationalError:
+        return None
+    try:
+        _check(connection, path)
+    except sqlite3.OperationalError:  # a read-only folder cannot take the shared memory
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _copy(path: Path, folder: Path) -> sqlite3.Connection:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-journal"):
+        source = path.with_name(name)
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+    connection = sqlite3.connect(folder / path.name, isolation_level=None, check_same_thread=False)
+    try:
+        _check(connection, path)
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if (tables or version) and kind != APPLICATION_ID:
+        msg = f"{path} is a database, but not a journal of idrstream; choose another folder"
+        raise JournalError(msg)
+    if version > VERSION:
+        msg = (
+            f"{path} has format version {version}, this idrstream knows those up to {VERSION}; "
+            "use the idrstream that wrote it, or a newer one"
+        )
+        raise JournalError(msg)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    for step in range(version, VERSION):
+        # One transaction for each step: a kill in between leaves a whole older version.
+        with transaction(connection):
+            for statement in MIGRATIONS[step].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={step + 1}")
+    if 0 < version < VERSION:
+        log.info("Brought %s from format version %d to %d", path, version, VERSION)
+
+
+def _choose_mode(connection: sqlite3.Connection, path: Path) -> None:
+    kind = file_system(path.parent)
+    if not kind.startswith(_NETWORK):
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            mode = f"{error}"
+        if mode == "wal":
+            return
+        kind = f"{kind} ({mode})"
+    log.warning(
+        "%s lies on %s, where SQLite's write-ahead log cannot be trusted: it is kept with a "
+        "rollback journal, and readers may have to wait while it is written",
+        path, kind,
+    )  # fmt: skip
+    connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def file_system(folder: Path) -> str:
+    """Return the kind of file system a folder lies on, ``""`` where that cannot be told."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        real = folder.resolve()
+    except OSError:
+        return ""
+    best = ("", "")
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape", errors="replace")
+        if real.is_relative_to(point) and len(point) >= len(best[0]):
+            best = (point, after.split()[0] if after else "")
+    return best[1]

@@ -1,0 +1,99 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from idrstream.records import ImageTask
+from idrstream.run.identity import (
+    describe_part,
+    describe_stream,
+    differences,
+    image_digest,
+    image_lines,
+    images_sha256,
+    result_columns,
+)
+
+
+class Plain:
+    def __init__(self, threshold, folder=None):
+        self.threshold = threshold
+        self.folder = folder
+        self._cache = object()
+
+
+@dataclass
+class Fields:
+    channel: int = 0
+    size: tuple = (3, 4)
+
+
+class Said(Plain):
+    def describe(self):
+        return {"kind": "said", "inner": Fields(), "threshold": self.threshold}
+
+
+def line(columns=(), **changes):
+    given = {"plate": "P", "well": "A4", "well_number": 4, "frames": (50,), **changes}
+    return image_lines([ImageTask(**given)], columns)[0]
+
+
+def test_a_part_that_describes_itself_is_asked():
+    assert describe_part(Said(2)) == {"kind": "said", "inner": "Fields", "threshold": 2}
+
+
+@pytest.mark.parametrize(
+    ("part", "settings"),
+    [
+        (Plain(2, Path("x")), {"threshold": 2, "folder": "x"}),
+        (Fields(1), {"channel": 1, "size": [3, 4]}),
+    ],
+)
+def test_other_parts_are_their_class_and_public_values(part, settings):
+    described = describe_part(part)
+    assert described.pop("class").endswith(type(part).__name__)
+    assert described == settings
+
+
+def test_differences_say_what_was_and_what_is():
+    parts = {"segmentor": Plain(2)}
+    before = describe_stream("idr0013", parts, extra_metadata=["b", "a"], output_format="csv.gz")
+    same = describe_stream("idr0013", parts, extra_metadata=["a", "b"], output_format="csv.gz")
+    assert differences(before, same) == []
+    now = describe_stream(
+        "idr0013", {"segmentor": Plain(3)}, extra_metadata=[], output_format="parquet"
+    )
+    assert differences(before, now) == [
+        "segmentor.threshold was 2, is 3",
+        'table.extra_metadata was ["a", "b"], is []',
+        'table.format was "csv.gz", is "parquet"',
+    ]
+    assert differences({"a": 1}, {"b": 2}) == ["a was 1, is gone", "b was not there, is 2"]
+
+
+def test_what_changes_a_result_changes_the_image():
+    columns = result_columns(["Control Type", "object_outlines"])
+    assert columns == ("Control Type", "Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
+    lines = [
+        line(columns),
+        line(columns, plate="Q"),
+        line(columns, well_number=5),
+        line(columns, site=2),
+        line(columns, frames=(50, 51)),
+        line(columns, metadata={"Control Type": "x"}),
+        line(columns, metadata={"Gene_Replicate": "x"}),
+    ]
+    assert len({image_digest(item) for item in lines}) == len(lines)
+
+
+def test_what_changes_no_result_does_not():
+    columns = result_columns([])
+    same = [line(columns), line(columns, well="a04", row=7, metadata={"Note": "seen"})]
+    assert len({image_digest(item) for item in same}) == 1
+
+
+def test_digests_are_those_of_every_version():
+    """Journals hold them: a change here would make every folder look as of another plan."""
+    known = line(result_columns(["Control Type"]), metadata={"Control Type": "ä"})
+    assert image_digest(known).hex() == "a3506ddbefd315ec48323d0c0086ccd8"
+    assert images_sha256([known, known])[:16] == "0381b7309d97a392"

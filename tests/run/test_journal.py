@@ -1,0 +1,425 @@
+"""The journal: as a state machine against a simple model, and its file."""
+
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from idrstream.errors import JournalError, StorageError
+from idrstream.records import Batch, ImageTask, Published, Skipped
+from idrstream.run import (
+    BatchFinished,
+    BatchPublished,
+    BatchStarted,
+    ImageFinished,
+    RunResult,
+    StageFinished,
+    StreamFinished,
+    StreamStarted,
+)
+from idrstream.run import journal_schema as schema
+from idrstream.run.decide import Wanted, decide
+from idrstream.run.journal import Journal, RunInfo
+from idrstream.screen import Plan, well_name
+
+INFO = RunInfo(pid=1, host="here", options={}, parts={}, versions={"python": "3"})
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def tasks(count):
+    return tuple(
+        ImageTask(f"P{plate or ''}", well_name(well + 1), well + 1, (1, 2))
+        for plate, well in (divmod(i, 384) for i in range(count))
+    )
+
+
+def begin(journal, images, batch_size=2, identity=None, **options):
+    """Begin a run as the session does."""
+    want = Wanted.of(images, identity or {}, batch_size=batch_size, **options)
+    decision = decide(want, journal.plan(), images=journal.images())
+    assert decision.refused == ""
+    journal.begin(INFO, want, decision)
+    return decision
+
+
+def skip(task, frame=None):
+    return Skipped(task, frame, "preprocess", "FrameError", f"frame {frame}")
+
+
+def run_batch(journal, folder, batch, *, bad=(), publish=True, finish=True, error=""):
+    """Send the events of one batch; `bad` are positions whose first frame is skipped."""
+    journal(BatchStarted(batch))
+    skipped = tuple(skip(batch.tasks[position], 1) for position in bad)
+    for position, task in enumerate(batch.tasks):
+        journal(StageFinished("download", batch, task, 0.5, 1000 + position))
+        journal(StageFinished("segment", batch, task, 0.25))
+        journal(StageFinished("segment", batch, task, 0.25))
+        own = tuple(item for item in skipped if item.task is task)
+        journal(ImageFinished(batch, task, 3, own))
+    published = None
+    if publish:
+        path = folder / f"batch_{batch.number}.csv.gz"
+        path.write_bytes(b"table")
+        published = Published(path, 3, "sha", 11, "columns")
+        journal(BatchPublished(batch, published, 3, skipped, {"segment": 1.0}))
+    if finish:
+        kind = "ProfileError" if error else ""
+        journal(BatchFinished(batch, published, 3, skipped, kind, error, {"segment": 1.0}))
+
+
+def rows(journal, query):
+    return journal._connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path)
+    yield journal
+    journal.close()
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Runs, batches, failures, deaths in any order; the model is a few dictionaries."""
+
+    def __init__(self):
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.journal = Journal(self.folder, durable=False)
+        self.count = 0
+        self.state = {}  # number: planned, done, failed
+        self.bad = {}  # number: failed images, of batches that are done or failed
+        self.attempts = {}
+        self.outcomes = {}
+        self.batches = {}
+        self.runs = []
+        self.running = None
+
+    def teardown(self):
+        self.journal.close()
+        shutil.rmtree(self.folder)
+
+    @initialize(count=st.integers(1, 5))
+    def first(self, count):
+        self.grow_and_begin(count)
+
+    @rule(more=st.integers(0, 3))
+    def begin(self, more):
+        if self.running:
+            self.die()
+        self.grow_and_begin(more)
+
+    def grow_and_begin(self, more):
+        self.count += more
+        decision = begin(self.journal, tasks(self.count))
+        assert set(decision.added) == set(decision.batches) - set(self.state)
+        assert set(decision.run) == {n for n in decision.batches if self.state.get(n) != "done"}
+        for number in decision.added:
+            self.state[number], self.attempts[number] = "planned", 0
+        self.batches = {n: Batch(n, content) for n, content in decision.batches.items()}
+        self.running = True
+        self.runs.append("running")
+
+    def one(self, data):
+        return self.batches[data.draw(st.sampled_from(sorted(self.batches)))]
+
+    def outcome(self, batch, outcome):
+        self.attempts[batch.number] += 1
+        self.outcomes[batch.number, self.attempts[batch.number]] = outcome
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), finish=st.booleans())
+    def publish(self, data, finish):
+        batch = self.one(data)
+        bad = data.draw(st.sets(st.integers(0, len(batch.tasks) - 1)))
+        run_batch(self.journal, self.folder, batch, bad=bad, finish=finish)
+        self.outcome(batch, "done" if finish else "published")
+        self.state[batch.number], self.bad[batch.number] = "done", len(bad)
+        if not finish:
+            self.die()
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def fail(self, data):
+        batch = self.one(data)
+        run_batch(self.journal, self.folder, batch, publish=False, error="no")
+        self.outcome(batch, "failed")
+        if self.state[batch.number] != "done":
+            self.state[batch.number], self.bad[batch.number] = "failed", 0
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), stop=st.booleans())
+    def end_on_the_way(self, data, stop):
+        batch = self.one(data)
+        run_batch(self.journal, self.folder, batch, publish=False, finish=False)
+        self.outcome(batch, "interrupted")
+        if self.state[batch.number] != "done":
+            self.state[batch.number] = "planned"
+        if stop:
+            self.finish("stopped")
+        else:
+            self.die()
+
+    @precondition(lambda self: self.running)
+    @rule(stopped=st.sampled_from(["", "disk full"]))
+    def finish(self, stopped):
+        plan = Plan.of(tasks(self.count), batch_size=2)
+        self.journal(StreamFinished(RunResult((), plan, 1.0), stopped))
+        self.runs[-1] = "stopped" if stopped else "finished"
+        self.running = None
+
+    @rule()
+    def die(self):
+        self.journal.close()
+        self.journal = Journal(self.folder, durable=False)
+        self.outcomes = {
+            key: "done" if value == "published" else value for key, value in self.outcomes.items()
+        }
+        if self.running:
+            self.runs[-1] = "died"
+        self.running = None
+
+    @invariant()
+    def the_file_says_what_the_model_says(self):
+        known = self.journal.plan()
+        if known is None:
+            assert self.state == {}
+            return
+        assert {n: b.state for n, b in known.batches.items()} == self.state
+        assert {n: b.failed_images for n, b in known.batches.items() if b.state == "done"} == {
+            n: self.bad[n] for n, state in self.state.items() if state == "done"
+        }
+        attempts = rows(self.journal, "SELECT batch, attempt, outcome FROM attempts")
+        assert {(b, a): outcome for b, a, outcome in attempts} == self.outcomes
+        assert [state for (state,) in rows(self.journal, "SELECT state FROM runs ORDER BY id")] == (
+            self.runs
+        )
+        current = rows(
+            self.journal,
+            "SELECT batch, count(*) FROM failures WHERE current AND stage != 'batch' "
+            "GROUP BY batch",
+        )
+        done = {n: count for n, count in current if self.state[n] == "done"}
+        assert done == {
+            n: self.bad[n] for n, s in self.state.items() if s == "done" and self.bad[n]
+        }
+
+
+TestJournalMachine = JournalMachine.TestCase
+TestJournalMachine.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+
+
+class TestWhatIsNoted:
+    def test_of_an_image(self, journal, tmp_path):
+        decision = begin(journal, tasks(2))
+        run_batch(journal, tmp_path, Batch(0, decision.batches[0]), bad=[1])
+        assert rows(
+            journal, "SELECT well, frames, state, attempts, nuclei, bytes, seconds FROM images"
+        ) == [
+            ("A1", "1,2", "done", 1, 3, 1000, '{"download": 0.5, "segment": 0.5}'),
+            ("A2", "1,2", "partial", 1, 3, 1001, '{"download": 0.5, "segment": 0.5}'),
+        ]
+
+    def test_of_a_batch(self, journal, tmp_path):
+        decision = begin(journal, tasks(2))
+        run_batch(journal, tmp_path, Batch(0, decision.batches[0]), bad=[1])
+        path = tmp_path / "batch_0.csv.gz"
+        assert rows(
+            journal,
+            "SELECT state, failed_images, attempts, nuclei, file, rows, columns, size_bytes, "
+            "mtime_ns, sha256 FROM batches",
+        ) == [("done", 1, 1, 3, path.name, 3, 11, 5, path.stat().st_mtime_ns, "sha")]
+
+    def test_of_a_failure(self, tmp_path):
+        log = tmp_path / "stream.log"
+        log.write_text("what happened\n")
+        journal = Journal(tmp_path)
+        want = Wanted.of(tasks(2), {}, batch_size=2)
+        decision = decide(want, None)
+        info = RunInfo(pid=1, host="", options={}, parts={}, versions={}, log=str(log))
+        journal.begin(info, want, decision)
+        batch = Batch(0, decision.batches[0])
+        run_batch(journal, tmp_path, batch, bad=[0], publish=False, error="exit 1")
+        assert rows(
+            journal, "SELECT well, frame, stage, kind, message, log_end, current FROM failures"
+        ) == [
+            ("A1", 1, "preprocess", "FrameError", "frame 1", 14, 1),
+            ("", None, "batch", "ProfileError", "exit 1", 14, 1),
+        ]
+        journal.close()
+
+    def test_a_rerun_that_fails_leaves_the_batch_done(self, journal, tmp_path):
+        batch = Batch(0, begin(journal, tasks(2)).batches[0])
+        run_batch(journal, tmp_path, batch, bad=[0])
+        run_batch(journal, tmp_path, batch, publish=False, error="exit 1")
+        assert journal.plan().batches[0].state == "done"
+        kinds = [kind for (kind,) in rows(journal, "SELECT kind FROM failures WHERE current")]
+        assert kinds == ["FrameError", "ProfileError"]
+
+    def test_a_rerun_that_succeeds_makes_failures_past(self, journal, tmp_path):
+        batch = Batch(0, begin(journal, tasks(2)).batches[0])
+        run_batch(journal, tmp_path, batch, publish=False, error="exit 1")
+        run_batch(journal, tmp_path, batch)
+        assert rows(journal, "SELECT count(*) FROM failures WHERE current") == [(0,)]
+        assert rows(journal, "SELECT count(*) FROM failures") == [(1,)]
+
+    def test_frames_of_a_plates_other_wells_belong_to_no_image(self, journal, tmp_path):
+        batch = Batch(0, begin(journal, tasks(2)).batches[0])
+        journal(BatchStarted(batch))
+        journal(StageFinished("download", batch, tasks(9)[8], 3.0, 5))
+        journal(StageFinished("profile", batch, None, 3.0))
+        assert rows(journal, "SELECT count(*) FROM images WHERE seconds IS NOT NULL") == [(0,)]
+
+    def test_the_clock_does_not_matter_for_how_long_it_took(self, journal, monkeypatch):
+        begin(journal, tasks(2))
+        monkeypatch.setattr("idrstream.run.journal.time.time", lambda: 10.0)  # long ago
+        plan = Plan.of(tasks(2), batch_size=2)
+        journal(StreamStarted(plan))
+        journal(StreamFinished(RunResult((), plan, 1.0)))
+        ((started, ended, elapsed),) = rows(journal, "SELECT started, ended, elapsed_s FROM runs")
+        assert ended == 10.0 < started
+        assert 0 <= elapsed < 60
+
+    def test_lost_files_make_their_batches_undone(self, journal, tmp_path):
+        decision = begin(journal, tasks(4))
+        for number, content in decision.batches.items():
+            run_batch(journal, tmp_path, Batch(number, content))
+        assert set(journal.outputs()) == {0, 1}
+        journal.lost([1])
+        journal.touched(0, 5)
+        assert {n: values[2] for n, values in journal.outputs().items()} == {0: 5}
+
+
+class TestTheFile:
+    def test_it_can_be_read_while_it_is_written(self, journal, tmp_path):
+        batch = Batch(0, begin(journal, tasks(2)).batches[0])
+        journal(BatchStarted(batch))
+        with schema.open_reader(journal.path) as reader:
+            assert reader.execute("SELECT state FROM batches").fetchall() == [("running",)]
+            run_batch(journal, tmp_path, batch)
+            assert reader.execute("SELECT state FROM batches").fetchall() == [("done",)]
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_it_can_be_read_in_a_read_only_folder(self, tmp_path, closed, monkeypatch):
+        folder = tmp_path / "out"
+        folder.mkdir()
+        journal = Journal(folder)
+        begin(journal, tasks(2))
+        if closed:
+            journal.close()
+        copy = tmp_path / "copy"  # of a died stream: its write-ahead log is part of it
+        copy.mkdir()
+        for path in folder.iterdir():
+            if not path.name.endswith("-shm"):
+                shutil.copyfile(path, copy / path.name)
+        before = sorted(path.name for path in copy.iterdir())
+        # root may write everywhere: what SQLite cannot do in such a folder is refused here
+        monkeypatch.setattr(schema, "_read_only", lambda path: None)
+        with schema.open_reader(copy / "journal.sqlite") as reader:
+            assert reader.execute("SELECT count(*) FROM batches").fetchall() == [(1,)]
+        assert sorted(path.name for path in copy.iterdir()) == before
+        journal.close()
+
+    def test_what_matters_waits_for_the_disk(self, journal):
+        assert rows(journal, "PRAGMA synchronous") == [(2,)]
+        assert rows(journal, "PRAGMA journal_mode") == [("wal",)]
+
+    def test_on_a_network_file_system_it_does_without_shared_memory(
+        self, tmp_path, monkeypatch, caplog
+    ):
+        begin_on = Journal(tmp_path)
+        begin(begin_on, tasks(2))
+        begin_on.close()
+        monkeypatch.setattr(schema, "file_system", lambda folder: "nfs4")
+        journal = Journal(tmp_path)
+        assert "nfs4" in caplog.text
+        assert rows(journal, "PRAGMA journal_mode") == [("delete",)]
+        run_batch(journal, tmp_path, Batch(0, tasks(2)))
+        with schema.open_reader(journal.path) as reader:
+            assert reader.execute("SELECT state FROM batches").fetchall() == [("done",)]
+        journal.close()
+
+    def test_where_shared_memory_cannot_be_had_it_does_without(self, tmp_path, monkeypatch, caplog):
+        class NoSharedMemory(sqlite3.Connection):
+            def execute(self, statement, *values):
+                if statement.endswith("=WAL"):
+                    raise sqlite3.OperationalError("disk I/O error")
+                return super().execute(statement, *values)
+
+        connect = sqlite3.connect
+        monkeypatch.setattr(
+            schema.sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=NoSharedMemory)
+        )
+        journal = Journal(tmp_path)
+        assert "disk I/O error" in caplog.text
+        assert rows(journal, "PRAGMA journal_mode") == [("delete",)]
+        journal.close()
+
+    def test_the_file_system_of_a_folder_is_found(self, tmp_path):
+        assert schema.file_system(Path("/proc/self")) == "proc"
+        assert schema.file_system(tmp_path) not in ("", "proc")
+
+    @pytest.mark.parametrize(
+        ("content", "told"),
+        [(b"no database at all, but long enough" * 40, "damaged"), (b"", "newer")],
+    )
+    def test_what_is_no_journal_is_refused(self, tmp_path, content, told):
+        path = tmp_path / "journal.sqlite"
+        path.write_bytes(content)
+        if not content:
+            with sqlite3.connect(path) as connection:
+                connection.execute(f"PRAGMA application_id={schema.APPLICATION_ID}")
+                connection.execute("PRAGMA user_version=999")
+            connection.close()
+        for opened in (lambda: Journal(tmp_path), schema.open_reader(path).__enter__):
+            with pytest.raises(JournalError, match=told):
+                opened()
+
+    def test_somebody_elses_database_is_left_alone(self, tmp_path):
+        with sqlite3.connect(tmp_path / "journal.sqlite") as connection:
+            connection.execute("CREATE TABLE diary (day TEXT)")
+        connection.close()
+        with pytest.raises(JournalError, match="not a journal"):
+            Journal(tmp_path)
+
+    def test_no_journal_is_told(self, tmp_path):
+        opened = schema.open_reader(tmp_path / "journal.sqlite")
+        with pytest.raises(JournalError, match="not the output folder of a stream"):
+            opened.__enter__()
+
+    def test_a_full_disk_is_a_storage_error(self, journal):
+        pages = rows(journal, "PRAGMA page_count")[0][0]
+        journal._connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(StorageError, match="disk is full"):
+            begin(journal, tasks(3000))
+        assert journal.plan() is None  # all of it or nothing
+
+
+class TestOldVersions:
+    @pytest.mark.parametrize("path", sorted(GOLDEN.glob("journal_v*.sqlite")), ids=lambda p: p.stem)
+    def test_they_stay_readable_and_go_on(self, path, tmp_path):
+        copy = tmp_path / "journal.sqlite"
+        shutil.copyfile(path, copy)
+        copy.chmod(0o444)
+        before = copy.read_bytes()
+        with schema.open_reader(copy) as reader:
+            assert reader.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+            assert reader.execute("SELECT number, state FROM batches").fetchall() == [
+                (0, "done"), (1, "failed"), (2, "planned"),
+            ]  # fmt: skip
+        assert copy.read_bytes() == before
+        copy.chmod(0o644)
+        journal = Journal(tmp_path)
+        decision = begin(journal, tasks(6))
+        assert (decision.how, decision.run) == ("same", (1, 2))
+        run_batch(journal, tmp_path, Batch(1, decision.batches[1]))
+        assert [b.state for b in journal.plan().batches.values()] == ["done", "done", "planned"]
+        journal.close()
+
+    def test_there_is_one_of_every_version(self):
+        there = {path.stem for path in GOLDEN.glob("journal_v*.sqlite")}
+        assert there == {f"journal_v{n}" for n in range(1, schema.VERSION + 1)}
