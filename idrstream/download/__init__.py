@@ -5,10 +5,12 @@ from __future__ import annotations
 from idrstream.download._fetch import TransportDownloader, as_downloader
 from idrstream.download._protocol import Downloader, Locator, Transport
 from idrstream.download._superblock import hdf5_end_of_file
+from idrstream.download.addresses import transport_for
 from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
 from idrstream.download.complete import check_complete, wait_until_complete
 from idrstream.download.local import LocalDownloader, LocalTransport
 from idrstream.download.locate import Idr0013Locator, PlateScreens
+from idrstream.download.table_locator import TableLocator
 
 __all__ = [
     "AsperaDownloader",
@@ -20,10 +22,12 @@ __all__ = [
     "LocalTransport",
     "Locator",
     "PlateScreens",
+    "TableLocator",
     "Transport",
     "TransportDownloader",
     "as_downloader",
     "check_complete",
     "hdf5_end_of_file",
+    "transport_for",
     "wait_until_complete",
 ]

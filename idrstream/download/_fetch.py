@@ -7,7 +7,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idrstream.download._protocol import Downloader, Locator, Transport
+from idrstream.download.addresses import transport_for
 from idrstream.download.complete import check_complete
+from idrstream.download.table_locator import SharedFiles, TableLocator, is_given, target_name
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
 
@@ -61,19 +63,57 @@ class TransportDownloader:
     ----------
     transport : Transport
         How files move; a chain of transports is one too.
-    locator : Locator
-        Where a task's movie is.
+    locator : Locator, optional
+        Where the movies are of tasks whose own ``Path`` and ``URL`` columns do not say it;
+        those that do are believed first, as `TableLocator` does. None when all of them do.
     """
 
-    def __init__(self, transport: Transport, locator: Locator) -> None:
+    def __init__(self, transport: Transport, locator: Locator | None = None) -> None:
         self.transport = transport
-        self.locator = locator
+        self.locator = (
+            locator
+            if isinstance(locator, TableLocator)
+            else TableLocator(locator, study=str(getattr(locator, "study", "")))
+        )
+        self._shared = SharedFiles()
+
+    def way(self, task: ImageTask) -> tuple[Transport, str, str]:
+        """Say how the movie of a task is brought, without bringing it.
+
+        Returns
+        -------
+        tuple of Transport, str and str
+            The transport, the path under its root, and the name that the file gets on disk.
+
+        Raises
+        ------
+        DownloadError
+            If nothing says where the movie is.
+        """
+        remote = self.locator.movie_path(task)
+        name = target_name(task, remote) if is_given(task) else PurePosixPath(remote).name
+        if "://" in remote:
+            transport, remote = transport_for(remote)
+            return transport, remote, name
+        return self.transport, remote, name
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
-        """Download the movie of `task` into `folder`; see `Downloader.download`."""
-        remote = self.locator.movie_path(task)
-        target = Path(folder) / PurePosixPath(remote).name
-        return fetch_movie(self.transport, remote, task, target)
+        """Download the movie of `task` into `folder`; see `Downloader.download`.
+
+        A file that several tasks share is brought once as long as it is on the disk.
+        """
+        transport, remote, name = self.way(task)
+        target = Path(folder) / name
+        if not is_given(task):
+            return fetch_movie(transport, remote, task, target)
+        with self._shared.lock(remote):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            known = self._shared.link(remote, target)
+            if known is not None:
+                return Movie(target, task, *known)
+            movie = fetch_movie(transport, remote, task, target)
+            self._shared.remember(remote, movie.path, movie.source, movie.size_bytes)
+            return movie
 
     def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
         """Download the movie of one well; the first IDR_stream's call.

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from idrstream.download._fetch import fetch_movie, well_task
+from idrstream.download._fetch import TransportDownloader
 from idrstream.download.locate import (
     ANALYSIS_FOLDER,
     IDR0013_STUDY,
@@ -18,13 +18,12 @@ from idrstream.download.locate import (
     check_name,
     movie_name,
 )
+from idrstream.download.table_locator import TableLocator
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
-from idrstream.records import ImageTask, Movie
+from idrstream.records import ImageTask
 
 logger = logging.getLogger("idrstream.download.local")
 
-# IDR's metadata names files as its own server sees them.
-_ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 _BLOCK_BYTES = 1 << 20
 
@@ -108,6 +107,9 @@ class LocalTransport:
             msg = f"{remote!r} points out of {self.root}"
             raise DownloadError(msg)
         source = self.root / remote
+        if source.exists() and not source.is_file():  # a pipe or device might never end
+            msg = f"{source} is not a file"
+            raise DownloadError(msg)
         part = target.with_name(f"{target.name}.part")
         try:
             size = _copy(source, part)
@@ -160,12 +162,50 @@ class FolderLocator:
         return f"{found[0]}/hdf5/{movie_name(task)}"
 
 
-class LocalDownloader:
+class MirrorLocator:
+    """Finds the movies of idr0013 under the root of a mirror, wherever the study is in it.
+
+    Parameters
+    ----------
+    root : Path
+        The folder above the study's, the study's folder, or the one that has
+        ``20150916-mitocheck-analysis`` in it.
+    screens : PlateScreens, optional
+        The study's plates file; without it the folder of a plate is looked for by its name.
+    study : str
+        Name of the study's folder.
+    """
+
+    def __init__(self, root: Path, screens: PlateScreens | None, study: str) -> None:
+        self.root = root
+        self.screens = screens
+        self.study = study
+
+    def movie_path(self, task: ImageTask) -> str:
+        """Return the path of the task's movie under the root; see `Locator.movie_path`."""
+        folder = self._study_folder()
+        if self.screens is None:
+            path = FolderLocator(folder).movie_path(task)
+        else:
+            path = Idr0013Locator(self.screens, self.study).movie_path(task)
+        return (folder.relative_to(self.root) / path).as_posix()
+
+    def _study_folder(self) -> Path:
+        tried = [self.root / self.study, self.root]
+        for folder in tried:
+            if (folder / ANALYSIS_FOLDER).is_dir():
+                return folder
+        names = " and ".join(str(folder / ANALYSIS_FOLDER) for folder in tried)
+        msg = f"no movies of {self.study} under {self.root}: tried {names}"
+        raise ConfigError(msg)
+
+
+class LocalDownloader(TransportDownloader):
     """Takes movies from a mirror of the archive on this machine.
 
     A task whose metadata has a ``Path`` (relative to `root`, as in IDR's own metadata, or
-    absolute) or a ``URL`` (``file://``) gets that file; every other task gets the movie of its
-    well from idr0013's layout.
+    absolute) or a ``URL`` gets that file; every other task gets the movie of its well from
+    idr0013's layout.
 
     Parameters
     ----------
@@ -189,68 +229,13 @@ class LocalDownloader:
         screens_path: Path | str | None = None,
         idr_index_name: str = IDR0013_STUDY,
     ) -> None:
-        self._transport = LocalTransport(root)
-        self.root = self._transport.root
-        self.idr_index_name = idr_index_name
-        self._screens = None if screens_path is None else PlateScreens.read(screens_path)
-
-    def download(self, task: ImageTask, folder: Path) -> Movie:
-        """Copy the movie of `task` into `folder`.
-
-        Raises
-        ------
-        DownloadError, IncompleteFileError, MovieError
-            If there is no such file, or it is cut off or no movie.
-        ConfigError
-            If the study is not under `root`; says where it was looked for.
-        """
-        given = _given_path(task, self.root)
-        if given is not None:
-            # Files of several wells may have the same name; in `folder` they must not.
-            target = Path(folder) / f"{task.well_number:05d}_{task.site:02d}_{given.name}"
-            return fetch_movie(self._transport, str(given), task, target)
-        study = self._study_folder()
-        if self._screens is None:
-            path = FolderLocator(study).movie_path(task)
-        else:
-            path = Idr0013Locator(self._screens, self.idr_index_name).movie_path(task)
-        remote = (study.relative_to(self.root) / path).as_posix()
-        target = Path(folder) / PurePosixPath(path).name
-        return fetch_movie(self._transport, remote, task, target)
-
-    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
-        """Copy the movie of one well; see `TransportDownloader.download_image`."""
-        return self.download(well_task(plate, well_num), Path(save_dir)).path
-
-    def _study_folder(self) -> Path:
-        tried = [self.root / self.idr_index_name, self.root]
-        for folder in tried:
-            if (folder / ANALYSIS_FOLDER).is_dir():
-                return folder
-        names = " and ".join(str(folder / ANALYSIS_FOLDER) for folder in tried)
-        msg = f"no movies of {self.idr_index_name} under {self.root}: tried {names}"
-        raise ConfigError(msg)
-
-
-def _given_path(task: ImageTask, root: Path) -> Path | None:
-    """Return the path that the task's own metadata names, absolute or relative to `root`."""
-    address = task.metadata.get("URL", "").strip()
-    if address:
-        try:
-            return path_from_address(address)
-        except ConfigError as error:
-            msg = f"{task.name}: column URL: {error}"
-            raise DownloadError(msg) from error
-    text = task.metadata.get("Path", "").strip()
-    if not text:
-        return None
-    for prefix in _ARCHIVE_PREFIXES:
-        if text.startswith(prefix):
-            text = text.removeprefix(prefix)
-            # A root may be the study's own folder.
-            study, _, rest = text.partition("/")
-            return Path(rest if root.name == study else text)
-    return Path(text)
+        transport = LocalTransport(root)
+        screens = None if screens_path is None else PlateScreens.read(screens_path)
+        self.root = transport.root
+        # A root may be the study's own folder.
+        study = idr_index_name if self.root.name == idr_index_name else ""
+        locator = MirrorLocator(self.root, screens, idr_index_name)
+        super().__init__(transport, TableLocator(locator, study=study))
 
 
 def _folders(parent: Path) -> list[Path]:

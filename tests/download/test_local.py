@@ -149,7 +149,7 @@ def test_archive_paths_with_the_study_as_root(mirror, tmp_path):
 
 
 def test_bad_columns(mirror, tmp_path):
-    task = ImageTask("p", "A1", 1, (1,), metadata={"URL": "https://example.org/x.ch5"})
+    task = ImageTask("p", "A1", 1, (1,), metadata={"URL": "gopher://example.org/x.ch5"})
     with pytest.raises(DownloadError, match="plate p well A1: column URL"):
         LocalDownloader(mirror).download(task, tmp_path)
     task = ImageTask("p", "A1", 1, (1,), metadata={"Path": "../secret.ch5"})
