@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ConfigError
 
@@ -68,6 +68,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
         profile.dp_checkpoint,
         engine=CommandEngine(profile.dp_gpu, profile.profile_timeout_s),
     )
+    stream.settings = settings
     return stream
 
 
@@ -96,8 +97,28 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
         batch_nums=where.batch_nums,
         extra_metadata=where.extra_metadata,
         output_format=where.output_format,
-        progress=where.progress,
+        **run_options(settings),
     )
+
+
+def run_options(settings: Settings) -> dict[str, Any]:
+    """Return the options of a run that do not belong to the folder's plan.
+
+    Parameters
+    ----------
+    settings : Settings
+        Checked settings.
+
+    Returns
+    -------
+    dict
+        Keyword arguments of `IdrStream.run_stream`.
+    """
+    names = (
+        "progress", "replan", "force", "force_recompute", "ignore_invalid_inputs",
+        "ignore_failed_outputs", "share_gpu",
+    )  # fmt: skip
+    return {name: getattr(settings.stream, name) for name in names}
 
 
 def _init_downloader(stream: IdrStream, settings: Settings) -> None:

@@ -27,6 +27,10 @@ _COMMANDS = {
     "demo": _Command("idrstream.demo", "simulate a small screen and stream it to features"),
     "simulate": _Command("idrstream.simulate.cli", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.run.cli", "run a stream from a TOML file"),
+    "status": _Command("idrstream.run.commands.status", "say how far a stream is"),
+    "resume": _Command("idrstream.run.commands.resume", "go on with a stream that ended early"),
+    "rerun": _Command("idrstream.run.commands.rerun", "run batches again that had failures"),
+    "verify": _Command("idrstream.run.commands.verify", "prove the tables in an output folder"),
     "evaluate": _Command("idrstream.evaluate.cli", "measure models on labelled data"),
 }
 

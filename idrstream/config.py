@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from typing_extensions import Doc
 from idrstream.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
+
+_SECRET = re.compile(r"password|secret|token")
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*(?=@)")
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
@@ -48,6 +52,26 @@ class StreamSettings:
         "csv.gz"
     )
     progress: Annotated[bool, Doc("Show progress bars.")] = True
+    replan: Annotated[
+        bool, Doc("Cut the images that are not done anew; what is done stays in its files.")
+    ] = False
+    force: Annotated[
+        bool,
+        Doc(
+            "Take table and settings whatever the output folder was begun with: what does not "
+            "belong to them is deleted and computed again."
+        ),
+    ] = False
+    force_recompute: Annotated[
+        bool, Doc("Compute the chosen batches again although they are done.")
+    ] = False
+    ignore_invalid_inputs: Annotated[
+        bool, Doc("Leave out rows of the table that cannot be used, instead of refusing it.")
+    ] = False
+    ignore_failed_outputs: Annotated[bool, Doc("Leave batches alone that failed before.")] = False
+    share_gpu: Annotated[bool, Doc("Use a GPU that another stream on this machine uses, too.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,9 +225,45 @@ def load_settings(
     ConfigError
         Naming the file, section and key of every wrong value.
     """
-    raw: dict[str, dict[str, Any]] = {}
-    if path is not None:
-        raw = _read_toml(path)
+    raw = _read_toml(path) if path is not None else {}
+    return _layered(raw, environment, options, str(path) if path else "the options")
+
+
+def settings_from_json(
+    stored: Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Settings:
+    """Return settings that `as_json` made plain, with environment and options on top.
+
+    Parameters
+    ----------
+    stored : Mapping
+        As `as_json` returned it.
+    environment, options : Mapping[str, str], optional
+        As for `load_settings`.
+
+    Returns
+    -------
+    Settings
+        Typed and frozen.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong value; secrets, which are not stored, are missing.
+    """
+    raw = {section: dict(values) for section, values in stored.items()}
+    return _layered(raw, environment, options, "the stored settings")
+
+
+def _layered(
+    raw: dict[str, dict[str, Any]],
+    environment: Mapping[str, str] | None,
+    options: Mapping[str, str] | None,
+    origin: str,
+) -> Settings:
     sections = section_of()
     for name, value in (environment if environment is not None else os.environ).items():
         option = name.removeprefix(ENVIRONMENT_PREFIX).lower()
@@ -211,7 +271,7 @@ def load_settings(
             raw.setdefault(sections[option], {})[option] = _from_text(option, value)
     for option, value in (options or {}).items():
         raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    return _validate(raw, str(path) if path else "the options")
+    return _validate(raw, origin)
 
 
 def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
@@ -266,14 +326,25 @@ def _validate(raw: Mapping[str, Any], origin: str) -> Settings:
         raise ConfigError(msg) from error
 
 
-def as_json(settings: Settings) -> dict[str, Any]:
-    """Return settings as plain values for a JSON file."""
+def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return settings as plain values for a JSON file: paths absolute, no secrets.
+
+    Options that are secrets by their name are left out, and passwords in addresses.
+    """
 
     def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: plain(item) for key, item in value.items()}
         if isinstance(value, (tuple, list)):
             return [plain(item) for item in value]
-        return str(value) if isinstance(value, Path) else value
+        if isinstance(value, Path):
+            return str(value.expanduser().absolute())
+        return _PASSWORD.sub(r"\1", value) if isinstance(value, str) else value
 
-    return {key: plain(value) for key, value in dataclasses.asdict(settings).items()}
+    return {
+        section: {
+            option.name: plain(getattr(values, option.name))
+            for option in dataclasses.fields(values)
+            if not _SECRET.search(option.name)
+        }
+        for section in SECTIONS
+        for values in (getattr(settings, section),)
+    }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idrstream.errors import ConfigError, StorageError
-from idrstream.run.log import StreamLog, log_events
+from idrstream.run.log import StreamLog
+from idrstream.run.verbs import FolderVerbs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ IlluminationContext = Literal["frames", "movie", "plate"]
 _STUDIES = {"idr0013": "idr0013-neumann-mitocheck"}
 
 
-class IdrStream:
+class IdrStream(FolderVerbs):
     """Streams images of an IDR study to single-cell features, batch by batch.
 
     Has the interface of the first IDR_stream's ``DeepProfilerRun``. Every ``init_`` method
@@ -44,8 +44,9 @@ class IdrStream:
         Folder for intermediate files. Only DeepProfiler's config and checkpoint stay there
         between batches. Its subfolders ``downloads`` and ``DP_project`` belong to the stream.
     final_data_dir : path
-        Folder for the results: ``batch_<number>.csv.gz``, ``runs/`` with a record of every
-        run, and ``illumination/`` with the models of plates when they are corrected by plate.
+        Folder for the results: ``batch_<number>.csv.gz``, ``journal.sqlite`` with all that
+        happened, ``tables/`` with copies of the tables to process, and ``illumination/`` with
+        the models of plates when they are corrected by plate.
     log : path
         Log file, appended to; ``""`` for none.
 
@@ -87,7 +88,7 @@ class IdrStream:
         self.engine: Engine | None = None
         self.complete_timeout_s = 60.0
         self.plate_wells = 12
-        self._described: dict[str, Any] = {"idr_id": idr_id}
+        self.settings: Settings | None = None
         self._log = StreamLog(Path(log) if str(log) else None)
         _info("IDR stream initialized")
 
@@ -129,7 +130,6 @@ class IdrStream:
 
         if not isinstance(aspera_path, (str, Path)):
             self.downloader = as_downloader(aspera_path)
-            self._described["downloader"] = type(aspera_path).__name__
         else:
             if aspera_key_path is None or screens_path is None:
                 msg = "init_downloader needs aspera_key_path and screens_path beside aspera_path"
@@ -138,8 +138,7 @@ class IdrStream:
             self.downloader = AsperaDownloader(
                 Path(aspera_path), Path(aspera_key_path), Path(screens_path), study
             )
-            self._described["downloader"] = f"aspera {study}"
-        _info("Downloader initialized: %s", self._described["downloader"])
+        self._set("Downloader", self.downloader)
 
     def init_preprocessor(
         self,
@@ -168,19 +167,13 @@ class IdrStream:
 
         if fiji_path is not None and not isinstance(fiji_path, (str, Path)):
             self.preprocessor = fiji_path
-            self._described["preprocessor"] = type(fiji_path).__name__
         else:
             self.preprocessor = make_preprocessor(
                 reader if reader is not None else fiji_path,
                 illumination_context if perform_illumination_correction else "off",
                 models_folder=self.final_data_dir / "illumination",
             )
-            self._described["preprocessor"] = {
-                "reader": reader.name if reader is not None else str(fiji_path or "cellh5"),
-                "illumination": illumination_context if perform_illumination_correction else "off",
-                "intensity_scale": 1.0,
-            }
-        _info("Preprocessor initialized: %s", self._described["preprocessor"])
+        self._set("Preprocessor", self.preprocessor)
 
     def init_segmentor(self, model_specs: Mapping[str, Any] | Segmentor) -> None:
         """Set how nuclei are found.
@@ -201,11 +194,9 @@ class IdrStream:
 
         if isinstance(model_specs, Mapping):
             self.segmentor = CellPoseSegmentor(model_specs)
-            self._described["segmentor"] = {key: str(value) for key, value in model_specs.items()}
         else:
             self.segmentor = model_specs
-            self._described["segmentor"] = type(model_specs).__name__
-        _info("Segmentor initialized: %s", self._described["segmentor"])
+        self._set("Segmentor", self.segmentor)
 
     def copy_DP_files(  # noqa: N802, the first IDR_stream's name
         self,
@@ -237,12 +228,7 @@ class IdrStream:
         project.prepare()
         self.project = project
         self.engine = engine or CommandEngine()
-        self._described["profiler"] = {
-            "config": config.name,
-            "config_sha256": models.model_digest(config),
-            "checkpoint": checkpoint.name,
-            "checkpoint_sha256": models.model_digest(checkpoint),
-        }
+        self.settings = None
         _info("Copied Deep Profiler config and checkpoint files")
 
     def run_stream(
@@ -256,8 +242,19 @@ class IdrStream:
         output_format: Literal["csv.gz", "parquet"] = "csv.gz",
         progress: bool = True,
         listeners: Sequence[Listener] = (),
+        replan: bool = False,
+        force: bool = False,
+        force_recompute: bool = False,
+        ignore_invalid_inputs: bool = False,
+        ignore_failed_outputs: bool = False,
+        share_gpu: bool = False,
     ) -> RunResult:
-        """Extract the features of all images of a table.
+        """Extract the features of all images of a table that are not done yet.
+
+        What the output folder has already is compared with table and settings by content:
+        batches that are done and proven are left alone, rows that are new become new batches,
+        and anything else is refused with a sentence that says what changed. ``docs/resume.md``
+        tells more.
 
         Parameters
         ----------
@@ -269,7 +266,8 @@ class IdrStream:
         start_batch : int
             First batch to run, from 0.
         batch_nums : ``"all"`` or iterable of int
-            Batches to run.
+            Batches to run. Those named here that failed or were published without some images
+            are run again; those that are complete are left alone.
         extra_metadata : str or sequence of str
             Extra columns, for example ``object_outlines``.
         output_format : {"csv.gz", "parquet"}
@@ -278,6 +276,19 @@ class IdrStream:
             Whether to show progress bars.
         listeners : sequence of Listener
             Objects to be called with every event of the run.
+        replan : bool
+            Cut the images that are not done anew, with new batch numbers; what is done stays.
+        force : bool
+            Make this table and these settings the folder's, whatever it was begun with: what
+            does not belong to them is deleted and computed again.
+        force_recompute : bool
+            Compute the batches again although they are done.
+        ignore_invalid_inputs : bool
+            Leave out rows of the table that cannot be used, and say so in the log.
+        ignore_failed_outputs : bool
+            Leave batches alone that failed before.
+        share_gpu : bool
+            Use a GPU that another stream on this machine uses, too.
 
         Returns
         -------
@@ -289,56 +300,43 @@ class IdrStream:
         ------
         ConfigError, TableError
             Before anything is downloaded, naming what is wrong.
+        PlanChangedError
+            When the output folder was begun with another plan; says what changed.
+        LockedError
+            When another stream uses the output folder, `tmp_dir` or the GPU; says who.
         UserError
             When the stream cannot go on without the user: a missing tool, a full disk.
         """
-        from idrstream.compile import check_extra_metadata
-        from idrstream.run import Rooms, Runner
-        from idrstream.run.profiling import ProjectProfiling
+        from idrstream.run.decide import Modes
         from idrstream.run.progress import ProgressBars
-        from idrstream.run.record import RunRecord
-        from idrstream.screen import Plan, tasks_from_table
+        from idrstream.run.session import Request, Session, parts_of, place_of
 
-        downloader, preprocessor, segmentor, project, engine = self._parts()
-        plan = Plan.of(
-            tasks_from_table(data_to_process),
+        request = Request(
             batch_size=batch_size,
             start_batch=start_batch,
-            batch_nums=batch_nums,
-        )
-        extra = (extra_metadata,) if isinstance(extra_metadata, str) else tuple(extra_metadata)
-        check_extra_metadata(extra, plan.tasks)
-        outlines = "object_outlines" in extra
-        load = getattr(segmentor, "load", None)
-        if load is not None:
-            load()  # a missing model shows before the first download
-        project.prepare()
-        rooms = Rooms(
-            downloader=downloader,
-            wait_until_complete=self._wait_until_complete,
-            preprocessor=preprocessor,
-            segment=partial(segmentor.segment, outlines=outlines),
-            profiling=ProjectProfiling(
-                project,
-                engine,
-                self.final_data_dir,
-                extra_metadata=extra,
-                output_format=output_format,
+            batch_nums="all" if batch_nums == "all" else tuple(map(int, batch_nums)),
+            extra_metadata=(
+                (extra_metadata,) if isinstance(extra_metadata, str) else tuple(extra_metadata)
+            ),
+            output_format=output_format,
+            share_gpu=share_gpu,
+            modes=Modes(
+                replan=replan,
+                force=force,
+                force_recompute=force_recompute,
+                ignore_invalid_inputs=ignore_invalid_inputs,
+                ignore_failed_outputs=ignore_failed_outputs,
             ),
         )
-        settings = {**self._described, "extra_metadata": list(extra), "format": output_format}
-        hearing: list[Listener] = [log_events, RunRecord(self.final_data_dir, settings)]
-        if progress:
-            hearing.append(ProgressBars())
-        runner = Runner(
-            rooms,
-            self.tmp_dir / "downloads",
-            [*hearing, *listeners],
-            plate_wells=self.plate_wells,
-        )
-        return runner.run(plan)
+        hearing = [ProgressBars(), *listeners] if progress else listeners
+        return Session(place_of(self), parts_of(self), request).run(data_to_process, hearing)
 
     run_dp_stream = run_stream
+
+    @property
+    def log_path(self) -> Path | None:
+        """The log file."""
+        return self._log.path
 
     def close(self) -> None:
         """Stop helper processes and close the log; the stream can be used no more."""
@@ -348,36 +346,14 @@ class IdrStream:
                 close()
         self._log.close()
 
-    def _wait_until_complete(self, movie: Any) -> None:
-        from idrstream.download import wait_until_complete
+    def _set(self, what: str, part: object) -> None:
+        from idrstream.run.identity import describe_part
 
-        wait_until_complete(
-            movie.path, size_bytes=movie.size_bytes, timeout_s=self.complete_timeout_s
-        )
+        self.settings = None  # of another part; build_stream sets them when all is done
+        _info("%s initialized: %s", what, describe_part(part))
 
-    def _parts(
-        self,
-    ) -> tuple[Downloader, Preprocessing, Segmentor, DeepProfilerProject, Engine]:
-        missing = [
-            call
-            for call, part in (
-                ("init_downloader", self.downloader),
-                ("init_preprocessor", self.preprocessor),
-                ("init_segmentor", self.segmentor),
-                ("copy_DP_files", self.project),
-            )
-            if part is None
-        ]
-        if missing:
-            msg = f"call {', '.join(missing)} before the stream is run"
-            raise ConfigError(msg)
-        return (  # type: ignore[return-value]  # none of them is None here
-            self.downloader,
-            self.preprocessor,
-            self.segmentor,
-            self.project,
-            self.engine,
-        )
+    def _run(self, table: pd.DataFrame, **options: Any) -> RunResult:
+        return self.run_stream(table, **options)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IdrStream:

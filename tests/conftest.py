@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -17,3 +18,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images at {folder} (set IDRSTREAM_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Return the module of quick parts; see ``tests/faults/quick_parts.py``."""
+    path = PROJECT / "tests" / "faults" / "quick_parts.py"
+    spec = importlib.util.spec_from_file_location("quick_parts", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,8 +1,10 @@
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
-from idrstream.config import SECTIONS, as_json, load_settings, section_of
+from idrstream.config import SECTIONS, as_json, load_settings, section_of, settings_from_json
 from idrstream.errors import ConfigError
 
 NEEDED = {"table": "t.tsv", "final_data_dir": "out", "tmp_dir": "tmp"}
@@ -75,8 +77,29 @@ def test_a_missing_file_is_named(tmp_path):
 def test_settings_can_be_written_down():
     settings = load_settings(None, environment={}, options=NEEDED)
     plain = as_json(settings)
-    assert plain["stream"]["table"] == "t.tsv"
+    assert plain["stream"]["table"] == str(Path("t.tsv").absolute())
     assert plain["segment"]["channels"] == [0, 0]
+
+
+def test_settings_come_back_as_they_were(toml):
+    text = "[stream]\ntable='t'\ntmp_dir='w'\nfinal_data_dir='o'\nbatch_nums=[1,2]\n"
+    settings = load_settings(toml(text), environment={})
+    stored = json.loads(json.dumps(as_json(settings)))
+    assert settings_from_json(stored, environment={}) == settings
+    changed = settings_from_json(stored, environment={}, options={"batch_size": "3"})
+    assert changed.stream.batch_size == 3
+
+
+def test_no_secret_is_written_down():
+    options = {**NEEDED, "root": "https://me:pass@host/x?y=1@2"}
+    settings = load_settings(None, environment={}, options=options)
+    text = json.dumps(as_json(settings))
+    assert "https://me@host/x?y=1@2" in text
+    assert "pass@" not in text
+    for section in SECTIONS.values():
+        for option in dataclasses.fields(section):
+            if any(word in option.name for word in ("password", "secret", "token")):
+                assert option.name not in text
 
 
 def test_the_example_is_complete_and_right():

@@ -1,8 +1,6 @@
 """The whole job with real parts: simulated and real movies to features."""
 
 import gzip
-import hashlib
-import json
 import logging
 
 import pandas as pd
@@ -25,10 +23,6 @@ SPECS = {
 
 def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def digest(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -151,13 +145,15 @@ class TestSimulatedScreen:
         assert " - INFO - Processing well A4 from SIM0001_01, frames [2]" in log
         assert " - WARNING - Skipped plate SIM0001_01 well A15 frame 4" in log
 
-    def test_the_run_is_recorded(self, done):
-        folder, _, _, result = done
-        (path,) = (folder / "out" / "runs").glob("*.json")
-        record = json.loads(path.read_text())
-        assert record["state"] == "finished"
-        assert record["batches"][0]["sha256"] == digest(result.batches[0].published.path)
-        assert record["settings"]["preprocessor"]["intensity_scale"] == 1.0
+    def test_the_journal_has_it_all(self, done):
+        _, stream, _, result = done
+        status = stream.status()
+        assert (status.state, status.batches_done, status.batches) == ("done", 2, 2)
+        assert status.nuclei == result.nuclei
+        pd.testing.assert_frame_equal(
+            stream.failed()[list(result.failures().columns)], result.failures()
+        )
+        assert stream.verify().is_good
 
     def test_a_rerun_gives_the_same_bytes(self, done, screen):
         folder, _, table, result = done
@@ -217,8 +213,10 @@ class TestRealMovies:
         assert set(cells["Metadata_Well"]) == {"4_1", "4_15", "4_30", "26_1"}
         assert cells.groupby("Metadata_Well").size().min() >= 5
         told = capsys.readouterr().out
-        for reason in ("frame 31", "not valid", "364", "00005_01.ch5", "--batch-nums 0"):
+        for reason in ("frame 31", "not valid", "364", "00005_01.ch5", "idrstream rerun"):
             assert reason in told
+        assert main(["resume", str(features)]) == 0
+        assert "Nothing is left to do" in capsys.readouterr().out
 
     def test_the_movie_of_the_other_size(self, toml, capsys):
         path, features = toml("large", [("LT0001_02", "A15", "1,2")], (364, 260))
@@ -247,7 +245,7 @@ def test_help_lists_every_command(capsys):
         main(["--help"])
     assert stop.value.code == 0
     told = capsys.readouterr().out
-    for command in ("demo", "simulate", "run", "evaluate"):
+    for command in ("demo", "simulate", "run", "status", "resume", "rerun", "verify", "evaluate"):
         assert command in told
 
 

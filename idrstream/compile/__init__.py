@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idrstream.compile.atomic import atomic_path
+from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
 from idrstream.compile.single_cells import (
     PycytominerMerge,
@@ -18,6 +19,7 @@ __all__ = [
     "SingleCellMerge",
     "TableWriter",
     "atomic_path",
+    "check_complete",
     "check_extra_metadata",
     "compile_batch",
     "publish",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +110,7 @@ class IlluminationModel:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the model to a file: first beside it, then renamed.
+        """Write the model to a file: first beside it, flushed to the disk, then renamed.
 
         Parameters
         ----------
@@ -125,25 +123,19 @@ class IlluminationModel:
         OSError
             If it cannot be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent)
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(
-                    file,
-                    format=np.array(FORMAT),
-                    flatfield=self.flatfield,
-                    darkfield=self.darkfield,
-                    n_frames=np.array(self.n_frames),
-                    context=np.array(self.context),
-                    source=np.array(self.source),
-                    scale=np.array(self.scale),
-                )
-            beside.chmod(0o644)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        from idrstream.compile import atomic_path
+
+        with atomic_path(path) as part, part.open("wb") as file:
+            np.savez_compressed(
+                file,
+                format=np.array(FORMAT),
+                flatfield=self.flatfield,
+                darkfield=self.darkfield,
+                n_frames=np.array(self.n_frames),
+                context=np.array(self.context),
+                source=np.array(self.source),
+                scale=np.array(self.scale),
+            )
 
     @classmethod
     def load(cls, path: Path) -> IlluminationModel:

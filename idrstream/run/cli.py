@@ -18,22 +18,8 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file and one option per setting."""
-    parser.epilog = (
-        "Every option can also stand in its section of the TOML file or in the environment "
-        f"(--batch-size: {ENVIRONMENT_PREFIX}BATCH_SIZE). Lists are comma-separated."
-    )
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="settings of the stream")
-    for section, kind in SECTIONS.items():
-        group = parser.add_argument_group(f"[{section}]")
-        hints = get_type_hints(kind, include_extras=True)
-        for option in dataclasses.fields(kind):
-            group.add_argument(
-                f"--{option.name.replace('_', '-')}",
-                dest=option.name,
-                metavar="VALUE",
-                default=None,
-                help=_help(hints[option.name], option),
-            )
+    add_setting_options(parser)
 
 
 def handle(namespace: argparse.Namespace) -> int:
@@ -41,27 +27,65 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.build import build_stream, run_settings
     from idrstream.stream import IdrStream
 
-    sections = section_of()
-    given = {name: value for name, value in vars(namespace).items() if name in sections}
-    options = {name: value for name, value in given.items() if value is not None}
-    settings = load_settings(namespace.config, options=options)
+    settings = load_settings(namespace.config, options=given_options(namespace))
     stream = build_stream(IdrStream, settings)
     try:
         result = run_settings(stream, settings)
     finally:
         stream.close()
-    sys.stdout.write(summary(result, settings.stream.final_data_dir))
-    rerun = ",".join(str(number) for number in result.rerun_batches)
-    if rerun:
-        sys.stdout.write(f"Run them again with:\n  idrstream run {namespace.config} ")
-        sys.stdout.write(f"--batch-nums {rerun}\n")
-    return 1 if rerun else 0
+    return report(result, settings.stream.final_data_dir)
+
+
+def add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """Add one option per setting."""
+    parser.epilog = (
+        "Every option can also stand in its section of the TOML file or in the environment "
+        f"(--batch-size: {ENVIRONMENT_PREFIX}BATCH_SIZE). Lists are comma-separated."
+    )
+    for section, kind in SECTIONS.items():
+        group = parser.add_argument_group(f"[{section}]")
+        hints = get_type_hints(kind, include_extras=True)
+        for option in dataclasses.fields(kind):
+            alone: dict[str, Any] = {}
+            if hints[option.name].__origin__ is bool:  # --force alone means --force true
+                alone = {"nargs": "?", "const": "true"}
+            group.add_argument(
+                f"--{option.name.replace('_', '-')}",
+                dest=option.name,
+                metavar="VALUE",
+                default=None,
+                help=_help(hints[option.name], option),
+                **alone,
+            )
+
+
+def given_options(namespace: argparse.Namespace) -> dict[str, str]:
+    """Return the settings that were given on the command line."""
+    sections = section_of()
+    given = {name: value for name, value in vars(namespace).items() if name in sections}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def report(result: RunResult, folder: Path) -> int:
+    """Write what a run did and how to go on, and return the exit code."""
+    sys.stdout.write(summary(result, folder))
+    if not result.rerun_batches:
+        return 0
+    if result.remaining_batches:
+        sys.stdout.write(f"Go on with:\n  idrstream resume {folder}\n")
+    if len(result.failures()):
+        numbers = ",".join(str(number) for number in result.rerun_batches)
+        sys.stdout.write(f"Run what failed again with:\n  idrstream rerun {folder}\n")
+        sys.stdout.write(f"or some of it with --batch-nums {numbers}\n")
+    return 1
 
 
 def summary(result: RunResult, folder: Path) -> str:
     """Return what a run did, as text for a person."""
     images = sum(len(item.batch.tasks) for item in result.batches)
     published = sum(item.published is not None for item in result.batches)
+    if not result.plan.numbers:
+        return f"Nothing is left to do: features are in {folder}\n"
     lines = [
         f"{result.nuclei} nuclei of {images} images in {published} of {len(result.batches)} "
         f"batches, {result.seconds:.0f} s.",

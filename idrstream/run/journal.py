@@ -31,6 +31,9 @@ from idrstream.run.events import (
 from idrstream.run.identity import image_digest
 from idrstream.run.journal_schema import JOURNAL_NAME, open_writer, sqlite_errors, transaction
 
+FrameKey = tuple[str, int, int, int]
+"""Plate, well number, site and number of a frame."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
@@ -61,16 +64,25 @@ class RunInfo:
     log: str = ""
 
 
+_IMAGE = (
+    "UPDATE images SET state = ?, attempts = attempts + 1, nuclei = ?, bytes = ?, seconds = ? "
+    "WHERE batch = ? AND position = ?"
+)
+
+
 @dataclass(slots=True)
 class _Running:
     """A batch that is under way, as far as it is not in the file yet."""
 
     attempt: int
+    was_done: bool
     positions: dict[tuple[str, int, int, tuple[int, ...]], int]
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
     bytes: dict[int, int] = field(default_factory=dict)
     noted: set[tuple[int, int | None]] = field(default_factory=set)
     failed: set[int] = field(default_factory=set)
+    # What images came to, as long as the table that is in place is of another attempt.
+    held: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 class Journal:
@@ -133,6 +145,46 @@ class Journal:
                     "WHERE state = 'done'"
                 )
             }
+
+    def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
+        """Return the frames that the published tables of batches have nuclei or none of."""
+        found: dict[int, frozenset[FrameKey]] = {}
+        with sqlite_errors(self.path):
+            for number in numbers:
+                images = self._connection.execute(
+                    "SELECT position, plate, well_number, site, frames FROM images "
+                    "WHERE batch = ?1 AND (SELECT state FROM batches WHERE number = ?1) = 'done'",
+                    (number,),
+                ).fetchall()
+                failed = set(
+                    self._connection.execute(
+                        "SELECT position, frame FROM failures WHERE batch = ?1 AND attempt = "
+                        "(SELECT max(attempt) FROM attempts WHERE batch = ?1 "
+                        "AND outcome IN ('done', 'published'))",
+                        (number,),
+                    )
+                )
+                found[number] = frozenset(
+                    (plate, well, site, frame)
+                    for position, plate, well, site, frames in images
+                    for frame in _numbers(frames)
+                    if not failed & {(position, frame), (position, None)}
+                )
+        return {number: frames for number, frames in found.items() if frames}
+
+    def attempted(self) -> set[int]:
+        """Return the batches that were ever begun, also under earlier plans."""
+        with sqlite_errors(self.path):
+            query = "SELECT DISTINCT batch FROM attempts"
+            return {number for (number,) in self._connection.execute(query)}
+
+    def last_versions(self) -> dict[str, str]:
+        """Return the versions that the last run worked with."""
+        with sqlite_errors(self.path):
+            row = self._connection.execute(
+                "SELECT versions FROM runs ORDER BY id DESC LIMIT 1"
+            ).fetchone()
+        return dict(json.loads(row[0])) if row else {}
 
     def touched(self, number: int, mtime_ns: int) -> None:
         """Note that a file was copied or touched and still has its bytes."""
@@ -276,9 +328,9 @@ class Journal:
             self._execute(
                 "UPDATE batches SET state = 'running' WHERE number = ? AND state != 'done'", batch
             )
-            attempt = self._connection.execute(
-                "SELECT attempts FROM batches WHERE number = ?", (batch.number,)
-            ).fetchone()[0]
+            attempt, state = self._connection.execute(
+                "SELECT attempts, state FROM batches WHERE number = ?", (batch.number,)
+            ).fetchone()
             self._insert(
                 "attempts",
                 batch=batch.number,
@@ -288,7 +340,7 @@ class Journal:
                 started=time.time(),
             )
             self._tick()
-        self._running[batch.number] = _Running(attempt, positions)
+        self._running[batch.number] = _Running(attempt, state == "done", positions)
 
     def _stage(self, event: StageFinished) -> None:
         running = self._running.get(event.batch.number)
@@ -311,18 +363,18 @@ class Journal:
             some = len({item.frame_number for item in event.skipped}) < len(event.task.frames)
             state = "partial" if some and not whole else "failed"
             running.failed.add(position)
+        came_to = (
+            state, event.nuclei, running.bytes.get(position),
+            _seconds(running.seconds.pop(position, {})), event.batch.number, position,
+        )  # fmt: skip
         # An image that is lost in a power cut is done again with its batch: no need to wait.
         self._connection.execute(f"PRAGMA synchronous={'NORMAL' if self._durable else 'OFF'}")
         try:
             with transaction(self._connection):
-                self._connection.execute(
-                    "UPDATE images SET state = ?, attempts = attempts + 1, nuclei = ?, bytes = ?, "
-                    "seconds = ? WHERE batch = ? AND position = ?",
-                    (
-                        state, event.nuclei, running.bytes.get(position),
-                        _seconds(running.seconds.pop(position, {})), event.batch.number, position,
-                    ),
-                )  # fmt: skip
+                if running.was_done:
+                    running.held.append(came_to)
+                else:
+                    self._connection.execute(_IMAGE, came_to)
                 self._note_skipped(event.batch, running, event.skipped)
         finally:
             self._connection.execute(f"PRAGMA synchronous={'FULL' if self._durable else 'OFF'}")
@@ -331,6 +383,7 @@ class Journal:
         running, published = self._running[event.batch.number], event.published
         stat = published.path.stat()
         with transaction(self._connection):
+            self._connection.executemany(_IMAGE, running.held)
             self._execute("UPDATE failures SET current = 0 WHERE batch = ?", event.batch)
             self._connection.execute(
                 "UPDATE failures SET current = 1 WHERE batch = ? AND attempt = ?",
@@ -364,12 +417,14 @@ class Journal:
             self._tick()
 
     def _failed(self, event: BatchFinished, running: _Running) -> None:
+        self._note_skipped(event.batch, running, event.skipped)
+        # A table that is in place keeps its own failures; else the last attempt's are told.
         self._connection.execute(
-            "UPDATE failures SET current = 0 WHERE batch = ?1 AND attempt < ?2 "
-            "AND (SELECT state FROM batches WHERE number = ?1) != 'done'",
+            "UPDATE failures SET current = 0 WHERE batch = ?1 AND attempt < ?2"
+            if not running.was_done
+            else "UPDATE failures SET current = 0 WHERE batch = ?1 AND attempt = ?2",
             (event.batch.number, running.attempt),
         )
-        self._note_skipped(event.batch, running, event.skipped)
         self._note(event.batch, running, "batch", event.error_kind, event.error)
         self._connection.execute(
             "UPDATE batches SET state = 'failed', failed_images = ? "

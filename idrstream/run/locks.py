@@ -14,6 +14,7 @@ import os
 import socket
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -63,7 +64,7 @@ class Lock:
     Parameters
     ----------
     path : Path
-        The file; it stays when the lock is given back, empty.
+        The file; it is removed when the lock is given back.
     what : str
         What is locked, for messages.
     remedy : str
@@ -85,16 +86,7 @@ class Lock:
 
     def __enter__(self) -> Lock:
         """Take the lock."""
-        try:
-            descriptor = _open(self.path)
-        except OSError as error:
-            msg = f"{self.path} cannot be written: {error.strerror}"
-            raise StorageError(msg) from error
-        try:
-            self._take(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
+        descriptor = self._open_and_take()
         self._descriptor = descriptor
         self._sign(descriptor, Holder(os.getpid(), socket.gethostname(), time.time()))
         return self
@@ -108,8 +100,26 @@ class Lock:
         """Give the lock back."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            # The file stays: another may have it open already, and two locks would be on two files.
-            self._sign(descriptor, None)
+            with suppress(OSError):  # somebody else's file in a common folder
+                self.path.unlink()
+            os.close(descriptor)
+
+    def _open_and_take(self) -> int:
+        while True:
+            try:
+                descriptor = _open(self.path)
+            except OSError as error:
+                msg = f"{self.path} cannot be written: {error.strerror}"
+                raise StorageError(msg) from error
+            try:
+                self._take(descriptor)
+                # Its holder may have removed the file between our opening and locking it: then
+                # the lock is on a file that nobody else will find.
+                if _is_same(descriptor, self.path):
+                    return descriptor
+            except BaseException:
+                os.close(descriptor)
+                raise
             os.close(descriptor)
 
     def _take(self, descriptor: int) -> None:
@@ -134,10 +144,8 @@ class Lock:
                 raise LockedError(msg)
             time.sleep(0.05)
 
-    def _sign(self, descriptor: int, holder: Holder | None) -> None:
-        text = ""
-        if holder is not None:
-            text = json.dumps({"pid": holder.pid, "host": holder.host, "since": holder.since})
+    def _sign(self, descriptor: int, holder: Holder) -> None:
+        text = json.dumps({"pid": holder.pid, "host": holder.host, "since": holder.since})
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
@@ -207,6 +215,15 @@ def _read(path: Path) -> Holder:
         return Holder(int(said["pid"]), str(said["host"]), float(said["since"]))
     except (OSError, ValueError, TypeError, KeyError):
         return Holder()
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    held = os.fstat(descriptor)
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _is_me(who: Holder) -> bool:

@@ -1,4 +1,3 @@
-import json
 import logging
 import re
 
@@ -52,35 +51,6 @@ def test_bars_show_batches_images_stage_and_failures(events, capsys):
 def test_bars_outside_a_stream_do_nothing(events, capsys):
     ProgressBars()(events[1])
     assert capsys.readouterr().err == ""
-
-
-def test_the_record_is_readable_after_every_event(events, tmp_path):
-    from idrstream.run.record import RunRecord
-
-    record = RunRecord(tmp_path, {"segmentor": "x"})
-    states = []
-    for event in events:
-        record(event)
-        states.append(json.loads(record.path.read_text())["state"])
-    content = json.loads(record.path.read_text())
-    assert set(states[:-1]) == {"running"}
-    assert content["state"] == "finished"
-    assert content["settings"] == {"segmentor": "x"}
-    assert content["batches"][0]["file"] == "batch_0.csv.gz"
-    assert content["batches"][0]["skipped"][0]["reason"] == "not valid"
-    assert content["rerun"].endswith("batch_nums=[0])")
-    assert "cellpose" in content["versions"]
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [record.path.name]
-
-
-def test_a_stopped_run_says_so(events, tmp_path):
-    from idrstream.run.record import RunRecord
-
-    record = RunRecord(tmp_path, {})
-    record(events[0])
-    record(StreamFinished(events[-1].result, "disk full"))
-    content = json.loads(record.path.read_text())
-    assert (content["state"], content["stopped_by"]) == ("stopped", "disk full")
 
 
 def test_log_lines_have_the_usual_form_and_come_once(tmp_path):

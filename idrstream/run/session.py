@@ -1,0 +1,397 @@
+"""One run of a stream over an output folder: locks, journal, decision, runner."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.run.decide import Decision, Modes, Wanted, decide, needs_images
+from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
+from idrstream.run.journal import FrameKey, Journal, RunInfo
+from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.locks import folder_lock, gpu_lock
+from idrstream.run.log import log_events
+from idrstream.run.outputs import (
+    clear_parts,
+    clear_unfinished,
+    delete_illumination,
+    delete_tables,
+    keep_table,
+    prove,
+    unknown_tables,
+)
+from idrstream.run.versions import changed_versions, versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idrstream.download import Downloader
+    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.records import Movie
+    from idrstream.run import Listener, Preprocessing, Runner, RunResult
+    from idrstream.screen import Plan
+    from idrstream.segment import Segmentor
+    from idrstream.stream import IdrStream
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The parts of a stream, all there."""
+
+    downloader: Downloader
+    preprocessor: Preprocessing
+    segmentor: Segmentor
+    project: DeepProfilerProject
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a call of `run_stream` asks for; see there."""
+
+    batch_size: int = 10
+    start_batch: int = 0
+    batch_nums: Literal["all"] | tuple[int, ...] = "all"
+    extra_metadata: tuple[str, ...] = ()
+    output_format: Literal["csv.gz", "parquet"] = "csv.gz"
+    share_gpu: bool = False
+    modes: Modes = field(default_factory=Modes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a stream works, and what of it changes no result.
+
+    Attributes
+    ----------
+    study : str
+        Accession of the study.
+    folder : Path
+        Output folder.
+    tmp_dir : Path
+        Folder for intermediates.
+    log : Path or None
+        The log file.
+    settings : Mapping or None
+        All settings, when the stream was built from settings.
+    complete_timeout_s : float
+        See `IdrStream`.
+    plate_wells : int
+        See `IdrStream`.
+    """
+
+    study: str
+    folder: Path
+    tmp_dir: Path
+    log: Path | None = None
+    settings: Mapping[str, Any] | None = None
+    complete_timeout_s: float = 60.0
+    plate_wells: int = 12
+
+
+def place_of(stream: IdrStream) -> Place:
+    """Return where a stream works."""
+    from idrstream.config import as_json
+
+    return Place(
+        study=stream.idr_id,
+        folder=stream.final_data_dir,
+        tmp_dir=stream.tmp_dir,
+        log=stream.log_path,
+        settings=as_json(stream.settings) if stream.settings is not None else None,
+        complete_timeout_s=stream.complete_timeout_s,
+        plate_wells=stream.plate_wells,
+    )
+
+
+def parts_of(stream: IdrStream) -> Parts:
+    """Return the parts of a stream.
+
+    Raises
+    ------
+    ConfigError
+        If one is missing; the message names the call that makes it.
+    """
+    made = {
+        "downloader": (stream.downloader, "init_downloader"),
+        "preprocessor": (stream.preprocessor, "init_preprocessor"),
+        "segmentor": (stream.segmentor, "init_segmentor"),
+        "project": (stream.project, "copy_DP_files"),
+        "engine": (stream.engine, "copy_DP_files"),
+    }
+    missing = dict.fromkeys(call for part, call in made.values() if part is None)
+    if missing:
+        msg = f"call {', '.join(missing)} before the stream is run"
+        raise ConfigError(msg)
+    parts: dict[str, Any] = {name: part for name, (part, _) in made.items()}
+    return Parts(**parts)
+
+
+class Session:
+    """Runs a stream over an output folder.
+
+    Parameters
+    ----------
+    place : Place
+        Where.
+    parts : Parts
+        With what.
+    request : Request
+        What is to be done.
+    """
+
+    def __init__(self, place: Place, parts: Parts, request: Request) -> None:
+        self._place = place
+        self._parts = parts
+        self._request = request
+
+    def run(self, table: pd.DataFrame, listeners: Sequence[Listener] = ()) -> RunResult:
+        """Run what is left of a table.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            The table to process.
+        listeners : sequence of Listener
+            Called with every event, after journal and log.
+
+        Returns
+        -------
+        RunResult
+            What was done.
+
+        Raises
+        ------
+        TableError, ConfigError
+            When table or options are wrong.
+        LockedError
+            When another stream uses a folder or the GPU.
+        PlanChangedError
+            When the folder was begun with another plan; nothing was changed then.
+        UserError
+            When the stream cannot go on without the user.
+        """
+        from idrstream.compile import check_extra_metadata
+        from idrstream.screen import tasks_from_table
+
+        tasks = tasks_from_table(table)
+        check_extra_metadata(self._request.extra_metadata, tasks)
+        place = self._place
+        if not (place.folder / JOURNAL_NAME).exists():
+            self._refuse_strangers()
+        with (
+            folder_lock(place.folder, "final_data_dir"),
+            folder_lock(place.tmp_dir, "tmp_dir"),
+            closing(Journal(place.folder)) as journal,
+        ):
+            wanted = self._wanted(tasks)
+            decision = self._decide(journal, wanted)
+            self._clear_leftovers(journal)
+            with self._ready(decision):
+                keep = journal.published_frames(set(decision.run) - set(decision.dropped))
+                self._begin(journal, wanted, decision, table)
+                runner = self._runner([journal, log_events, *listeners], keep)
+                return runner.run(_plan(wanted, decision))
+
+    def _wanted(self, tasks: tuple[Any, ...]) -> Wanted:
+        request, parts = self._request, self._parts
+        identity = describe_stream(
+            self._place.study,
+            {
+                "preprocessor": parts.preprocessor,
+                "segmentor": parts.segmentor,
+                "profiler": parts.project,
+                "engine": parts.engine,
+            },
+            extra_metadata=request.extra_metadata,
+            output_format=request.output_format,
+        )
+        if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
+            identity["preprocessor"]["plate_wells"] = self._place.plate_wells
+        return Wanted.of(
+            tasks,
+            identity,
+            result_columns(request.extra_metadata),
+            batch_size=request.batch_size,
+            start_batch=request.start_batch,
+            batch_nums=request.batch_nums,
+            modes=request.modes,
+        )
+
+    def _decide(self, journal: Journal, wanted: Wanted) -> Decision:
+        folder, known = self._place.folder, journal.plan()
+        if known is None:
+            self._refuse_strangers()
+        proof = prove(folder, journal.outputs(), full=False)
+        images = journal.images() if needs_images(wanted, known) else None
+        decision = decide(wanted, known, images=images, broken=proof.broken)
+        if decision.refused:
+            msg = f"the output folder {folder} cannot be gone on with: {decision.refused}"
+            raise PlanChangedError(msg)
+        for number, wrong in proof.broken.items():
+            log.warning("Batch %d is not done any more: %s", number, wrong)
+        journal.lost(proof.broken)
+        for number, mtime_ns in proof.touched.items():
+            journal.touched(number, mtime_ns)
+        if known is not None and differences(
+            {"": known.identity.get("preprocessor")}, {"": wanted.identity["preprocessor"]}
+        ):
+            delete_illumination(folder)
+        return decision
+
+    def _refuse_strangers(self) -> None:
+        """Refuse a folder with tables of which nobody knows what they are."""
+        strangers = unknown_tables(self._place.folder)
+        if strangers and not self._request.modes.force:
+            msg = (
+                f"{self._place.folder} has tables that no journal knows ({_some(strangers)}). "
+                "Choose a new output folder, or delete them with force=True (--force)"
+            )
+            raise PlanChangedError(msg)
+
+    def _clear_leftovers(self, journal: Journal) -> None:
+        """Delete what a stream that died left in both folders; nobody else is in them now."""
+        clear_parts(self._place.folder)
+        clear_unfinished(self._place.folder, journal)
+        shutil.rmtree(self._place.tmp_dir / "downloads", ignore_errors=True)
+        self._parts.project.clear()
+
+    @contextmanager
+    def _ready(self, decision: Decision) -> Iterator[None]:
+        """Load the model and take the GPUs, when there is something to run at all."""
+        with ExitStack() as held:
+            if decision.run:
+                load = getattr(self._parts.segmentor, "load", None)
+                if load is not None:
+                    load()  # a missing model shows before the first download
+                self._parts.project.prepare()
+                if not self._request.share_gpu:
+                    for name in _gpus(self._parts.segmentor, self._parts.engine):
+                        held.enter_context(gpu_lock(name))
+            yield
+
+    def _begin(
+        self, journal: Journal, wanted: Wanted, decision: Decision, table: pd.DataFrame
+    ) -> None:
+        place = self._place
+        found = versions()
+        for change in changed_versions(journal.last_versions(), found):
+            log.warning("%s since the last run in %s: results may differ", change, place.folder)
+        name = digest = ""
+        if decision.how != "same":
+            name, digest = keep_table(place.folder, table)
+        outputs = journal.outputs()
+        old = [outputs[number][0] for number in decision.dropped if number in outputs]
+        if journal.plan() is None:
+            old = unknown_tables(place.folder)
+        journal.begin(
+            RunInfo(
+                pid=os.getpid(),
+                host=socket.gethostname(),
+                options=asdict(self._request),
+                parts={
+                    "downloader": describe_part(self._parts.downloader), **wanted.identity,
+                },
+                versions=found,
+                settings=place.settings,
+                log=str(place.log.absolute()) if place.log else "",
+            ),
+            wanted,
+            decision,
+            table_file=name,
+            table_sha256=digest,
+        )  # fmt: skip
+        delete_tables(place.folder, old)
+        _say(decision)
+
+    def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
+        from idrstream.run import Rooms, Runner
+        from idrstream.run.profiling import ProjectProfiling
+
+        parts, request = self._parts, self._request
+        outlines = "object_outlines" in request.extra_metadata
+        rooms = Rooms(
+            downloader=parts.downloader,
+            wait_until_complete=self._wait_until_complete,
+            preprocessor=parts.preprocessor,
+            segment=partial(parts.segmentor.segment, outlines=outlines),
+            profiling=ProjectProfiling(
+                parts.project,
+                parts.engine,
+                self._place.folder,
+                extra_metadata=request.extra_metadata,
+                output_format=request.output_format,
+                keep=keep,
+            ),
+        )
+        return Runner(
+            rooms,
+            self._place.tmp_dir / "downloads",
+            listeners,
+            plate_wells=self._place.plate_wells,
+        )
+
+    def _wait_until_complete(self, movie: Movie) -> None:
+        from idrstream.download import wait_until_complete
+
+        wait_until_complete(
+            movie.path,
+            size_bytes=movie.size_bytes,
+            timeout_s=self._place.complete_timeout_s,
+        )
+
+
+def _plan(wanted: Wanted, decision: Decision) -> Plan:
+    from idrstream.screen import Plan
+
+    if decision.in_order:
+        return Plan(wanted.tasks, wanted.batch_size, decision.run)
+    tasks = tuple(task for content in decision.batches.values() for task in content)
+    return Plan(tasks, wanted.batch_size, decision.run, arranged=decision.batches)
+
+
+def _gpus(*parts: object) -> list[str]:
+    """Return the GPUs that parts say they use, each once."""
+    found: dict[str, None] = {}
+    for part in parts:
+        gpus = getattr(part, "gpus", None)
+        if gpus is not None:
+            found.update(dict.fromkeys(gpus()))
+    return list(found)
+
+
+def _say(decision: Decision) -> None:
+    if decision.how != "same":
+        log.info(
+            "The plan is %s: %d batches, %d new, %d dropped",
+            decision.how, len(decision.batches), len(decision.added), len(decision.dropped),
+        )  # fmt: skip
+    if decision.done:
+        log.info(
+            "%d batches are done and left alone (%s); force_recompute computes them again",
+            len(decision.done), _some([str(number) for number in decision.done]),
+        )  # fmt: skip
+    if decision.left:
+        log.info(
+            "%d batches failed before and are left alone (%s)",
+            len(decision.left), _some([str(number) for number in decision.left]),
+        )  # fmt: skip
+
+
+def _some(items: Iterable[str]) -> str:
+    items = list(items)
+    more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

@@ -1,0 +1,32 @@
+"""Versions of Python and of the packages that change a result."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+
+_PACKAGES = (
+    "idrstream", "basicpy", "cellpose", "deepprofiler", "h5py", "numpy", "pandas", "pycytominer",
+    "tensorflow", "torch",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that change a result."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return which versions changed, as ``name changed from x to y``."""
+    return [
+        f"{name} changed from {before[name]} to {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name]
+    ]
