@@ -1,6 +1,7 @@
 """What an image and a stream are, by content: what changes a result, and nothing else.
 
-An image is its study, plate, well, site, frames, the columns of its row that reach the result,
+An image is its study, plate, well, site, frames, the name of its file where the table has one,
+the columns of its row that reach the result,
 and the settings of the stream: reader, illumination, segmentation with the digest of its model,
 profiler with the digests of config and checkpoint, and the form of the tables. Folders, log,
 transports, lanes, devices and budgets change no result and are not part of it.
@@ -113,13 +114,20 @@ def result_columns(extra_metadata: Iterable[str]) -> tuple[str, ...]:
 def image_lines(tasks: Iterable[ImageTask], columns: Sequence[str]) -> list[str]:
     """Return for each image a line of text that two images share only if they are the same.
 
-    The well's name is not part of it, its number is: ``A4`` and ``a04`` are one well.
+    The well's name is not part of it, its number is: ``A4`` and ``a04`` are one well. Where the
+    table says itself where a movie is, the file's name is part of it, but not its folder or
+    host: the same movies may be brought from another mirror.
     """
     return [
         f"{task.plate}\x1f{task.well_number}\x1f{task.site}\x1f{task.frames}\x1f"
         f"{[task.metadata.get(name, '') for name in columns]}"
+        f"{_file_name(task.metadata.get('URL') or task.metadata.get('Path') or '')}"
         for task in tasks
     ]
+
+
+def _file_name(place: str) -> str:
+    return place.rstrip("/").rpartition("/")[2] if place else ""
 
 
 def image_digest(line: str) -> bytes:

@@ -126,6 +126,8 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
             )
         ]
         known = {name for (name,) in connection.execute("SELECT table_file FROM plans")}
+        logs = {Path(name) for (name,) in connection.execute("SELECT DISTINCT log FROM runs")}
+    known |= {path.name for path in logs if path.parent == folder.absolute()}
     problems = [found for output in outputs if (found := _problem(folder, output, quick=quick))]
     bad = {problem.file for problem in problems}
     good = [output for output in outputs if output.file not in bad]

@@ -82,6 +82,8 @@ def test_what_changes_a_result_changes_the_image():
         line(columns, frames=(50, 51)),
         line(columns, metadata={"Control Type": "x"}),
         line(columns, metadata={"Gene_Replicate": "x"}),
+        line(columns, metadata={"Path": "/a/b.ch5"}),
+        line(columns, metadata={"URL": "https://host/a/c.ch5"}),
     ]
     assert len({image_digest(item) for item in lines}) == len(lines)
 
@@ -90,6 +92,9 @@ def test_what_changes_no_result_does_not():
     columns = result_columns([])
     same = [line(columns), line(columns, well="a04", row=7, metadata={"Note": "seen"})]
     assert len({image_digest(item) for item in same}) == 1
+    places = [{"Path": "/mnt/a/b.ch5"}, {"URL": "https://host/b.ch5"}, {"Path": "b.ch5"}]
+    moved = [line(columns, metadata=place) for place in places]
+    assert len({image_digest(item) for item in moved}) == 1
 
 
 def test_digests_are_those_of_every_version():
