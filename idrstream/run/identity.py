@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ from idrstream.records import ImageTask
 # Columns that reach every table, beside those named in `extra_metadata`.
 RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
 
+_FIELDS = attrgetter("plate", "well_number", "site", "frames", "metadata")
 _OUTLINES = "object_outlines"  # an extra column that is made, not taken from the table
 
 
@@ -118,16 +120,22 @@ def image_lines(tasks: Iterable[ImageTask], columns: Sequence[str]) -> list[str]
     table says itself where a movie is, the file's name is part of it, but not its folder or
     host: the same movies may be brought from another mirror.
     """
-    return [
-        f"{task.plate}\x1f{task.well_number}\x1f{task.site}\x1f{task.frames}\x1f"
-        f"{[task.metadata.get(name, '') for name in columns]}"
-        f"{_file_name(task.metadata.get('URL') or task.metadata.get('Path') or '')}"
-        for task in tasks
-    ]
+    lines: list[str] = []
+    texts: dict[tuple[int, ...], str] = {}  # most images of a screen want the same frames
+    for plate, number, site, frames, metadata in map(_FIELDS, tasks):
+        text = texts.get(frames)
+        if text is None:
+            text = texts[frames] = ",".join(map(str, frames))
+        value = metadata.get
+        values = "\x1f".join([value(name, "") for name in columns])
+        place = value("URL") or value("Path")
+        name = _file_name(place) if place else ""
+        lines.append(f"{plate}\x1f{number}\x1f{site}\x1f{text}\x1f{values}\x1f{name}")
+    return lines
 
 
 def _file_name(place: str) -> str:
-    return place.rstrip("/").rpartition("/")[2] if place else ""
+    return place.rstrip("/").rpartition("/")[2]
 
 
 def image_digest(line: str) -> bytes:
