@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,11 +115,15 @@ def run_options(settings: Settings) -> dict[str, Any]:
     dict
         Keyword arguments of `IdrStream.run_stream`.
     """
+    from idrstream.run.options import LaneOptions
+
     names = (
         "progress", "replan", "force", "force_recompute", "ignore_invalid_inputs",
-        "ignore_failed_outputs", "share_gpu",
+        "ignore_failed_outputs", "share_gpu", "disk_budget",
     )  # fmt: skip
-    return {name: getattr(settings.stream, name) for name in names}
+    lanes = {item.name: getattr(settings.stream, item.name) for item in fields(LaneOptions)}
+    options = {name: getattr(settings.stream, name) for name in names}
+    return {**options, "lanes": LaneOptions(**lanes)}
 
 
 def _init_downloader(stream: IdrStream, settings: Settings) -> None:

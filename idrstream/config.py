@@ -72,6 +72,31 @@ class StreamSettings:
     share_gpu: Annotated[bool, Doc("Use a GPU that another stream on this machine uses, too.")] = (
         False
     )
+    disk_budget: Annotated[
+        str | None, Doc("Hard limit on everything under tmp_dir, such as 20GB; none by default.")
+    ] = None
+    batches_in_flight: Annotated[int, Ge(1), Doc("Batches under way at once.")] = 3
+    downloads_at_once: Annotated[int, Ge(1), Doc("Movies fetched at once.")] = 4
+    prefetch: Annotated[
+        int, Ge(1), Doc("Movies that may wait on the disk for being read, within disk_budget.")
+    ] = 8
+    preprocess_workers: Annotated[
+        int | None, Ge(1), Doc("Movies read and corrected at once; chosen for the machine.")
+    ] = None
+    heavy_jobs: Annotated[
+        int | None,
+        Ge(0),
+        Doc(
+            "Jobs of correction, segmentation and profiling at once; 0: no limit; chosen for the "
+            "machine."
+        ),
+    ] = None
+    job_threads: Annotated[
+        int | None, Ge(0), Doc("Threads of each such job; 0: as the libraries choose.")
+    ] = None
+    frames_at_once: Annotated[
+        int | None, Ge(1), Doc("Frames segmented together; chosen for the machine.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

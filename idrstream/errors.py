@@ -8,6 +8,7 @@
     │   ├── TableError         a row or column of the table to process
     │   ├── MissingToolError   a program, package or model that is not installed
     │   ├── StorageError       a disk that is full or cannot be written
+    │   ├── BudgetError        the disk budget is too small for what is to be done
     │   ├── LockedError        another stream has the folder or the GPU
     │   ├── PlanChangedError   the output folder was begun with another plan
     │   └── JournalError       the output folder's journal cannot be used
@@ -48,6 +49,10 @@ class MissingToolError(UserError):
 
 class StorageError(UserError):
     """A folder cannot be written: disk full, quota, read-only."""
+
+
+class BudgetError(UserError):
+    """The disk budget is too small for a movie or a batch; the message says how much it needs."""
 
 
 class LockedError(UserError):

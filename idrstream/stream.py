@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.preprocess import MovieReader
     from idrstream.profile import DeepProfilerProject, Engine
-    from idrstream.run import Listener, Preprocessing, RunResult
+    from idrstream.run import LaneOptions, Listener, Preprocessing, RunResult
     from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
@@ -248,6 +248,8 @@ class IdrStream(FolderVerbs):
         ignore_invalid_inputs: bool = False,
         ignore_failed_outputs: bool = False,
         share_gpu: bool = False,
+        disk_budget: str | int | None = None,
+        lanes: LaneOptions | None = None,
     ) -> RunResult:
         """Extract the features of all images of a table that are not done yet.
 
@@ -289,6 +291,10 @@ class IdrStream(FolderVerbs):
             Leave batches alone that failed before.
         share_gpu : bool
             Use a GPU that another stream on this machine uses, too.
+        disk_budget : str or int, optional
+            Hard limit on everything under `tmp_dir`, for example ``"20GB"``; None for none.
+        lanes : LaneOptions, optional
+            How many downloads, batches and so on at once; chosen for the machine by default.
 
         Returns
         -------
@@ -307,6 +313,7 @@ class IdrStream(FolderVerbs):
         UserError
             When the stream cannot go on without the user: a missing tool, a full disk.
         """
+        from idrstream.run import LaneOptions
         from idrstream.run.decide import Modes
         from idrstream.run.progress import ProgressBars
         from idrstream.run.session import Request, Session, parts_of, place_of
@@ -320,6 +327,8 @@ class IdrStream(FolderVerbs):
             ),
             output_format=output_format,
             share_gpu=share_gpu,
+            disk_budget=disk_budget,
+            lanes=lanes or LaneOptions(),
             modes=Modes(
                 replan=replan,
                 force=force,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import glob
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +152,7 @@ class DeepProfilerProject:
         self.feature_count = self.config.check_checkpoint(Path(checkpoint_path))
         self._checkpoint_path = Path(checkpoint_path)
         self._images: dict[tuple[str, str, str], ProjectImage] = {}
+        self._first = self.root
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: the content of config and checkpoint.
@@ -164,6 +167,11 @@ class DeepProfilerProject:
             "config_sha256": model_digest(self.config.path),
             "checkpoint_sha256": model_digest(self._checkpoint_path),
         }
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the project itself, not a sibling."""
+        return self.root == self._first
 
     @property
     def images(self) -> tuple[ProjectImage, ...]:
@@ -198,6 +206,38 @@ class DeepProfilerProject:
         """Return where DeepProfiler writes a frame's features, when it has nuclei."""
         return self.features_folder / image.plate_folder / image.well / f"{image.task.site}.npz"
 
+    def siblings(self, count: int) -> tuple[DeepProfilerProject, ...]:
+        """Return this project and others like it, for batches under way at the same time.
+
+        The others are ``<root>_2``, ``<root>_3`` …; they share the files of config and
+        checkpoint with this one, by links where the disk has them.
+
+        Parameters
+        ----------
+        count : int
+            How many projects, this one included.
+        """
+        projects = [self]
+        for number in range(2, count + 1):
+            sibling = copy.copy(self)
+            sibling.root = self.root.with_name(f"{self.root.name}_{number}")
+            sibling._images = {}
+            projects.append(sibling)
+        return tuple(projects)
+
+    def remove_siblings(self) -> None:
+        """Delete all other projects that `siblings` makes, also those of an earlier process.
+
+        Raises
+        ------
+        idrstream.errors.StorageError
+            When one cannot be deleted.
+        """
+        with _storage(self.root):
+            for path in self.root.parent.glob(f"{glob.escape(self.root.name)}_*"):
+                if path.name.removeprefix(f"{self.root.name}_").isdigit():
+                    shutil.rmtree(path)
+
     def prepare(self) -> None:
         """Make the folders and put config and checkpoint in place.
 
@@ -215,7 +255,9 @@ class DeepProfilerProject:
         with _storage(self.root):
             for source, target in copies.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if not (target.exists() and source.samefile(target)):
+                if not self.is_first:
+                    _link(self._first / target.relative_to(self.root), target)
+                elif not (target.exists() and source.samefile(target)):
                     shutil.copyfile(source, target)
 
     def add(self, frame: Frame, nuclei: Nuclei) -> ProjectImage:
@@ -256,6 +298,30 @@ class DeepProfilerProject:
             write_locations(locations, nuclei.locations, nuclei.outlines)
         self._images[image.key] = image
         return image
+
+    def arrange(self, tasks: Sequence[ImageTask]) -> None:
+        """Put the frames in the order of their tasks, and of the frames within each.
+
+        Frames may be added in any order; the table has its rows in this one.
+
+        Parameters
+        ----------
+        tasks : sequence of ImageTask
+            The images of the batch, in order.
+        """
+        places: dict[tuple[int, str, int, int, int], int] = {}
+        for task in tasks:
+            for frame in task.frames:
+                name = (task.row, task.plate, task.well_number, task.site, frame)
+                places.setdefault(name, len(places))
+
+        def place(item: tuple[object, ProjectImage]) -> int:
+            image = item[1]
+            task = image.task
+            name = (task.row, task.plate, task.well_number, task.site, image.frame_number)
+            return places.get(name, len(places))
+
+        self._images = dict(sorted(self._images.items(), key=place))
 
     def write_index(self) -> Path:
         """Write ``index.csv``: one row per frame, in the order in which they were added.
@@ -308,6 +374,17 @@ class DeepProfilerProject:
                     path.unlink()
                 elif path.is_dir():
                     shutil.rmtree(path)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Make a file the same as another: by a link, or by a copy where there are none."""
+    if target.exists() and source.samefile(target):
+        return
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The runner and those who listen to it."""
 
+from idrstream.run.budget import DiskUse, parse_size
 from idrstream.run.events import (
     BatchFinished,
     BatchPublished,
@@ -7,21 +8,27 @@ from idrstream.run.events import (
     Event,
     ImageFinished,
     Listener,
-    RunResult,
     StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
 )
-from idrstream.run.runner import BatchProfiling, Preprocessing, Rooms, Runner
+from idrstream.run.lanes import LaneReport
+from idrstream.run.options import LaneOptions
+from idrstream.run.result import RunResult
+from idrstream.run.rooms import BatchProfiling, Preprocessing, Rooms
+from idrstream.run.runner import Runner
 
 __all__ = [
     "BatchFinished",
     "BatchProfiling",
     "BatchPublished",
     "BatchStarted",
+    "DiskUse",
     "Event",
     "ImageFinished",
+    "LaneOptions",
+    "LaneReport",
     "Listener",
     "Preprocessing",
     "Rooms",
@@ -31,4 +38,5 @@ __all__ = [
     "StageStarted",
     "StreamFinished",
     "StreamStarted",
+    "parse_size",
 ]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from idrstream.records import Batch, ImageTask, Published, Skipped
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from idrstream.run.result import RunResult
     from idrstream.screen import Plan
 
 
@@ -164,7 +163,11 @@ class Listener(Protocol):
 
     Events come one at a time, and those of one batch in this order: `BatchStarted`; for each
     image its stages and `ImageFinished`; the stages of the batch; `BatchPublished` unless it
-    failed; `BatchFinished`. Several batches may be under way at once.
+    failed; `BatchFinished`. Several batches may be under way at once, and several images of
+    each. A batch that is set back, because the disk budget is too small for all that are under
+    way, is told as started a second time and then from the beginning.
+
+    All calls come from the thread that runs the stream.
     """
 
     def __call__(self, event: Event) -> None:
@@ -176,78 +179,3 @@ class Listener(Protocol):
             Ends the stream: what had to be noted durably could not be.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What a run of the stream did.
-
-    Attributes
-    ----------
-    batches : tuple of BatchFinished
-        One per batch that was run, in order.
-    plan : Plan
-        What was to be done.
-    seconds : float
-        Wall-clock time of the run.
-    """
-
-    batches: tuple[BatchFinished, ...]
-    plan: Plan
-    seconds: float
-
-    @property
-    def remaining_batches(self) -> tuple[int, ...]:
-        """Numbers of the planned batches that were not reached."""
-        return self.plan.numbers[len(self.batches) :]
-
-    @property
-    def nuclei(self) -> int:
-        """Number of nuclei in the published tables."""
-        return sum(batch.nuclei for batch in self.batches if batch.published)
-
-    @property
-    def failed_batches(self) -> tuple[int, ...]:
-        """Numbers of the batches that were not published."""
-        return tuple(item.batch.number for item in self.batches if item.published is None)
-
-    @property
-    def rerun_batches(self) -> tuple[int, ...]:
-        """Numbers of the batches in which anything failed or that were not reached."""
-        failed = (
-            item.batch.number for item in self.batches if item.published is None or item.skipped
-        )
-        return (*failed, *self.remaining_batches)
-
-    @property
-    def rerun_call(self) -> str:
-        """The Python call that runs what failed or was not reached; empty when nothing is left."""
-        if not self.rerun_batches:
-            return ""
-        return (
-            f"stream.run_stream(data_to_process, batch_size={self.plan.batch_size}, "
-            f"batch_nums={list(self.rerun_batches)})"
-        )
-
-    def failures(self) -> pd.DataFrame:
-        """Return what failed as a table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``Batch, Plate, Well, Frame, Stage, Kind, Reason``; one row per image or
-            frame left out and per batch that failed (Plate, Well and Frame empty).
-        """
-        import pandas as pd
-
-        rows: list[tuple[object, ...]] = []
-        for item in self.batches:
-            number = item.batch.number
-            rows += [
-                (number, s.task.plate, s.task.well, s.frame_number, s.stage, s.kind, s.reason)
-                for s in item.skipped
-            ]
-            if item.published is None:
-                rows.append((number, "", "", None, "batch", item.error_kind, item.error))
-        names = ["Batch", "Plate", "Well", "Frame", "Stage", "Kind", "Reason"]
-        return pd.DataFrame(rows, columns=names).astype({"Frame": "Int64"})

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idrstream.compile import WRITERS, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
 
 if TYPE_CHECKING:
     from idrstream.profile import DeepProfilerProject, Engine
-    from idrstream.records import Frame, Nuclei, Published
+    from idrstream.records import Frame, ImageTask, Nuclei, Published
     from idrstream.run.journal import FrameKey
+
+_FILE_BYTES = 4096  # what a file has beside its content: headers, its entry in tables
+_NUCLEI = 400  # of a frame, as long as none was seen
+_PIXEL_BYTES = 2
+_LOCATION_BYTES = 64
+_POINT_BYTES = 14
+_OUTLINE_POINTS = 80
+_FEATURE_BYTES = 4
 
 
 class ProjectProfiling:
@@ -52,12 +60,42 @@ class ProjectProfiling:
         self._format = output_format
         self._keep = keep or {}
 
+    @classmethod
+    def slots(
+        cls,
+        count: int,
+        project: DeepProfilerProject,
+        engine: Engine,
+        folder: Path,
+        **options: Any,
+    ) -> tuple[ProjectProfiling, ...]:
+        """Return one for each of `count` batches under way at once.
+
+        The first works in `project`, the next ones in folders beside it. The other values are
+        those of the class.
+        """
+        return tuple(cls(made, engine, folder, **options) for made in project.siblings(count))
+
+    def open(self) -> None:
+        """Make the project ready; what a stream that died left in it is deleted."""
+        if self._project.is_first:
+            self._project.remove_siblings()
+        self._project.clear()
+        self._project.prepare()
+
+    def close(self) -> None:
+        """Delete all but the first project, and there all but config and checkpoint."""
+        self._project.clear()
+        if self._project.is_first:
+            self._project.remove_siblings()
+
     def add(self, frame: Frame, nuclei: Nuclei) -> None:
         """Write a frame and its nuclei into the project."""
         self._project.add(frame, nuclei)
 
-    def profile(self) -> None:
-        """Write ``index.csv`` and compute the features of all nuclei."""
+    def profile(self, tasks: Sequence[ImageTask]) -> None:
+        """Write ``index.csv`` in the order of `tasks` and compute the features of all nuclei."""
+        self._project.arrange(tasks)
         self._project.write_index()
         self._engine.profile(self._project)
 
@@ -87,3 +125,23 @@ class ProjectProfiling:
     def clear(self) -> None:
         """Delete images, locations, index and features of the batch."""
         self._project.clear()
+
+    def interrupt(self) -> None:
+        """End the engine's work at once; the batch fails, the engine can be used again."""
+        getattr(self._engine, "interrupt", self._engine.close)()
+
+    def expected_bytes(self, task: ImageTask) -> int:
+        """Return how much of the disk an image will probably need, features included."""
+        config = self._project.config
+        pixels = config.width * config.height * _PIXEL_BYTES
+        return len(task.frames) * self._bytes(pixels, _NUCLEI, _NUCLEI * _OUTLINE_POINTS)
+
+    def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
+        """Return how much of the disk a frame needs at most, features included."""
+        points = sum(len(outline) for outline in nuclei.outlines or ())
+        return self._bytes(frame.pixels.nbytes, len(nuclei), points)
+
+    def _bytes(self, pixels: int, nuclei: int, points: int) -> int:
+        """Return the size of image, locations, line of the index, and features of a frame."""
+        each = _LOCATION_BYTES + 2 * 8 + self._project.feature_count * _FEATURE_BYTES
+        return pixels + nuclei * each + points * _POINT_BYTES + 4 * _FILE_BYTES

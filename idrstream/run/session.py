@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.run.budget import parse_size
 from idrstream.run.decide import Decision, Modes, Wanted, decide, needs_images
 from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
 from idrstream.run.journal import FrameKey, Journal, RunInfo
 from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import folder_lock, gpu_lock
 from idrstream.run.log import log_events
+from idrstream.run.options import LaneOptions
 from idrstream.run.outputs import (
     clear_parts,
     clear_unfinished,
@@ -68,6 +69,8 @@ class Request:
     extra_metadata: tuple[str, ...] = ()
     output_format: Literal["csv.gz", "parquet"] = "csv.gz"
     share_gpu: bool = False
+    disk_budget: str | int | None = None
+    lanes: LaneOptions = field(default_factory=LaneOptions)
     modes: Modes = field(default_factory=Modes)
 
 
@@ -187,6 +190,7 @@ class Session:
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
 
+        parse_size(self._request.disk_budget)  # a wrong one shows before anything else
         tasks = tasks_from_table(table)
         check_extra_metadata(self._request.extra_metadata, tasks)
         place = self._place
@@ -263,11 +267,12 @@ class Session:
             raise PlanChangedError(msg)
 
     def _clear_leftovers(self, journal: Journal) -> None:
-        """Delete what a stream that died left in both folders; nobody else is in them now."""
+        """Delete what a stream that died left in the output folder; nobody else is in it now.
+
+        What it left in ``tmp_dir`` is the runner's to delete, which counts it.
+        """
         clear_parts(self._place.folder)
         clear_unfinished(self._place.folder, journal)
-        shutil.rmtree(self._place.tmp_dir / "downloads", ignore_errors=True)
-        self._parts.project.clear()
 
     @contextmanager
     def _ready(self, decision: Decision) -> Iterator[None]:
@@ -277,7 +282,6 @@ class Session:
                 load = getattr(self._parts.segmentor, "load", None)
                 if load is not None:
                     load()  # a missing model shows before the first download
-                self._parts.project.prepare()
                 if not self._request.share_gpu:
                     for name in _gpus(self._parts.segmentor, self._parts.engine):
                         held.enter_context(gpu_lock(name))
@@ -323,12 +327,15 @@ class Session:
 
         parts, request = self._parts, self._request
         outlines = "object_outlines" in request.extra_metadata
+        many = getattr(parts.segmentor, "segment_many", None)
         rooms = Rooms(
             downloader=parts.downloader,
             wait_until_complete=self._wait_until_complete,
             preprocessor=parts.preprocessor,
             segment=partial(parts.segmentor.segment, outlines=outlines),
-            profiling=ProjectProfiling(
+            segment_many=many and partial(many, outlines=outlines),
+            profiling=ProjectProfiling.slots(
+                request.lanes.batches_in_flight,
                 parts.project,
                 parts.engine,
                 self._place.folder,
@@ -342,6 +349,8 @@ class Session:
             self._place.tmp_dir / "downloads",
             listeners,
             plate_wells=self._place.plate_wells,
+            lanes=request.lanes,
+            budget_bytes=parse_size(request.disk_budget),
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:

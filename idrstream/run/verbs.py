@@ -16,7 +16,7 @@ from idrstream.run.verify import Verified, verify_folder
 if TYPE_CHECKING:
     import pandas as pd
 
-    from idrstream.run.events import RunResult
+    from idrstream.run.result import RunResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""What the parts of a running stream share."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from idrstream.errors import StorageError
+from idrstream.records import ImageTask
+from idrstream.run.events import Event, Listener, StageFinished, StageStarted
+from idrstream.run.lanes import Inbox, Lane
+from idrstream.run.options import LaneSizes
+from idrstream.run.rooms import Rooms
+from idrstream.run.state import BatchState
+
+log = logging.getLogger(__name__)
+
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_HEAVY = ("preprocess", "segment", "profile")
+
+
+@dataclass(slots=True)
+class Context:
+    """What the parts of a running stream share; used by the thread that runs it only.
+
+    Attributes
+    ----------
+    rooms : Rooms
+        The parts of the stream.
+    sizes : LaneSizes
+        How many of everything.
+    inbox : SimpleQueue
+        Outcomes of jobs, requests from other threads.
+    lanes : dict
+        The lanes by name.
+    listeners : sequence of Listener
+        Who hears the events.
+    batches : list of BatchState
+        The batches under way, in order.
+    error : BaseException or None
+        What ends the stream.
+    stopping : str
+        Empty; ``drain``: finish the batches whose images are all done; ``now``: finish only what
+        is being published.
+    """
+
+    rooms: Rooms
+    sizes: LaneSizes
+    inbox: Inbox
+    lanes: dict[str, Lane]
+    listeners: Sequence[Listener] = ()
+    batches: list[BatchState] = field(default_factory=list)
+    error: BaseException | None = None
+    stopping: str = ""
+
+    def tell(self, event: Event) -> bool:
+        """Tell the listeners of an event; one that fails ends the stream, and is told."""
+        well = True
+        for listener in self.listeners:
+            try:
+                listener(event)
+            # The border to other people's code; what a journal cannot note must not be lost.
+            except Exception as error:
+                self.halt(error)
+                well = False
+        return well
+
+    def begin(self, stage: str, batch: BatchState, task: ImageTask | None = None) -> None:
+        """Tell that a stage begins."""
+        self.tell(StageStarted(stage, batch.batch, task))
+
+    def end(
+        self,
+        stage: str,
+        batch: BatchState,
+        task: ImageTask | None,
+        seconds: float,
+        moved: int | None = None,
+    ) -> None:
+        """Tell that a stage is over."""
+        batch.seconds[stage] = batch.seconds.get(stage, 0.0) + seconds
+        self.tell(StageFinished(stage, batch.batch, task, seconds, moved))
+
+    def halt(self, error: BaseException) -> None:
+        """End the stream: with an error at the next batch, with an interrupt at once."""
+        if not isinstance(error, Exception):
+            self.stopping = "now"
+        elif not self.stopping:
+            self.stopping = "drain"
+        if self.error is None:
+            self.error = error
+
+    def has_room(self, name: str) -> bool:
+        """Tell whether a lane takes another job, and the processor one more heavy one."""
+        limit = self.sizes.heavy_jobs
+        if limit and name in _HEAVY:
+            running = sum(self.lanes[heavy].running for heavy in _HEAVY)
+            return running < limit and self.lanes[name].has_room
+        return self.lanes[name].has_room
+
+
+def storage_error(error: BaseException) -> StorageError | None:
+    """Return a `StorageError` for a full or read-only disk: every further batch would fail too."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _STORAGE_ERRNOS:
+            where = cause.filename or "a folder"
+            msg = f"{where} cannot be written: {cause.strerror}; free space and start again"
+            found = StorageError(msg)
+            found.__cause__ = error
+            return found
+        cause = cause.__cause__ or cause.__context__
+    return None

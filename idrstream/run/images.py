@@ -1,0 +1,367 @@
+"""The lanes that images walk through: download, preprocess, segment, write."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import shutil
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from idrstream.errors import ImageError, UserError
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.run.budget import tree_bytes
+from idrstream.run.context import Context, storage_error
+from idrstream.run.events import ImageFinished
+from idrstream.run.lanes import Outcome
+from idrstream.run.plates import PlateModels
+from idrstream.run.rooms import Rooms
+from idrstream.run.space import Space
+from idrstream.run.state import BatchState, FrameState, ImageState
+
+log = logging.getLogger(__name__)
+
+
+class Folders:
+    """Folders for movies, each for one at a time, so that equal names never meet.
+
+    The first movie of a plate goes to ``downloads/<plate>``, one that comes while that is there
+    to ``downloads_2/<plate>``, and so on.
+
+    Parameters
+    ----------
+    root : Path
+        The folder ``downloads``.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._taken: set[Path] = set()
+
+    def take(self, plate: str) -> Path:
+        """Return a folder that nobody has."""
+        number = 1
+        while (folder := self._numbered(number) / plate) in self._taken:
+            number += 1
+        self._taken.add(folder)
+        return folder
+
+    def give_back(self, folder: Path | None) -> None:
+        """Note that a folder is empty again."""
+        self._taken.discard(folder or self.root)
+
+    def all(self) -> list[Path]:
+        """Return all such folders that are there, also those of a stream that died."""
+        return [
+            path
+            for path in self.root.parent.glob(f"{self.root.name}*")
+            if path == self.root or path.name.removeprefix(f"{self.root.name}_").isdigit()
+        ]
+
+    def clear(self) -> None:
+        """Delete them all."""
+        for path in self.all():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _numbered(self, number: int) -> Path:
+        return self.root if number == 1 else self.root.with_name(f"{self.root.name}_{number}")
+
+
+class ImageLanes:
+    """Moves images from their download into the project of their batch.
+
+    Parameters
+    ----------
+    context : Context
+        What all parts share.
+    space : Space
+        Gives space on the disk.
+    folders : Folders
+        Where movies are put.
+    plates : PlateModels
+        The illumination models.
+    """
+
+    def __init__(
+        self, context: Context, space: Space, folders: Folders, plates: PlateModels
+    ) -> None:
+        self._context = context
+        self._space = space
+        self._folders = folders
+        self._plates = plates
+        self._on_disk = 0  # movies being downloaded or waiting for being read
+        self._read_frames = 0  # of the movies being read
+        self._frames: list[FrameState] = []
+        self._growing: list[FrameState] = []
+        sizes = context.sizes
+        self._frames_limit = max(4, 2 * sizes.frames_at_once)
+        self._at_once = sizes.frames_at_once if context.rooms.segment_many else 1
+
+    def pump(self) -> None:
+        """Start what can be started, the end of the way first."""
+        self._start_writes()
+        self._start_segments()
+        self._start_reading()
+        self._start_downloads()
+
+    def forget(self, batch: BatchState) -> None:
+        """Drop all that is under way of a batch that is set back; none of its jobs runs."""
+        for image in batch.images:
+            if image.movie is not None:
+                _delete(image.movie, image.folder)
+                self._folders.give_back(image.folder)
+                self._on_disk -= 1
+        for waiting in (self._frames, self._growing):
+            waiting[:] = [state for state in waiting if state.image.batch is not batch]
+            heapq.heapify(waiting)
+
+    # Download
+
+    def _start_downloads(self) -> None:
+        context = self._context
+        for batch in context.batches:
+            for image in list(batch.waiting):
+                if context.stopping or not context.lanes["download"].has_room:
+                    return
+                if self._on_disk >= context.sizes.prefetch:
+                    return
+                if image.earlier is not None and not image.earlier.finished:
+                    continue
+                if not self._plates.ready(image.task.plate, batch):
+                    continue
+                if not self._space.take(image, batch, context.batches):
+                    return  # in the order of the plan: who comes later must not get in between
+                batch.waiting.remove(image)
+                self._download(image)
+
+    def _download(self, image: ImageState) -> None:
+        task = image.task
+        log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
+        self._on_disk += 1
+        image.folder = self._folders.take(task.plate)
+        self._context.begin("download", image.batch, task)
+        self._context.lanes["download"].submit(
+            partial(fetch, self._context.rooms, task, image.folder),
+            partial(self._downloaded, image),
+        )
+
+    def _downloaded(self, image: ImageState, outcome: Outcome) -> None:
+        moved = None if outcome.value is None else outcome.value[1]
+        self._context.end("download", image.batch, image.task, outcome.seconds, moved)
+        if outcome.error is not None:
+            self._left_disk(image)
+            self._fail(image, "download", outcome.error)
+            return
+        movie, size_bytes = outcome.value
+        image.movie = movie
+        self._space.arrived(image, image.batch, size_bytes)
+        without_model = self._plates.error(image.task.plate)
+        if without_model is not None:
+            _delete(movie, image.folder)
+            self._left_disk(image)
+            self._fail(image, "illumination", without_model)
+            return
+        heapq.heappush(image.batch.fetched, image)
+
+    def _left_disk(self, image: ImageState) -> None:
+        image.movie = None
+        self._on_disk -= 1
+        self._folders.give_back(image.folder)
+        self._space.gone(image, image.batch)
+
+    # Preprocess
+
+    def _start_reading(self) -> None:
+        context = self._context
+        for batch in context.batches:
+            while batch.fetched:
+                in_memory = sum(state.in_memory for state in context.batches) + self._read_frames
+                if context.stopping or not context.has_room("preprocess"):
+                    return
+                if in_memory and in_memory >= self._frames_limit:
+                    return
+                image = heapq.heappop(batch.fetched)
+                self._read_frames += len(image.task.frames)
+                context.begin("preprocess", batch, image.task)
+                context.lanes["preprocess"].submit(
+                    partial(_read, context.rooms, image),
+                    partial(self._read_done, image),
+                )
+
+    def _read_done(self, image: ImageState, outcome: Outcome) -> None:
+        batch = image.batch
+        self._read_frames -= len(image.task.frames)
+        self._context.end("preprocess", batch, image.task, outcome.seconds)
+        self._left_disk(image)
+        if outcome.error is not None:
+            self._fail(image, "preprocess", outcome.error)
+            return
+        frames: Sequence[Frame | Skipped] = outcome.value
+        image.results = [None] * len(frames)
+        image.left = len(frames)
+        for position, frame in enumerate(frames):
+            if isinstance(frame, Skipped):
+                self._skip(image, position, frame)
+            else:
+                batch.in_memory += 1
+                heapq.heappush(self._frames, FrameState(image, position, frame))
+        self._check_finished(image)
+
+    # Segment
+
+    def _start_segments(self) -> None:
+        context = self._context
+        while self._frames and not context.stopping and context.has_room("segment"):
+            count = min(self._at_once, len(self._frames))
+            group = [heapq.heappop(self._frames) for _ in range(count)]
+            for state in group:
+                context.begin("segment", state.image.batch, state.image.task)
+            context.lanes["segment"].submit(
+                partial(_segment, context.rooms, [state.frame for state in group]),
+                partial(self._segmented, group),
+            )
+
+    def _segmented(self, group: Sequence[FrameState], outcome: Outcome) -> None:
+        found = outcome.value if outcome.error is None else [outcome.error] * len(group)
+        for state, result in zip(group, found, strict=True):
+            state.seconds = outcome.seconds / len(group)
+            if isinstance(result, BaseException):
+                self._frame_ended(state, result)
+            else:
+                state.nuclei = result
+                heapq.heappush(self._growing, state)
+
+    # Write into the project
+
+    def _start_writes(self) -> None:
+        while self._growing and not self._context.stopping:
+            state = self._growing[0]
+            if not self._context.lanes["write"].has_room or not self._space.grow(state):
+                return
+            heapq.heappop(self._growing)
+            self._context.lanes["write"].submit(
+                partial(_write, state), partial(self._written, state)
+            )
+
+    def _written(self, state: FrameState, outcome: Outcome) -> None:
+        state.seconds += outcome.seconds
+        self._frame_ended(state, outcome.error)
+
+    def _frame_ended(self, state: FrameState, error: BaseException | None) -> None:
+        image, batch = state.image, state.image.batch
+        batch.in_memory -= 1
+        self._context.end("segment", batch, image.task, state.seconds)
+        if error is None and state.nuclei is not None:
+            batch.frames += 1
+            batch.nuclei += len(state.nuclei)
+            image.results[state.position] = len(state.nuclei)
+            image.left -= 1
+        elif error is not None:
+            number = state.frame.number
+            skipped = self._as_skipped(image.task, "segment", error, number)
+            if skipped is not None:
+                self._skip(image, state.position, skipped)
+        self._check_finished(image)
+
+    # Results
+
+    def _fail(self, image: ImageState, stage: str, error: BaseException) -> None:
+        """Record that an image as a whole cannot be processed, or end the stream."""
+        skipped = self._as_skipped(image.task, stage, error)
+        if skipped is not None:
+            image.results = [None]
+            image.left = 1
+            self._skip(image, 0, skipped)
+            self._check_finished(image)
+
+    def _as_skipped(
+        self, task: ImageTask, stage: str, error: BaseException, frame: int | None = None
+    ) -> Skipped | None:
+        if self._context.stopping == "now":
+            return None  # it was interrupted, or might have been
+        stops = error if _stops_stream(error) else storage_error(error)
+        if stops is not None:
+            self._context.halt(stops)
+            return None
+        if not isinstance(error, ImageError):
+            log.error("unforeseen error in stage %s of %s", stage, task.name, exc_info=error)
+        return Skipped(task, frame, stage, type(error).__name__, str(error))
+
+    def _skip(self, image: ImageState, position: int, skipped: Skipped) -> None:
+        image.results[position] = skipped
+        image.left -= 1
+        frame = "" if skipped.frame_number is None else f" frame {skipped.frame_number}"
+        log.warning(
+            "Skipped %s%s (%s, %s): %s",
+            skipped.task.name, frame, skipped.stage, skipped.kind, skipped.reason,
+        )  # fmt: skip
+
+    def _check_finished(self, image: ImageState) -> None:
+        if image.left or image.finished:
+            return
+        image.finished = True
+        image.batch.left -= 1
+        self._space.settle(image)
+        nuclei = sum(item for item in image.results if isinstance(item, int))
+        self._context.tell(ImageFinished(image.batch.batch, image.task, nuclei, image.skipped))
+
+
+def fetch(rooms: Rooms, task: ImageTask, folder: Path) -> tuple[Movie, int]:
+    """Bring a movie to the disk, proven complete; nothing is left when that fails."""
+    try:
+        movie = rooms.downloader.download(task, folder)
+        rooms.wait_until_complete(movie)
+        size_bytes = tree_bytes(folder)
+        if movie.path.parent != folder:
+            size_bytes += movie.path.stat().st_size
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return movie, size_bytes
+
+
+def _read(rooms: Rooms, image: ImageState) -> Sequence[Frame | Skipped]:
+    """Read a movie and delete it."""
+    assert image.movie is not None  # noqa: S101, it was downloaded
+    try:
+        return rooms.preprocessor.process(image.movie)
+    finally:
+        _delete(image.movie, image.folder)
+
+
+def _delete(movie: Movie, folder: Path | None) -> None:
+    movie.path.unlink(missing_ok=True)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _segment(rooms: Rooms, frames: Sequence[Frame]) -> Sequence[Nuclei | BaseException]:
+    """Segment frames together, and one by one where that fails, so that only bad ones fail."""
+    if rooms.segment_many is not None and len(frames) > 1:
+        try:
+            found = list(rooms.segment_many(frames))
+        except UserError:
+            raise
+        except Exception as error:
+            log.debug("segmenting %d frames one by one after %s", len(frames), error)
+        else:
+            if len(found) == len(frames):
+                return found
+    return [_segment_one(rooms, frame) for frame in frames]
+
+
+def _segment_one(rooms: Rooms, frame: Frame) -> Nuclei | BaseException:
+    try:
+        return rooms.segment(frame)
+    except BaseException as error:  # the border of a frame; its owner decides what it means
+        return error
+
+
+def _write(state: FrameState) -> None:
+    assert state.nuclei is not None  # noqa: S101, it is segmented
+    state.image.batch.profiling.add(state.frame, state.nuclei)
+
+
+def _stops_stream(error: BaseException) -> bool:
+    return isinstance(error, UserError) or not isinstance(error, Exception)

@@ -1,0 +1,122 @@
+"""How many of everything a stream uses at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+
+from idrstream.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneOptions:
+    """Sizes of the lanes; None means chosen for this machine.
+
+    Attributes
+    ----------
+    batches_in_flight : int
+        Batches under way at once, each with a project folder of its own.
+    downloads_at_once : int
+        Movies fetched at once.
+    prefetch : int
+        Movies that may wait on the disk for being read, as far as the disk budget allows.
+    preprocess_workers : int or None
+        Movies read and corrected at once.
+    heavy_jobs : int or None
+        Jobs of reading and correction, segmentation and profiling at once, which would fight for
+        the processor; 0 for no limit.
+    job_threads : int or None
+        Threads of each of these jobs; 0 leaves the libraries alone.
+    frames_at_once : int or None
+        Frames handed to a segmentor that takes several.
+    """
+
+    batches_in_flight: int = 3
+    downloads_at_once: int = 4
+    prefetch: int = 8
+    preprocess_workers: int | None = None
+    heavy_jobs: int | None = None
+    job_threads: int | None = None
+    frames_at_once: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option that is out of range.
+        """
+        for name, least in (
+            ("batches_in_flight", 1), ("downloads_at_once", 1), ("prefetch", 1),
+            ("preprocess_workers", 1), ("heavy_jobs", 0), ("job_threads", 0),
+            ("frames_at_once", 1),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and value < least:
+                msg = f"{name} is {value}; it must be at least {least}"
+                raise ConfigError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneSizes:
+    """`LaneOptions` with every choice made; 0 still means no limit."""
+
+    batches_in_flight: int
+    downloads_at_once: int
+    prefetch: int
+    preprocess_workers: int
+    heavy_jobs: int
+    job_threads: int
+    frames_at_once: int
+
+
+def choose_sizes(
+    options: LaneOptions, *, cores: int | None = None, gpu: bool | None = None
+) -> LaneSizes:
+    """Choose what an option leaves open.
+
+    On a machine without a GPU all heavy stages want the processor: one such job at a time with
+    all cores loses less than several that fight. With a GPU the networks run there and the
+    cores are free for reading and correction.
+
+    Parameters
+    ----------
+    options : LaneOptions
+        What was asked for.
+    cores : int, optional
+        Processor cores that may be used.
+    gpu : bool, optional
+        Whether the networks run on a GPU; by default whether torch sees one.
+    """
+    cores = usable_cores() if cores is None else cores
+    gpu = _sees_gpu() if gpu is None else gpu
+
+    def pick(value: int | None, chosen: int) -> int:
+        return chosen if value is None else value
+
+    heavy = pick(options.heavy_jobs, 0 if gpu else max(1, cores // 4))
+    return LaneSizes(
+        batches_in_flight=options.batches_in_flight,
+        downloads_at_once=options.downloads_at_once,
+        prefetch=options.prefetch,
+        preprocess_workers=pick(
+            options.preprocess_workers, max(1, min(16, cores - 2)) if gpu else max(1, cores // 4)
+        ),
+        heavy_jobs=heavy,
+        job_threads=pick(options.job_threads, 0 if gpu or not heavy else max(1, cores // heavy)),
+        frames_at_once=pick(options.frames_at_once, 8 if gpu else 2),
+    )
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _sees_gpu() -> bool:
+    torch = sys.modules.get("torch")  # not imported for this: then no network runs in it either
+    return torch is not None and bool(torch.cuda.is_available())
