@@ -21,9 +21,11 @@ from idrstream.errors import (
     ProfileError,
     StorageError,
 )
-from idrstream.run import BatchPublished, BatchStarted, ImageFinished
+from idrstream.run import BatchFinished, BatchPublished, BatchStarted, ImageFinished, LaneOptions
 from idrstream.run.journal_schema import open_reader
 from idrstream.run.locks import folder_lock
+
+ONE_BY_ONE = LaneOptions(batches_in_flight=1)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ class TestGoingOn:
         self, quick, stream, table, finished, tmp_path
     ):
         with pytest.raises(KeyboardInterrupt):
-            run(stream, table, listeners=[stop_at(ImageFinished, 3)])
+            run(stream, table, listeners=[stop_at(BatchFinished)], lanes=ONE_BY_ONE)
         status = stream.status()
         assert (status.state, status.stopped_by, status.batches_done) == (
             "stopped", "interrupted", 1,
@@ -363,7 +365,7 @@ class TestLocks:
             if isinstance(event, ImageFinished):
                 seen.append(stream.status())
 
-        run(stream, table, listeners=[look])
+        run(stream, table, listeners=[look], lanes=ONE_BY_ONE)
         assert seen[0].state == "running"
         assert seen[0].holder.pid == os.getpid()
         assert "(this process, since" in repr(seen[0])
