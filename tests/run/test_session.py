@@ -344,7 +344,7 @@ class TestPublish:
                 there = any("/inputs/images/" in name for name in quick.files_below(stream.tmp_dir))
                 seen.append((*state, event.published.path.exists(), there))
 
-        run(stream, table, listeners=[look])
+        run(stream, table, listeners=[look], lanes=ONE_BY_ONE)
         assert seen == [("done", True, True)] * 3
 
 
