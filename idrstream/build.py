@@ -61,6 +61,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
             "batch_size": segment.tile_batch_size,
             "size_model": segment.size_model,
             "gpu": segment.gpu,
+            "precision": segment.precision,
         }
     )
     profile = settings.profile

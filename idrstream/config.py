@@ -176,6 +176,10 @@ class SegmentSettings:
     tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that go through Cellpose together.")] = 8
     size_model: Annotated[Path | None, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
+    precision: Annotated[
+        Literal["auto", "single", "bfloat16"],
+        Doc("Of Cellpose's network; auto takes bfloat16 where the hardware computes in it."),
+    ] = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,10 +113,13 @@ def load_model(specs: CellposeSpecs) -> LoadedModel:
     logging.getLogger("cellpose").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"cellpose\.")
     if specs.model_type == SHIPPED:
-        return _load_shipped(gpu=gpu)
-    if specs.model_type in BUILT_IN:
-        return _load_built_in(specs, gpu=gpu)
-    return _load_file(specs, gpu=gpu)
+        loaded = _load_shipped(gpu=gpu)
+    elif specs.model_type in BUILT_IN:
+        loaded = _load_built_in(specs, gpu=gpu)
+    else:
+        loaded = _load_file(specs, gpu=gpu)
+    loaded.model.prepare(specs.batch_size, _precision(specs.precision, loaded.model.device))
+    return loaded
 
 
 def model_files(specs: CellposeSpecs) -> list[Path]:
@@ -149,11 +152,24 @@ def _use_gpu(wanted: bool | Literal["auto"]) -> bool:
     return there if wanted == "auto" else wanted
 
 
+def _precision(wanted: str, device: Any) -> Any:
+    """Return the torch dtype of the network: bfloat16 where the hardware computes in it."""
+    import torch
+
+    if wanted == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16")
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
 def _new_model(path: Path, *, gpu: bool, **options: Any) -> Any:
-    from cellpose.models import CellposeModel
+    from idrstream.segment.pooled import PooledModel
 
     try:
-        return CellposeModel(gpu=gpu, **options)
+        return PooledModel(gpu=gpu, **options)
     except _LOAD_ERRORS as error:
         raise ConfigError(
             f"segmentor: {path} is not a model file of Cellpose 3 "

@@ -19,8 +19,8 @@ _STYLE_WINDOW_PX = 352  # four tiles of Cellpose's
 _WINDOW_PX = 512
 _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
-_AGREEMENT = 0.2
-_ROUNDS = 3
+_AGREEMENT = 0.1
+_ROUNDS = 4
 _LOWER, _UPPER = 1.0, (99.0, 99.98)
 _LEFT_OUT = 0.2
 _APART = 3.5
@@ -68,9 +68,10 @@ class SizeEstimator:
             if found is None:
                 return first
             changed = abs(np.log(found / diameter))
-            diameter = found
             if changed < _AGREEMENT:
-                break
+                # The network has seen a small image whole at this scale: segmenting costs nothing.
+                return diameter if max(image.shape) <= _side(diameter) else found
+            diameter = found
         return diameter
 
     def from_style(self, style: NDArray[Any]) -> float:
@@ -106,9 +107,10 @@ def load_shipped(gpu: bool) -> tuple[Any, SizeEstimator]:
 def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     """Load a network file (see `save_nuclei_network`) into a ``CellposeModel``."""
     import torch
-    from cellpose.models import CellposeModel
 
-    class NucleiModel(CellposeModel):  # type: ignore[misc]
+    from idrstream.segment.pooled import PooledModel
+
+    class NucleiModel(PooledModel):
         """Cellpose's model, which scales each image by `intensity_percentiles`."""
 
         def eval(self, x: Any, **options: Any) -> Any:
@@ -245,8 +247,7 @@ def image_style(image: NDArray[Any], model: Any) -> NDArray[np.float32]:
 
 
 def _median_diameter(image: NDArray[Any], model: Any, diameter_px: float) -> float | None:
-    side = max(_WINDOW_PX, round(_WINDOW_DIAMETERS * diameter_px))
-    part = _window(image, side)
+    part = _window(image, _side(diameter_px))
     masks = _masks(part, model, diameter_px)
     if masks.max() < _ENOUGH_NUCLEI and part.shape != image.shape:
         masks = _masks(image, model, diameter_px)
@@ -255,6 +256,10 @@ def _median_diameter(image: NDArray[Any], model: Any, diameter_px: float) -> flo
     areas = np.bincount(masks.ravel())[1:]
     value = float(np.median(np.sqrt(areas[areas > 0])) * 2 / np.sqrt(np.pi))
     return float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
+
+
+def _side(diameter_px: float) -> int:
+    return max(_WINDOW_PX, round(_WINDOW_DIAMETERS * diameter_px))
 
 
 def _masks(image: NDArray[Any], model: Any, diameter_px: float) -> NDArray[Any]:

@@ -140,7 +140,7 @@ def test_estimate_takes_the_median_of_the_masks_and_asks_again_when_it_was_far_o
 
 def test_estimate_looks_at_a_window_of_a_large_image():
     network = _Network(side=18)
-    shipped.SizeEstimator(np.zeros(256), float(np.log(18))).estimate(
+    shipped.SizeEstimator(np.zeros(256), float(np.log(20))).estimate(
         np.zeros((1024, 1344)), network
     )
     assert [shape for shape, _ in network.asked] == [(512, 512)]
@@ -148,10 +148,18 @@ def test_estimate_looks_at_a_window_of_a_large_image():
 
 def test_estimate_looks_at_the_whole_image_when_the_window_has_few_nuclei():
     network = _Network(side=18, number=3)
-    shipped.SizeEstimator(np.zeros(256), float(np.log(18))).estimate(
+    shipped.SizeEstimator(np.zeros(256), float(np.log(20))).estimate(
         np.zeros((1024, 1344)), network
     )
     assert [shape for shape, _ in network.asked] == [(512, 512), (1024, 1344)]
+
+
+def test_estimate_keeps_the_scale_at_which_a_small_image_was_seen_when_it_agrees():
+    network = _Network(side=18)
+    estimator = shipped.SizeEstimator(np.zeros(256), float(np.log(20)))
+    assert estimator.estimate(np.zeros((300, 300)), network) == pytest.approx(20)
+    of_large = estimator.estimate(np.zeros((1024, 1344)), network)
+    assert of_large == pytest.approx(18 * 2 / np.sqrt(np.pi))
 
 
 def test_estimate_without_any_nucleus_is_what_the_style_says():

@@ -90,11 +90,16 @@ def test_an_endless_download_is_given_up(monkeypatch):
 
 
 class FakeModel:
+    device_type = "cpu"
     diam_labels = np.float32(18.5)
 
     def __init__(self, **options):
         self.options = options
-        self.device = "cpu"
+        self.device = SimpleNamespace(type=self.device_type)
+        self.prepared = None
+
+    def prepare(self, batch_size, precision):
+        self.prepared = batch_size, precision
 
 
 class FakeSize:
@@ -111,13 +116,21 @@ class FakeSize:
 def fake(monkeypatch):
     """Stand-ins for Cellpose and torch, which take seconds to import."""
     cuda = SimpleNamespace(is_available=lambda: False)
-    torch = SimpleNamespace(cuda=cuda, backends=SimpleNamespace(mps=cuda))
+    torch = SimpleNamespace(
+        cuda=cuda,
+        backends=SimpleNamespace(mps=cuda),
+        float32="float32",
+        bfloat16="bfloat16",
+        cpu=SimpleNamespace(get_capabilities=dict),
+    )
     package = SimpleNamespace(CellposeModel=FakeModel, SizeModel=FakeSize)
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "cellpose", SimpleNamespace(models=package))
     monkeypatch.setitem(sys.modules, "cellpose.models", package)
+    pooled = SimpleNamespace(PooledModel=FakeModel)
+    monkeypatch.setitem(sys.modules, "idrstream.segment.pooled", pooled)
     monkeypatch.setattr(logging.getLogger("cellpose"), "level", logging.NOTSET)
-    return SimpleNamespace(torch=torch, package=package)
+    return SimpleNamespace(torch=torch, package=package, pooled=pooled)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +188,7 @@ def test_a_file_that_is_no_model_is_named(fake, tmp_path, monkeypatch):
     def broken(**options):
         raise KeyError("output.2.weight")
 
-    monkeypatch.setattr(fake.package, "CellposeModel", broken)
+    monkeypatch.setattr(fake.pooled, "PooledModel", broken)
     with pytest.raises(ConfigError, match=r"text\.txt is not a model file of Cellpose 3"):
         load_model(specs(model_type=str(tmp_path / "text.txt")))
 
@@ -185,6 +198,30 @@ def test_a_gpu_is_taken_when_there_is_one(fake, tmp_path, monkeypatch):
     for wanted, got in (("auto", True), (True, True), (False, False)):
         loaded = load_model(specs(model_type=str(tmp_path), gpu=wanted))
         assert loaded.model.options["gpu"] is got
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "native", "got"),
+    [
+        ("auto", "cpu", False, "float32"),
+        ("auto", "cpu", True, "bfloat16"),
+        ("auto", "cuda", False, "float32"),
+        ("auto", "cuda", True, "bfloat16"),
+        ("auto", "mps", True, "float32"),
+        ("single", "cpu", True, "float32"),
+        ("bfloat16", "cuda", False, "bfloat16"),
+    ],
+)
+def test_the_precision_is_what_the_hardware_computes_in(
+    fake, tmp_path, monkeypatch, precision, device, native, got
+):
+    monkeypatch.setattr(fake.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    monkeypatch.setattr(
+        fake.torch.cuda, "is_bf16_supported", lambda including_emulation: native, raising=False
+    )
+    monkeypatch.setattr(FakeModel, "device_type", device)
+    loaded = load_model(specs(model_type=str(tmp_path), precision=precision, batch_size=5))
+    assert loaded.model.prepared == (5, got)
 
 
 def test_a_gpu_that_is_insisted_on_must_be_there(fake):
