@@ -1,8 +1,9 @@
-"""What a way to the data has to offer: three small protocols.
+"""What a way to the data has to offer: a few small protocols.
 
 A `Locator` knows where a study keeps the movie of a task, a `Transport` moves one path of the
 study to this disk, and a `Downloader` puts both together. Transports know nothing of tasks, so
-that several of them can stand in a chain for the same path.
+that several of them can stand in a chain for the same path. A transport that is also a
+`RangeTransport` lets a movie's wanted frames be had without the rest of it.
 """
 
 from __future__ import annotations
@@ -49,6 +50,83 @@ class Transport(Protocol):
             If a later attempt may succeed.
         UserError
             If the transport itself cannot work: a program or key is missing.
+        """
+        ...
+
+
+class RemoteFile(Protocol):
+    """One version of one file at its source, read by byte ranges.
+
+    Not for several threads at a time, and without threads of its own: h5py may stand on it.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name of the way, as `Transport.name`."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the whole file."""
+        ...
+
+    @property
+    def head(self) -> bytes:
+        """First bytes of the file, which came with its size."""
+        ...
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of content that came over the wire so far, in failed attempts too."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """Number of requests made so far, failed ones too."""
+        ...
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes from `start` up to, not including, `stop`: all of them, or raise.
+
+        Raises
+        ------
+        DownloadError
+            If they cannot be had.
+        TransientDownloadError
+            If a later attempt may succeed; also when the file changed since it was opened.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+@runtime_checkable
+class RangeTransport(Protocol):
+    """A transport that can also read parts of a file."""
+
+    def open_ranges(self, remote: str, head_bytes: int) -> RemoteFile | None:
+        """Open `remote` for reading by ranges.
+
+        Parameters
+        ----------
+        remote : str
+            Path under the root, as for `Transport.fetch`.
+        head_bytes : int
+            How many of the first bytes to bring along.
+
+        Returns
+        -------
+        RemoteFile or None
+            None when the source has no ranges: take the whole file then.
+
+        Raises
+        ------
+        DownloadError
+            If there is no such file or it cannot be had.
+        TransientDownloadError
+            If a later attempt may succeed.
         """
         ...
 

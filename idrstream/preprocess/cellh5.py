@@ -102,19 +102,13 @@ class CellH5Reader:
             raise MovieError(msg) from error
 
     def _stored(self, file: Any, path: Path) -> _Stored:
-        dataset = _channel_dataset(file, path)
-        n_channels, n_frames, n_planes, height, width = dataset.shape
+        dataset = channel_dataset(file, path)
+        n_channels, _, n_planes, _, _ = dataset.shape
         if not 0 <= self.channel < n_channels:
             msg = f"{path} has {n_channels} channel(s); channel {self.channel} is not among them"
             raise MovieError(msg)
         plane = plane_to_read(path, n_planes, self.z)
-        dtype = dataset.dtype.name
-        check_pixel_type(path, dtype)
-        if height * width > _MAX_FRAME_PIXELS:
-            msg = f"{path} states frames of {height} x {width} pixels: not a microscope's movie"
-            raise MovieError(msg)
-        valid = _valid(dataset, n_frames, path)
-        info = MovieInfo(n_frames, (height, width), dtype, valid)
+        info = movie_info(dataset, path)
         return _Stored(dataset, info, path, self.channel, plane)
 
 
@@ -213,8 +207,56 @@ def check_pixel_type(path: Path, dtype: str) -> None:
         raise MovieError(msg)
 
 
-def _channel_dataset(file: Any, path: Path) -> Any:
-    """Return the only image dataset of a file, refusing what reaches into other files."""
+def movie_info(dataset: Any, path: Path) -> MovieInfo:
+    """Return what the movie in an image dataset has.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+        As `channel_dataset` returns it.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    MovieInfo
+        Nothing of the pixels is read.
+
+    Raises
+    ------
+    MovieError
+        If the pixels are of a type or a number that no microscope writes, or the attribute
+        ``valid`` does not fit.
+    """
+    _, n_frames, _, height, width = dataset.shape
+    dtype = dataset.dtype.name
+    check_pixel_type(path, dtype)
+    if height * width > _MAX_FRAME_PIXELS:
+        msg = f"{path} states frames of {height} x {width} pixels: not a microscope's movie"
+        raise MovieError(msg)
+    return MovieInfo(n_frames, (height, width), dtype, _valid(dataset, n_frames, path))
+
+
+def channel_dataset(file: Any, path: Path) -> Any:
+    """Return the only image dataset of an open file, refusing what reaches into other files.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open for reading; may be remote.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    h5py.Dataset
+        Shape ``(c, t, z, y, x)``.
+
+    Raises
+    ------
+    MovieError
+        If there is no position with images, or more than one.
+    """
     import h5py
 
     found = list(_positions(file, path, _LEVELS, ""))
