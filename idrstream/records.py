@@ -71,13 +71,23 @@ class Movie:
     source : str
         Where it came from, for the log (``aspera``, ``local`` and a path or address).
     size_bytes : int or None
-        Size the source states, to prove the file against; None when it states none.
+        Size the file must have, to prove it against; None when its source states none.
+    frames : tuple of int or None
+        The frames that the file has, counted from 1, when only those were brought; None when
+        it is the whole movie.
+    bytes_moved : int or None
+        Bytes that were moved to bring it; None when the way to it does not count them.
+    requests : int or None
+        Requests that were made to bring it; None when the way to it does not count them.
     """
 
     path: Path
     task: ImageTask
     source: str
     size_bytes: int | None = None
+    frames: tuple[int, ...] | None = None
+    bytes_moved: int | None = None
+    requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from idrstream.download._fetch import TransportDownloader, as_downloader
-from idrstream.download._protocol import Downloader, Locator, Transport
+from idrstream.download._fetch import (
+    TransportDownloader,
+    as_downloader,
+    tell_frames_needed,
+)
+from idrstream.download._modes import FETCH_MODES, FetchMode
+from idrstream.download._protocol import (
+    Downloader,
+    Locator,
+    RangeTransport,
+    RemoteFile,
+    Transport,
+)
 from idrstream.download._superblock import hdf5_end_of_file
 from idrstream.download.addresses import transport_for
 from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
@@ -13,21 +24,26 @@ from idrstream.download.locate import Idr0013Locator, PlateScreens
 from idrstream.download.table_locator import TableLocator
 
 __all__ = [
+    "FETCH_MODES",
     "AsperaDownloader",
     "AsperaOptions",
     "AsperaTransport",
     "Downloader",
+    "FetchMode",
     "Idr0013Locator",
     "LocalDownloader",
     "LocalTransport",
     "Locator",
     "PlateScreens",
+    "RangeTransport",
+    "RemoteFile",
     "TableLocator",
     "Transport",
     "TransportDownloader",
     "as_downloader",
     "check_complete",
     "hdf5_end_of_file",
+    "tell_frames_needed",
     "transport_for",
     "wait_until_complete",
 ]

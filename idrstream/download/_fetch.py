@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from idrstream.download._protocol import Downloader, Locator, Transport
+from idrstream.download._modes import FETCH_MODES, Traffic
+from idrstream.download._protocol import Downloader, Locator, RangeTransport, Transport
 from idrstream.download.addresses import transport_for
 from idrstream.download.complete import check_complete
 from idrstream.download.table_locator import SharedFiles, TableLocator, is_given, target_name
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
+
+if TYPE_CHECKING:
+    from idrstream.download.frames import FetchMode, FramesNeeded
 
 logger = logging.getLogger("idrstream.download")
 
@@ -21,8 +26,11 @@ def fetch_movie(
     remote: str,
     task: ImageTask,
     target: Path,
+    *,
+    mode: FetchMode = "file",
+    frames_needed: FramesNeeded | None = None,
 ) -> Movie:
-    """Fetch one movie and prove it complete.
+    """Fetch one movie, or the frames of it that are needed, and prove it complete.
 
     Parameters
     ----------
@@ -34,18 +42,31 @@ def fetch_movie(
         What the movie is for.
     target : Path
         The file to write; its folder is made.
+    mode : {"file", "auto", "frames"}
+        The whole file; what moves fewer bytes; only the frames.
+    frames_needed : callable, optional
+        Says which frames are needed. Without it the whole file is taken.
 
     Returns
     -------
     Movie
-        The movie, with the size that its source states.
+        The movie, with the size that its source states, or a small one of the same name and
+        layout with the needed frames.
 
     Raises
     ------
     DownloadError, IncompleteFileError, MovieError
         If the movie did not arrive, or not whole, or is something else. Nothing of it is left.
+    ConfigError
+        If only the frames are wanted and the transport cannot read parts of a file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    probe = Traffic()
+    if mode != "file" and frames_needed is not None:
+        small = _fetch_small(transport, remote, task, target, frames_needed, mode=mode)
+        if isinstance(small, Movie):
+            return small
+        probe = small
     size_bytes = transport.fetch(remote, target)
     try:
         check_complete(target, size_bytes)
@@ -53,7 +74,75 @@ def fetch_movie(
         target.unlink(missing_ok=True)
         raise
     logger.debug("%s: %s from %s", task.name, target.name, transport.name)
-    return Movie(target, task, f"{transport.name}: {remote}", size_bytes)
+    return Movie(
+        target,
+        task,
+        f"{transport.name}: {remote}",
+        size_bytes,
+        bytes_moved=probe.bytes_moved + target.stat().st_size,
+    )
+
+
+def _fetch_small(
+    transport: Transport,
+    remote: str,
+    task: ImageTask,
+    target: Path,
+    frames_needed: FramesNeeded,
+    *,
+    mode: FetchMode,
+) -> Movie | Traffic:
+    """Bring the needed frames, or return what it took to see that the whole file is better."""
+    from idrstream.download.frames import TakenFrames, fetch_frames
+
+    ranges = _as_range_transport(transport, mode)
+    if ranges is None:
+        return Traffic()
+    taken = fetch_frames(ranges, remote, task, target, frames_needed, mode=mode)
+    traffic = taken.traffic
+    if not isinstance(taken, TakenFrames):
+        logger.info("%s: the whole of %s: %s", task.name, target.name, taken.reason)
+        return traffic
+    logger.info(
+        "%s: %d frames of %s from %s, %d bytes in %d requests",
+        task.name, len(taken.frames), target.name, transport.name,
+        traffic.bytes_moved, traffic.requests,
+    )  # fmt: skip
+    return Movie(
+        target,
+        task,
+        f"{transport.name}: {remote}",
+        target.stat().st_size,
+        taken.frames,
+        traffic.bytes_moved,
+        traffic.requests,
+    )
+
+
+def _as_range_transport(transport: Transport, mode: FetchMode) -> RangeTransport | None:
+    if isinstance(transport, RangeTransport):
+        return transport
+    if mode == "frames":
+        msg = (
+            f'fetch = "frames" cannot be done by {transport.name}, which moves whole files; use '
+            "https, s3 or a mounted mirror, or set fetch to auto"
+        )
+        raise ConfigError(msg)
+    return None
+
+
+def tell_frames_needed(downloader: object, preprocessor: object) -> None:
+    """Tell a downloader which frames a preprocessor will need, when both know of it.
+
+    Parameters
+    ----------
+    downloader : object
+        Gets the attribute ``frames_needed`` set if it has one.
+    preprocessor : object
+        Its ``frames_needed(task, info)``, if it has one, returns frame numbers.
+    """
+    if hasattr(downloader, "frames_needed"):
+        downloader.frames_needed = getattr(preprocessor, "frames_needed", None)
 
 
 class TransportDownloader:
@@ -66,9 +155,27 @@ class TransportDownloader:
     locator : Locator, optional
         Where the movies are of tasks whose own ``Path`` and ``URL`` columns do not say it;
         those that do are believed first, as `TableLocator` does. None when all of them do.
+    fetch : {"auto", "frames", "file"}
+        Bring what moves fewer bytes; only the needed frames; or always the whole movie.
+
+    Raises
+    ------
+    ConfigError
+        If `fetch` is something else.
     """
 
-    def __init__(self, transport: Transport, locator: Locator | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        locator: Locator | None = None,
+        *,
+        fetch: FetchMode = "auto",
+    ) -> None:
+        if fetch not in FETCH_MODES:
+            msg = f"fetch must be one of {', '.join(FETCH_MODES)}, not {fetch!r}"
+            raise ConfigError(msg)
+        self.fetch = fetch
+        self._frames_needed: FramesNeeded | None = None
         self.transport = transport
         self.locator = (
             locator
@@ -76,6 +183,15 @@ class TransportDownloader:
             else TableLocator(locator, study=str(getattr(locator, "study", "")))
         )
         self._shared = SharedFiles()
+
+    @property
+    def frames_needed(self) -> FramesNeeded | None:
+        """Says which frames of a movie are needed; None means all of them."""
+        return self._frames_needed
+
+    @frames_needed.setter
+    def frames_needed(self, needed: FramesNeeded | None) -> None:
+        self._frames_needed = needed
 
     def way(self, task: ImageTask) -> tuple[Transport, str, str]:
         """Say how the movie of a task is brought, without bringing it.
@@ -104,15 +220,20 @@ class TransportDownloader:
         """
         transport, remote, name = self.way(task)
         target = Path(folder) / name
+        fetch = partial(
+            fetch_movie, transport, remote, task, target,
+            mode=self.fetch, frames_needed=self._frames_needed,
+        )  # fmt: skip
         if not is_given(task):
-            return fetch_movie(transport, remote, task, target)
+            return fetch()
         with self._shared.lock(remote):
             target.parent.mkdir(parents=True, exist_ok=True)
             known = self._shared.link(remote, target)
             if known is not None:
                 return Movie(target, task, *known)
-            movie = fetch_movie(transport, remote, task, target)
-            self._shared.remember(remote, movie.path, movie.source, movie.size_bytes)
+            movie = fetch()
+            if movie.frames is None:  # another task may need other frames
+                self._shared.remember(remote, movie.path, movie.source, movie.size_bytes)
             return movie
 
     def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
@@ -137,7 +258,9 @@ class TransportDownloader:
         DownloadError, IncompleteFileError, MovieError
             If the movie did not arrive.
         """
-        return self.download(well_task(plate, well_num), Path(save_dir)).path
+        task = well_task(plate, well_num)
+        transport, remote, name = self.way(task)
+        return fetch_movie(transport, remote, task, Path(save_dir) / name).path
 
 
 class LegacyDownloader:

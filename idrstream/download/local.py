@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from idrstream.download._fetch import TransportDownloader
+from idrstream.download._modes import FetchMode
+from idrstream.download.frames._local import LocalFile
 from idrstream.download.locate import (
     ANALYSIS_FOLDER,
     IDR0013_STUDY,
@@ -81,6 +83,14 @@ class LocalTransport:
             msg = f"there is no folder {self.root} to take movies from"
             raise ConfigError(msg)
 
+    def open_ranges(self, remote: str, head_bytes: int) -> LocalFile:
+        """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
+        source = self._source(remote)
+        try:
+            return LocalFile(source, head_bytes)
+        except OSError as error:
+            raise _as_download_error(error, source, None) from error
+
     def fetch(self, remote: str, target: Path) -> int | None:
         """Copy one file: written beside, flushed to the disk, then renamed.
 
@@ -103,10 +113,7 @@ class LocalTransport:
         TransientDownloadError
             If it changed while it was copied or the mount failed.
         """
-        if ".." in PurePosixPath(remote).parts:
-            msg = f"{remote!r} points out of {self.root}"
-            raise DownloadError(msg)
-        source = self.root / remote
+        source = self._source(remote)
         if source.exists() and not source.is_file():  # a pipe or device might never end
             msg = f"{source} is not a file"
             raise DownloadError(msg)
@@ -119,6 +126,12 @@ class LocalTransport:
         finally:
             part.unlink(missing_ok=True)
         return size
+
+    def _source(self, remote: str) -> Path:
+        if ".." in PurePosixPath(remote).parts:
+            msg = f"{remote!r} points out of {self.root}"
+            raise DownloadError(msg)
+        return self.root / remote
 
 
 class FolderLocator:
@@ -216,6 +229,8 @@ class LocalDownloader(TransportDownloader):
         The study's plates file; without it the folder of a plate is looked for by its name.
     idr_index_name : str
         Name of the study's folder.
+    fetch : {"auto", "frames", "file"}
+        Copy what is less; only the needed frames; or always the whole movie.
 
     Raises
     ------
@@ -228,6 +243,8 @@ class LocalDownloader(TransportDownloader):
         root: Path | str,
         screens_path: Path | str | None = None,
         idr_index_name: str = IDR0013_STUDY,
+        *,
+        fetch: FetchMode = "auto",
     ) -> None:
         transport = LocalTransport(root)
         screens = None if screens_path is None else PlateScreens.read(screens_path)
@@ -235,7 +252,7 @@ class LocalDownloader(TransportDownloader):
         # A root may be the study's own folder.
         study = idr_index_name if self.root.name == idr_index_name else ""
         locator = MirrorLocator(self.root, screens, idr_index_name)
-        super().__init__(transport, TableLocator(locator, study=study))
+        super().__init__(transport, TableLocator(locator, study=study), fetch=fetch)
 
 
 def _folders(parent: Path) -> list[Path]:
@@ -267,12 +284,13 @@ def _copy(source: Path, part: Path) -> int:
     return copied
 
 
-def _as_download_error(error: OSError, source: Path, target: Path) -> DownloadError:
+def _as_download_error(error: OSError, source: Path, target: Path | None) -> DownloadError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not source.exists():
         folder = source.parent
         where = "its folder is there" if folder.is_dir() else f"there is no folder {folder}"
         return DownloadError(f"there is no file {source} ({where})")
-    words = f"{source} cannot be copied to {target}: {error.strerror}"
+    what = "read" if target is None else f"copied to {target}"
+    words = f"{source} cannot be {what}: {error.strerror}"
     if error.errno in _PASSING:
         return TransientDownloadError(words)
     return DownloadError(words)

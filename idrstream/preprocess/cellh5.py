@@ -24,6 +24,8 @@ from idrstream.preprocess.reader import MovieInfo, Pixels
 _LEVELS = ("sample", "plate", "experiment", "position")
 _DTYPES = frozenset({"uint8", "uint16"})
 _MAX_FRAME_PIXELS = 2**28
+FETCHED_FRAMES = "idrstream_fetched_frames"
+"""Attribute of a file that was brought with some frames only: those frames, counted from 1."""
 
 
 class CellH5Reader:
@@ -109,7 +111,8 @@ class CellH5Reader:
             raise MovieError(msg)
         plane = plane_to_read(path, n_planes, self.z)
         info = movie_info(dataset, path)
-        return _Stored(dataset, info, path, self.channel, plane)
+        fetched = _fetched(file)
+        return _Stored(dataset, info, path, self.channel, plane, fetched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,7 @@ class _Stored:
     path: Path
     channel: int
     plane: int
+    fetched: frozenset[int] | None
 
     def frame(self, number: int) -> Pixels | FrameError:
         problem = self.problem(number)
@@ -137,6 +141,8 @@ class _Stored:
         problem = frame_problem(self.info, number, self.path)
         if problem is not None:
             return problem
+        if self.fetched is not None and number not in self.fetched:
+            return FrameError(f"frame {number} of {self.path} was not brought from its source")
         missing, total = self._missing_chunks(number - 1)
         if missing:
             return FrameError(
@@ -161,6 +167,11 @@ class _Stored:
             for row, column in product(rows, columns)
         )
         return missing, len(rows) * len(columns)
+
+
+def _fetched(file: Any) -> frozenset[int] | None:
+    numbers = file.attrs.get(FETCHED_FRAMES)
+    return None if numbers is None else frozenset(int(n) for n in np.atleast_1d(numbers))
 
 
 def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:

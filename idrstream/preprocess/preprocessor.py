@@ -71,6 +71,7 @@ class Preprocessor:
         task = movie.task
         info = self.reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
+        _check_brought(movie, (*task.frames, *context), info)
         read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
         if all(isinstance(read[number], FrameError) for number in task.frames):
             model = None  # there is nothing to correct
@@ -78,6 +79,28 @@ class Preprocessor:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
         return [_result(read[number], number, task, model) for number in task.frames]
+
+    def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
+        """Return the frames that `process` will read of a movie, and no others.
+
+        Parameters
+        ----------
+        task : ImageTask
+            What is wanted of the movie.
+        info : MovieInfo
+            What the movie has.
+
+        Returns
+        -------
+        tuple of int
+            Counted from 1, ascending, within the movie: the wanted frames and those that their
+            correction is fitted on; as long as the plate has no model, also those that
+            `fit_plate` takes of this movie.
+        """
+        numbers = {*task.frames, *self.illumination.context(task.frames, info)}
+        if self.needs_plate_model(task.plate):
+            numbers.update(_frames_for_model(info, self.frames_per_movie))
+        return tuple(sorted(number for number in numbers if 1 <= number <= info.n_frames))
 
     def needs_plate_model(self, plate: str) -> bool:
         """Tell whether `fit_plate` must be called before movies of a plate are processed."""
@@ -144,8 +167,8 @@ class Preprocessor:
             If the movie as a whole cannot be read.
         """
         info = self.reader.info(movie.path)
-        numbers = [number for number, valid in enumerate(info.valid, start=1) if valid]
-        chosen = spread(numbers, per_movie)
+        chosen = _frames_for_model(info, per_movie)
+        _check_brought(movie, chosen, info)
         read = self.reader.read(movie.path, chosen)
         return _stack([read[number] for number in chosen], info)
 
@@ -168,6 +191,26 @@ def spread(numbers: Sequence[int], count: int) -> list[int]:
     step = max(1.0, len(numbers) / count)
     # The middle of each stretch, so that a single one is the middle of the movie.
     return [numbers[int((i + 0.5) * step)] for i in range(min(count, len(numbers)))]
+
+
+def _frames_for_model(info: MovieInfo, per_movie: int) -> list[int]:
+    return spread([n for n, valid in enumerate(info.valid, start=1) if valid], per_movie)
+
+
+def _check_brought(movie: Movie, numbers: Iterable[int], info: MovieInfo) -> None:
+    """Raise if a frame is not in the file only because it was not brought.
+
+    It would read as never written, and be left out of a fit without a word.
+    """
+    if movie.frames is None:
+        return
+    missing = {n for n in numbers if 1 <= n <= info.n_frames}.difference(movie.frames)
+    if missing:
+        msg = (
+            f"frames {sorted(missing)} of {movie.path} were not brought (only "
+            f'{list(movie.frames)}); set fetch = "file"'
+        )
+        raise MovieError(msg)
 
 
 def _stack(frames: Sequence[Pixels | FrameError], info: MovieInfo) -> Pixels:

@@ -322,10 +322,12 @@ class Session:
         _say(decision)
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
+        from idrstream.download import tell_frames_needed
         from idrstream.run import Rooms, Runner
         from idrstream.run.profiling import ProjectProfiling
 
         parts, request = self._parts, self._request
+        tell_frames_needed(parts.downloader, parts.preprocessor)
         outlines = "object_outlines" in request.extra_metadata
         many = getattr(parts.segmentor, "segment_many", None)
         rooms = Rooms(

@@ -222,7 +222,10 @@ def test_transport_with_any_locator(tmp_path, task, movie_bytes):
     transport = LocalTransport(tmp_path)
     assert isinstance(transport, Transport)
     movie = TransportDownloader(transport, Anywhere()).download(task, tmp_path / "out")
-    assert movie == Movie(tmp_path / "out" / "A4.ch5", task, "local: some/A4.ch5", len(movie_bytes))
+    size = len(movie_bytes)
+    assert movie == Movie(
+        tmp_path / "out" / "A4.ch5", task, "local: some/A4.ch5", size, bytes_moved=size
+    )
 
 
 def test_as_downloader(tmp_path, task, mirror):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
+from idrstream.download._modes import FetchMode, Traffic
 from idrstream.download._protocol import RangeTransport, RemoteFile
 from idrstream.download.complete import HDF5_SUFFIXES, check_complete
 from idrstream.download.frames._btree import StoredChunk, find_chunks
@@ -22,34 +23,12 @@ from idrstream.records import ImageTask
 
 logger = logging.getLogger("idrstream.download")
 
-FetchMode = Literal["auto", "frames", "file"]
-FETCH_MODES: tuple[FetchMode, ...] = ("auto", "frames", "file")
 FramesNeeded = Callable[[ImageTask, MovieInfo], Sequence[int]]
 
 # Holds the groups and the first node of the chunk index of CellCognition's files.
 HEAD_BYTES = 256 * 1024
 _RESTARTS = 3
 _MOST_OF_FRAMES = 1 / 3
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What it took.
-
-    Attributes
-    ----------
-    bytes_moved : int
-        Bytes of content that came over the wire.
-    requests : int
-        Requests made.
-    """
-
-    bytes_moved: int = 0
-    requests: int = 0
-
-    def __add__(self, other: Traffic) -> Traffic:
-        """Return both together."""
-        return Traffic(self.bytes_moved + other.bytes_moved, self.requests + other.requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +60,14 @@ class TakeTheFile:
     """
 
     reason: str
-    traffic: Traffic = Traffic()
+    traffic: Traffic
 
 
-def choose_way(
-    n_needed: int, n_frames: int, size_bytes: int, moved_bytes: int, missing_bytes: int
-) -> str | None:
+def choose_way(n_needed: int, n_frames: int, size_bytes: int, missing_bytes: int) -> str | None:
     """Say why the whole file is better than some of its frames; None when it is not.
+
+    What was moved to find out is spent either way and does not count. Past a third of the
+    frames one long answer is quicker than many short ones.
 
     Parameters
     ----------
@@ -95,20 +75,20 @@ def choose_way(
         Frames needed and frames of the movie.
     size_bytes : int
         Size of the file.
-    moved_bytes : int
-        What has been moved already to find out.
     missing_bytes : int
-        What remains to be moved for the frames.
+        What remains to be moved for the frames; a small file may be all there by now.
 
     Returns
     -------
     str or None
         The reason.
     """
+    if not missing_bytes:
+        return None
     if n_needed > n_frames * _MOST_OF_FRAMES:
         return f"{n_needed} of {n_frames} frames are needed, more than a third"
-    if moved_bytes + missing_bytes >= size_bytes:
-        return f"the frames' bytes ({moved_bytes + missing_bytes:,}) are no fewer"
+    if missing_bytes >= size_bytes:
+        return f"the {missing_bytes:,} bytes of the frames are no fewer"
     return None
 
 
@@ -214,7 +194,7 @@ def _take(
         layout = Layout.of(dataset)
     _check_places(chunks, remote, file.size_bytes)
     missing = sum(item.size for item in reader.requests_for(chunk.place for chunk in chunks))
-    reason = choose_way(len(numbers), info.n_frames, file.size_bytes, file.bytes_moved, missing)
+    reason = choose_way(len(numbers), info.n_frames, file.size_bytes, missing)
     if reason is not None and mode != "frames":
         return reason
     # h5py's lock is free again: other threads can read while the bytes come.

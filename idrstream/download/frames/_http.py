@@ -144,7 +144,7 @@ class HttpFile:
         return headers
 
     def _body(self, answer: Any, start: int, stop: int) -> bytes:
-        first, last = self._check(answer, start)
+        first, last = self._check(answer)
         expected = min(stop, self.size_bytes) - start
         if first != start or last + 1 - start != expected:
             msg = f"{self._url}: bytes {start:,} to {stop:,} asked, {first:,} to {last + 1:,} sent"
@@ -159,7 +159,7 @@ class HttpFile:
             self.bytes_moved += len(piece)
         return bytes(data)
 
-    def _check(self, answer: Any, start: int) -> tuple[int, int]:
+    def _check(self, answer: Any) -> tuple[int, int]:
         """Return first and last byte of an answer, once it is seen to be of the same file."""
         status = answer.status
         if status == 412:

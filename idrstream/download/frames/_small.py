@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import DownloadError
+from idrstream.preprocess.cellh5 import FETCHED_FRAMES
 
-# On the root group: the frames that were fetched, counted from 1.
-FETCHED_FRAMES = "idrstream_fetched_frames"
 # Readers of CellH5, Bio-Formats among them, look for these groups.
 _DEFINITIONS = ("image", "object", "feature")
 _GZIP = 4
