@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ class Memory:
 @given(ranges, st.integers(0, 500), st.integers(1, 1000))
 def test_coalesced_ranges_hold_every_range_whole_and_do_not_overlap(wanted, gap, most):
     joined = coalesce(wanted, gap, most)
-    assert all(a.stop <= b.start for a, b in zip(joined, joined[1:], strict=False))
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(joined))
     for item in wanted:
         if item.size:
             assert sum(j.start <= item.start and item.stop <= j.stop for j in joined) == 1
@@ -54,7 +56,7 @@ def test_what_is_joined_is_never_more_than_the_gaps_allow(wanted, gap):
     assert sum(r.size for r in joined) <= sum(r.size for r in alone) + gap * (
         len(alone) - len(joined)
     )
-    assert all(b.start - a.stop > gap for a, b in zip(joined, joined[1:], strict=False))
+    assert all(b.start - a.stop > gap for a, b in itertools.pairwise(joined))
 
 
 def test_a_join_stops_at_the_longest_request():
@@ -93,7 +95,7 @@ def test_reading_anywhere_is_reading_the_file(reads, block, head):
         assert reader.tell() == start + n
     # Nothing comes twice.
     moved = sorted(remote.asked)
-    assert all(a.stop <= b.start for a, b in zip(moved, moved[1:], strict=False))
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(moved))
 
 
 @given(ranges, st.integers(0, 300))
