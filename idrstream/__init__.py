@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from idrstream.profile import CommandEngine, DeepProfilerProject
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
     from idrstream.run import RunResult
-    from idrstream.screen import read_table
+    from idrstream.screen import Plan, read_table, table_from_idr
     from idrstream.segment import CellPoseSegmentor
     from idrstream.simulate import ScreenSpec, simulate_screen
     from idrstream.stream import DeepProfilerRun, IdrStream
@@ -61,6 +61,7 @@ _HOMES = {
     "MissingToolError": "errors",
     "Movie": "records",
     "Nuclei": "records",
+    "Plan": "screen",
     "Preprocessor": "preprocess",
     "Published": "records",
     "RunResult": "run",
@@ -73,6 +74,7 @@ _HOMES = {
     "load_settings": "config",
     "read_table": "screen",
     "simulate_screen": "simulate",
+    "table_from_idr": "screen",
 }
 
 __all__ = [
@@ -96,6 +98,7 @@ __all__ = [
     "MissingToolError",
     "Movie",
     "Nuclei",
+    "Plan",
     "Preprocessor",
     "Published",
     "RunResult",
@@ -108,6 +111,7 @@ __all__ = [
     "load_settings",
     "read_table",
     "simulate_screen",
+    "table_from_idr",
 ]
 
 

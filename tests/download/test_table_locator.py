@@ -140,6 +140,5 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
         ("/dev/zero", DownloadError),
         ("t.ch5", MovieError),
     ):
-        (tmp_path / "t.ch5").write_bytes(b"<html>404</html>")
         with pytest.raises(error):
             LocalDownloader(tmp_path).download(task(Path=path), tmp_path / "new")

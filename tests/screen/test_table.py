@@ -21,13 +21,21 @@ def test_frames_keep_their_order(numbers):
 
 
 @pytest.mark.parametrize(
-    ("text", "frames"), [(50, (50,)), ("50.0", (50,)), (" 1, 50 ,93", (1, 50, 93)), ("7,7", (7,))]
+    ("text", "frames"),
+    [
+        (50, (50,)),
+        ("50.0", (50,)),
+        (" 1, 50 ,93", (1, 50, 93)),
+        ("7,7", (7,)),
+        ("1-3", (1, 2, 3)),
+        ("50, 1 - 93:40", (50, 1, 41, 81)),
+    ],
 )
 def test_frames_are_read_as_people_write_them(text, frames):
     assert parse_frames(text) == frames
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "a", "1,,2", "1-5", "nan"])
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "a", "1,,2", "5-1", "1-5:0", "1-", "nan"])
 def test_wrong_frames(text):
     with pytest.raises(ValueError, match="frame numbers"):
         parse_frames(text)
@@ -90,7 +98,9 @@ def test_a_repeated_column_is_refused():
 
 def test_a_frame_asked_for_twice_names_both_rows():
     rows = pd.concat([table(), table(Well=["A5"]), table(Frames=["1,50"])])
-    with pytest.raises(TableError, match=r"row 3, column Frames: frame 50 .* in row 1"):
+    with pytest.raises(
+        TableError, match=r"row 3, column Frames: frame 50 .* in row 1, which differs"
+    ):
         tasks_from_table(rows)
 
 
@@ -134,14 +144,13 @@ def test_a_missing_file_is_named(tmp_path):
         read_table(tmp_path / "nothing.tsv")
 
 
-def test_a_file_that_is_no_gzip(tmp_path):
+def test_a_damaged_gzip(tmp_path):
     path = tmp_path / "t.csv.gz"
-    path.write_bytes(b"Plate,Well\n")
-    with pytest.raises(TableError, match="cannot be read"):
-        read_table(path)
-    path.write_bytes(gzip.compress(b"Plate,Well,Frames\nP,A1,1\n")[:-9])
-    with pytest.raises(TableError):
-        read_table(path)
+    content = gzip.compress(b"Plate,Well,Frames\n" + b"P,A1,1\n" * 999)
+    for damaged in (content[:-9], content[:30] + b"xx" + content[32:]):
+        path.write_bytes(damaged)
+        with pytest.raises(TableError, match="cannot be read"):
+            read_table(path)
 
 
 def test_the_first_streams_own_table(shared_data):

@@ -1,0 +1,105 @@
+"""A study's annotation table, and the choice of its rows."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import TableError
+from idrstream.screen.table import clean_column, clean_header, read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SHOWN = 12
+
+
+def read_annotation(path: Path) -> pd.DataFrame:
+    """Read a study's annotation: one row for each well, whatever else is known of it.
+
+    Parameters
+    ----------
+    path : Path
+        ``annotation.csv`` or ``annotation.csv.gz``. Only ``Plate`` and one of ``Well`` and
+        ``Well Number`` are common to all studies.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Every cell as clean text, empty cells as ``""``; the index is the line in the file,
+        counted from 1 with the header as line 1 (cells with line breaks in them not counted).
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read or lacks one of these columns.
+    """
+    table = read_table(path)
+    table.columns = clean_header(list(table.columns), ("Plate", "Well", "Well Number"))
+    columns = list(table.columns)
+    missing = [name for name in ("Plate",) if name not in columns]
+    if "Well" not in columns and "Well Number" not in columns:
+        missing.append("Well (or Well Number)")
+    if missing:
+        msg = f"{path}, line 1: lacks the column {', '.join(missing)}; it has {_some(columns)}"
+        raise TableError(msg)
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
+        raise TableError(msg)
+    for name in columns:
+        table[name] = clean_column(table[name])
+    return table.set_axis(range(2, len(table) + 2), axis=0)
+
+
+def choose_rows(
+    table: pd.DataFrame, where: Mapping[str, str | Sequence[str]], path: Path
+) -> pd.DataFrame:
+    """Keep the rows whose cells have one of the wanted values, in every column of `where`.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As `read_annotation` returns it.
+    where : mapping of str to str or sequence of str
+        For example ``{"Control Type": ["negative control"], "Quality Control": "pass"}``; an
+        empty text stands for empty cells.
+    path : Path
+        The table's file, for messages.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows that are left, at least one.
+
+    Raises
+    ------
+    TableError
+        If there is no such column or value; says which there are.
+    """
+    for column, wanted in where.items():
+        if column not in table.columns:
+            near = difflib.get_close_matches(column, list(table.columns), n=3, cutoff=0.5)
+            there = _some(near or list(table.columns))
+            msg = f"{path} has no column {column!r} to choose rows by; it has {there}"
+            raise TableError(msg)
+        values = [wanted] if isinstance(wanted, str) else [str(value) for value in wanted]
+        present = set(table[column].unique())
+        unknown = [value for value in values if value not in present]
+        if unknown:
+            there = _some(sorted(present))
+            msg = f"{path}, column {column}: no row has {_some(unknown)}; there are {there}"
+            raise TableError(msg)
+        table = table[table[column].isin(values)]
+    if table.empty:
+        chosen = " and ".join(f"{column} = {wanted!r}" for column, wanted in where.items())
+        msg = f"{path} has no row with {chosen}" if where else f"{path} has no rows"
+        raise TableError(msg)
+    return table
+
+
+def _some(values: Sequence[str]) -> str:
+    shown = ", ".join(repr(value) for value in values[:_SHOWN])
+    return f"{shown}, ... ({len(values)})" if len(values) > _SHOWN else shown or "none"

@@ -1,0 +1,160 @@
+"""File patterns as Bio-Formats' ``.pattern`` files have them, expanded to file names.
+
+``red_<001-010:3>_<dapi,gfp>.tif`` stands for all combinations of its blocks. A block is a literal
+value, a list of values, or a range of whole numbers or of letters with an optional step; leading
+zeros count. See "Grouping files using a pattern file" in Bio-Formats' documentation. A pattern
+without blocks may also be a regular expression, which needs the names it is to be matched with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+
+MAX_FILES = 100_000
+"""Largest number of files that a pattern may stand for."""
+
+_BLOCK = re.compile(r"<([^<>]*)>")
+_RANGE = re.compile(r"(\d{1,18}|[A-Za-z])-(\d{1,18}|[A-Za-z])(?::(\d{1,9}))?", flags=re.ASCII)
+_REGEX_SIGNS = re.compile(r"[\\*+?\[\](){}|^$]")
+
+
+@dataclass(frozen=True, slots=True)
+class PatternFile:
+    """One file that a pattern stands for.
+
+    Attributes
+    ----------
+    path : str
+        The pattern with a value in the place of each block.
+    blocks : tuple of str
+        Those values, in the order of the blocks.
+    """
+
+    path: str
+    blocks: tuple[str, ...]
+
+
+def expand_pattern(pattern: str) -> list[PatternFile]:
+    """Return the files that a pattern with ``<>`` blocks stands for.
+
+    Parameters
+    ----------
+    pattern : str
+        The text of a ``.pattern`` file; may have folders in front.
+
+    Returns
+    -------
+    list of PatternFile
+        The last block varies fastest. A pattern without blocks is one file.
+
+    Raises
+    ------
+    ValueError
+        If it is no pattern, a range is inverted, it is a regular expression (see
+        `match_pattern`), or it stands for more than `MAX_FILES` files.
+    """
+    text = pattern.strip()
+    if not text or "\n" in text or "\r" in text:
+        msg = "a pattern is one line of text"
+        raise ValueError(msg)
+    literals = _BLOCK.split(text)[::2]
+    if any("<" in part or ">" in part for part in literals):
+        msg = f"{text!r} has an angle bracket without its partner"
+        raise ValueError(msg)
+    if len(literals) == 1:
+        if is_regular_expression(text):
+            msg = f"{text!r} is a regular expression: the names of the files are needed to match it"
+            raise ValueError(msg)
+        return [PatternFile(text, ())]
+    blocks = [_block(block) for block in _BLOCK.findall(text)]
+    count = prod(len(block) for block in blocks)
+    if count > MAX_FILES:
+        msg = f"{text!r} stands for {count:,} files, more than {MAX_FILES:,}"
+        raise ValueError(msg)
+    return [PatternFile(_fill(literals, values), values) for values in product(*blocks)]
+
+
+def match_pattern(pattern: str, names: Iterable[str]) -> list[PatternFile]:
+    """Return those of `names` that a regular expression stands for, sorted.
+
+    Parameters
+    ----------
+    pattern : str
+        Without folders.
+    names : iterable of str
+        File names of the pattern's folder.
+
+    Returns
+    -------
+    list of PatternFile
+        Each with the values of the expression's groups.
+
+    Raises
+    ------
+    ValueError
+        If it is no regular expression.
+    """
+    try:
+        expression = re.compile(pattern.strip())
+    except re.error as error:
+        msg = f"{pattern!r} is no regular expression: {error}"
+        raise ValueError(msg) from error
+    found = ((name, expression.fullmatch(name)) for name in sorted(names))
+    return [
+        PatternFile(name, tuple(part or "" for part in match.groups()))
+        for name, match in found
+        if match is not None
+    ]
+
+
+def is_regular_expression(pattern: str) -> bool:
+    """Tell whether a pattern without blocks is more than a file's name."""
+    name = pattern.rsplit("/", 1)[-1]
+    return "<" not in name and _REGEX_SIGNS.search(name) is not None
+
+
+def _fill(literals: list[str], values: tuple[str, ...]) -> str:
+    parts = [literals[0]]
+    for value, literal in zip(values, literals[1:], strict=True):
+        parts += [value, literal]
+    return "".join(parts)
+
+
+def _block(text: str) -> list[str]:
+    values: list[str] = []
+    for part in text.split(","):
+        values += _values(part.strip())
+        if len(values) > MAX_FILES:
+            msg = f"<{text}> has more than {MAX_FILES:,} values"
+            raise ValueError(msg)
+    return values
+
+
+def _values(part: str) -> list[str]:
+    match = _RANGE.fullmatch(part)
+    if match is None:
+        return [part]
+    first, last, step = match[1], match[2], int(match[3] or 1)
+    if step < 1:
+        msg = f"<{part}> has the step 0"
+        raise ValueError(msg)
+    if first.isdigit() and last.isdigit():
+        start, stop = int(first), int(last)
+        width = len(first) if len(first) == len(last) else 0
+    elif first.isalpha() and last.isalpha() and first.isupper() == last.isupper():
+        start, stop, width = ord(first), ord(last), -1
+    else:
+        msg = f"<{part}> is a range from a letter or number to something else"
+        raise ValueError(msg)
+    if stop < start:
+        msg = f"<{part}> is an inverted range"
+        raise ValueError(msg)
+    if (stop - start) // step >= MAX_FILES:
+        msg = f"<{part}> has more than {MAX_FILES:,} values"
+        raise ValueError(msg)
+    numbers = range(start, stop + 1, step)
+    return [chr(number) if width < 0 else f"{number:0{width}d}" for number in numbers]
