@@ -22,17 +22,43 @@
     └── BatchError             this batch is recorded as failed, the stream goes on
         ├── ProfileError       DeepProfiler failed or its output is incomplete
         └── CompileError       the tables of a batch do not fit together
+
+Every class has an exit code for the command line and a section in ``docs/errors.md``. Messages
+never hold secrets: they are redacted when an error is made.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from idrstream.redact import redacted
+
 
 class IdrStreamError(Exception):
-    """Base of every error that idrstream raises on purpose."""
+    """Base of every error that idrstream raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : int
+        What the command line ends with. 1 means that something failed which a later run may
+        do; each kind of `UserError` has a number of its own.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, *values: object) -> None:
+        super().__init__(*(redacted(value) for value in values))
+
+    @classmethod
+    def help_section(cls) -> str:
+        """Return where the docs say what an error of this class means and how it is cured."""
+        return f"docs/errors.md#{cls.__name__.lower()}"
 
 
 class UserError(IdrStreamError):
     """Something the user has to change before the stream can run."""
+
+    exit_code = 2
 
 
 class ConfigError(UserError):
@@ -42,29 +68,43 @@ class ConfigError(UserError):
 class TableError(UserError):
     """The table to process has a bad row or column; the message names it."""
 
+    exit_code = 3
+
 
 class MissingToolError(UserError):
     """A program, package or model file is not installed; the message says how to get it."""
+
+    exit_code = 4
 
 
 class StorageError(UserError):
     """A folder cannot be written: disk full, quota, read-only."""
 
+    exit_code = 5
+
 
 class BudgetError(UserError):
     """The disk budget is too small for a movie or a batch; the message says how much it needs."""
+
+    exit_code = 9
 
 
 class LockedError(UserError):
     """Another stream has the folder or the GPU; the message says which."""
 
+    exit_code = 6
+
 
 class PlanChangedError(UserError):
     """Table, batch size or settings are not those the output folder was begun with."""
 
+    exit_code = 7
+
 
 class JournalError(UserError):
     """The journal of an output folder is missing, damaged, or of a newer version."""
+
+    exit_code = 8
 
 
 class ImageError(IdrStreamError):

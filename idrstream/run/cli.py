@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
@@ -25,14 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(namespace: argparse.Namespace) -> int:
     """Run the stream and say what came of it."""
     from idrstream.build import build_stream, run_settings
+    from idrstream.run.log import errors_logged
     from idrstream.stream import IdrStream
 
     settings = load_settings(namespace.config, options=given_options(namespace))
     stream = build_stream(IdrStream, settings)
-    try:
+    with closing(stream), errors_logged():
         result = run_settings(stream, settings)
-    finally:
-        stream.close()
     return report(result, settings.stream.final_data_dir)
 
 

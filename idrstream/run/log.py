@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import StorageError
+from idrstream.redact import RedactingFilter
 from idrstream.run.events import BatchFinished, Event, StreamFinished, StreamStarted
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class StreamLog:
                 logger.removeHandler(other)
                 other.close()
         handler.setFormatter(logging.Formatter(_FORMAT))
+        handler.addFilter(RedactingFilter())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         self._handler = handler
@@ -79,6 +83,16 @@ class StreamLog:
     ) -> None:
         """Stop logging to the file."""
         self.close()
+
+
+@contextmanager
+def errors_logged() -> Iterator[None]:
+    """Write an error that ends a command to the log, with its traceback, and let it pass."""
+    try:
+        yield
+    except Exception as error:
+        log.error("Ended by %s: %s", type(error).__name__, error, exc_info=True)
+        raise
 
 
 def log_events(event: Event) -> None:

@@ -79,6 +79,7 @@ def choose_rows(
     TableError
         If there is no such column or value; says which there are.
     """
+    kept = table
     for column, wanted in where.items():
         if column not in table.columns:
             near = difflib.get_close_matches(column, list(table.columns), n=3, cutoff=0.5)
@@ -92,12 +93,12 @@ def choose_rows(
             there = _some(sorted(present))
             msg = f"{path}, column {column}: no row has {_some(unknown)}; there are {there}"
             raise TableError(msg)
-        table = table[table[column].isin(values)]
-    if table.empty:
+        kept = kept[kept[column].isin(values)]
+    if kept.empty:
         chosen = " and ".join(f"{column} = {wanted!r}" for column, wanted in where.items())
         msg = f"{path} has no row with {chosen}" if where else f"{path} has no rows"
         raise TableError(msg)
-    return table
+    return kept
 
 
 def _some(values: Sequence[str]) -> str:

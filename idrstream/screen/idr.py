@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,9 @@ def _with_annotation(manifest: pd.DataFrame, annotation: pd.DataFrame, path: Pat
         some = ", ".join(annotation["Plate"].unique()[:3])
         msg = f"{path}, column Plate: has none of the plates, but {some}, ..."
         raise TableError(msg)
+    for plate in [plate for plate, width in widths.items() if not width]:
+        widths[plate] = _width(known[known["Plate"] == plate])
+    manifest = manifest.assign(columns=[widths[plate] for plate in manifest["plate"]])
     known["position"] = _positions(known, widths, path)
     known = _wells_once(known, path)
     anywhere = manifest["position"].isna()
@@ -187,6 +191,23 @@ def _with_annotation(manifest: pd.DataFrame, annotation: pd.DataFrame, path: Pat
         }
     )
     return table.loc[by.sort_values(["plate", "position", "site"], kind="stable").index]
+
+
+def _width(annotation: pd.DataFrame) -> int:
+    """Return the columns of a plate whose files do not tell it, from its wells' names."""
+    positions: list[tuple[int, int]] = []
+    for name, number in zip(
+        annotation.get("Well", ()), annotation.get("Well Number", repeat("")), strict=False
+    ):
+        try:
+            row, column = well_position(name)
+        except ValueError:
+            continue
+        if row and number.isdecimal() and (int(number) - 1 - column) % row == 0:
+            return max((int(number) - 1 - column) // row, column + 1)
+        positions.append((row, column))
+    small = positions and all(row < 8 and column < 12 for row, column in positions)
+    return 12 if small else PLATE_COLUMNS
 
 
 def _positions(

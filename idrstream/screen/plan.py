@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.records import Batch, ImageTask
@@ -82,6 +84,44 @@ class Plan:
             raise ConfigError(msg)
         numbers = tuple(sorted(number for number in wanted if number >= start_batch))
         return cls(tasks=tasks, batch_size=batch_size, numbers=numbers)
+
+    @classmethod
+    def from_idr(
+        cls,
+        plates_tsv: Path | str,
+        annotation_csv: Path | str | None = None,
+        screen_files: Path | str | Iterable[Path | str] = (),
+        *,
+        batch_size: int = 10,
+        **choice: Any,
+    ) -> Plan:
+        """Plan a stream over a study of the archive, from the study's own files.
+
+        Parameters
+        ----------
+        plates_tsv, annotation_csv, screen_files
+            The study's files; see `table_from_idr`, which gives the same images as a table to
+            look at and to hand to ``run_stream``.
+        batch_size : int
+            Images per batch.
+        **choice
+            Frames, filters and the other options of `table_from_idr`.
+
+        Returns
+        -------
+        Plan
+            Of all batches.
+
+        Raises
+        ------
+        TableError, ConfigError
+            Naming file, line and column, or the option.
+        """
+        from idrstream.screen.idr import table_from_idr
+        from idrstream.screen.tasks import tasks_from_table
+
+        table = table_from_idr(plates_tsv, annotation_csv, screen_files, **choice)
+        return cls.of(tasks_from_table(table), batch_size=batch_size)
 
     @property
     def batch_count(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import re
@@ -64,6 +65,11 @@ def read_table(path: Path) -> pd.DataFrame:
         # pandas' parser errors are ValueErrors
         msg = f"{path} cannot be read as a tab- or comma-separated table: {error}"
         raise TableError(msg) from error
+    names = next(csv.reader([header], delimiter=separator), [])
+    repeated = sorted({name for name in names if name.strip() and names.count(name) > 1})
+    if repeated:  # pandas would number them
+        msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
+        raise TableError(msg)
     if len(table.columns) and str(table.columns[0]).startswith("Unnamed:"):
         table = table.drop(columns=table.columns[0])
     return table

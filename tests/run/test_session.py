@@ -514,7 +514,7 @@ class TestCommands:
     @pytest.mark.parametrize("verb", ["status", "resume", "rerun", "verify"])
     def test_a_folder_without_a_journal_is_told(self, idrstream, tmp_path, verb):
         code, told = idrstream(verb, tmp_path)
-        assert code == 2
+        assert code == 8
         assert "not the output folder of a stream" in told.err
 
 

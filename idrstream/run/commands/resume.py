@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,7 @@ def go_on(
         When the stream was not built from settings.
     """
     from idrstream.build import build_stream, run_options
+    from idrstream.run.log import errors_logged
     from idrstream.run.status import read_status
     from idrstream.run.verbs import read_begun
     from idrstream.stream import IdrStream
@@ -75,12 +77,10 @@ def go_on(
         given["progress"] = "false"
     settings = settings_from_json({**stored, "stream": kept}, options=given)
     stream = build_stream(IdrStream, settings)
-    try:
+    with closing(stream), errors_logged():
         options = run_options(settings)
         options |= {name: getattr(settings.stream, name) for name in _OF_THE_CALL if name in given}
         result = work(stream, options)
-    finally:
-        stream.close()
     if not namespace.json:
         return report(result, folder)
     import json

@@ -1,0 +1,102 @@
+"""Takes secrets out of messages: everything that is logged, raised, recorded or shown.
+
+Passwords and keys reach messages inside addresses (``https://user:password@host``, signed query
+strings), in what programs say, and in copies of settings. `redact` is the one place that knows
+what they look like; every `IdrStreamError` and every line of the log goes through it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+HIDDEN = "***"
+
+_SENSITIVE = (
+    r"(?:pass(?:word|wd|phrase)?|secret|token|signature|credential|api[_-]?key|access[_-]?key"
+    r"(?:[_-]?id)?|private[_-]?key|session[_-]?token|auth(?:orization)?)"
+)
+_PATTERNS = (
+    # PEM blocks, whole
+    (
+        re.compile(
+            r"-----BEGIN [A-Z0-9 ]*KEY-----.*?(?:-----END [A-Z0-9 ]*KEY-----|\Z)", re.DOTALL
+        ),
+        HIDDEN,
+    ),
+    # scheme://user:password@host; the password may have an @
+    (re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#'\"<>]+@"), rf"\1{HIDDEN}@"),
+    # user:password@host of scp-like addresses
+    (re.compile(r"(?<![\w/])([\w.-]+):[^\s:@/'\"]+@(?=[\w-]+(?:\.[\w-]+)+)"), rf"\1:{HIDDEN}@"),
+    # ?X-Amz-Signature=..., &sig=..., &Key-Pair-Id=...
+    (
+        re.compile(
+            rf"([?&;](?:[\w.-]*{_SENSITIVE}[\w.-]*|sig|key|key-pair-id|policy|code)=)[^&#\s'\"<>]+",
+            re.IGNORECASE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    # Authorization: Bearer ...
+    (re.compile(r"\b(Bearer|Basic|AWS4-HMAC-SHA256)\s+[A-Za-z0-9+/=._~:-]{6,}.*"), rf"\1 {HIDDEN}"),
+    # ASPERA_SCP_PASS=..., "aws_secret_access_key": "...", --password ...
+    (
+        re.compile(
+            rf"((?:[A-Za-z0-9_.-]*[_.-])?{_SENSITIVE}(?:[_.-][A-Za-z0-9_.-]*)?['\"]?\s*[=:]\s*)"
+            r"(\"[^\"]*\"|'[^']*'|[^\s,;&'\"}}\])]+)",
+            re.IGNORECASE,
+        ),
+        rf"\1{HIDDEN}",
+    ),
+    (
+        re.compile(r"(--?(?:password|passphrase|token|secret)\s+)(\S+)", re.IGNORECASE),
+        rf"\1{HIDDEN}",
+    ),
+    # AWS access key ids
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), HIDDEN),
+)
+
+
+def redact(text: str) -> str:
+    """Return a text with what looks like a secret replaced by ``***``.
+
+    Parameters
+    ----------
+    text : str
+        A message, an address, a traceback.
+
+    Returns
+    -------
+    str
+        The same text where it has no secret. Redacting twice changes nothing more.
+    """
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redacted(value: Any) -> Any:
+    """Return texts redacted, also inside lists, tuples and mappings; all else as it is."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: redacted(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (
+            type(value)(redacted(item) for item in value) if type(value) in (list, tuple) else value
+        )
+    return value
+
+
+class RedactingFilter(logging.Filter):
+    """Takes secrets out of log records, also out of their tracebacks; for handlers."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact the record's message and traceback; every record is kept."""
+        record.msg = redact(record.getMessage())
+        record.args = None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redact(record.exc_text)
+        return True

@@ -1,0 +1,90 @@
+"""``idrstream table``: the table to process, from a study's own files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import ConfigError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the study's files and the choice of its images."""
+    parser.add_argument("plates", type=Path, metavar="PLATES.tsv", help="the study's plates file")
+    add = parser.add_argument
+    add("--annotation", type=Path, metavar="CSV", help="its annotation.csv or annotation.csv.gz")
+    add(
+        "--screens", type=Path, action="append", default=[], metavar="PATH",
+        help=".screen or .pattern file or a folder of them; may be repeated",
+    )  # fmt: skip
+    add("--out", type=Path, required=True, metavar="TABLE.tsv", help="the table to write")
+    add(
+        "--frames", default="1", metavar="FRAMES",
+        help='frames from 1: "50", "1,50", "1-93:10", "all", "every 10" or "column NAME" [1]',
+    )  # fmt: skip
+    add("--movie-frames", type=int, metavar="N", help="frames of the longest movie, for all/every")
+    add(
+        "--where", action="append", default=[], metavar="COLUMN=VALUE",
+        help="keep rows of the annotation with this value; may be repeated, also for one column",
+    )  # fmt: skip
+    add("--plate", action="append", default=None, metavar="NAME", help="only this plate; repeat")
+    add("--site", type=int, action="append", default=None, metavar="N", help="only this field")
+    add("--gene-column", metavar="COLUMN", help="column that is the gene target")
+    add(
+        "--pattern-value", action="append", default=[], metavar="VALUE",
+        help="value of a pattern's block that names the wanted file; one for each block, in order",
+    )  # fmt: skip
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Write the table and say what is in it."""
+    from idrstream.screen.idr import table_from_idr
+
+    table = table_from_idr(
+        namespace.plates,
+        namespace.annotation,
+        namespace.screens,
+        frames=namespace.frames,
+        movie_frames=namespace.movie_frames,
+        where=_where(namespace.where),
+        plates=namespace.plate,
+        sites=namespace.site,
+        gene_column=namespace.gene_column,
+        pattern_values=namespace.pattern_value,
+    )
+    separator = "," if ".csv" in namespace.out.name else "\t"
+    try:
+        namespace.out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(namespace.out, sep=separator, index=False)
+    except OSError as error:
+        msg = f"{namespace.out} cannot be written: {error.strerror}"
+        raise StorageError(msg) from error
+    sys.stdout.write(_summary(table, namespace.out))
+    return 0
+
+
+def _where(texts: list[str]) -> dict[str, list[str]]:
+    chosen: dict[str, list[str]] = {}
+    for text in texts:
+        column, equals, value = text.partition("=")
+        if not equals:
+            msg = (
+                f'--where {text!r}: expected COLUMN=VALUE, such as "Control Type=negative control"'
+            )
+            raise ConfigError(msg)
+        chosen.setdefault(column.strip(), []).append(value.strip())
+    return chosen
+
+
+def _summary(table: pd.DataFrame, path: Path) -> str:
+    wells = len(table.drop_duplicates(["Plate", "Well"]))
+    kinds = ", ".join(f"{n} {kind}" for kind, n in table["Source"].value_counts().items())
+    return (
+        f"{len(table)} images ({wells} wells of {table['Plate'].nunique()} plates) in "
+        f"{table['Path'].nunique()} files; by source: {kinds}.\nWritten to {path}\n"
+    )
