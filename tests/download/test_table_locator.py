@@ -135,6 +135,7 @@ def test_an_address_is_fetched_whatever_the_root(tmp_path, movie_bytes):
 
 def test_what_is_no_regular_file_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "t.ch5").write_bytes(b"<html>404</html>")
     for path, error in (
         ("pipe", DownloadError),
         ("/dev/zero", DownloadError),
