@@ -11,19 +11,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from itertools import count, islice, product
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from idrstream.errors import FrameError, MovieError
+from idrstream.preprocess._hdf5_guard import MAX_FRAMES, check_chunk, check_storage
 from idrstream.preprocess.reader import MovieInfo, Pixels
 
 # Group names on the way to a position; between them come names that differ from file to file.
 _LEVELS = ("sample", "plate", "experiment", "position")
 _DTYPES = frozenset({"uint8", "uint16"})
-_MAX_FRAME_PIXELS = 2**28
+_MAX_GROUPS = 10_000
 FETCHED_FRAMES = "idrstream_fetched_frames"
 """Attribute of a file that was brought with some frames only: those frames, counted from 1."""
 
@@ -98,7 +101,7 @@ class CellH5Reader:
         try:
             with file:
                 yield self._stored(file, path)
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
             # What h5py raises on a file whose inner structure is damaged.
             msg = f"{path} is damaged: {error}"
             raise MovieError(msg) from error
@@ -130,9 +133,13 @@ class _Stored:
         problem = self.problem(number)
         if problem is not None:
             return problem
+        for coordinates in self._chunks(number - 1):
+            bad = check_chunk(self.dataset, coordinates, f"frame {number} of {self.path}")
+            if bad is not None:
+                return bad
         try:
             pixels = self.dataset[self.channel, number - 1, self.plane]
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, MemoryError) as error:
             return FrameError(f"frame {number} of {self.path} cannot be decoded: {error}")
         native = pixels.astype(self.info.dtype, copy=False)
         return hole(native, number, self.path) or np.ascontiguousarray(native)
@@ -153,25 +160,31 @@ class _Stored:
 
     def _missing_chunks(self, t: int) -> tuple[int, int]:
         """Count the chunks of a frame that are not in the file, and all of them."""
+        if self.dataset.chunks is None:
+            return (1 if _is_unallocated(self.dataset) else 0), 1
         storage = self.dataset.id
+        coordinates = self._chunks(t)
+        missing = sum(
+            storage.get_chunk_info_by_coord(one).byte_offset is None for one in coordinates
+        )
+        return missing, len(coordinates)
+
+    def _chunks(self, t: int) -> list[tuple[int, ...]]:
+        """Return the first elements of the chunks that a frame is in."""
         chunks = self.dataset.chunks
         if chunks is None:
-            return (1 if _is_unallocated(self.dataset) else 0), 1
+            return []
         index = (self.channel, t, self.plane)
         fixed = [position // size * size for position, size in zip(index, chunks, strict=False)]
         rows, columns = (
             range(0, length, size) for length, size in zip(self.info.shape, chunks[3:], strict=True)
         )
-        missing = sum(
-            storage.get_chunk_info_by_coord((*fixed, row, column)).byte_offset is None
-            for row, column in product(rows, columns)
-        )
-        return missing, len(rows) * len(columns)
+        return [(*fixed, row, column) for row, column in product(rows, columns)]
 
 
 def _fetched(file: Any) -> frozenset[int] | None:
-    numbers = file.attrs.get(FETCHED_FRAMES)
-    return None if numbers is None else frozenset(int(n) for n in np.atleast_1d(numbers))
+    numbers = _numbers(file, FETCHED_FRAMES)
+    return None if numbers is None else frozenset(int(number) for number in numbers)
 
 
 def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:
@@ -242,9 +255,7 @@ def movie_info(dataset: Any, path: Path) -> MovieInfo:
     _, n_frames, _, height, width = dataset.shape
     dtype = dataset.dtype.name
     check_pixel_type(path, dtype)
-    if height * width > _MAX_FRAME_PIXELS:
-        msg = f"{path} states frames of {height} x {width} pixels: not a microscope's movie"
-        raise MovieError(msg)
+    check_storage(dataset, path)
     return MovieInfo(n_frames, (height, width), dtype, _valid(dataset, n_frames, path))
 
 
@@ -270,7 +281,8 @@ def channel_dataset(file: Any, path: Path) -> Any:
     """
     import h5py
 
-    found = list(_positions(file, path, _LEVELS, ""))
+    # Two are as bad as a thousand; hard links can make a small file look endless.
+    found = list(islice(_positions(file, path, _LEVELS, "", count()), 5))
     if len(found) != 1:
         names = ", ".join(found) or "none"
         msg = f"{path} must have one position (plate, well, site) with images; it has: {names}"
@@ -286,8 +298,13 @@ def channel_dataset(file: Any, path: Path) -> Any:
     return dataset
 
 
-def _positions(group: Any, path: Path, levels: Sequence[str], prefix: str) -> Iterator[str]:
+def _positions(
+    group: Any, path: Path, levels: Sequence[str], prefix: str, visited: Iterator[int]
+) -> Iterator[str]:
     """Yield the paths of all positions that have an image, from the group names of a level."""
+    if next(visited) > _MAX_GROUPS:
+        msg = f"{path} has more than {_MAX_GROUPS:,} groups: not one movie"
+        raise MovieError(msg)
     if not levels:
         if _has(group, ("image", "channel"), path):
             yield prefix
@@ -297,7 +314,9 @@ def _positions(group: Any, path: Path, levels: Sequence[str], prefix: str) -> It
     level = group[levels[0]]
     for key in sorted(level):
         if _has(level, (key,), path) and _is_group(level, key):
-            yield from _positions(level[key], path, levels[1:], f"{prefix}/{levels[0]}/{key}")
+            yield from _positions(
+                level[key], path, levels[1:], f"{prefix}/{levels[0]}/{key}", visited
+            )
 
 
 def _has(group: Any, names: Sequence[str], path: Path) -> bool:
@@ -339,10 +358,22 @@ def _is_unallocated(dataset: Any) -> bool:
 
 
 def _valid(dataset: Any, n_frames: int, path: Path) -> tuple[bool, ...]:
-    if "valid" not in dataset.attrs:
+    valid = _numbers(dataset, "valid")
+    if valid is None:
         return (True,) * n_frames
-    valid = np.atleast_1d(np.asarray(dataset.attrs["valid"]))
     if valid.shape != (n_frames,):
         msg = f"{path}: attribute 'valid' has shape {valid.shape}, not one value per frame"
         raise MovieError(msg)
     return tuple(bool(value) for value in valid)
+
+
+def _numbers(thing: Any, name: str) -> NDArray[Any] | None:
+    """Return an attribute that is a list of numbers; texts and objects are not read at all."""
+    if name not in thing.attrs:
+        return None
+    stored = thing.attrs.get_id(name)
+    if stored.dtype.kind not in "biuf" or prod(stored.shape) > MAX_FRAMES:
+        msg = f"attribute {name!r} is of type {stored.dtype}, shape {stored.shape}: not numbers"
+        raise ValueError(msg)
+    numbers: NDArray[Any] = np.atleast_1d(np.asarray(thing.attrs[name]))
+    return numbers
