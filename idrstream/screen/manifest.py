@@ -112,14 +112,13 @@ def _screen_rows(
 def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
     """All wells of a plate of idr0013, whose layout is known; some may have no movie."""
     name = PurePosixPath(entry.target).name.removesuffix(".screen")
-    locator = Idr0013Locator(PlateScreens({entry.plate: name}, plates_tsv))
+    first = ImageTask(entry.plate, well_name(1), 1, ())
+    path = Idr0013Locator(PlateScreens({entry.plate: name}, plates_tsv)).movie_path(first)
+    folder = f"{ARCHIVE}{IDR0013_STUDY}/{path.rpartition('/')[0]}"
     for number in range(1, PLATE_ROWS * PLATE_COLUMNS + 1):
-        well = well_name(number)
-        path = locator.movie_path(ImageTask(entry.plate, well, number, ()))
-        full = f"{ARCHIVE}{IDR0013_STUDY}/{path}"
-        yield FieldRow(
-            entry.plate, divmod(number - 1, PLATE_COLUMNS), PLATE_COLUMNS, 1, full, "layout"
-        )
+        position = divmod(number - 1, PLATE_COLUMNS)
+        path = f"{folder}/{number:05d}_01.ch5"
+        yield FieldRow(entry.plate, position, PLATE_COLUMNS, 1, path, "layout")
 
 
 def _one_of_pattern(
