@@ -156,11 +156,11 @@ class Flow:
                 return
 
     def _take_message(self) -> None:
-        waits = self._space.waits_for_disk or self._deadline < float("inf")
-        try:
-            self._inbox.get(timeout=_POLL_S if waits else None)()
+        try:  # not for ever: a signal may have gone to a thread that cannot wake this one
+            message = self._inbox.get(timeout=_POLL_S)
         except Empty:
             return
+        message()
 
     def _pump(self) -> None:
         """Start whatever can be started; what is nearest to its end goes first."""
@@ -199,6 +199,8 @@ class Flow:
         elif len(batches) > 1:
             self._images.forget(batches[-1])
             self._batches.set_back(batches[-1])
+        elif not self._space.only_movies:
+            self._space.only_movies = True  # what was expected may have been too much
         else:
             self._context.halt(self._space.too_small(batches[0]))
 

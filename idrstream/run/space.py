@@ -54,6 +54,7 @@ class Space:
     ) -> None:
         self.budget = budget
         self.waits_for_disk = ""
+        self.only_movies = False  # the next image may be begun though it will probably need more
         self._folder = folder
         self._size_of: Any = getattr(downloader, "size", None)
         self._lane = lane
@@ -85,10 +86,11 @@ class Space:
         limit = self.budget.limit_bytes
         if limit is not None and not self._sized(item, batch):
             return False
-        work = self.expected_bytes(item, batch) if isinstance(item, ImageState) else 0
-        need = max(self._movie_bytes(item), work)
+        need = self._movie_bytes(item)
+        if isinstance(item, ImageState) and not self.only_movies:
+            need = max(need, self.expected_bytes(item, batch))
         if limit is not None:
-            if self._is_too_large(item.task, need, batch):
+            if self._is_too_large(item, batch):
                 return False
             if item.size_bytes is None and self._unknown:
                 return False  # one at a time: each may take all there is
@@ -104,6 +106,7 @@ class Space:
             return False
         if item.size_bytes is None:
             self._unknown.add(item.key)
+        self.only_movies = False
         self._unwritten[item.key] = need if item.size_bytes is not None else self._largest
         return True
 
@@ -190,15 +193,16 @@ class Space:
                 largest = max(largest, self._movie_bytes(image))
         return kept + largest
 
-    def _is_too_large(self, task: ImageTask, need: int, batch: BatchState) -> bool:
+    def _is_too_large(self, item: ImageState | ModelMovie, batch: BatchState) -> bool:
+        """Tell whether a movie does not even fit alone; end the stream then."""
         limit = self.budget.limit_bytes or 0
-        fixed = self.budget.held("fixed")
-        if need + fixed <= limit:
+        fixed, need = self.budget.held("fixed"), self._movie_bytes(item)
+        if item.size_bytes is None or need + fixed <= limit:
             return False
         msg = (
-            f"the movie of {task.name} (batch {batch.batch.number}) needs {size_text(need)} on the "
-            f"disk and the stream's own files {size_text(fixed)}, together {need + fixed} bytes, "
-            f"but disk_budget is {size_text(limit)} ({limit} bytes): make it larger"
+            f"the movie of {item.task.name} (batch {batch.batch.number}) needs {size_text(need)} "
+            f"on the disk and the stream's own files {size_text(fixed)}, together {need + fixed} "
+            f"bytes, but disk_budget is {size_text(limit)} ({limit} bytes): make it larger"
         )
         self._halt(BudgetError(msg))
         return True

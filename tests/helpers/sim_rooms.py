@@ -1,0 +1,190 @@
+"""Rooms that work with real, small files and misbehave on purpose, at random speed."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from idrstream.errors import DownloadError
+from idrstream.records import Frame, Movie, Nuclei, Published, Skipped
+from idrstream.run import Rooms
+from idrstream.run.budget import tree_bytes
+
+FRAME_BYTES, FEATURE_BYTES = 30_000, 20_000
+
+
+@dataclass
+class SimRooms:
+    """All rooms over one folder; `faults` maps (room, row or batch) to an exception.
+
+    `used` collects how much was under the folder after every write.
+    """
+
+    tmp: Path
+    out: Path
+    faults: dict = field(default_factory=dict)
+    sizes: dict = field(default_factory=dict)
+    invalid: frozenset = frozenset()
+    plate_models: bool = False
+    tells_sizes: bool = True
+    slow_s: float = 0.0
+    seed: int = 0
+    slots: int = 3
+    many: bool = False
+    expect: int = FRAME_BYTES
+    used: list = field(default_factory=list)
+    downloads: list = field(default_factory=list)
+    fitted: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self._random = random.Random(self.seed)
+        self._lock = threading.Lock()
+        if self.tells_sizes:
+            self.size = self._size
+
+    def _size(self, task):
+        self.pause()
+        return self.size_of(task)
+
+    def size_of(self, task):
+        return self.sizes.get(task.row, 100_000)
+
+    def pause(self):
+        if self.slow_s:
+            with self._lock:  # mostly quick, now and then very slow: that mixes the order most
+                seconds = self.slow_s if self._random.random() < 0.15 else 0.0
+            time.sleep(seconds)
+
+    def enter(self, room, key):
+        self.pause()
+        if (room, key) in self.faults:
+            fault = self.faults[room, key]
+            raise type(fault)(*fault.args)
+
+    def look(self):
+        self.used.append(tree_bytes(self.tmp))
+
+    def download(self, task, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "movie.ch5"  # the same name for all: folders must keep them apart
+        assert not path.exists()
+        with self._lock:
+            self.downloads.append(task.row)
+        size = self.size_of(task)
+        with path.open("wb") as file:
+            file.write(b"%010d" % task.row)
+            file.flush()
+            self.enter("download", task.row)
+            file.write(bytes(size - 10))
+        self.look()
+        return Movie(path, task, "sim", size)
+
+    def wait(self, movie):
+        self.enter("wait", movie.task.row)
+
+    def process(self, movie):
+        self.pause()
+        assert int(movie.path.read_bytes()[:10]) == movie.task.row
+        self.enter("process", movie.task.row)
+        plate = movie.task.plate
+        shift = self.fitted[plate] if self.plate_models else 0
+        return [
+            Skipped(movie.task, number, "preprocess", "FrameError", "not valid")
+            if (movie.task.row, number) in self.invalid
+            else Frame(np.full((2, 3), number + shift, np.uint16), number, movie.task)
+            for number in movie.task.frames
+        ]
+
+    def needs_plate_model(self, plate):
+        return self.plate_models and plate not in self.fitted
+
+    def fit_plate(self, plate, movies):
+        assert plate not in self.fitted
+        seen = []
+        for movie in movies:
+            assert int(movie.path.read_bytes()[:10]) == movie.task.row
+            seen.append(movie.task.row)
+            self.pause()
+        self.enter("fit", plate)
+        if not seen:
+            raise DownloadError("none of its frames could be read")
+        self.fitted[plate] = sum(seen)
+
+    def segment(self, frame):
+        self.enter("segment", (frame.task.row, frame.number))
+        count = (frame.task.row + frame.number) % 4
+        return Nuclei(np.full((count, 2), frame.pixels[0, 0]), None, frame.number, frame.task, 9.0)
+
+    def segment_many(self, frames):
+        return [self.segment(frame) for frame in frames]
+
+    def rooms(self):
+        slots = [SimSlot(self, number) for number in range(self.slots)]
+        many = self.segment_many if self.many else None
+        return Rooms(self, self.wait, self, self.segment, slots, many)
+
+
+@dataclass
+class SimSlot:
+    rooms: SimRooms
+    number: int
+    added: dict = field(default_factory=dict)
+
+    @property
+    def folder(self):
+        return self.rooms.tmp / f"project_{self.number}"
+
+    def open(self):
+        self.clear()
+
+    def add(self, frame, nuclei):
+        self.rooms.enter("add", (frame.task.row, frame.number))
+        key = (frame.task.plate, frame.task.well_number, frame.number)
+        if key in self.added:
+            raise ValueError("listed twice")
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "_".join(map(str, key))).write_bytes(bytes(FRAME_BYTES))
+        self.rooms.look()
+        self.added[key] = (frame.task, int(frame.pixels[0, 0]), len(nuclei))
+
+    def profile(self, tasks):
+        self.tasks = tasks
+        self.rooms.enter("profile", tasks[0].row)
+        for key in self.added:
+            (self.folder / ("f_" + "_".join(map(str, key)))).write_bytes(bytes(FEATURE_BYTES))
+            self.rooms.look()
+
+    def publish(self, number):
+        self.rooms.enter("publish", self.tasks[0].row)
+        order = {
+            (task.row, frame): (place, index)
+            for place, task in enumerate(self.tasks)
+            for index, frame in enumerate(task.frames)
+        }
+        lines = sorted(
+            (order[task.row, key[2]], f"{task.row},{key[2]},{pixel},{nuclei}\n")
+            for key, (task, pixel, nuclei) in self.added.items()
+        )
+        path = self.rooms.out / f"batch_{number}.csv.gz"
+        path.write_text("".join(line for _, line in lines))
+        return Published(path, len(lines), "digest")
+
+    def clear(self):
+        self.rooms.pause()
+        self.added.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def close(self):
+        self.clear()
+
+    def expected_bytes(self, task):
+        return len(task.frames) * self.rooms.expect  # too little: nobody knows the nuclei yet
+
+    def needed_bytes(self, frame, nuclei):
+        return FRAME_BYTES + FEATURE_BYTES

@@ -1,0 +1,90 @@
+"""The ledger of the disk budget against a simple model, and what is said of sizes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from idrstream.errors import ConfigError
+from idrstream.run.budget import DiskBudget, DiskMeter, parse_size, size_text, tree_bytes
+
+KEYS = st.sampled_from(["fixed", ("image", 0, 0), ("image", 0, 1), ("model", "P", 0)])
+
+
+class BudgetMachine(RuleBasedStateMachine):
+    """The model: a dictionary whose values never add up to more than the limit."""
+
+    @initialize(limit=st.none() | st.integers(1, 100))
+    def begin(self, limit):
+        self.limit, self.model, self.most = limit, {}, 0
+        self.budget = DiskBudget(limit)
+
+    @rule(key=KEYS, size=st.integers(0, 60))
+    def resize(self, key, size):
+        wanted = {**self.model, key: size}
+        fits = self.limit is None or sum(wanted.values()) <= self.limit
+        fits = fits or size <= self.model.get(key, 0)
+        assert self.budget.resize(key, size) == fits
+        if fits:
+            self.model = wanted
+            self.most = max(self.most, sum(wanted.values()))
+
+    @rule(key=KEYS)
+    def release(self, key):
+        self.budget.release(key)
+        self.model.pop(key, None)
+
+    @invariant()
+    def agrees(self):
+        if not hasattr(self, "budget"):
+            return
+        used = sum(self.model.values())
+        assert self.budget.used_bytes == used
+        assert self.budget.peak_bytes == self.most
+        assert self.budget.free_bytes == (None if self.limit is None else self.limit - used)
+        assert all(self.budget.held(key) == size for key, size in self.model.items())
+        assert self.limit is None or used <= self.limit
+
+
+TestBudget = BudgetMachine.TestCase
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("20GB", 20 * 10**9), ("1.5 TB", 15 * 10**11), ("512MiB", 512 * 2**20), ("7", 7),
+        (12, 12), (".5k", 500), ("2g", 2 * 10**9), (None, None), ("", None),
+    ],
+)  # fmt: skip
+def test_sizes_for_people(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["many", "-5GB", "0", "5 PB", "1e9", True, "GB", "5 0MB"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(ConfigError, match=r"20GB, 1\.5TB or 512MiB"):
+        parse_size(text)
+
+
+@given(st.integers(0, 10**14))
+def test_sizes_read_back_nearly_the_same(size):
+    text = size_text(size)
+    if size:
+        assert parse_size(text.replace("bytes", "")) == pytest.approx(size, rel=0.06)
+
+
+def test_links_count_once_and_folders_that_vanish_not_at_all(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_bytes(bytes(100))
+    (tmp_path / "link").hardlink_to(tmp_path / "a" / "file")
+    (tmp_path / "symbolic").symlink_to("/etc")
+    assert 100 < tree_bytes(tmp_path) < 110
+    assert tree_bytes(tmp_path / "gone") == 0
+
+
+def test_the_meter_sees_the_end(tmp_path):
+    meter = DiskMeter(tmp_path, 60)
+    meter.start()
+    (tmp_path / "file").write_bytes(bytes(100))
+    meter.close()
+    assert meter.peak_bytes == 100

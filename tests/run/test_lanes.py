@@ -1,0 +1,480 @@
+"""Whatever the interleaving, the budget and the faults: what a stream done in order gives."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sim_rooms import FEATURE_BYTES, FRAME_BYTES, SimRooms
+
+from idrstream.errors import (
+    BudgetError,
+    DownloadError,
+    FrameError,
+    ProfileError,
+    SegmentationError,
+    StorageError,
+)
+from idrstream.records import ImageTask
+from idrstream.run import BatchFinished, BatchStarted, ImageFinished, LaneOptions, Runner
+from idrstream.run.events import BatchPublished, StageFinished, StageStarted
+from idrstream.screen import Plan, well_name
+
+FAULTS = {
+    "download": DownloadError("gone"),
+    "wait": DownloadError("never whole"),
+    "process": FrameError("unreadable"),
+    "segment": SegmentationError("no"),
+    "add": KeyError("a bug"),
+    "profile": ProfileError("exit 1"),
+    "publish": RuntimeError("a bug"),
+}
+STAGES = {"wait": "download", "process": "preprocess", "add": "segment"}
+
+
+@st.composite
+def streams(draw):
+    """Return the tasks, batch size, faults and invalid frames of a stream."""
+    count = draw(st.integers(1, 9))
+    tasks = []
+    for row in range(count):
+        well = draw(st.integers(1, 3))  # rows of one well, too
+        plate = draw(st.sampled_from("PQ"))
+        frames = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3, unique=True)))
+        tasks.append(ImageTask(plate, well_name(well), well, frames, row=row))
+    faults, invalid = {}, set()
+    for task in tasks:
+        room = draw(st.sampled_from([*FAULTS, *[""] * 8]))
+        frame = draw(st.sampled_from(task.frames))
+        if room:
+            key = (task.row, frame) if room in ("segment", "add") else task.row
+            faults[room, key] = FAULTS[room]
+        if draw(st.integers(0, 5)) == 0:
+            invalid.add((task.row, draw(st.sampled_from(task.frames))))
+    return tuple(tasks), draw(st.integers(1, 4)), faults, frozenset(invalid)
+
+
+lanes = st.builds(
+    LaneOptions,
+    batches_in_flight=st.integers(1, 3),
+    downloads_at_once=st.integers(1, 4),
+    prefetch=st.integers(1, 6),
+    preprocess_workers=st.integers(1, 3),
+    heavy_jobs=st.integers(0, 2),
+    frames_at_once=st.integers(1, 4),
+)
+
+
+def expected(tasks, batch_size, faults, invalid, shift):
+    """Return tables and failures that processing in order gives: the simple model."""
+    tables, failures = {}, []
+    for number in range((len(tasks) + batch_size - 1) // batch_size):
+        batch = tasks[number * batch_size : (number + 1) * batch_size]
+        lines, failed = [], []
+        taken = set()
+        for task in batch:
+            whole = next((r for r in ("download", "wait", "process") if (r, task.row) in faults), 0)
+            if whole:
+                error = type(faults[whole, task.row]).__name__
+                failed.append((number, task.row, None, STAGES.get(whole, whole), error))
+                continue
+            for frame in task.frames:
+                key, name = (task.row, frame), (task.plate, task.well_number, frame)
+                if key in invalid:
+                    failed.append((number, task.row, frame, "preprocess", "FrameError"))
+                elif ("segment", key) in faults:
+                    failed.append((number, task.row, frame, "segment", "SegmentationError"))
+                elif ("add", key) in faults:
+                    failed.append((number, task.row, frame, "segment", "KeyError"))
+                elif name in taken:
+                    failed.append((number, task.row, frame, "segment", "ValueError"))
+                else:
+                    taken.add(name)
+                    pixel = frame + shift.get(task.plate, 0)
+                    lines.append(f"{task.row},{frame},{pixel},{(task.row + frame) % 4}\n")
+        first = batch[0].row
+        failures += failed
+        if not lines:
+            failures.append((number, None, None, "batch", "BatchError"))
+        elif ("profile", first) in faults:
+            failures.append((number, None, None, "batch", "ProfileError"))
+        elif ("publish", first) in faults:
+            failures.append((number, None, None, "batch", "RuntimeError"))
+        else:
+            tables[f"batch_{number}.csv.gz"] = "".join(lines)
+    return tables, failures
+
+
+def told_failures(result):
+    found = []
+    for item in result.batches:
+        number = item.batch.number
+        found += [(number, s.task.row, s.frame_number, s.stage, s.kind) for s in item.skipped]
+        if item.published is None:
+            found.append((number, None, None, "batch", item.error_kind))
+    return found
+
+
+def run(rooms, tasks, batch_size, options, budget=None, listeners=()):
+    plan = Plan.of(tasks, batch_size=batch_size)
+    before = set(threading.enumerate())
+    runner = Runner(
+        rooms.rooms(), rooms.tmp / "downloads", listeners, lanes=options, budget_bytes=budget,
+        disk_wait_s=1.0,
+    )  # fmt: skip
+    try:
+        return runner.run(plan)
+    finally:
+        assert set(threading.enumerate()) == before
+        assert not list(rooms.tmp.iterdir())
+
+
+def tables(rooms):
+    return {path.name: path.read_text() for path in rooms.out.iterdir()}
+
+
+def new_rooms(folder, **options):
+    for name in ("tmp", "out"):
+        (folder / name).mkdir()
+    return SimRooms(folder / "tmp", folder / "out", **options)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    streams(), lanes, st.integers(0, 2**16), st.booleans(), st.booleans(),
+    st.sampled_from([None, "tight", "unknown"]),
+)  # fmt: skip
+def test_any_interleaving_gives_what_the_order_gives(
+    stream, options, seed, plate_models, many, budget
+):
+    tasks, batch_size, faults, invalid = stream
+    sizes = {task.row: 80_000 + 15_000 * (task.row % 4) for task in tasks}
+    events = []
+    with TemporaryDirectory() as name:
+        rooms = new_rooms(
+            Path(name), faults=faults, invalid=invalid, sizes=sizes, slow_s=0.004, seed=seed,
+            plate_models=plate_models, many=many, tells_sizes=budget != "unknown",
+        )  # fmt: skip
+        frames = max(
+            sum(len(task.frames) for task in tasks[i : i + batch_size])
+            for i in range(0, len(tasks), batch_size)
+        )
+        limit = None
+        if budget:  # what one batch needs at most: movies of the largest size and all its frames
+            limit = (
+                64 * 1024 + max(sizes.values()) + frames * 5 * (FRAME_BYTES + FEATURE_BYTES) // 4
+            )
+        result = run(rooms, tasks, batch_size, options, limit, [events.append])
+        shift = rooms.fitted if plate_models else {}
+        wanted, failures = expected(tasks, batch_size, faults, invalid, shift)
+        if not plate_models or set(shift) == {task.plate for task in tasks}:
+            assert tables(rooms) == wanted
+            assert told_failures(result) == failures
+        if limit is not None:
+            assert max(rooms.used, default=0) <= limit
+            assert result.disk.reserved_bytes <= limit
+    check_events(events)
+
+
+def check_events(events):
+    """Check that what is told of each batch comes in the right order."""
+    open_batches, published, stages = set(), set(), {}
+    for event in events[1:-1]:
+        number = event.batch.number
+        if isinstance(event, BatchStarted):
+            open_batches.add(number)  # for the second time when it was set back
+            stages = {key: left for key, left in stages.items() if key[0] != number}
+            continue
+        assert number in open_batches
+        if isinstance(event, StageStarted):
+            key = (number, event.stage, event.task and event.task.row)
+            stages[key] = stages.get(key, 0) + 1
+        elif isinstance(event, StageFinished):
+            stages[number, event.stage, event.task and event.task.row] -= 1
+        elif isinstance(event, ImageFinished):
+            assert not any(
+                left for (n, _, row), left in stages.items() if (n, row) == (number, event.task.row)
+            )
+        elif isinstance(event, BatchPublished):
+            published.add(number)
+        elif isinstance(event, BatchFinished):
+            assert (number in published) == (event.published is not None)
+            open_batches.remove(number)
+    assert not open_batches
+    assert not any(stages.values())
+
+
+def some_tasks(count, frames=(1,), plate="P"):
+    return tuple(
+        ImageTask(plate, well_name(well), well, frames, row=well - 1)
+        for well in range(1, count + 1)
+    )
+
+
+@pytest.fixture
+def sim(tmp_path):
+    return new_rooms(tmp_path)
+
+
+def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
+    task = some_tasks(1, (1, 2))[0]
+    later = ImageTask("P", task.well, task.well_number, (2, 3), row=1)
+    begun = threading.Event()
+    plain = sim.download
+
+    def download(task, folder):
+        if task.row == 0:
+            begun.wait(0.2)  # long enough for the other to be first if nobody stopped it
+        else:
+            begun.set()
+        return plain(task, folder)
+
+    sim.download = download
+    result = run(sim, (task, later), 2, LaneOptions())
+    assert told_failures(result) == [(0, 1, 2, "segment", "ValueError")]
+    assert tables(sim) == {"batch_0.csv.gz": "0,1,1,1\n0,2,2,2\n1,3,3,0\n"}
+
+
+def test_movies_of_equal_names_never_meet(sim):
+    rows = tuple(ImageTask("P", "A1", 1, (row + 1,), row=row) for row in range(6))
+    sim.slow_s = 0.01
+    assert not len(run(sim, rows, 2, LaneOptions(downloads_at_once=4)).failures())
+
+
+@pytest.mark.parametrize("tells_sizes", [True, False])
+def test_what_a_batch_leaves_on_the_disk_counts(tmp_path, tells_sizes):
+    sim = new_rooms(tmp_path, tells_sizes=tells_sizes, slow_s=0.002)
+    limit = 10 * (FRAME_BYTES + FEATURE_BYTES) + 180_000  # and one movie with what is beside it
+    result = run(sim, some_tasks(30), 10, LaneOptions(), limit)
+    assert not result.rerun_batches
+    assert max(sim.used) <= limit
+    assert result.disk.peak_bytes <= result.disk.reserved_bytes <= result.disk.limit_bytes == limit
+
+
+def test_a_batch_gives_way_when_those_before_it_could_not_finish(sim, caplog):
+    sim.expect = 1  # nobody knows that frames will need so much
+    sim.sizes = {0: 5000, 1: 5000}
+    limit = 4 * (FRAME_BYTES + FEATURE_BYTES) + 40_000
+    events, go_on, plain = [], threading.Event(), sim.download
+
+    def download(task, folder):
+        if task.row == 0 and not go_on.is_set():
+            assert go_on.wait(10)
+        return plain(task, folder)
+
+    def listen(event):
+        events.append(event)
+        written = [e for e in events if isinstance(e, StageFinished) and e.stage == "segment"]
+        if len(written) == 3:  # of the second batch, which leave too little for the first
+            go_on.set()
+
+    sim.download = download
+    with caplog.at_level("INFO", "idrstream"):
+        result = run(sim, some_tasks(2, (1, 2, 3, 4)), 1, LaneOptions(), limit, [listen])
+    assert "Batch 1 is begun again later" in caplog.text
+    assert not result.rerun_batches
+    assert tables(sim) == expected(some_tasks(2, (1, 2, 3, 4)), 1, {}, set(), {})[0]
+    assert max(sim.used) <= limit
+    check_events(events)
+
+
+@pytest.mark.parametrize("budget", [100_000, 160_000])
+def test_a_movie_larger_than_the_budget_is_told_before_a_byte_moves(sim, budget):
+    with pytest.raises(BudgetError, match=r"plate P well A1 .*needs 165.5 kB .*\(\d+ bytes\)"):
+        run(sim, some_tasks(4), 2, LaneOptions(), budget)
+    assert sim.downloads == []
+
+
+def test_a_movie_larger_than_its_source_said_stops_the_stream(sim):
+    sim.sizes = {2: 300_000}
+    sim.size = lambda task: 100_000
+    with pytest.raises(BudgetError, match=r"plate P well A3 has 300\.0 kB, more than its source"):
+        run(sim, some_tasks(4), 4, LaneOptions(), 320_000)
+
+
+def test_a_batch_larger_than_the_budget_is_told(sim):
+    with pytest.raises(BudgetError, match=r"batch 0 needs at least .* batch_size smaller"):
+        run(sim, some_tasks(12), 12, LaneOptions(), 400_000)
+
+
+def test_a_budget_of_one_movie_is_enough(sim):
+    one = 100_000 + 64 * 1024
+    result = run(sim, some_tasks(4), 1, LaneOptions(), one)
+    assert not result.rerun_batches
+    assert max(sim.used) <= one
+
+
+def test_a_full_disk_is_waited_for(sim, monkeypatch):
+    free = [50, 50, 10**9]
+    monkeypatch.setattr(
+        "idrstream.run.space.disk_free_bytes", lambda _: free.pop(0) if free[1:] else free[0]
+    )
+    assert not run(sim, some_tasks(2), 1, LaneOptions(), 10**9).rerun_batches
+
+
+def test_a_disk_that_stays_full_stops_the_stream(sim, monkeypatch):
+    monkeypatch.setattr("idrstream.run.space.disk_free_bytes", lambda _: 50)
+    with pytest.raises(StorageError, match=r"has 50 bytes free, but the next movie needs 165.5 kB"):
+        run(sim, some_tasks(2), 1, LaneOptions(), 10**9)
+
+
+def test_what_a_dead_stream_left_is_counted_and_removed(sim):
+    for name in ("downloads/P/a.ch5", "downloads_2/P/a.ch5", "project_1/x"):
+        path = sim.tmp / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(1000))
+    assert run(sim, some_tasks(1), 1, LaneOptions()).disk.leftover_bytes == 3000
+
+
+def test_next_images_are_downloaded_meanwhile_but_not_too_many(sim):
+    most, now = [0], [0]
+    go_on = threading.Event()
+    plain_download, plain_process = sim.download, sim.process
+
+    def download(task, folder):
+        now[0] += 1
+        most[0] = max(most[0], now[0])
+        if now[0] == 3:
+            go_on.set()
+        return plain_download(task, folder)
+
+    def process(movie):
+        assert go_on.wait(5)  # three movies are there or on their way, and two wait for us
+        now[0] -= 1
+        return plain_process(movie)
+
+    sim.download, sim.process = download, process
+    run(sim, some_tasks(8), 2, LaneOptions(prefetch=3, preprocess_workers=1, heavy_jobs=1))
+    assert most[0] == 3
+
+
+class TestStopping:
+    @pytest.mark.parametrize("number", range(1, 40))
+    def test_at_every_event(self, sim, number):
+        seen = []
+
+        def stop(event):
+            seen.append(event)
+            if len(seen) == number:
+                runner.stop("enough")
+
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [stop])
+        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        published = {e.batch.number for e in seen if isinstance(e, BatchPublished)}
+        finished = {e.batch.number for e in seen if isinstance(e, BatchFinished)}
+        assert published == finished == {item.batch.number for item in result.batches}
+        assert set(result.remaining_batches) == {0, 1} - finished
+        assert seen[-1].stopped_by == (
+            "enough" if result.remaining_batches else seen[-1].stopped_by
+        )
+        assert not list(sim.tmp.iterdir())
+        assert not [t for t in threading.enumerate() if t.name.startswith("idrstream")]
+
+    @pytest.mark.parametrize("number", range(1, 40, 3))
+    def test_when_a_listener_fails_at_any_event(self, sim, number):
+        seen = []
+
+        def fail(event):
+            seen.append(event)
+            if len(seen) == number:
+                raise StorageError("the journal cannot be written")
+
+        with pytest.raises(StorageError, match="journal"):
+            run(sim, some_tasks(4), 2, LaneOptions(), listeners=[fail])
+
+    def test_a_transfer_that_can_be_interrupted_is(self, sim):
+        ended = threading.Event()
+
+        def download(task, folder):
+            runner.stop()
+            assert ended.wait(5)
+            raise DownloadError("interrupted")
+
+        sim.download, sim.interrupt = download, ended.set
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        started = time.monotonic()
+        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        assert time.monotonic() - started < 4
+        assert len(result.batches) == 0
+
+    def test_what_cannot_be_interrupted_is_not_waited_for(self, sim, monkeypatch, caplog):
+        monkeypatch.setattr("idrstream.run.flow._GRACE_S", 0.2)
+        go_on = threading.Event()
+
+        def download(task, folder):
+            runner.stop()
+            go_on.wait(30)
+            raise DownloadError("too late")
+
+        sim.download = download
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        runner.run(Plan.of(some_tasks(1), batch_size=1))
+        assert "Not waited for, as they do not end: download" in caplog.text
+        go_on.set()
+
+    def test_a_paused_stream_begins_nothing_until_it_goes_on(self, sim):
+        def pause(event):
+            if isinstance(event, BatchFinished) and event.batch.number == 0:
+                runner.pause()
+                threading.Timer(
+                    0.2, lambda: (begun.append(len(sim.downloads)), runner.resume())
+                ).start()
+
+        begun = []
+        options = LaneOptions(batches_in_flight=1, prefetch=1)
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [pause], lanes=options)
+        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        assert begun[0] <= 3
+        assert len(result.batches) == 2
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_stops_and_the_handlers_come_back(self, sim, number):
+        before = signal.getsignal(number)
+        seen = []
+
+        def send(event):
+            seen.append(event)
+            if len(seen) == 8:
+                signal.raise_signal(number)
+
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            run(sim, some_tasks(8), 2, LaneOptions(), listeners=[send])
+        assert seen[-1].stopped_by == "interrupted"
+        assert signal.getsignal(number) is before
+
+    def test_a_second_signal_stops_at_once(self, sim):
+        def download(task, folder):
+            time.sleep(3)
+            raise DownloadError("never")
+
+        def send(event):
+            if isinstance(event, StageStarted):
+                threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+                threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+        sim.download = download
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            Runner(sim.rooms(), sim.tmp / "downloads", [send]).run(
+                Plan.of(some_tasks(1), batch_size=1)
+            )
+        assert time.monotonic() - started < 2
+
+    def test_a_stream_in_another_thread_can_be_stopped(self, sim):
+        sim.slow_s = 0.01
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        results = []
+        thread = threading.Thread(
+            target=lambda: results.append(runner.run(Plan.of(some_tasks(200), batch_size=2)))
+        )
+        thread.start()
+        while not sim.downloads:
+            time.sleep(0.01)
+        runner.stop()
+        thread.join(10)
+        assert results[0].remaining_batches
