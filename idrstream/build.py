@@ -62,6 +62,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
             "size_model": segment.size_model,
             "gpu": segment.gpu,
             "precision": segment.precision,
+            "threads": segment.threads,
         }
     )
     profile = settings.profile

@@ -173,13 +173,16 @@ class SegmentSettings:
     cellprob_threshold: Annotated[float, Doc("Smallest nucleus score of a pixel.")] = 0.0
     remove_edge_masks: Annotated[bool, Doc("Leave out nuclei that touch the image border.")] = True
     min_size: Annotated[int, Doc("Masks of fewer pixels are left out; -1 keeps all.")] = 15
-    tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that go through Cellpose together.")] = 8
+    tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that a GPU takes together.")] = 32
     size_model: Annotated[Path | None, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
     precision: Annotated[
         Literal["auto", "single", "bfloat16"],
         Doc("Of Cellpose's network; auto takes bfloat16 where the hardware computes in it."),
     ] = "auto"
+    threads: Annotated[
+        int | None, Ge(1), Doc("Threads of segmentation; by default those that PyTorch may use.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

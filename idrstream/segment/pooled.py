@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from cellpose import transforms
 from cellpose.models import CellposeModel
 from numpy.typing import NDArray
 
+from idrstream.segment.dynamics import masks_from_flows
 from idrstream.segment.network import STYLE_LENGTH, FoldedNetwork
 from idrstream.segment.tiles import TileBlend, TilePlan, cut_tile, plan_tiles
 
@@ -56,16 +58,30 @@ class TileRunner:
     batch_size : int
         Tiles of 224 x 224 pixels that go through it together on a GPU. On a processor tiles go one
         by one, which is faster: what passes between the layers then stays in its caches.
+    on_processor : callable, optional
+        Returns the network for the processor.
 
     Notes
     -----
-    When the GPU's memory is exhausted the batch is halved, for good, and the stream goes on; when
-    not even one tile fits, `torch.OutOfMemoryError` is raised.
+    When the GPU's memory is exhausted the batch is halved, for good, and the stream goes on. When
+    not even one tile fits the network goes on on the processor; without `on_processor`, or when
+    the processor has no memory left either, the error is raised.
     """
 
-    def __init__(self, network: FoldedNetwork, batch_size: int) -> None:
+    def __init__(
+        self,
+        network: FoldedNetwork,
+        batch_size: int,
+        on_processor: Callable[[], FoldedNetwork] | None = None,
+    ) -> None:
         self._network = network
+        self._on_processor = on_processor
         self._pixels = batch_size * _CELLPOSE_TILE_PX if network.device.type != "cpu" else 0
+
+    @property
+    def pools(self) -> bool:
+        """Whether several tiles go through the network together."""
+        return self._pixels > 0
 
     def run(self, images: Sequence[NDArray[np.float32]], scales: Sequence[float]) -> list[Flows]:
         """Return the flows of each image.
@@ -109,26 +125,43 @@ class TileRunner:
             batch = np.zeros((len(part), 2, height, width), np.float32)
             for slot, (image, tile) in zip(batch, part, strict=True):
                 slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
-            try:
-                flows, styles = self._network(torch.from_numpy(batch))
-                results = list(zip(flows.cpu().numpy(), styles.cpu().numpy(), strict=True))
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                self._halve(len(part), height * width)
+            results = self._try(batch)
+            if results is None:
+                self._make_smaller(len(part), height * width)
                 continue
             yield from results
             start += len(part)
 
-    def _halve(self, count: int, tile_pixels: int) -> None:
-        self._pixels = (count // 2) * tile_pixels
+    def _try(
+        self, batch: NDArray[np.float32]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
+        """Return flows and style of each tile, or None when the GPU's memory does not hold them."""
+        network = self._network
+        try:
+            flows, styles = network(torch.from_numpy(batch))
+            return list(zip(flows.cpu().numpy(), styles.cpu().numpy(), strict=True))
+        except RuntimeError as error:
+            if not _out_of_memory(error) or (len(batch) == 1 and self._on_processor is None):
+                raise
+            return None
+
+    def _make_smaller(self, count: int, tile_pixels: int) -> None:
+        # Outside the except block: an error keeps the tensors alive that it was raised among.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        _log.warning(
-            "The GPU's memory does not hold %d tiles; going on with batches of %d",
-            count,
-            count // 2,
-        )
+        if count > 1:
+            self._pixels = (count // 2) * tile_pixels
+            _log.warning(
+                "The GPU's memory does not hold %d tiles of Cellpose; going on with batches of %d",
+                count,
+                count // 2,
+            )
+        elif self._on_processor is not None:
+            self._network, self._on_processor, self._pixels = self._on_processor(), None, 0
+            _log.warning(
+                "The GPU's memory does not hold one tile of Cellpose; going on on the processor, "
+                "which is slow. Does something else use the GPU?"
+            )
 
 
 class PooledModel(CellposeModel):  # type: ignore[misc]
@@ -142,8 +175,60 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
 
     def prepare(self, batch_size: int, precision: torch.dtype = torch.float32) -> None:
         """Fold the network for inference as it now is, see `FoldedNetwork` and `TileRunner`."""
-        self._runner = TileRunner(FoldedNetwork(self.net, precision), batch_size)
+
+        def on_processor() -> FoldedNetwork:
+            return FoldedNetwork(copy.deepcopy(self.net).to("cpu"))
+
+        gpu = self.net.device.type != "cpu"
+        self._runner = TileRunner(
+            FoldedNetwork(self.net, precision), batch_size, on_processor if gpu else None
+        )
         self._last = threading.local()
+
+    @property
+    def pools(self) -> bool:
+        """Whether tiles of several frames are worth going through the network together."""
+        return self._runner is not None and self._runner.pools
+
+    def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float]:
+        """Return the percentiles of a frame's pixels that become 0 and 1 for the network."""
+        del pixels
+        return 1.0, 99.0
+
+    def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Return a frame of shape ``(Y, X)`` as ``eval`` scales it for the network."""
+        low, high = self.percentiles(pixels)
+        stack = pixels.astype(np.float32)[np.newaxis, :, :, np.newaxis]
+        scaled = transforms.normalize_img(stack, percentile=[low, high])
+        image: NDArray[np.float32] = np.ascontiguousarray(scaled[0, :, :, 0])
+        return image
+
+    def pooled_flows(
+        self, images: Sequence[NDArray[np.float32]], diameters_px: Sequence[float]
+    ) -> list[Flows]:
+        """Return the flows of several frames, from `normalised`, with one pool of tiles."""
+        if self._runner is None:
+            raise RuntimeError("prepare() was not called")
+        return self._runner.run(images, [self.diam_mean / d for d in diameters_px])
+
+    def masks_of(
+        self, flows: Flows, shape: tuple[int, int], diameter_px: float, **options: Any
+    ) -> NDArray[Any]:
+        """Return the masks ``(Y, X)`` of a frame as ``eval`` makes them of its flows."""
+        values = _resized(flows.values, shape)
+        steps = int(200 / (self.diam_mean / diameter_px))
+        return masks_from_flows(values, steps=steps, **options)
+
+    def _compute_masks(
+        self, shape: Any, flows: Any, cellprob: Any, *, interp: bool = True, **options: Any
+    ) -> Any:
+        """Return what Cellpose's method of this name does, sooner, for one frame."""
+        resized = cellprob.shape[1:] != tuple(shape[1:3])
+        if shape[0] != 1 or not interp or resized or options.pop("do_3D", False):
+            return super()._compute_masks(shape, flows, cellprob, interp=interp, **options)
+        options.pop("stitch_threshold", None)
+        values = np.concatenate([flows[:, 0], cellprob])
+        return masks_from_flows(values, steps=int(options.pop("niter")), **options)
 
     def _run_net(self, x: Any, rescale: float = 1.0, resample: bool = True, **options: Any) -> Any:
         """Return flows ``(2, 1, Y, X)``, cell probability ``(1, Y, X)`` and style of one image.
@@ -154,10 +239,7 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         if runner is None or len(x) != 1 or options.get("do_3D") or options.get("augment"):
             return super()._run_net(x, rescale=rescale, resample=resample, **options)
         found = self._flows(runner, np.ascontiguousarray(x[0, :, :, 0]), float(rescale))
-        values = found.values.transpose(1, 2, 0)
-        if resample and values.shape[:2] != x.shape[1:3]:
-            values = transforms.resize_image(values, x.shape[1], x.shape[2])
-        values = np.ascontiguousarray(values.transpose(2, 0, 1))
+        values = _resized(found.values, x.shape[1:3]) if resample else found.values
         return values[:2, np.newaxis], values[2:], found.style
 
     def _flows(self, runner: TileRunner, image: NDArray[np.float32], scale: float) -> Flows:
@@ -181,6 +263,25 @@ def _scaled(image: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
     if not (height and width):
         raise ValueError(f"an image of {image.shape} pixels is too small for its nuclei")
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _resized(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Return values of shape ``(3, y, x)`` interpolated to ``(3, Y, X)``."""
+    if values.shape[1:] == tuple(shape):
+        return values
+    height, width = shape
+    resized = cv2.resize(values.transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # cuDNN and cuBLAS say it in words only.
+    text = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "ALLOC_FAILED" in text
+    )
 
 
 def _pad(image: NDArray[np.float32]) -> _Padded:

@@ -113,8 +113,11 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     class NucleiModel(PooledModel):
         """Cellpose's model, which scales each image by `intensity_percentiles`."""
 
+        def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float]:
+            return intensity_percentiles(pixels)
+
         def eval(self, x: Any, **options: Any) -> Any:
-            options.setdefault("normalize", {"percentile": list(intensity_percentiles(x))})
+            options.setdefault("normalize", {"percentile": list(self.percentiles(x))})
             return super().eval(x, **options)
 
     arrays = _read_arrays(path)

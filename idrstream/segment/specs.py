@@ -71,13 +71,15 @@ class CellposeSpecs:
         Give the outline of every nucleus.
     gpu : bool or "auto", default: "auto"
         "auto" takes a GPU when there is one; True insists on one.
-    batch_size : int, default: 8
+    batch_size : int, default: 32
         Tiles of 224 x 224 pixels that go through the network together on a GPU.
     min_size : int, default: 15
         Masks of fewer pixels are left out; -1 keeps all.
     size_model : str or None, default: None
         Path of Cellpose's size model (``*_size.npy``) for a model file. A file of the model's
         name with ``_size.npy`` appended is found without being named.
+    threads : int or None, default: None
+        Threads of the processor; None takes as many as PyTorch may use, on a GPU all processors.
     precision : {"auto", "single", "bfloat16"}, default: "auto"
         Of the network's convolutions. "auto" takes bfloat16 where the processor or GPU computes in
         it (about twice as fast), else single. Masks agree, see ``docs/segmentation.md``.
@@ -91,10 +93,11 @@ class CellposeSpecs:
     remove_edge_masks: bool = False
     outlines: bool = False
     gpu: bool | Literal["auto"] = "auto"
-    batch_size: int = 8
+    batch_size: int = 32
     min_size: int = 15
     size_model: str | None = None
     precision: Literal["auto", "single", "bfloat16"] = "auto"
+    threads: int | None = None
 
     @classmethod
     def from_mapping(cls, model_specs: Mapping[str, Any]) -> CellposeSpecs:
@@ -202,6 +205,10 @@ def _precision(key: str, value: Any) -> str:
     return str(value)
 
 
+def _optional_count(key: str, value: Any) -> int | None:
+    return None if value is None else _count(key, value)
+
+
 def _count(key: str, value: Any) -> int:
     least = -1 if key == "min_size" else 1
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -222,4 +229,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "min_size": _count,
     "size_model": _size_model,
     "precision": _precision,
+    "threads": _optional_count,
 }
