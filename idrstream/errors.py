@@ -29,9 +29,26 @@ never hold secrets: they are redacted when an error is made.
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 from typing import ClassVar
 
 from idrstream.redact import redacted
+
+# What concerns the machine, not one image or batch: the next ones would fail the same way.
+_FREE_SPACE = "free space and start again"
+_REMEDIES = {
+    errno.ENOSPC: _FREE_SPACE,
+    errno.EDQUOT: _FREE_SPACE,
+    errno.EFBIG: "raise the limit for the size of files (ulimit -f) and start again",
+    errno.EROFS: "make it writable and start again",
+    errno.EMFILE: "raise the limit for open files (ulimit -n) and start again",
+    errno.ENFILE: "close other programs and start again",
+}
+_UNOPENED = frozenset({errno.EMFILE, errno.ENFILE})
+# HDF5 says what went wrong only in its text.
+_HDF5_ERRNO = re.compile(r"\berrno = (\d+)")
 
 
 class IdrStreamError(Exception):
@@ -145,3 +162,31 @@ class ProfileError(BatchError):
 
 class CompileError(BatchError):
     """The features, locations and metadata of a batch do not fit together."""
+
+
+def storage_error(error: BaseException) -> StorageError | None:
+    """Return a `StorageError` for what would make every further image or batch fail, too.
+
+    Such are a full or read-only disk and the end of open files, wherever in the chain of causes
+    they stand; for anything else None.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError):
+            number = cause.errno or _hdf5_errno(cause)
+            if number in _REMEDIES:
+                what = "opened" if number in _UNOPENED else "written"
+                msg = (
+                    f"{cause.filename or 'a file'} cannot be {what}: {os.strerror(number)}; "
+                    f"{_REMEDIES[number]}"
+                )
+                found = StorageError(msg)
+                found.__cause__ = error
+                return found
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _hdf5_errno(error: OSError) -> int:
+    match = _HDF5_ERRNO.search(str(error))
+    return int(match[1]) if match else 0

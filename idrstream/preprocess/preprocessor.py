@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from idrstream.errors import ConfigError, FrameError, ImageError, MovieError
+from idrstream.errors import ConfigError, FrameError, ImageError, MovieError, storage_error
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
 from idrstream.preprocess.reader import MovieInfo, MovieReader, Pixels
 from idrstream.records import Frame, ImageTask, Movie, Skipped
@@ -180,6 +180,9 @@ class Preprocessor:
         try:
             return self.plate_frames(movie, self.frames_per_movie)
         except ImageError as error:
+            stops = storage_error(error)
+            if stops is not None:  # no fault of the movie: the model would lack it for good
+                raise stops from error
             logger.warning("%s is left out of its plate's model: %s", movie.task.name, error)
             return np.empty((0, 0, 0), dtype=np.uint8)
 
@@ -229,4 +232,7 @@ def _result(
             raise pixels
         return Frame(pixels if model is None else model.correct(pixels), number, task)
     except FrameError as error:
+        stops = storage_error(error)
+        if stops is not None:
+            raise stops from error
         return Skipped(task, number, STAGE, type(error).__name__, str(error))

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 
-from idrstream.errors import BatchError, UserError
+from idrstream.errors import BatchError, UserError, storage_error
 from idrstream.records import Batch, Published
-from idrstream.run.context import Context, storage_error
+from idrstream.run.context import Context
 from idrstream.run.events import BatchFinished, BatchPublished, BatchStarted
 from idrstream.run.lanes import Outcome
 from idrstream.run.result import BatchLog

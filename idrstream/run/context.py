@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from idrstream.errors import StorageError
 from idrstream.records import ImageTask
 from idrstream.run.events import Event, Listener, StageFinished, StageStarted
 from idrstream.run.lanes import Inbox, Lane
@@ -15,9 +12,6 @@ from idrstream.run.options import LaneSizes
 from idrstream.run.rooms import Rooms
 from idrstream.run.state import BatchState
 
-log = logging.getLogger(__name__)
-
-_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _HEAVY = ("preprocess", "segment", "profile")
 
 
@@ -99,17 +93,3 @@ class Context:
             running = sum(self.lanes[heavy].running for heavy in _HEAVY)
             return running < limit and self.lanes[name].has_room
         return self.lanes[name].has_room
-
-
-def storage_error(error: BaseException) -> StorageError | None:
-    """Return a `StorageError` for a full or read-only disk: every further batch would fail too."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _STORAGE_ERRNOS:
-            where = cause.filename or "a folder"
-            msg = f"{where} cannot be written: {cause.strerror}; free space and start again"
-            found = StorageError(msg)
-            found.__cause__ = error
-            return found
-        cause = cause.__cause__ or cause.__context__
-    return None

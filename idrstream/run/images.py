@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from idrstream.errors import ImageError, UserError
+from idrstream.errors import ImageError, UserError, storage_error
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
 from idrstream.run.budget import tree_bytes
-from idrstream.run.context import Context, storage_error
+from idrstream.run.context import Context
 from idrstream.run.events import ImageFinished
 from idrstream.run.lanes import Outcome
 from idrstream.run.plates import PlateModels

@@ -9,9 +9,9 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from idrstream.errors import ImageError, UserError
+from idrstream.errors import ImageError, UserError, storage_error
 from idrstream.records import Movie
-from idrstream.run.context import Context, storage_error
+from idrstream.run.context import Context
 from idrstream.run.lanes import Outcome
 from idrstream.run.space import Space
 from idrstream.run.state import BatchState, ModelMovie, PlateFit
@@ -151,7 +151,7 @@ class PlateModels:
         if not wanted.replied:
             wanted.fit.wants = wanted
 
-    def _reply(self, movie: ModelMovie, answer: Movie | BaseException) -> None:
+    def _reply(self, movie: ModelMovie, answer: Movie | BaseException | None) -> None:
         movie.replied = True
         movie.reply.put(answer)
         if movie.fit.wants is movie:
@@ -183,7 +183,11 @@ class PlateModels:
         stops = error if isinstance(error, UserError) else storage_error(error)
         if stops is not None or not isinstance(error, Exception):
             self._context.halt(stops or error)
-        self._reply(movie, error)
+            self._reply(movie, None)
+            return
+        # A model is kept for good: none is fitted without a movie that is missing only because
+        # the stream ends.
+        self._reply(movie, None if self._context.stopping == "now" else error)
 
     def _gone(self, movie: ModelMovie) -> None:
         self._folders.give_back(movie.folder)
