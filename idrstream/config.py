@@ -20,11 +20,11 @@ from annotated_types import Ge, Gt
 from typing_extensions import Doc
 
 from idrstream.errors import ConfigError
+from idrstream.redact import HIDDEN, redact
 
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
 
 _SECRET = re.compile(r"password|secret|token")
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*(?=@)")
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
@@ -284,10 +284,19 @@ def settings_from_json(
     Raises
     ------
     ConfigError
-        Naming every wrong value; secrets, which are not stored, are missing.
+        Naming every wrong value, and an option that had a secret, which is not stored.
     """
     raw = {section: dict(values) for section, values in stored.items()}
-    return _layered(raw, environment, options, "the stored settings")
+    settings = _layered(raw, environment, options, "the stored settings")
+    for section in SECTIONS:
+        for option in dataclasses.fields(getattr(settings, section)):
+            if HIDDEN in str(getattr(getattr(settings, section), option.name)):
+                msg = (
+                    f"{section}.{option.name} had a secret, which is not stored; give it again, "
+                    f"as {ENVIRONMENT_PREFIX}{option.name.upper()} in the environment"
+                )
+                raise ConfigError(msg)
+    return settings
 
 
 def _layered(
@@ -369,7 +378,7 @@ def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
             return [plain(item) for item in value]
         if isinstance(value, Path):
             return str(value.expanduser().absolute())
-        return _PASSWORD.sub(r"\1", value) if isinstance(value, str) else value
+        return redact(value) if isinstance(value, str) else value
 
     return {
         section: {

@@ -94,8 +94,12 @@ def test_no_secret_is_written_down():
     options = {**NEEDED, "root": "https://me:pass@host/x?y=1@2"}
     settings = load_settings(None, environment={}, options=options)
     text = json.dumps(as_json(settings))
-    assert "https://me@host/x?y=1@2" in text
     assert "pass@" not in text
+    stored = json.loads(text)
+    with pytest.raises(ConfigError, match=r"download.root had a secret.*IDRSTREAM_ROOT"):
+        settings_from_json(stored, environment={})
+    given = settings_from_json(stored, environment={"IDRSTREAM_ROOT": options["root"]})
+    assert given.download.root == options["root"]
     for section in SECTIONS.values():
         for option in dataclasses.fields(section):
             if any(word in option.name for word in ("password", "secret", "token")):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from idrstream.records import ImageTask
+from idrstream.redact import redacted
 
 # Columns that reach every table, beside those named in `extra_metadata`.
 RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
@@ -91,11 +92,12 @@ def describe_stream(
     dict
         JSON-ready.
     """
-    return {
+    described = {
         "study": study,
         **{name: describe_part(part) for name, part in parts.items()},
         "table": {"extra_metadata": sorted(extra_metadata), "format": output_format},
     }
+    return dict(redacted(described))  # it is compared with what the journal holds
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from idrstream.records import Batch, ImageTask, Skipped
+from idrstream.redact import redact, redacted
 from idrstream.run.decide import Decision, KnownBatch, KnownImage, KnownPlan, Wanted
 from idrstream.run.events import (
     BatchFinished,
@@ -434,7 +435,7 @@ class Journal:
         self._attempt(event.batch, running, "failed", event.nuclei, event.seconds)
         self._connection.execute(
             "UPDATE attempts SET error_kind = ?, error = ? WHERE batch = ? AND attempt = ?",
-            (event.error_kind, event.error, event.batch.number, running.attempt),
+            (event.error_kind, redact(event.error), event.batch.number, running.attempt),
         )
 
     def _run_finished(self, event: StreamFinished) -> None:
@@ -452,7 +453,7 @@ class Journal:
             )
             self._connection.execute(
                 "UPDATE runs SET ended = ?, state = ?, stopped_by = ? WHERE id = ?",
-                (time.time(), state, event.stopped_by, self._run),
+                (time.time(), state, redact(event.stopped_by), self._run),
             )
             self._tick()
         self._running.clear()
@@ -504,7 +505,7 @@ class Journal:
             attempt=running.attempt,
             stage=stage,
             kind=kind,
-            message=message,
+            message=redact(message),
             time=time.time(),
             log_end=self._log_end(),
             **image,
@@ -567,8 +568,8 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:
-    return _json({stage: round(value, 3) for stage, value in seconds.items()})
+    return json.dumps({stage: round(value, 3) for stage, value in seconds.items()})
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return json.dumps(redacted(value), ensure_ascii=False, sort_keys=True)
