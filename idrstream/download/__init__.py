@@ -7,6 +7,7 @@ from idrstream.download._fetch import (
     as_downloader,
     tell_frames_needed,
 )
+from idrstream.download._fetched import Fetched
 from idrstream.download._modes import FETCH_MODES, FetchMode
 from idrstream.download._protocol import (
     Downloader,
@@ -30,6 +31,7 @@ __all__ = [
     "AsperaTransport",
     "Downloader",
     "FetchMode",
+    "Fetched",
     "Idr0013Locator",
     "LocalDownloader",
     "LocalTransport",

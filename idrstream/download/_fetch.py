@@ -50,8 +50,8 @@ def fetch_movie(
     Returns
     -------
     Movie
-        The movie, with the size that its source states, or a small one of the same name and
-        layout with the needed frames.
+        The movie, or a small one of the same name and layout with the needed frames; its source
+        says which transport served it.
 
     Raises
     ------
@@ -67,19 +67,21 @@ def fetch_movie(
         if isinstance(small, Movie):
             return small
         probe = small
-    size_bytes = transport.fetch(remote, target)
+    fetched = transport.fetch(remote, target)
     try:
-        check_complete(target, size_bytes)
+        check_complete(target, fetched.size_bytes)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
-    logger.debug("%s: %s from %s", task.name, target.name, transport.name)
+    logger.debug("%s: %s by %s", task.name, target.name, fetched)
+    moved = fetched.size_bytes if fetched.bytes_moved is None else fetched.bytes_moved
     return Movie(
         target,
         task,
-        f"{transport.name}: {remote}",
-        size_bytes,
-        bytes_moved=probe.bytes_moved + target.stat().st_size,
+        f"{fetched.served_by}: {remote}",
+        fetched.size_bytes,
+        bytes_moved=probe.bytes_moved + moved,
+        requests=None if fetched.requests is None else probe.requests + fetched.requests,
     )
 
 
@@ -212,6 +214,11 @@ class TransportDownloader:
             transport, remote = transport_for(remote)
             return transport, remote, name
         return self.transport, remote, name
+
+    def size(self, task: ImageTask) -> int | None:
+        """Return the size of a task's movie at its source; None when it cannot be told."""
+        transport, remote, _ = self.way(task)
+        return transport.size(remote)
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`; see `Downloader.download`.

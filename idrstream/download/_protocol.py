@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from idrstream.download._fetched import Fetched
 from idrstream.records import ImageTask, Movie
 
 
@@ -23,7 +24,7 @@ class Transport(Protocol):
         """Short name for the log and for `Movie.source`, for example ``aspera``."""
         ...
 
-    def fetch(self, remote: str, target: Path) -> int | None:
+    def fetch(self, remote: str, target: Path) -> Fetched:
         """Bring `remote` to `target`.
 
         The file appears under its final name only when all of it is there; whatever was
@@ -39,8 +40,8 @@ class Transport(Protocol):
 
         Returns
         -------
-        int or None
-            Size in bytes that the source states; None when it states none.
+        Fetched
+            Its size, and how it came.
 
         Raises
         ------
@@ -48,8 +49,20 @@ class Transport(Protocol):
             If the file cannot be had this way.
         TransientDownloadError
             If a later attempt may succeed.
+        IncompleteFileError, MovieError
+            If what came is cut off or something else.
         UserError
             If the transport itself cannot work: a program or key is missing.
+        """
+        ...
+
+    def size(self, remote: str) -> int | None:
+        """Return the size of a file at its source in bytes, without bringing it.
+
+        Raises
+        ------
+        DownloadError
+            If there is no such file. None means that the size cannot be told beforehand.
         """
         ...
 

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from idrstream.download._ascp_process import StoppedError, read_tail, run_watched
 from idrstream.download._ascp_text import AscpFailure, classify, quote
 from idrstream.download._fetch import TransportDownloader
+from idrstream.download._fetched import Fetched
 from idrstream.download.complete import check_complete
 from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.errors import (
@@ -163,13 +164,18 @@ class AsperaTransport:
             str(target.absolute()),
         ]
 
-    def fetch(self, remote: str, target: Path) -> int | None:
+    def size(self, remote: str) -> int | None:
+        """Return None: ascp does not tell the size of a file beforehand."""
+        _check_remote(remote)
+        return None
+
+    def fetch(self, remote: str, target: Path) -> Fetched:
         """Fetch one file, resuming and retrying; see `Transport.fetch`.
 
         Returns
         -------
-        None
-            ascp does not state the size of the source.
+        Fetched
+            With the size of the file: ascp does not state that of the source.
 
         Raises
         ------
@@ -184,6 +190,7 @@ class AsperaTransport:
 
         self.check()
         _check_remote(remote)
+        started = time.monotonic()
         retrying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_exponential(multiplier=2, min=2, max=60),
@@ -201,7 +208,12 @@ class AsperaTransport:
             raise _final_error(error, remote, tried) from None
         finally:
             _remove_leftovers(target)
-        return None
+        return Fetched(
+            target.stat().st_size,
+            self.name,
+            requests=retrying.statistics["attempt_number"],
+            seconds=time.monotonic() - started,
+        )
 
     def _attempt(self, remote: str, target: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as name:

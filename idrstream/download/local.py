@@ -6,10 +6,12 @@ import errno
 import logging
 import os
 import shutil
+import time
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from idrstream.download._fetch import TransportDownloader
+from idrstream.download._fetched import Fetched
 from idrstream.download._modes import FetchMode
 from idrstream.download.frames._local import LocalFile
 from idrstream.download.locate import (
@@ -91,7 +93,15 @@ class LocalTransport:
         except OSError as error:
             raise _as_download_error(error, source, None) from error
 
-    def fetch(self, remote: str, target: Path) -> int | None:
+    def size(self, remote: str) -> int:
+        """Return the size of a file in bytes; see `Transport.size`."""
+        source = self._source(remote)
+        try:
+            return source.stat().st_size
+        except OSError as error:
+            raise _as_download_error(error, source, None) from error
+
+    def fetch(self, remote: str, target: Path) -> Fetched:
         """Copy one file: written beside, flushed to the disk, then renamed.
 
         Parameters
@@ -103,8 +113,8 @@ class LocalTransport:
 
         Returns
         -------
-        int
-            Size of the source in bytes.
+        Fetched
+            Its size, and how it came.
 
         Raises
         ------
@@ -114,6 +124,7 @@ class LocalTransport:
             If it changed while it was copied or the mount failed.
         """
         source = self._source(remote)
+        started = time.monotonic()
         if source.exists() and not source.is_file():  # a pipe or device might never end
             msg = f"{source} is not a file"
             raise DownloadError(msg)
@@ -125,7 +136,7 @@ class LocalTransport:
             raise _as_download_error(error, source, target) from error
         finally:
             part.unlink(missing_ok=True)
-        return size
+        return Fetched(size, self.name, size, 1, seconds=time.monotonic() - started)
 
     def _source(self, remote: str) -> Path:
         if ".." in PurePosixPath(remote).parts:

@@ -60,7 +60,11 @@ def nothing_left(target: Path) -> bool:
 def test_fetch_brings_the_file(make, ascp, key, target, movie_bytes, slept):
     transport = make()
     assert isinstance(transport, Transport)
-    assert transport.fetch(REMOTE, target) is None
+    fetched = transport.fetch(REMOTE, target)
+    assert (fetched.size_bytes, fetched.served_by, fetched.requests) == (
+        len(movie_bytes), "aspera", 1,
+    )  # fmt: skip
+    assert transport.size(REMOTE) is None
     assert target.read_bytes() == movie_bytes
     assert list(target.parent.iterdir()) == [target]
     (call,) = ascp.calls
@@ -297,7 +301,8 @@ def test_downloader_has_the_first_streams_interface(
         task, folder
     )
     assert movie.path.read_bytes() == movie_bytes
-    assert (movie.source, movie.size_bytes, movie.task) == (f"aspera: {path}", None, task)
+    assert (movie.source, movie.task) == (f"aspera: {path}", task)
+    assert movie.size_bytes == len(movie_bytes)
 
 
 def test_downloader_checks_before_any_download(ascp, key, plates, tmp_path):
