@@ -224,7 +224,7 @@ def test_transport_with_any_locator(tmp_path, task, movie_bytes):
     movie = TransportDownloader(transport, Anywhere()).download(task, tmp_path / "out")
     size = len(movie_bytes)
     assert movie == Movie(
-        tmp_path / "out" / "A4.ch5", task, "local: some/A4.ch5", size, bytes_moved=size
+        tmp_path / "out" / "A4.ch5", task, "local: some/A4.ch5", size, bytes_moved=size, requests=1
     )
 
 
