@@ -17,11 +17,15 @@ from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     import h5py
+    import numpy as np
+    from numpy.typing import NDArray
 
-# EfficientNet B0 to B7: Tan and Le, ICML 2019; depth factors and width of the last convolution.
+# EfficientNet B0 to B7: Tan and Le, ICML 2019; factors of depth and width.
 _DEPTH = (1.0, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1)
+_WIDTH = (1.0, 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 POOLED_WIDTH = (1280, 1280, 1408, 1536, 1792, 2048, 2304, 2560)
+"""Channels of the last convolution."""
 
 _POOLED_LAYERS = frozenset({"pool5", "top_conv", "top_bn", "top_activation"})
 
@@ -33,6 +37,14 @@ def block_names(conv_blocks: int) -> tuple[str, ...]:
         for number, repeats in enumerate(_REPEATS, start=1)
         for letter in string.ascii_lowercase[: math.ceil(_DEPTH[conv_blocks] * repeats)]
     )
+
+
+def filters(conv_blocks: int, base: int) -> int:
+    """Return how many channels a layer of B0 to B7 has that has `base` in B0: a multiple of 8."""
+    wanted = base * _WIDTH[conv_blocks]
+    rounded = max(8, int(wanted + 4) // 8 * 8)
+    # Never less than nine tenths of what was wanted.
+    return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,23 @@ class Checkpoint:
                 f"the checkpoint {path} is not a Keras weights file (.h5 or .hdf5): {error}"
             ) from error
         return cls(path, shapes)
+
+    def weights(self) -> dict[str, dict[str, NDArray[np.float32]]]:
+        """Return all weights in single precision, by layer and by name (``kernel``, ``gamma`` ...).
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When they cannot be read.
+        """
+        import h5py
+
+        try:
+            with h5py.File(self.path, "r") as file:
+                layers = file.get("model_weights", file)
+                return {name: _layer_weights(layers[name]) for name in self.shapes}
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise ConfigError(f"the weights in {self.path} cannot be read: {error}") from error
 
     def check(self, *, conv_blocks: int, channels: int, feature_layer: str) -> None:
         """Check that the weights up to the feature layer are all there and fit the images.
@@ -160,6 +189,12 @@ def _needed(conv_blocks: int, feature_layer: str) -> list[str]:
 def _first_shape(group: h5py.Group) -> tuple[int, ...]:
     names = group.attrs.get("weight_names", ())
     return tuple(group[_text(names[0])].shape) if len(names) else ()
+
+
+def _layer_weights(group: h5py.Group) -> dict[str, NDArray[np.float32]]:
+    names = [_text(name) for name in group.attrs["weight_names"]]
+    # "block1a_bn/gamma:0": the last part without its number.
+    return {name.rpartition("/")[2].partition(":")[0]: group[name][:].astype("f4") for name in names}
 
 
 def _text(name: str | bytes) -> str:

@@ -1,0 +1,108 @@
+"""Crops around nuclei, cut and scaled as DeepProfiler does, on PyTorch's device.
+
+DeepProfiler cuts a square of ``box_size`` around each nucleus by ``tf.image.crop_and_resize``:
+bilinear, zeros beyond the border, and with corners that are off by the ratio of side and side
+minus one pixels, so that samples lie slightly more than a pixel apart. Each crop is then scaled by
+its own minimum and maximum. The positions are computed in single precision in the same order as
+TensorFlow does, because a sample on the border is a pixel or zero by its last digit.
+
+Imports PyTorch: import this module only where crops are wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_EPSILON = 1e-7  # Keras's, so that a constant crop becomes zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Where along one axis the crops of an image are sampled.
+
+    Attributes
+    ----------
+    low, high : NDArray of int64
+        Shape ``(n, box_size)``: pixels before and after each sample.
+    weight : NDArray of float32
+        Same shape: how much of the later one.
+    inside : NDArray of bool
+        Same shape: False beyond the border.
+    """
+
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    weight: NDArray[np.float32]
+    inside: NDArray[np.bool_]
+
+
+def sample_positions(centers: NDArray[np.float64], box_size: int, length_px: int) -> Samples:
+    """Return where crops are sampled along one axis.
+
+    Parameters
+    ----------
+    centers : NDArray of float64
+        Shape ``(n,)``: positions of the nuclei along the axis, in pixels.
+    box_size : int
+        Side of the crops, at least 2.
+    length_px : int
+        Length of the image along the axis.
+    """
+    one = np.float32
+    first, last = ((centers + side * box_size / 2).astype(one) for side in (-1, 1))
+    first, last = first / one(length_px), last / one(length_px)
+    end = one(length_px - 1)
+    step = (last - first) * end / one(box_size - 1)
+    at = (first * end)[:, None] + np.arange(box_size, dtype=one) * step[:, None]
+    inside = (at >= 0) & (at <= end)
+    at = np.where(inside, at, one(0))
+    low = np.floor(at)
+    return Samples(
+        low.astype(np.int64), np.ceil(at).astype(np.int64), (at - low).astype(one), inside
+    )
+
+
+def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tensor:
+    """Cut and scale the crops of an image.
+
+    Parameters
+    ----------
+    image : Tensor
+        Shape ``(Y, X)``, float32, on any device.
+    points : NDArray of float64
+        Shape ``(n, 2)``, ``(y, x)`` in pixels.
+    box_size : int
+        Side of the crops in pixels.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(n, box_size, box_size)``, float32 from 0 to 1, on the image's device. Crops of one
+        value, and those wholly beyond the border, are zeros.
+    """
+    y, x = (
+        sample_positions(points[:, axis], box_size, image.shape[axis]) for axis in (0, 1)
+    )
+
+    def there(values: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values).to(image.device)
+
+    left, right = there(x.low)[:, None, :], there(x.high)[:, None, :]
+    across = there(x.weight)[:, None, :]
+
+    def row(numbers: NDArray[np.int64]) -> Tensor:
+        rows = there(numbers)[:, :, None]
+        start = image[rows, left]
+        return start + (image[rows, right] - start) * across
+
+    top = row(y.low)
+    crops = top + (row(y.high) - top) * there(y.weight)[:, :, None]
+    inside = there(y.inside)[:, :, None] & there(x.inside)[:, None, :]
+    crops = torch.where(inside, crops, torch.zeros((), device=image.device))
+    low = crops.amin((1, 2), keepdim=True)
+    return (crops - low) / (crops.amax((1, 2), keepdim=True) - low + _EPSILON)
