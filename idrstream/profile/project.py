@@ -179,6 +179,11 @@ class DeepProfilerProject:
         return tuple(self._images.values())
 
     @property
+    def checkpoint_path(self) -> Path:
+        """The checkpoint file of the model, as it was given."""
+        return self._checkpoint_path
+
+    @property
     def config_name(self) -> str:
         """Name of the configuration file in the project."""
         return self.config.path.name

@@ -1,0 +1,291 @@
+"""DeepProfiler's features by PyTorch: same configuration, checkpoint, crops and files."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.errors import ConfigError, ProfileError
+from idrstream.profile.checkpoint import Checkpoint
+from idrstream.profile.features_file import read_points, write_features
+from idrstream.profile.outputs import check_features
+
+if TYPE_CHECKING:
+    import torch
+
+    from idrstream.profile.project import DeepProfilerProject, ProjectImage
+
+    Crops = tuple[ProjectImage, NDArray[np.float64]]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+_log = logging.getLogger("idrstream.profile")
+
+# As much as the caches of a processor hold; more is slower there. A GPU wants much more.
+_CPU_BATCH_PX = 1 << 18
+_GPU_BATCH_PX = 1 << 22
+_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc",
+                 "alloc_failed")  # fmt: skip
+
+
+class TorchEngine:
+    """Computes DeepProfiler's features with PyTorch, in this process.
+
+    Crops of all nuclei and images of a project go through the network together. When memory runs
+    out the batch is halved and tried again, at last on the CPU.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "mps"} or str, default: "auto"
+        Where to compute; "auto" is a GPU when PyTorch sees one. Also as PyTorch writes it, such
+        as "cuda:1".
+    precision : {"float32", "bfloat16", "float16"}, default: "float32"
+        Of the network. Single precision equals DeepProfiler; half precisions are faster on GPUs
+        that have them, and inexact.
+    crops_at_once : int, optional
+        Crops that go through the network together; by default what the device likes.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When the precision or number is none of these.
+    """
+
+    def __init__(
+        self,
+        device: Device | str = "auto",
+        *,
+        precision: Precision = "float32",
+        crops_at_once: int | None = None,
+    ) -> None:
+        if precision not in ("float32", "bfloat16", "float16"):
+            raise ConfigError(
+                f'precision must be "float32", "bfloat16" or "float16", not {precision!r}'
+            )
+        if crops_at_once is not None and crops_at_once < 1:
+            raise ConfigError(f"crops_at_once must be 1 or more, not {crops_at_once}")
+        self._wanted_device = device
+        self._precision = precision
+        self._crops_at_once = crops_at_once
+        self._limits: dict[str, int] = {}
+        self._network: tuple[object, torch.nn.Module] | None = None
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what changes a result: that it is PyTorch, and the precision."""
+        return {"name": "torch", "precision": self._precision}
+
+    def gpus(self) -> list[str]:
+        """Return the GPU that is used, when one is, such as ``cuda:0``."""
+        device = self._device()
+        return [] if device.type == "cpu" else [str(device)]
+
+    def load(self, project: DeepProfilerProject) -> None:
+        """Build the network, so that what is wrong shows before the first download.
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When the feature layer, the weights or the device cannot be used.
+        """
+        with self._lock:
+            self._network_for(project, self._device())
+
+    def profile(self, project: DeepProfilerProject) -> None:
+        """Write ``index.csv``, compute the features and write their files.
+
+        Raises
+        ------
+        idrstream.errors.ProfileError
+            When memory does not hold even one crop on the CPU, an image cannot be read, or
+            features are not finite.
+        idrstream.errors.ConfigError
+            See `load`.
+        """
+        project.write_index()
+        images = [image for image in project.images if image.nuclei]
+        if not images:
+            _log.info("No nuclei in this batch: nothing is profiled")
+            return
+        with self._lock:
+            self._stop.clear()
+            crops = [(image, read_points(project, image)) for image in images]
+            features = self._features(project, crops)
+        start = 0
+        for image, points in crops:
+            write_features(project, image, features[start : start + len(points)], points)
+            start += len(points)
+        check_features(project)
+
+    def interrupt(self) -> None:
+        """End a running `profile` after the crops it is at; it raises `ProfileError`."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Free the network; it is built again when needed."""
+        self.interrupt()
+        with self._lock:
+            self._network = None
+
+    def _features(
+        self, project: DeepProfilerProject, crops: Sequence[Crops]
+    ) -> NDArray[np.float32]:
+        """Return the features of all nuclei, image after image."""
+        import torch
+
+        device = self._device()
+        total = sum(len(points) for _, points in crops)
+        features = np.empty((total, project.feature_count), np.float32)
+        start = 0
+        while start < total:
+            if self._stop.is_set():
+                raise ProfileError("the profiling was stopped")
+            stop = min(total, start + self._limit(project, device))
+            try:
+                with torch.inference_mode():
+                    done = self._run(project, device, _part(crops, start, stop))
+                features[start:stop] = done
+            except (RuntimeError, MemoryError) as error:
+                if not _is_memory(error):
+                    raise ProfileError(f"PyTorch failed on {device}: {error}") from error
+                device = self._after_memory_error(device, stop - start, error)
+                continue
+            start = stop
+        return features
+
+    def _run(
+        self, project: DeepProfilerProject, device: torch.device, part: Sequence[Crops]
+    ) -> NDArray[np.float32]:
+        import torch
+
+        from idrstream.profile.crops import cut_crops
+
+        config = project.config
+        network = self._network_for(project, device)
+        cut = [
+            cut_crops(_pixels(project, image).to(device), points, config.box_size)
+            for image, points in part
+        ]
+        # The channels of a configuration are all the same image.
+        crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
+        crops = crops.to(
+            dtype=getattr(torch, self._precision), memory_format=torch.channels_last
+        )
+        result: NDArray[np.float32] = network(crops).cpu().numpy()
+        return result
+
+    def _network_for(
+        self, project: DeepProfilerProject, device: torch.device
+    ) -> torch.nn.Module:
+        """Return the network on a device, built anew when checkpoint or configuration changed."""
+        import torch
+
+        from idrstream.profile.efficientnet import build_network
+
+        config, path = project.config, project.checkpoint_path
+        status = path.stat()
+        key = (
+            path, status.st_size, status.st_mtime_ns,
+            config.conv_blocks, config.box_size, config.feature_layer, device,
+        )  # fmt: skip
+        if self._network is not None and self._network[0] == key:
+            return self._network[1]
+        if device.type == "cuda" and self._precision == "float32":
+            # TensorFloat-32 keeps 10 bits of each number: features would be off by 1e-3.
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_tf32 = False
+        network = build_network(
+            Checkpoint.read(path),
+            conv_blocks=config.conv_blocks,
+            box_size=config.box_size,
+            feature_layer=config.feature_layer,
+        ).to(device=device, dtype=getattr(torch, self._precision))
+        network = network.to(memory_format=torch.channels_last)
+        self._network = (key, network)
+        return network
+
+    def _device(self) -> torch.device:
+        import torch
+
+        name = self._wanted_device
+        if name == "auto":
+            if torch.cuda.is_available():
+                name = "cuda"
+            else:
+                name = "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(f"device {name!r} is none that PyTorch knows") from error
+        if device.type == "cuda":
+            count = torch.cuda.device_count()
+            if (device.index or 0) >= count:
+                raise ConfigError(f"device {name!r} is not there: PyTorch sees {count} GPUs")
+            return torch.device("cuda", device.index or 0)
+        if device.type == "mps" and not torch.backends.mps.is_available():
+            raise ConfigError('device "mps" is not there')
+        return device
+
+    def _limit(self, project: DeepProfilerProject, device: torch.device) -> int:
+        """Return how many crops go through the network together."""
+        pixels = _CPU_BATCH_PX if device.type == "cpu" else _GPU_BATCH_PX
+        usual = self._crops_at_once or max(1, pixels // project.config.box_size**2)
+        return min(usual, self._limits.get(device.type, usual))
+
+    def _after_memory_error(
+        self, device: torch.device, crops: int, error: Exception
+    ) -> torch.device:
+        """Return where to go on: the same device with half as much, or the CPU."""
+        import torch
+
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        if crops > 1:
+            self._limits[device.type] = crops // 2
+            _log.warning(
+                "The memory of %s does not hold %d crops; going on with batches of %d",
+                device, crops, crops // 2,
+            )  # fmt: skip
+            return device
+        if device.type == "cpu":
+            raise ProfileError(f"the memory does not hold even one crop: {error}") from error
+        _log.warning("The memory of %s does not hold even one crop: this batch on the CPU", device)
+        self._network = None
+        return torch.device("cpu")
+
+
+def _part(crops: Sequence[Crops], start: int, stop: int) -> list[Crops]:
+    """Return the nuclei from `start` to `stop`, counted over all images."""
+    part = []
+    for image, points in crops:
+        inside = points[max(start, 0) : max(stop, 0)]
+        if len(inside):
+            part.append((image, inside))
+        start, stop = start - len(points), stop - len(points)
+    return part
+
+
+def _pixels(project: DeepProfilerProject, image: ProjectImage) -> torch.Tensor:
+    """Return a frame's pixels, shape ``(Y, X)``, float32."""
+    import tifffile
+    import torch
+
+    path = project.image_path(image)
+    try:
+        pixels: NDArray[Any] = tifffile.imread(path)
+    except (OSError, ValueError) as error:
+        raise ProfileError(f"{image.name} cannot be read from {path}: {error}") from error
+    return torch.from_numpy(pixels.astype(np.float32))
+
+
+def _is_memory(error: Exception) -> bool:
+    # torch.OutOfMemoryError is a RuntimeError; the CPU's allocator has none of its own.
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in words for word in _MEMORY_WORDS)
