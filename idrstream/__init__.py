@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ImageJReader,
         Preprocessor,
     )
-    from idrstream.profile import CommandEngine, DeepProfilerProject
+    from idrstream.profile import CommandEngine, DeepProfilerProject, TorchEngine
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
     from idrstream.run import RunResult
     from idrstream.screen import Plan, read_table, table_from_idr
@@ -70,6 +70,7 @@ _HOMES = {
     "Skipped": "records",
     "StorageError": "errors",
     "TableError": "errors",
+    "TorchEngine": "profile",
     "UserError": "errors",
     "load_settings": "config",
     "read_table": "screen",
@@ -107,6 +108,7 @@ __all__ = [
     "Skipped",
     "StorageError",
     "TableError",
+    "TorchEngine",
     "UserError",
     "load_settings",
     "read_table",

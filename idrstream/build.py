@@ -35,7 +35,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     UserError
         If a part cannot be built.
     """
-    from idrstream.profile import CommandEngine
+    from idrstream.profile import make_engine
 
     where = settings.stream
     stream = kind(where.idr_id, where.tmp_dir, where.final_data_dir, log=where.log or "")
@@ -69,7 +69,14 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     stream.copy_DP_files(
         profile.dp_config,
         profile.dp_checkpoint,
-        engine=CommandEngine(profile.dp_gpu, profile.profile_timeout_s),
+        engine=make_engine(
+            profile.engine,
+            gpu=profile.dp_gpu,
+            timeout_s=profile.profile_timeout_s,
+            device=profile.profile_device,
+            precision=profile.profile_precision,
+            crops_at_once=profile.crops_at_once,
+        ),
     )
     stream.settings = settings
     return stream

@@ -191,7 +191,21 @@ class ProfileSettings:
 
     __pydantic_config__ = _STRICT
 
-    dp_gpu: Annotated[str, Doc("Number of DeepProfiler's GPU.")] = "0"
+    engine: Annotated[
+        Literal["torch", "deepprofiler", "command"],
+        Doc("torch: PyTorch; deepprofiler: DeepProfiler kept ready; command: run for every batch."),
+    ] = "torch"
+    profile_device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"], Doc("torch: where to compute.")
+    ] = "auto"
+    profile_precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        Doc("torch: of the network; only float32 equals DeepProfiler."),
+    ] = "float32"
+    crops_at_once: Annotated[
+        int | None, Ge(1), Doc("torch: crops that go through the network together.")
+    ] = None
+    dp_gpu: Annotated[str, Doc("Number of the GPU to profile on; -1 for none.")] = "0"
     dp_config: Annotated[Path | None, Doc("DeepProfiler configuration (JSON).")] = None
     dp_checkpoint: Annotated[Path | None, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
     profile_timeout_s: Annotated[

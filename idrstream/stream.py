@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from idrstream.config import Settings
     from idrstream.download import Downloader
     from idrstream.preprocess import MovieReader
-    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.profile import DeepProfilerProject, Engine, EngineName
     from idrstream.run import LaneOptions, Listener, Preprocessing, RunResult
     from idrstream.segment import Segmentor
 
@@ -203,7 +203,7 @@ class IdrStream(FolderVerbs):
         config_path: PathLike | None = None,
         checkpoint_path: PathLike | None = None,
         *,
-        engine: Engine | None = None,
+        engine: Engine | EngineName = "torch",
     ) -> None:
         """Set DeepProfiler's configuration and checkpoint, checked, in the project folder.
 
@@ -211,8 +211,9 @@ class IdrStream(FolderVerbs):
         ----------
         config_path, checkpoint_path : path, optional
             The files; by default those that ship with idrstream.
-        engine : Engine, optional
-            What computes the features; by default DeepProfiler's command.
+        engine : {"torch", "deepprofiler", "command"} or Engine
+            What computes the features: PyTorch, or DeepProfiler itself, kept ready or run anew
+            for every batch; or an object that does.
 
         Raises
         ------
@@ -220,14 +221,14 @@ class IdrStream(FolderVerbs):
             Naming the key of the configuration that is missing or wrong.
         """
         from idrstream import models
-        from idrstream.profile import CommandEngine, DeepProfilerProject
+        from idrstream.profile import DeepProfilerProject, make_engine
 
         config = Path(config_path) if config_path else models.profiler_config_path()
         checkpoint = Path(checkpoint_path) if checkpoint_path else models.profiler_checkpoint_path()
         project = DeepProfilerProject(self.DP_project_path, config, checkpoint)
         project.prepare()
         self.project = project
-        self.engine = engine or CommandEngine()
+        self.engine = make_engine(engine) if isinstance(engine, str) else engine
         self.settings = None
         _info("Copied Deep Profiler config and checkpoint files")
 

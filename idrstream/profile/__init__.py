@@ -5,15 +5,20 @@ from __future__ import annotations
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.config import ProfileConfig
 from idrstream.profile.engine import CommandEngine, Engine
+from idrstream.profile.engines import EngineName, make_engine
 from idrstream.profile.outputs import check_features
 from idrstream.profile.project import DeepProfilerProject, ProjectImage
+from idrstream.profile.torch_engine import TorchEngine
 
 __all__ = [
     "Checkpoint",
     "CommandEngine",
     "DeepProfilerProject",
     "Engine",
+    "EngineName",
     "ProfileConfig",
     "ProjectImage",
+    "TorchEngine",
     "check_features",
+    "make_engine",
 ]

@@ -194,7 +194,9 @@ def _first_shape(group: h5py.Group) -> tuple[int, ...]:
 def _layer_weights(group: h5py.Group) -> dict[str, NDArray[np.float32]]:
     names = [_text(name) for name in group.attrs["weight_names"]]
     # "block1a_bn/gamma:0": the last part without its number.
-    return {name.rpartition("/")[2].partition(":")[0]: group[name][:].astype("f4") for name in names}
+    return {
+        name.rpartition("/")[2].partition(":")[0]: group[name][:].astype("f4") for name in names
+    }
 
 
 def _text(name: str | bytes) -> str:

@@ -85,9 +85,7 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
         Shape ``(n, box_size, box_size)``, float32 from 0 to 1, on the image's device. Crops of one
         value, and those wholly beyond the border, are zeros.
     """
-    y, x = (
-        sample_positions(points[:, axis], box_size, image.shape[axis]) for axis in (0, 1)
-    )
+    y, x = (sample_positions(points[:, axis], box_size, image.shape[axis]) for axis in (0, 1))
 
     def there(values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(image.device)

@@ -37,7 +37,8 @@ _STAGES = (
     (5, 2, 192, 6),
     (3, 1, 320, 6),
 )
-_STEM_FILTERS = 32
+_STEM_FILTERS, _TOP_FILTERS = 32, 1280
+_SQUEEZE = 0.25
 
 
 class SameConv(nn.Module):
@@ -72,7 +73,10 @@ class SameConv(nn.Module):
         groups: int = 1,
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.from_numpy(weight), requires_grad=False)
+        self.weight = nn.Parameter(
+            torch.from_numpy(weight).contiguous(memory_format=torch.channels_last),
+            requires_grad=False,
+        )
         self.bias = nn.Parameter(torch.from_numpy(bias), requires_grad=False)
         self.stride, self.groups = stride, groups
         self.side_px = -(-side_px // stride)
@@ -131,7 +135,7 @@ class Pooled(nn.Module):
 
 
 def build_network(
-    checkpoint: Checkpoint, *, conv_blocks: int, box_size: int, feature_layer: str
+    checkpoint: Checkpoint, *, conv_blocks: int, channels: int, box_size: int, feature_layer: str
 ) -> Pooled:
     """Build the network up to the feature layer, with its weights, for inference.
 
@@ -141,6 +145,8 @@ def build_network(
         The weights.
     conv_blocks : int
         Variant of EfficientNet, 0 to 7.
+    channels : int
+        Channels of the crops.
     box_size : int
         Side of the crops in pixels.
     feature_layer : str
@@ -160,7 +166,7 @@ def build_network(
     wanted = "top_activation" if feature_layer == "pool5" else feature_layer
     if wanted.endswith("_drop"):
         wanted = f"{wanted.removesuffix('_drop')}_project_bn"  # nothing is dropped in inference
-    builder = _Builder(checkpoint.path, checkpoint.weights(), conv_blocks, box_size)
+    builder = _Builder(checkpoint.path, checkpoint.weights(), conv_blocks, box_size, channels)
     layers: list[nn.Module] = []
     for block, steps, adds in builder.parts():
         names = [name for name, _ in steps]
@@ -182,92 +188,95 @@ def build_network(
 class _Builder:
     """Makes the layers in order, from the weights."""
 
-    def __init__(self, path: Path, weights: Weights, conv_blocks: int, box_size: int) -> None:
+    def __init__(
+        self, path: Path, weights: Weights, conv_blocks: int, box_size: int, channels: int
+    ) -> None:
         self._path = path
         self._weights = weights
         self._conv_blocks = conv_blocks
         self._side_px = box_size
-        self._channels = filters(conv_blocks, _STEM_FILTERS)
+        self._channels = channels
 
     def parts(self) -> Iterator[tuple[str, list[Layer], bool]]:
         """Yield for stem, blocks and top: name, named layers, and whether the input is added."""
-        yield "stem", self._conv("stem_conv", "stem_bn", "stem_activation", stride=2), False
+        stem = filters(self._conv_blocks, _STEM_FILTERS)
+        yield "stem", self._conv("stem_", stem, kernel=3, stride=2), False
         for block in block_names(self._conv_blocks):
-            kernel, stride, base, expansion = _STAGES[int(block[5]) - 1]
+            kernel, stride, out, expansion = _STAGES[int(block[5]) - 1]
             stride = stride if block[6] == "a" else 1
             before = self._channels
             steps: list[Layer] = []
             if expansion != 1:
-                steps += self._conv(
-                    f"{block}_expand_conv", f"{block}_expand_bn", f"{block}_expand_activation"
-                )
-            steps += self._conv(
-                f"{block}_dwconv",
-                f"{block}_bn",
-                f"{block}_activation",
-                stride=stride,
-                groups=before * expansion,
-            )
-            steps.append((f"{block}_se_excite", self._squeeze_excite(block)))
-            steps += self._conv(f"{block}_project_conv", f"{block}_project_bn")
-            self._channels = filters(self._conv_blocks, base)
-            yield block, steps, stride == 1 and before == self._channels
-        yield "top", self._conv("top_conv", "top_bn", "top_activation"), False
+                steps += self._conv(f"{block}_expand_", before * expansion)
+            steps += self._conv(f"{block}_", None, kernel=kernel, stride=stride)
+            steps.append((f"{block}_se_excite", self._squeeze_excite(block, before)))
+            wanted = filters(self._conv_blocks, out)
+            steps += self._conv(f"{block}_project_", wanted, activate=False)
+            yield block, steps, stride == 1 and before == wanted
+        yield "top", self._conv("top_", filters(self._conv_blocks, _TOP_FILTERS)), False
 
     def _conv(
-        self, conv: str, norm: str, activation: str = "", *, stride: int = 1, groups: int = 1
+        self,
+        prefix: str,
+        out: int | None,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        activate: bool = True,
     ) -> list[Layer]:
-        """Return a convolution with its batch norm folded in, and its activation."""
-        weight, _ = self._kernel(conv)
+        """Return a convolution with its batch norm folded in, and its activation.
+
+        Without a number of channels to put out, each channel is convolved by itself.
+        """
+        conv = f"{prefix}conv" if out is not None else f"{prefix}dwconv"
+        depth, groups = (self._channels, 1) if out is not None else (1, self._channels)
+        out = out or self._channels
+        weight, _ = self._kernel(conv, (out, depth, kernel, kernel))
         gamma, beta, mean, variance = (
-            self._get(norm, name).astype(np.float64)
+            self._get(f"{prefix}bn", name, (out,)).astype(np.float64)
             for name in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         scale = gamma / np.sqrt(variance + _BATCH_NORM_EPSILON)
-        try:
-            folded = SameConv(
-                np.ascontiguousarray(weight * scale[:, None, None, None], np.float32),
-                (beta - mean * scale).astype(np.float32),
-                self._side_px,
-                stride=stride,
-                groups=groups,
-            )
-        except ValueError as error:
-            raise self._unfit(conv, error) from error
-        self._side_px = folded.side_px
-        layers: list[Layer] = [(norm, folded)]
-        if activation:
-            layers.append((activation, nn.SiLU(inplace=True)))
+        folded = SameConv(
+            (weight * scale[:, None, None, None]).astype(np.float32),
+            (beta - mean * scale).astype(np.float32),
+            self._side_px,
+            stride=stride,
+            groups=groups,
+        )
+        self._side_px, self._channels = folded.side_px, out
+        layers: list[Layer] = [(f"{prefix}bn", folded)]
+        if activate:
+            layers.append((f"{prefix}activation", nn.SiLU(inplace=True)))
         return layers
 
-    def _squeeze_excite(self, block: str) -> SqueezeExcite:
-        reduce, expand = (
-            SameConv(*self._kernel(f"{block}_se_{part}"), side_px=1) for part in ("reduce", "expand")
-        )
-        return SqueezeExcite(reduce, expand)
+    def _squeeze_excite(self, block: str, before: int) -> SqueezeExcite:
+        few, many = max(1, int(before * _SQUEEZE)), self._channels
+        reduce = self._kernel(f"{block}_se_reduce", (few, many, 1, 1))
+        expand = self._kernel(f"{block}_se_expand", (many, few, 1, 1))
+        return SqueezeExcite(SameConv(*reduce, side_px=1), SameConv(*expand, side_px=1))
 
-    def _kernel(self, layer: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return weight ``(out, in, k, k)`` and bias; Keras has ``(k, k, in, out)``."""
-        if layer.endswith("dwconv"):
-            kernel, axes = self._get(layer, "depthwise_kernel"), (2, 3, 0, 1)
-        else:
-            kernel, axes = self._get(layer, "kernel"), (3, 2, 0, 1)
-        if kernel.ndim != 4:
-            raise self._unfit(layer, f"shape {kernel.shape}")
-        weight = np.ascontiguousarray(kernel.transpose(axes))
-        bias = self._weights[layer].get("bias")
-        return weight, np.zeros(len(weight), np.float32) if bias is None else bias
+    def _kernel(
+        self, layer: str, shape: tuple[int, int, int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return weight and bias; `shape` is PyTorch's, ``(out, in, k, k)``."""
+        out, depth, height, width = shape
+        # Keras has (k, k, in, out), and for one kernel a channel (k, k, channels, 1).
+        depthwise = layer.endswith("dwconv")
+        name = "depthwise_kernel" if depthwise else "kernel"
+        stored = (height, width, out, 1) if depthwise else (height, width, depth, out)
+        axes = (2, 3, 0, 1) if depthwise else (3, 2, 0, 1)
+        weight = np.ascontiguousarray(self._get(layer, name, stored).transpose(axes))
+        if "bias" not in self._weights[layer]:
+            return weight, np.zeros(out, np.float32)
+        return weight, self._get(layer, "bias", (out,))
 
-    def _get(self, layer: str, name: str) -> NDArray[np.float32]:
-        try:
-            return self._weights[layer][name]
-        except KeyError as error:
+    def _get(self, layer: str, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        weights = self._weights.get(layer, {}).get(name)
+        if weights is None or weights.shape != shape:
+            have = "no" if weights is None else f"shape {weights.shape} of"
             raise ConfigError(
-                f"the checkpoint {self._path} has no weights {layer}/{name}"
-            ) from error
-
-    def _unfit(self, layer: str, why: object) -> ConfigError:
-        return ConfigError(
-            f"the weights of {layer} in the checkpoint {self._path} do not fit EfficientNet-"
-            f"B{self._conv_blocks}: {why}"
-        )
+                f"the checkpoint {self._path} has {have} weights {layer}/{name}; "
+                f"EfficientNet-B{self._conv_blocks} has {shape}"
+            )
+        return weights

@@ -175,15 +175,11 @@ class TorchEngine:
         ]
         # The channels of a configuration are all the same image.
         crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
-        crops = crops.to(
-            dtype=getattr(torch, self._precision), memory_format=torch.channels_last
-        )
+        crops = crops.to(dtype=getattr(torch, self._precision), memory_format=torch.channels_last)
         result: NDArray[np.float32] = network(crops).cpu().numpy()
         return result
 
-    def _network_for(
-        self, project: DeepProfilerProject, device: torch.device
-    ) -> torch.nn.Module:
+    def _network_for(self, project: DeepProfilerProject, device: torch.device) -> torch.nn.Module:
         """Return the network on a device, built anew when checkpoint or configuration changed."""
         import torch
 
@@ -193,7 +189,7 @@ class TorchEngine:
         status = path.stat()
         key = (
             path, status.st_size, status.st_mtime_ns,
-            config.conv_blocks, config.box_size, config.feature_layer, device,
+            config.conv_blocks, config.box_size, config.feature_layer, len(config.channels), device,
         )  # fmt: skip
         if self._network is not None and self._network[0] == key:
             return self._network[1]
@@ -204,10 +200,10 @@ class TorchEngine:
         network = build_network(
             Checkpoint.read(path),
             conv_blocks=config.conv_blocks,
+            channels=len(config.channels),
             box_size=config.box_size,
             feature_layer=config.feature_layer,
         ).to(device=device, dtype=getattr(torch, self._precision))
-        network = network.to(memory_format=torch.channels_last)
         self._network = (key, network)
         return network
 
