@@ -1,5 +1,5 @@
 # make demo: set up and run the main job on a simulated screen. make test: set up and run the tests.
-.PHONY: help demo test lint types format notebooks wheel-check clean
+.PHONY: help demo test faults lint types format notebooks wheel-check clean
 PY := .venv/bin/python
 DEMO ?= idrstream_demo
 
@@ -16,6 +16,11 @@ test:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	@$(PY) tests/tools/get_bioformats.py || echo "Tests of the Bio-Formats reader will be skipped."
 	$(PY) -m pytest -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
+
+# Kills and faults at every transition of a stream: is anything ever lost? Some minutes.
+faults:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	$(PY) tests/faults/campaign.py --out benchmarks/results/faults.json $(FAULTS_ARGS)
 
 lint:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev

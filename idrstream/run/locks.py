@@ -172,13 +172,24 @@ def folder_lock(folder: Path, role: str) -> Lock:
 
 def gpu_lock(name: str) -> Lock:
     """Return the lock of a GPU of this machine; `name` is for example ``cuda:0``."""
-    safe = "".join(letter if letter.isalnum() else "-" for letter in name)
+    own = _physical(name)
+    safe = "".join(letter if letter.isalnum() else "-" for letter in own)
     return Lock(
         Path(tempfile.gettempdir()) / f"idrstream-gpu-{safe}.lock",
         f"GPU {name}",
         "wait until it is done or stop it, choose another GPU, or say share_gpu=True "
         "(--share-gpu true) when its memory is enough for both",
     )
+
+
+def _physical(name: str) -> str:
+    """Return a name that means the same GPU in every process, whichever GPUs it can see."""
+    kind, _, number = name.partition(":")
+    visible = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    if kind != "cuda":
+        return name
+    index = int(number) if number.isdigit() else 0
+    return f"cuda:{visible[index]}" if index < len(visible) and visible[index] else f"cuda:{index}"
 
 
 def holder(folder: Path) -> Holder | None:

@@ -18,7 +18,7 @@ from idrstream.run.decide import Decision, Modes, Wanted, decide, needs_images
 from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
 from idrstream.run.journal import FrameKey, Journal, RunInfo
 from idrstream.run.journal_schema import JOURNAL_NAME
-from idrstream.run.locks import folder_lock, gpu_lock
+from idrstream.run.locks import Lock, folder_lock, gpu_lock
 from idrstream.run.log import log_events
 from idrstream.run.options import LaneOptions
 from idrstream.run.outputs import (
@@ -191,7 +191,7 @@ class Session:
         from idrstream.screen import tasks_from_table
 
         parse_size(self._request.disk_budget)  # a wrong one shows before anything else
-        tasks = tasks_from_table(table)
+        tasks = tasks_from_table(table, ignore_invalid=self._request.modes.ignore_invalid_inputs)
         check_extra_metadata(self._request.extra_metadata, tasks)
         place = self._place
         if not (place.folder / JOURNAL_NAME).exists():
@@ -283,8 +283,8 @@ class Session:
                 if load is not None:
                     load()  # a missing model shows before the first download
                 if not self._request.share_gpu:
-                    for name in _gpus(self._parts.segmentor, self._parts.engine):
-                        held.enter_context(gpu_lock(name))
+                    for lock in _gpu_locks(self._parts.segmentor, self._parts.engine):
+                        held.enter_context(lock)
             yield
 
     def _begin(
@@ -374,14 +374,10 @@ def _plan(wanted: Wanted, decision: Decision) -> Plan:
     return Plan(tasks, wanted.batch_size, decision.run, arranged=decision.batches)
 
 
-def _gpus(*parts: object) -> list[str]:
-    """Return the GPUs that parts say they use, each once."""
-    found: dict[str, None] = {}
-    for part in parts:
-        gpus = getattr(part, "gpus", None)
-        if gpus is not None:
-            found.update(dict.fromkeys(gpus()))
-    return list(found)
+def _gpu_locks(*parts: object) -> list[Lock]:
+    """Return the locks of the GPUs that parts say they use, each once."""
+    names = [name for part in parts if hasattr(part, "gpus") for name in part.gpus()]
+    return list({lock.path: lock for lock in map(gpu_lock, names)}.values())
 
 
 def _say(decision: Decision) -> None:

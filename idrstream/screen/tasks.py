@@ -38,7 +38,7 @@ _SPREADSHEET_ERRORS = frozenset(
 )
 
 
-def tasks_from_table(table: pd.DataFrame) -> tuple[ImageTask, ...]:
+def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tuple[ImageTask, ...]:
     """Turn a table to process into image tasks, checking every row.
 
     A row that repeats an earlier one in all its cells is left out, with a warning in the log.
@@ -49,6 +49,9 @@ def tasks_from_table(table: pd.DataFrame) -> tuple[ImageTask, ...]:
     table : pandas.DataFrame
         Needs the columns ``Plate``, ``Frames`` and one of ``Well`` and ``Well Number``; ``Site``
         is 1 where it is missing; all others are kept as metadata.
+    ignore_invalid : bool
+        Leave out rows that cannot be used, with a warning for each in the log, instead of
+        refusing the table.
 
     Returns
     -------
@@ -65,12 +68,16 @@ def tasks_from_table(table: pd.DataFrame) -> tuple[ImageTask, ...]:
     _check_columns(names)
     cells = {name: clean_column(table.iloc[:, i]) for i, name in enumerate(names)}
     rows = _Rows(cells, len(table))
-    rows.raise_problems()
+    if not ignore_invalid:
+        rows.raise_problems()
     if not len(table):
         msg = "the table to process has no rows"
         raise TableError(msg)
     repeats = rows.repeats()
-    rows.raise_problems()
+    if not ignore_invalid or len(rows.problems) == len(table):
+        rows.raise_problems()
+    for row in sorted(rows.problems):
+        logger.warning("Left out of the table: %s", rows.problems[row])
     if repeats:
         shown = ", ".join(str(row + 1) for row in repeats[:_SHOWN])
         more = ", ..." if len(repeats) > _SHOWN else ""
@@ -78,7 +85,7 @@ def tasks_from_table(table: pd.DataFrame) -> tuple[ImageTask, ...]:
             "%d row(s) of the table repeat earlier ones and are left out: %s%s",
             len(repeats), shown, more,
         )  # fmt: skip
-    return rows.tasks(frozenset(repeats))
+    return rows.tasks(frozenset(repeats) | rows.problems.keys())
 
 
 def name_problem(name: str) -> str | None:
@@ -140,7 +147,8 @@ class _Rows:
         """Return the rows that repeat earlier ones; note those that contradict earlier ones."""
         groups: dict[tuple[str, int, int], list[int]] = {}
         for row, key in enumerate(zip(self.plates, self.numbers, self.sites, strict=True)):
-            groups.setdefault(key, []).append(row)
+            if row not in self.problems:
+                groups.setdefault(key, []).append(row)
         repeated: list[int] = []
         for rows in groups.values():
             if len(rows) > 1:

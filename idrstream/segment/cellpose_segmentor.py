@@ -107,6 +107,11 @@ class CellPoseSegmentor:
         specs["model_type"] = Path(self.specs.model_type).name
         return {"name": "cellpose", **specs, "model_sha256": digests}
 
+    def gpus(self) -> list[str]:
+        """Return the GPU that the model is on, when it is on one, such as ``cuda:0``."""
+        device = self._model.get().model.device
+        return [] if device.type == "cpu" else [str(device)]
+
     def load(self) -> None:
         """Load the model now, so that what is missing shows before the first download.
 

@@ -116,6 +116,16 @@ def test_a_gpu_has_one_lock_for_all_folders(tmp_path, monkeypatch):
             pass
 
 
+def test_a_gpu_is_the_same_whichever_a_process_sees(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu_lock("cuda").path == gpu_lock("cuda:0").path
+    second = gpu_lock("cuda:1").path
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 0")
+    assert gpu_lock("cuda:0").path == second
+    assert gpu_lock("mps").path.name == "idrstream-gpu-mps.lock"
+
+
 def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch, caplog):
     def flock(descriptor, operation):
         raise OSError(errno.ENOLCK, "No locks available")

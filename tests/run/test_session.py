@@ -20,6 +20,7 @@ from idrstream.errors import (
     PlanChangedError,
     ProfileError,
     StorageError,
+    TableError,
 )
 from idrstream.run import BatchFinished, BatchPublished, BatchStarted, ImageFinished, LaneOptions
 from idrstream.run.journal_schema import open_reader
@@ -176,6 +177,14 @@ class TestGoingOn:
             connection.execute("UPDATE runs SET versions = json_set(versions, '$.cellpose', '2')")
         run(again, table)
         assert "cellpose changed from 2 to" in caplog.text
+
+    def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
+        table.loc[1, "Frames"] = "first"
+        with pytest.raises(TableError, match="row 2, column Frames"):
+            run(stream, table, batch_nums=[0])
+        assert run(stream, table, batch_nums=[0], ignore_invalid_inputs=True) == [0]
+        assert stream.status().images == len(table) - 1
+        assert "Left out of the table: row 2, column Frames" in caplog.text
 
 
 def open_journal_for_writing(folder):
@@ -379,6 +388,7 @@ class TestLocks:
         streams = [quick.make_stream(screen, tmp_path / name) for name in "ab"]
         for stream in streams:
             stream.segmentor.gpus = lambda: ["cuda:0"]
+            stream.engine.gpus = lambda: ["cuda"]
 
         def hold(event):
             if isinstance(event, BatchStarted):
