@@ -1,7 +1,7 @@
 """Kills and faults over streams of a small simulated screen: is anything ever lost?
 
-    python tests/faults/campaign.py --out benchmarks/results/faults.json   # all, some minutes
-    python tests/faults/campaign.py --short                                # one of each, half a minute
+    python tests/faults/campaign.py --out benchmarks/results/faults.json  # all, some minutes
+    python tests/faults/campaign.py --short                               # one of each, 30 s
 
 Each trial runs a stream in a process of its own, hurts it (see `KINDS`), lets others go on until
 all is done, and compares the output folder with that of an undisturbed stream: every table and
