@@ -340,7 +340,8 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         msg = f"there is no configuration file {path}"
         raise ConfigError(msg) from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
+        # tomllib's own errors are ValueErrors, as those of wrong text and endless numbers
         msg = f"{path} is not a TOML file: {error}"
         raise ConfigError(msg) from error
     for section, content in raw.items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idrstream.errors import ConfigError
+from idrstream.folders import refuse_links
 from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 
@@ -208,6 +209,7 @@ class PerPlate:
         if not re.fullmatch(r"[^/\\\x00.][^/\\\x00]*", plate):
             msg = f"plate {plate!r}: the name cannot be a file name; rename it in the table"
             raise ConfigError(msg)
+        refuse_links(self.folder.parent, self.folder.name)
         return self.folder / f"{plate}.npz"
 
     def missing(self, plate: str) -> bool:

@@ -194,7 +194,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the DeepProfiler config {path} cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"the DeepProfiler config {path} is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"the DeepProfiler config {path} is not a JSON object")
@@ -215,7 +215,8 @@ def _refuse_legacy(keys: _Keys) -> None:
             "remove profile.use_pretrained_input_size (it downloads weights and then meets "
             "crops with too few channels)"
         )
-    if keys.get("profile.feature_layer") in _LEGACY_LAYERS:
+    layer = keys.get("profile.feature_layer")
+    if isinstance(layer, str) and layer in _LEGACY_LAYERS:
         changes.append('set profile.feature_layer to "pool5"')
     if changes:
         raise ConfigError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idrstream.errors import ConfigError, ImageError, StorageError
+from idrstream.folders import refuse_links
 from idrstream.models import model_digest
 from idrstream.profile.config import ProfileConfig
 from idrstream.records import Frame, ImageTask, Nuclei
@@ -31,6 +32,8 @@ _OF_A_BATCH = (
     "outputs/results/logs",
     "outputs/results/summaries",
 )
+_PARENTS = ("inputs", "outputs/results")
+_OWN = (*_OF_A_BATCH, "inputs/config", "outputs/results/checkpoint")
 # Texts that pandas reads as "no value"; DeepProfiler's tables go through pandas.
 _NO_VALUE = frozenset(
     (
@@ -257,9 +260,12 @@ class DeepProfilerProject:
                 self.root / "outputs" / "results" / "checkpoint" / self.config.checkpoint
             ),
         }
+        refuse_links(self.root.parent, *(f"{self.root.name}/{name}" for name in _OWN))
         with _storage(self.root):
             for source, target in copies.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
+                if target.is_symlink():  # nothing is written to where it leads
+                    target.unlink()
                 if not self.is_first:
                     _link(self._first / target.relative_to(self.root), target)
                 elif not (target.exists() and source.samefile(target)):
@@ -372,6 +378,7 @@ class DeepProfilerProject:
             When something cannot be removed.
         """
         self._images.clear()
+        refuse_links(self.root.parent, *(f"{self.root.name}/{name}" for name in _PARENTS))
         with _storage(self.root):
             for name in _OF_A_BATCH:
                 path = self.root / name

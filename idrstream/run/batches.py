@@ -8,6 +8,7 @@ from functools import partial
 
 from idrstream.errors import BatchError, UserError, storage_error
 from idrstream.records import Batch, Published
+from idrstream.redact import redact
 from idrstream.run.context import Context
 from idrstream.run.events import BatchFinished, BatchPublished, BatchStarted
 from idrstream.run.lanes import Outcome
@@ -175,7 +176,7 @@ class BatchLanes:
             nuclei=batch.nuclei,
             skipped=batch.skipped,
             error_kind="" if error is None else type(error).__name__,
-            error="" if error is None else str(error),
+            error="" if error is None else redact(str(error)),
             seconds=dict(batch.seconds),
         )
         self.finished.add(finished)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from idrstream.errors import ImageError, UserError, storage_error
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.redact import redact
 from idrstream.run.budget import tree_bytes
 from idrstream.run.context import Context
 from idrstream.run.events import ImageFinished
@@ -62,6 +63,8 @@ class Folders:
     def clear(self) -> None:
         """Delete them all."""
         for path in self.all():
+            if path.is_symlink():  # where it leads is not ours
+                path.unlink()
             shutil.rmtree(path, ignore_errors=True)
 
     def _numbered(self, number: int) -> Path:
@@ -286,7 +289,7 @@ class ImageLanes:
             return None
         if not isinstance(error, ImageError):
             log.error("unforeseen error in stage %s of %s", stage, task.name, exc_info=error)
-        return Skipped(task, frame, stage, type(error).__name__, str(error))
+        return Skipped(task, frame, stage, type(error).__name__, redact(str(error)))
 
     def _skip(self, image: ImageState, position: int, skipped: Skipped) -> None:
         image.results[position] = skipped

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
+from idrstream.segment._size_file import check_size_file
 from idrstream.segment.specs import BUILT_IN, SHIPPED, CellposeSpecs, models_folder
 
 _log = logging.getLogger("idrstream.segment")
@@ -74,12 +75,13 @@ class CellposeSizeModel:
     """Cellpose's own size model: a regression on the network's style, then one pass of masks.
 
     Source: Stringer et al., Nature Methods 18, 100-106 (2021); ``cellpose.models.SizeModel``.
-    Its file is a pickle, as Cellpose wrote it: use only files that you trust.
+    Its file is a pickle, as Cellpose wrote it; one that holds more than numbers is refused.
     """
 
     def __init__(self, path: Path, model: Any, specs: CellposeSpecs) -> None:
         from cellpose.models import SizeModel
 
+        check_size_file(path)
         try:
             self._size_model = SizeModel(cp_model=model, pretrained_size=str(path))
         except _LOAD_ERRORS as error:
