@@ -52,7 +52,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
     path = Path(path)
     text = _text_of(path)
-    header = text.split("\n", 1)[0].strip("\r")
+    header = text.split("\n", 1)[0]
     separator = max(_SEPARATORS, key=header.count)
     try:
         with warnings.catch_warnings():
@@ -65,7 +65,11 @@ def read_table(path: Path) -> pd.DataFrame:
         # pandas' parser errors are ValueErrors
         msg = f"{path} cannot be read as a tab- or comma-separated table: {error}"
         raise TableError(msg) from error
-    names = next(csv.reader([header], delimiter=separator), [])
+    try:
+        names = next(csv.reader([header], delimiter=separator), [])
+    except csv.Error as error:
+        msg = f"{path}, line 1: {error}"
+        raise TableError(msg) from error
     repeated = sorted({name for name in names if name.strip() and names.count(name) > 1})
     if repeated:  # pandas would number them
         msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
@@ -152,7 +156,9 @@ def _text_of(path: Path) -> str:
         line = text.count("\n", 0, text.index("\x00")) + 1
         msg = f"{path}, line {line}: has a zero byte; this is no table"
         raise TableError(msg)
-    text = text.lstrip("\r\n")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.lstrip("\n")
     if not text.strip():
         msg = f"{path} is empty: it needs a header and one row for each image"
         raise TableError(msg)

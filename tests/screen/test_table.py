@@ -158,3 +158,88 @@ def test_the_first_streams_own_table(shared_data):
     assert len(tasks) == 6743
     assert tasks[0].metadata["Original Gene Target"] == "ENSG00000149503"
     assert {task.frames for task in tasks} == {(50,)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf Plate , well,FRAMES \r\n P1 ,A4\xc2\xa0,50\r\n",
+        b"Plate;Well;Frames\nP1;A4;50\n",
+        b"Plate\tWell\tFrames\rP1\tA4\t50\r",
+        b'Plate,Well,Frames\n="P1",\'A4,="50"\n',
+        "Plate,Well,Frames\nP1,A4,50.0\n".encode("utf-16"),
+        b"\n\nPlate,Well_Number,Frames\nP1,4.0,50\n",
+    ],
+)
+def test_what_people_and_spreadsheets_write(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    (task,) = tasks_from_table(read_table(path))
+    assert (task.plate, task.well, task.well_number, task.frames) == ("P1", "A4", 4, (50,))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b"PK\x03\x04rest", "is a spreadsheet: save it as"),
+        (b"Plate,Well\nP1,\xe9\n", "line 2: not text in UTF-8"),
+        (b"Plate,Well\nP1,\x00\n", "line 2: has a zero byte"),
+        (b"Plate,Well,Plate\nP1,A1,P1\n", "line 1: has the column Plate more than once"),
+        (b"Plate,Well\nP1,A1,x\n", "cannot be read"),
+    ],
+)
+def test_files_that_are_no_tables_are_named(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read_table(path)
+
+
+def test_rows_that_repeat_count_once(caplog):
+    rows = pd.concat([table(), table(Well=["A5"]), table(), table()])
+    tasks = tasks_from_table(rows)
+    assert [(task.well, task.row) for task in tasks] == [("A4", 0), ("A5", 1)]
+    assert "2 row(s) of the table repeat earlier ones and are left out: 3, 4" in caplog.text
+
+
+@pytest.mark.parametrize("other", ["lt0001_02", "LT0001_02".replace("L", "\uff2c")])
+def test_plates_that_a_disk_may_not_keep_apart(other):
+    rows = pd.concat([table(), table(Plate=[other])])
+    with pytest.raises(TableError, match=r"row 2, column Plate: .* differ only in case or form"):
+        tasks_from_table(rows)
+
+
+def test_one_name_in_two_unicode_forms_is_one_plate():
+    rows = pd.concat([table(Plate=["caf\u00e9"]), table(Plate=["cafe\u0301"], Well=["A5"])])
+    assert {task.plate for task in tasks_from_table(rows)} == {"caf\u00e9"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"Plate": ["x" * 121]}, "longer than 120 bytes"),
+        ({"Plate": ["#REF!"]}, "error of the spreadsheet"),
+        ({"Plate": ["x."]}, "ends with a dot"),
+        ({"Plate": ["~root"]}, "cannot become a file name"),
+        ({"Plate": ["a\u2028b"]}, "control character"),
+        ({"Frames": ["05-Jan"]}, "looks like a date: has a spreadsheet changed it"),
+        ({"Frames": ["1-9999999"]}, "more than 100,000 frames"),
+    ],
+)
+def test_more_wrong_cells(columns, message):
+    with pytest.raises(TableError, match=message):
+        tasks_from_table(table(**columns))
+
+
+def test_wells_of_other_plates_need_a_path_of_their_own():
+    wells = {"Plate": ["P"] * 3, "Well": ["A1", "B1", "H12"], "Well Number": [1, 13, 96],
+             "Frames": ["1"] * 3}  # fmt: skip
+    tasks = tasks_from_table(pd.DataFrame({**wells, "Path": ["a", "b", "c"]}))
+    assert [task.well_number for task in tasks] == [1, 13, 96]
+    with pytest.raises(TableError, match="row 2, column Well Number: 13, but well B1 is number 25"):
+        tasks_from_table(pd.DataFrame(wells))
+    wrong = pd.DataFrame({**wells, "Well Number": [1, 13, 95], "Path": ["a", "b", "c"]})
+    with pytest.raises(TableError, match=r"row 3, column Well Number: 95, but well H12 is .* 96"):
+        tasks_from_table(wrong)
