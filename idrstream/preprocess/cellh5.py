@@ -96,7 +96,10 @@ class CellH5Reader:
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            msg = f"{path} cannot be opened as HDF5: {error}"
+            msg = (
+                f"{path} cannot be opened as HDF5: {error}. If it is another format than CellH5, "
+                'set reader = "bioformats"'
+            )
             raise MovieError(msg) from error
         try:
             with file:

@@ -1,0 +1,87 @@
+"""Movies unlike the others of a screen, from the reader into the project of their batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from idrstream import models
+from idrstream.errors import MovieError
+from idrstream.preprocess import CellH5Reader, make_preprocessor
+from idrstream.profile import DeepProfilerProject
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+
+HEIGHT, WIDTH = 1024, 1344
+
+
+@pytest.fixture
+def process(ch5):
+    """Return a function that reads a movie of a shape and gives what comes of its frames."""
+
+    def run(shape, dtype="u1", frames=(1, 3), **reader):
+        pixels = np.random.default_rng(0).integers(1, 200, shape).astype(dtype)
+        path = ch5(pixels)
+        task = ImageTask("P", "A4", 4, frames)
+        parts = make_preprocessor(CellH5Reader(**reader), "off")
+        return pixels, parts.process(Movie(path, task, "local: x", None))
+
+    return run
+
+
+def test_fewer_frames_than_the_table_asks_for(process):
+    _, (first, third) = process((1, 2, 1, 16, 16))
+    assert isinstance(first, Frame)
+    assert isinstance(third, Skipped)
+    assert (third.kind, third.frame_number) == ("FrameError", 3)
+    assert "frame 3 of a movie of 2" in third.reason
+
+
+def test_uint16_stays_uint16_down_to_the_project(process, tmp_path):
+    pixels, (frame,) = process((1, 1, 1, HEIGHT, WIDTH), "u2", frames=(1,))
+    assert frame.pixels.dtype == np.uint16
+    project = DeepProfilerProject(
+        tmp_path / "DP", models.profiler_config_path(), models.profiler_checkpoint_path()
+    )
+    nuclei = Nuclei(np.array([[9.0, 9.0]]), None, 1, frame.task, 17.0)
+    image = project.add(frame, nuclei)
+    written = tifffile.imread(project.image_path(image))
+    assert written.dtype == np.uint16
+    np.testing.assert_array_equal(written, pixels[0, 0, 0])
+
+
+def test_other_dimensions_than_configured(process, tmp_path):
+    _, (frame,) = process((1, 1, 1, 64, 80), frames=(1,))
+    project = DeepProfilerProject(
+        tmp_path / "DP", models.profiler_config_path(), models.profiler_checkpoint_path()
+    )
+    nuclei = Nuclei(np.empty((0, 2)), None, 1, frame.task, 17.0)
+    with pytest.raises(MovieError, match=r"is 80 x 64 pixels .* but .* says 1344 x 1024"):
+        project.add(frame, nuclei)
+
+
+def test_several_channels_and_planes(process):
+    pixels, frames = process((2, 3, 1, 16, 16), channel=1)
+    np.testing.assert_array_equal(frames[1].pixels, pixels[1, 2, 0])
+    with pytest.raises(MovieError, match="has 2 z-planes: set the reader's z"):
+        process((1, 3, 2, 16, 16))
+    pixels, frames = process((1, 3, 2, 16, 16), z=1)
+    np.testing.assert_array_equal(frames[0].pixels, pixels[0, 0, 1])
+    with pytest.raises(MovieError, match=r"has 1 channel\(s\); channel 3"):
+        process((1, 3, 1, 16, 16), channel=3)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i2", "u4", "?"])
+def test_pixels_that_are_no_camera_s(process, dtype):
+    with pytest.raises(MovieError, match="only uint8 and uint16 movies are read"):
+        process((1, 3, 1, 16, 16), dtype)
+
+
+@pytest.mark.parametrize("content", [b"<html>404</html>", b"II*\x00 a tiff", b""])
+def test_other_formats_say_what_to_do(tmp_path, content):
+    path: Path = tmp_path / "x.ch5"
+    path.write_bytes(content)
+    with pytest.raises(MovieError, match=r"cannot be opened as HDF5.*bioformats"):
+        CellH5Reader().info(path)
