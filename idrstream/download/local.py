@@ -261,7 +261,10 @@ class LocalDownloader(TransportDownloader):
         screens = None if screens_path is None else PlateScreens.read(screens_path)
         self.root = transport.root
         # A root may be the study's own folder.
-        study = idr_index_name if self.root.name == idr_index_name else ""
+        is_study = self.root.name == idr_index_name or (
+            (self.root / ANALYSIS_FOLDER).is_dir() and not (self.root / idr_index_name).is_dir()
+        )
+        study = idr_index_name if is_study else ""
         locator = MirrorLocator(self.root, screens, idr_index_name)
         super().__init__(transport, TableLocator(locator, study=study), fetch=fetch)
 

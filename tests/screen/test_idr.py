@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from idrstream.cli import main
-from idrstream.download import LocalDownloader, TransportDownloader
+from idrstream.download import LocalDownloader
 from idrstream.errors import ConfigError, TableError
+from idrstream.preprocess import CellH5Reader
 from idrstream.screen import Plan, read_table, table_from_idr, tasks_from_table
 
 ARCHIVE = "/uod/idr/filesets"
@@ -240,8 +241,9 @@ class TestRealFiles:
         tasks = tasks_from_table(table)
         movie = "mitocheck/LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
         assert tasks[0].metadata["Path"].endswith(movie)
-        downloader = LocalDownloader(shared_data / "movies")
-        assert isinstance(downloader, TransportDownloader)
+        fetched = LocalDownloader(shared_data / "movies").download(tasks[0], tmp_path / "new")
+        assert fetched.path.name == "00004_01_00004_01.ch5"
+        assert CellH5Reader().info(fetched.path).n_frames == 30
 
     def test_idr0013_screen_file_and_layout_agree(self, shared_data, tmp_path):
         files = shared_data / "idr"
