@@ -233,14 +233,15 @@ class TransportDownloader:
         )  # fmt: skip
         if not is_given(task):
             return fetch()
-        with self._shared.lock(remote):
+        whole = self.locator.movie_path(task)  # two servers may have the same path
+        with self._shared.lock(whole):
             target.parent.mkdir(parents=True, exist_ok=True)
-            known = self._shared.link(remote, target)
+            known = self._shared.link(whole, target)
             if known is not None:
                 return Movie(target, task, *known)
             movie = fetch()
             if movie.frames is None:  # another task may need other frames
-                self._shared.remember(remote, movie.path, movie.source, movie.size_bytes)
+                self._shared.remember(whole, movie.path, movie.source, movie.size_bytes)
             return movie
 
     def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:

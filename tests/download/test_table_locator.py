@@ -143,3 +143,20 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
     ):
         with pytest.raises(error):
             LocalDownloader(tmp_path).download(task(Path=path), tmp_path / "new")
+
+
+def test_the_same_path_on_two_servers_is_two_files(tmp_path, monkeypatch):
+    for server in ("one", "two"):
+        (tmp_path / server).mkdir()
+        (tmp_path / server / "which").write_text(server)
+
+    def local(self, task):
+        address = self.locator.movie_path(task)
+        server = address.removeprefix("https://").partition("/")[0]
+        return LocalTransport(tmp_path / server), "which", f"{task.site}_which"
+
+    monkeypatch.setattr(TransportDownloader, "way", local)
+    downloader = TransportDownloader(LocalTransport(tmp_path))
+    for site, server in ((1, "one"), (2, "two")):
+        one = task(site=site, URL=f"https://{server}/which")
+        assert downloader.download(one, tmp_path / "out").path.read_text() == server
