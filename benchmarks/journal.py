@@ -29,9 +29,10 @@ from idrstream.run import (
     StageFinished,
     StreamFinished,
 )
-from idrstream.run.decide import Wanted, decide, needs_images
+from idrstream.run.decide import decide, needs_images
 from idrstream.run.journal import Journal, RunInfo
 from idrstream.run.outputs import prove
+from idrstream.run.plans import Wanted
 from idrstream.run.status import read_failures, read_status
 from idrstream.screen import Plan, well_name
 

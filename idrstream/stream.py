@@ -315,9 +315,10 @@ class IdrStream(FolderVerbs):
             When the stream cannot go on without the user: a missing tool, a full disk.
         """
         from idrstream.run import LaneOptions
-        from idrstream.run.decide import Modes
+        from idrstream.run.plans import Modes
         from idrstream.run.progress import ProgressBars
-        from idrstream.run.session import Request, Session, parts_of, place_of
+        from idrstream.run.request import Request, parts_of, place_of
+        from idrstream.run.session import Session
 
         request = Request(
             batch_size=batch_size,

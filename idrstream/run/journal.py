@@ -18,7 +18,6 @@ from typing import Any
 
 from idrstream.records import Batch, ImageTask, Skipped
 from idrstream.redact import redact, redacted
-from idrstream.run.decide import Decision, KnownBatch, KnownImage, KnownPlan, Wanted
 from idrstream.run.events import (
     BatchFinished,
     BatchPublished,
@@ -30,10 +29,10 @@ from idrstream.run.events import (
     StreamStarted,
 )
 from idrstream.run.identity import image_digest
-from idrstream.run.journal_schema import JOURNAL_NAME, open_writer, sqlite_errors, transaction
-
-FrameKey = tuple[str, int, int, int]
-"""Plate, well number, site and number of a frame."""
+from idrstream.run.journal_file import open_writer, sqlite_errors, transaction
+from idrstream.run.journal_reads import JournalReads
+from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.plans import Decision, Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ class _Running:
     held: list[tuple[Any, ...]] = field(default_factory=list)
 
 
-class Journal:
+class Journal(JournalReads):
     """Writes the journal of an output folder; a `Listener`.
 
     Parameters
@@ -105,9 +104,8 @@ class Journal:
     """
 
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
-        self.path = folder / JOURNAL_NAME
+        super().__init__(open_writer(folder / JOURNAL_NAME, durable=durable), folder / JOURNAL_NAME)
         self._durable = durable
-        self._connection = open_writer(self.path, durable=durable)
         self._run = 0
         self._plan = 0
         self._started = time.monotonic()
@@ -118,74 +116,6 @@ class Journal:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._connection.close()
-
-    def plan(self) -> KnownPlan | None:
-        """Return the plan that the folder follows."""
-        with sqlite_errors(self.path):
-            return read_plan(self._connection)
-
-    def images(self) -> dict[int, list[KnownImage]]:
-        """Return the images of every batch of the plan."""
-        found: dict[int, list[KnownImage]] = {}
-        with sqlite_errors(self.path):
-            for batch, digest, plate, well, number, site, frames in self._connection.execute(
-                "SELECT batch, digest, plate, well, well_number, site, frames FROM images "
-                "ORDER BY batch, position"
-            ):
-                known = KnownImage(digest, plate, well, number, site, _numbers(frames))
-                found.setdefault(batch, []).append(known)
-        return found
-
-    def outputs(self) -> dict[int, tuple[str, int, int, str]]:
-        """Return file name, size, time of change (ns) and SHA-256 of every batch that is done."""
-        with sqlite_errors(self.path):
-            return {
-                number: (file, size_bytes, mtime_ns, sha256)
-                for number, file, size_bytes, mtime_ns, sha256 in self._connection.execute(
-                    "SELECT number, file, size_bytes, mtime_ns, sha256 FROM batches "
-                    "WHERE state = 'done'"
-                )
-            }
-
-    def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
-        """Return the frames that the published tables of batches have nuclei or none of."""
-        found: dict[int, frozenset[FrameKey]] = {}
-        with sqlite_errors(self.path):
-            for number in numbers:
-                images = self._connection.execute(
-                    "SELECT position, plate, well_number, site, frames FROM images "
-                    "WHERE batch = ?1 AND (SELECT state FROM batches WHERE number = ?1) = 'done'",
-                    (number,),
-                ).fetchall()
-                failed = set(
-                    self._connection.execute(
-                        "SELECT position, frame FROM failures WHERE batch = ?1 AND attempt = "
-                        "(SELECT max(attempt) FROM attempts WHERE batch = ?1 "
-                        "AND outcome IN ('done', 'published'))",
-                        (number,),
-                    )
-                )
-                found[number] = frozenset(
-                    (plate, well, site, frame)
-                    for position, plate, well, site, frames in images
-                    for frame in _numbers(frames)
-                    if not failed & {(position, frame), (position, None)}
-                )
-        return {number: frames for number, frames in found.items() if frames}
-
-    def attempted(self) -> set[int]:
-        """Return the batches that were ever begun, also under earlier plans."""
-        with sqlite_errors(self.path):
-            query = "SELECT DISTINCT batch FROM attempts"
-            return {number for (number,) in self._connection.execute(query)}
-
-    def last_versions(self) -> dict[str, str]:
-        """Return the versions that the last run worked with."""
-        with sqlite_errors(self.path):
-            row = self._connection.execute(
-                "SELECT versions FROM runs ORDER BY id DESC LIMIT 1"
-            ).fetchone()
-        return dict(json.loads(row[0])) if row else {}
 
     def touched(self, number: int, mtime_ns: int) -> None:
         """Note that a file was copied or touched and still has its bytes."""
@@ -539,32 +469,8 @@ class Journal:
         return int(cursor.lastrowid or 0)
 
 
-def read_plan(connection: sqlite3.Connection) -> KnownPlan | None:
-    """Return the plan that a folder follows, from its journal."""
-    row = connection.execute(
-        "SELECT batch_size, images_sha256, identity, in_order FROM plans ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
-        return None
-    batches = {
-        number: KnownBatch(state, images, failed)
-        for number, state, images, failed in connection.execute(
-            "SELECT number, state, images, failed_images FROM batches ORDER BY number"
-        )
-    }
-    highest = connection.execute(
-        "SELECT max(coalesce((SELECT max(number) FROM batches), -1), "
-        "coalesce((SELECT max(batch) FROM attempts), -1))"
-    ).fetchone()[0]
-    return KnownPlan(row[0], row[1], json.loads(row[2]), bool(row[3]), batches, highest + 1)
-
-
 def _place(task: ImageTask) -> tuple[str, int, int, tuple[int, ...]]:
     return task.plate, task.well_number, task.site, task.frames
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))
 
 
 def _seconds(seconds: Mapping[str, float]) -> str:

@@ -12,7 +12,7 @@ from idrstream.errors import CompileError
 if TYPE_CHECKING:
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.records import Frame, ImageTask, Nuclei, Published
-    from idrstream.run.journal import FrameKey
+    from idrstream.run.journal_reads import FrameKey
 
 _FILE_BYTES = 4096  # what a file has beside its content: headers, its entry in tables
 _NUCLEI = 400  # of a frame, as long as none was seen

@@ -7,20 +7,19 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.errors import PlanChangedError
 from idrstream.run.budget import parse_size
-from idrstream.run.decide import Decision, Modes, Wanted, decide, needs_images
+from idrstream.run.decide import decide, needs_images
 from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
-from idrstream.run.journal import FrameKey, Journal, RunInfo
+from idrstream.run.journal import Journal, RunInfo
+from idrstream.run.journal_reads import FrameKey
 from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import Lock, folder_lock, gpu_lock
 from idrstream.run.log import log_events
-from idrstream.run.options import LaneOptions
 from idrstream.run.outputs import (
     clear_parts,
     clear_unfinished,
@@ -30,117 +29,20 @@ from idrstream.run.outputs import (
     prove,
     unknown_tables,
 )
+from idrstream.run.plans import Decision, Wanted
+from idrstream.run.request import Parts, Place, Request
 from idrstream.run.versions import changed_versions, versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from idrstream.download import Downloader
-    from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.records import Movie
-    from idrstream.run import Listener, Preprocessing, Runner, RunResult
+    from idrstream.run import Listener, Runner, RunResult
     from idrstream.screen import Plan
-    from idrstream.segment import Segmentor
-    from idrstream.stream import IdrStream
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """The parts of a stream, all there."""
-
-    downloader: Downloader
-    preprocessor: Preprocessing
-    segmentor: Segmentor
-    project: DeepProfilerProject
-    engine: Engine
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a call of `run_stream` asks for; see there."""
-
-    batch_size: int = 10
-    start_batch: int = 0
-    batch_nums: Literal["all"] | tuple[int, ...] = "all"
-    extra_metadata: tuple[str, ...] = ()
-    output_format: Literal["csv.gz", "parquet"] = "csv.gz"
-    share_gpu: bool = False
-    disk_budget: str | int | None = None
-    lanes: LaneOptions = field(default_factory=LaneOptions)
-    modes: Modes = field(default_factory=Modes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a stream works, and what of it changes no result.
-
-    Attributes
-    ----------
-    study : str
-        Accession of the study.
-    folder : Path
-        Output folder.
-    tmp_dir : Path
-        Folder for intermediates.
-    log : Path or None
-        The log file.
-    settings : Mapping or None
-        All settings, when the stream was built from settings.
-    complete_timeout_s : float
-        See `IdrStream`.
-    plate_wells : int
-        See `IdrStream`.
-    """
-
-    study: str
-    folder: Path
-    tmp_dir: Path
-    log: Path | None = None
-    settings: Mapping[str, Any] | None = None
-    complete_timeout_s: float = 60.0
-    plate_wells: int = 12
-
-
-def place_of(stream: IdrStream) -> Place:
-    """Return where a stream works."""
-    from idrstream.config import as_json
-
-    return Place(
-        study=stream.idr_id,
-        folder=stream.final_data_dir,
-        tmp_dir=stream.tmp_dir,
-        log=stream.log_path,
-        settings=as_json(stream.settings) if stream.settings is not None else None,
-        complete_timeout_s=stream.complete_timeout_s,
-        plate_wells=stream.plate_wells,
-    )
-
-
-def parts_of(stream: IdrStream) -> Parts:
-    """Return the parts of a stream.
-
-    Raises
-    ------
-    ConfigError
-        If one is missing; the message names the call that makes it.
-    """
-    made = {
-        "downloader": (stream.downloader, "init_downloader"),
-        "preprocessor": (stream.preprocessor, "init_preprocessor"),
-        "segmentor": (stream.segmentor, "init_segmentor"),
-        "project": (stream.project, "copy_DP_files"),
-        "engine": (stream.engine, "copy_DP_files"),
-    }
-    missing = dict.fromkeys(call for part, call in made.values() if part is None)
-    if missing:
-        msg = f"call {', '.join(missing)} before the stream is run"
-        raise ConfigError(msg)
-    parts: dict[str, Any] = {name: part for name, (part, _) in made.items()}
-    return Parts(**parts)
 
 
 class Session:

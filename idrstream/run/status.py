@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.run.journal_schema import JOURNAL_NAME, open_reader
+from idrstream.run.journal_file import open_reader
+from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import Holder, holder
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import JournalError
-from idrstream.run.journal_schema import JOURNAL_NAME, open_reader
+from idrstream.run.journal_file import open_reader
+from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.status import Status, read_failures, read_status
 from idrstream.run.verify import Verified, verify_folder
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from idrstream.compile.publish import columns_digest, file_sha256
-from idrstream.run.journal_schema import JOURNAL_NAME, open_reader
+from idrstream.run.journal_file import open_reader
+from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import LOCK_NAME
 from idrstream.run.outputs import ILLUMINATION, TABLES, is_ours
 

@@ -6,16 +6,9 @@ from hypothesis import strategies as st
 
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask
-from idrstream.run.decide import (
-    KnownBatch,
-    KnownImage,
-    KnownPlan,
-    Modes,
-    Wanted,
-    decide,
-    needs_images,
-)
+from idrstream.run.decide import decide, needs_images
 from idrstream.run.identity import image_digest
+from idrstream.run.plans import KnownBatch, KnownImage, KnownPlan, Modes, Wanted
 from idrstream.screen import well_name
 
 SETTINGS = {"segmentor": {"diameter": 17}}

@@ -22,9 +22,10 @@ from idrstream.run import (
     StreamFinished,
     StreamStarted,
 )
-from idrstream.run import journal_schema as schema
-from idrstream.run.decide import Wanted, decide
+from idrstream.run import journal_file as schema
+from idrstream.run.decide import decide
 from idrstream.run.journal import Journal, RunInfo
+from idrstream.run.plans import Wanted
 from idrstream.screen import Plan, well_name
 
 INFO = RunInfo(pid=1, host="here", options={}, parts={}, versions={"python": "3"})

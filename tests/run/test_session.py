@@ -23,7 +23,7 @@ from idrstream.errors import (
     TableError,
 )
 from idrstream.run import BatchFinished, BatchPublished, BatchStarted, ImageFinished, LaneOptions
-from idrstream.run.journal_schema import open_reader
+from idrstream.run.journal_file import open_reader
 from idrstream.run.locks import folder_lock
 
 ONE_BY_ONE = LaneOptions(batches_in_flight=1)
