@@ -144,9 +144,17 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
             msg = "download.root is missing: the folder or file:// address of the mirror"
             raise ConfigError(msg)
         stream.init_downloader(
-            LocalDownloader(download.root, download.screens_path, download.idr_index_name)
+            LocalDownloader(
+                download.root,
+                download.screens_path,
+                download.idr_index_name,
+                fetch=download.fetch,
+            )
         )
         return
+    if download.fetch == "frames":
+        msg = 'download.fetch = "frames" cannot be done by aspera, which moves whole files'
+        raise ConfigError(msg)
     given = {
         "aspera_path": download.aspera_path,
         "aspera_key_path": download.aspera_key_path,

@@ -109,6 +109,10 @@ class DownloadSettings:
         Literal["aspera", "local"], Doc("aspera: IDR's archive; local: a mounted or local mirror.")
     ] = "aspera"
     root: Annotated[str, Doc("local: folder or file:// address of the mirror.")] = ""
+    fetch: Annotated[
+        Literal["auto", "frames", "file"],
+        Doc("auto: what moves fewer bytes; frames: only the needed frames; file: whole movies."),
+    ] = "auto"
     aspera_path: Annotated[Path | None, Doc("aspera: the ascp program.")] = None
     aspera_key_path: Annotated[Path | None, Doc("aspera: its private key.")] = None
     screens_path: Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,6 +21,11 @@ REGION = f"region___{OBJECT}"
 SECONDS_PER_FRAME = 1800
 _GZIP = 4
 _SIDES = ("left", "right", "top", "bottom")
+_TIMES = ("frame", "timestamp_abs", "timestamp_rel")
+_OBJECTS = ("time_idx", "obj_label_id")
+# So many features of each object does CellCognition 1.5 keep.
+_N_FEATURES = 239
+_ROWS = 64
 
 
 def write_cellh5(
@@ -30,6 +36,7 @@ def write_cellh5(
     valid: NDArray[np.bool_],
     screen: str,
     well_number: int,
+    interleaved: bool = False,
 ) -> None:
     """Write one movie with one channel.
 
@@ -47,6 +54,10 @@ def write_cellh5(
         Name of the plate's group.
     well_number : int
         Number of the well, counted from 1; names the experiment's group.
+    interleaved : bool
+        Grow the tables frame by frame between the pixels, as CellCognition does while it works,
+        and with a table of object features as large as its own, of random numbers. For the
+        study of how such files are read over a network.
 
     Raises
     ------
@@ -62,7 +73,8 @@ def write_cellh5(
             f"sample/0/plate/{screen}/experiment/{well_number:05d}/position/1"
         )
         image = position.create_group("image")
-        _write_tables(position, masks, valid)
+        if not interleaved:
+            _write_tables(position, masks, valid)
         targets = [
             (_create_image(image, name, stack, valid), stack)
             for name, stack in (("channel", frames), ("region", masks))
@@ -71,6 +83,8 @@ def write_cellh5(
         for number in np.flatnonzero(valid):
             for dataset, stack in targets:
                 dataset[0, number, 0] = stack[number]
+            if interleaved:
+                _append_tables(position, masks, int(number))
 
 
 def _create_image(group: Any, name: str, stack: NDArray[Any], valid: NDArray[np.bool_]) -> Any:
@@ -118,14 +132,14 @@ def _write_definition(group: Any) -> None:
         group.create_dataset(name, data=table, track_times=False)
 
 
-def _write_tables(position: Any, masks: NDArray[np.uint16], valid: NDArray[np.bool_]) -> None:
-    """Write time points, and for each object its label, centre and bounding box."""
+def _measure(masks: NDArray[np.uint16], numbers: Iterable[int]) -> tuple[list[Any], ...]:
+    """Return label, bounding box and centre of each object of some frames."""
     from scipy import ndimage
 
     objects: list[tuple[int, int]] = []
     boxes: list[tuple[int, ...]] = []
     centres: list[tuple[int, int]] = []
-    for number in np.flatnonzero(valid):
+    for number in numbers:
         mask = masks[number]
         for label, where in enumerate(ndimage.find_objects(mask), start=1):
             if where is None:
@@ -135,18 +149,56 @@ def _write_tables(position: Any, masks: NDArray[np.uint16], valid: NDArray[np.bo
             objects.append((int(number), label))
             boxes.append((columns.start, columns.stop - 1, rows.start, rows.stop - 1))
             centres.append((round(columns.start + x.mean()), round(rows.start + y.mean())))
+    return objects, boxes, centres
+
+
+def _append_tables(position: Any, masks: NDArray[np.uint16], number: int) -> None:
+    """Add the objects of one frame to tables that grow."""
+    objects, boxes, centres = _measure(masks, [number])
+    feature = f"feature/{OBJECT}"
+    features = np.random.default_rng(number).normal(size=(len(objects), _N_FEATURES))
+    for name, rows in (
+        ("image/time_lapse", _table([(number, 0, SECONDS_PER_FRAME * number)], _TIMES)),
+        (f"object/{OBJECT}", _table(objects, _OBJECTS)),
+        (f"{feature}/bounding_box", _table(boxes, _SIDES)),
+        (f"{feature}/center", _table(centres, ("x", "y"))),
+        (f"{feature}/object_features", features.astype(np.float32)),
+    ):
+        if name not in position:
+            position.create_dataset(
+                name,
+                data=rows,
+                chunks=(_ROWS, *rows.shape[1:]),
+                maxshape=(None, *rows.shape[1:]),
+                compression="gzip",
+                compression_opts=_GZIP,
+                track_times=False,
+            )
+        else:
+            table = position[name]
+            table.resize(len(table) + len(rows), axis=0)
+            table[len(table) - len(rows) :] = rows
+
+
+def _write_tables(position: Any, masks: NDArray[np.uint16], valid: NDArray[np.bool_]) -> None:
+    """Write time points, and for each object its label, centre and bounding box."""
+    objects, boxes, centres = _measure(masks, np.flatnonzero(valid))
     times = [(t, 0, SECONDS_PER_FRAME * t) for t in range(len(masks))]
     feature = f"feature/{OBJECT}"
-    _write_table(position, "image/time_lapse", times, ("frame", "timestamp_abs", "timestamp_rel"))
-    _write_table(position, f"object/{OBJECT}", objects, ("time_idx", "obj_label_id"))
+    _write_table(position, "image/time_lapse", times, _TIMES)
+    _write_table(position, f"object/{OBJECT}", objects, _OBJECTS)
     _write_table(position, f"{feature}/bounding_box", boxes, _SIDES)
     _write_table(position, f"{feature}/center", centres, ("x", "y"))
+
+
+def _table(rows: list[Any], columns: tuple[str, ...]) -> NDArray[Any]:
+    return np.array(rows, dtype=[(column, "<i4") for column in columns])
 
 
 def _write_table(
     group: Any, name: str, rows: list[tuple[int, ...]] | list[Any], columns: tuple[str, ...]
 ) -> None:
-    table = np.array(rows, dtype=[(column, "<i4") for column in columns])
+    table = _table(rows, columns)
     group.create_dataset(
         name,
         data=table,

@@ -10,8 +10,9 @@ from idrstream.download.frames._fetch import (
     choose_way,
     fetch_frames,
 )
-from idrstream.download.frames._http import HttpFile, HttpOptions
+from idrstream.download.frames._http import HttpFile
 from idrstream.download.frames._local import LocalFile
+from idrstream.download.frames._web import HttpOptions
 
 __all__ = [
     "FETCH_MODES",
