@@ -139,12 +139,18 @@ def tell_frames_needed(downloader: object, preprocessor: object) -> None:
     Parameters
     ----------
     downloader : object
-        Gets the attribute ``frames_needed`` set if it has one.
+        Gets the attribute ``frames_needed`` set if it has one, and likewise ``channel`` and
+        ``z``.
     preprocessor : object
-        Its ``frames_needed(task, info)``, if it has one, returns frame numbers.
+        Its ``frames_needed(task, info)``, if it has one, returns frame numbers; its reader's
+        ``channel`` and ``z`` say what is read of each.
     """
     if hasattr(downloader, "frames_needed"):
         downloader.frames_needed = getattr(preprocessor, "frames_needed", None)
+    reader = getattr(preprocessor, "reader", None)
+    for name in ("channel", "z"):
+        if hasattr(downloader, name) and hasattr(reader, name):
+            setattr(downloader, name, getattr(reader, name))
 
 
 class TransportDownloader:

@@ -8,6 +8,7 @@ different writers, so the groups are walked and no path is built.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _DTYPES = frozenset({"uint8", "uint16"})
 _MAX_GROUPS = 10_000
 FETCHED_FRAMES = "idrstream_fetched_frames"
 """Attribute of a file that was brought with some frames only: those frames, counted from 1."""
+FRAME_PROBLEMS = "idrstream_frame_problems"
+"""Attribute of such a file: why frames have no pixels, as JSON, ``{"50": "reason"}``."""
+_MAX_PROBLEMS = 65_000
 
 
 class CellH5Reader:
@@ -117,8 +121,7 @@ class CellH5Reader:
             raise MovieError(msg)
         plane = plane_to_read(path, n_planes, self.z)
         info = movie_info(dataset, path)
-        fetched = _fetched(file)
-        return _Stored(dataset, info, path, self.channel, plane, fetched)
+        return _Stored(dataset, info, path, self.channel, plane, _fetched(file), _problems(file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class _Stored:
     channel: int
     plane: int
     fetched: frozenset[int] | None
+    problems: Mapping[str, str]
 
     def frame(self, number: int) -> Pixels | FrameError:
         problem = self.problem(number)
@@ -153,6 +157,8 @@ class _Stored:
             return problem
         if self.fetched is not None and number not in self.fetched:
             return FrameError(f"frame {number} of {self.path} was not brought from its source")
+        if str(number) in self.problems:
+            return FrameError(f"frame {number} of {self.path}: {self.problems[str(number)]}")
         missing, total = self._missing_chunks(number - 1)
         if missing:
             return FrameError(
@@ -188,6 +194,17 @@ class _Stored:
 def _fetched(file: Any) -> frozenset[int] | None:
     numbers = _numbers(file, FETCHED_FRAMES)
     return None if numbers is None else frozenset(int(number) for number in numbers)
+
+
+def _problems(file: Any) -> dict[str, str]:
+    if FRAME_PROBLEMS not in file.attrs:
+        return {}
+    stored = file.attrs.get_id(FRAME_PROBLEMS)
+    if stored.dtype.kind != "S" or stored.dtype.itemsize > _MAX_PROBLEMS or stored.shape:
+        msg = f"attribute {FRAME_PROBLEMS!r} is of type {stored.dtype}, shape {stored.shape}"
+        raise ValueError(msg)
+    content = json.loads(bytes(file.attrs[FRAME_PROBLEMS]))
+    return {str(number): str(reason) for number, reason in content.items()}
 
 
 def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:

@@ -230,7 +230,7 @@ def _opened(reader: RangeReader, remote: str) -> Iterator[Any]:
     try:
         with h5py.File(reader, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
         if reader.error is not None:
             raise reader.error from error
         msg = f"{remote} is damaged or no HDF5 file: {error}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import DownloadError
-from idrstream.preprocess.cellh5 import FETCHED_FRAMES
+from idrstream.preprocess.cellh5 import FETCHED_FRAMES, FRAME_PROBLEMS
 
 # Readers of CellH5, Bio-Formats among them, look for these groups.
 _DEFINITIONS = ("image", "object", "feature")
 _GZIP = 4
+# An attribute of such a file has room for 64 KiB.
+_REASON, _REASONS = 300, 150
 
 
 def chunks_of_frames(
@@ -143,6 +146,13 @@ class SmallMovie:
             self._dataset.id.write_direct_chunk(coordinates, data, filter_mask)
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def explain(self, problems: Mapping[int, str]) -> None:
+        """Say why frames have no pixels; readers tell it instead of "never written"."""
+        if problems:
+            reasons = {str(number): text[:_REASON] for number, text in problems.items()}
+            kept = dict(list(reasons.items())[:_REASONS])
+            self._file.attrs[FRAME_PROBLEMS] = np.bytes_(json.dumps(kept))
 
     def write_plane(self, place: tuple[int, int, int], pixels: NDArray[Any]) -> None:
         """Write the plane at ``(c, t, z)``, shape ``(y, x)``."""

@@ -1,0 +1,219 @@
+"""OME-NGFF metadata: which image a well's field is, and what its axes mean.
+
+Versions 0.4 (on Zarr v2) and 0.5 (on Zarr v3) of https://ngff.openmicroscopy.org. In 0.5 all of
+it stands under the attribute ``ome``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.download.omezarr._array import ChunkError, ZarrArray, read_array, read_json
+from idrstream.download.omezarr._store import Store
+from idrstream.errors import DownloadError, MovieError
+
+_AXES = "ctzyx"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of a hierarchy.
+
+    Attributes
+    ----------
+    path : str
+        Path under the store's root.
+    zarr_format : int
+        2 or 3.
+    attributes : Mapping[str, Any]
+        Its OME attributes.
+    """
+
+    path: str
+    zarr_format: int
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ZarrImage:
+    """An image at full resolution.
+
+    Attributes
+    ----------
+    array : ZarrArray
+        Its pixels.
+    axes : tuple of str
+        Name of each axis of the array; any of c, t, z, y and x, in the array's order.
+    """
+
+    array: ZarrArray
+    axes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """``(c, t, z, y, x)``; 1 for an axis that it does not have."""
+        return self._by_name(self.array.shape)
+
+    @property
+    def chunks(self) -> tuple[int, int, int, int, int]:
+        """Chunks in the same order."""
+        return self._by_name(self.array.chunks)
+
+    def plane(self, store: Store, c: int, t: int, z: int) -> NDArray[Any]:
+        """Return one plane.
+
+        Returns
+        -------
+        NDArray
+            Shape ``(y, x)``, in this machine's byte order.
+
+        Raises
+        ------
+        ChunkError
+            If a part of it is missing or damaged.
+        DownloadError
+            If the store cannot be asked.
+        """
+        places = {"c": c, "t": t, "z": z}
+        fixed = {i: places[name] for i, name in enumerate(self.axes) if name in places}
+        y, x = self.axes.index("y"), self.axes.index("x")
+        plane = np.empty((self.array.shape[y], self.array.shape[x]), self.array.dtype)
+        for index in self.array.chunks_of(fixed):
+            chunk = self.array.chunk(store, index)
+            inside = tuple(
+                fixed[i] % self.array.chunks[i] if i in fixed else slice(None)
+                for i in range(len(self.axes))
+            )
+            part = chunk[inside] if y < x else chunk[inside].T
+            top, left = index[y] * self.array.chunks[y], index[x] * self.array.chunks[x]
+            plane[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return plane
+
+    def _by_name(self, lengths: Sequence[int]) -> tuple[int, int, int, int, int]:
+        found = dict(zip(self.axes, lengths, strict=True))
+        c, t, z, y, x = (found.get(name, 1) for name in _AXES)
+        return c, t, z, y, x
+
+
+def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> Group | None:
+    """Read the OME attributes of a group; None when there is no group.
+
+    Parameters
+    ----------
+    store : Store
+        Where it is.
+    path : str
+        Path under the root.
+    zarr_format : {2, 3}, optional
+        Version of the hierarchy, when it is known; by default both are tried.
+
+    Raises
+    ------
+    MovieError
+        If its metadata cannot be understood.
+    """
+    if zarr_format in (None, 3):
+        metadata = read_json(store, f"{path}/zarr.json".lstrip("/"))
+        if metadata is not None:
+            attributes = metadata.get("attributes") or {}
+            return Group(path, 3, attributes.get("ome") or attributes)
+    if zarr_format in (None, 2):
+        attributes = read_json(store, f"{path}/.zattrs".lstrip("/"))
+        if attributes is not None:
+            return Group(path, 2, attributes)
+    return None
+
+
+def field_path(store: Store, plate: Group, well: str, site: int) -> str:
+    """Return the path of a field's image in a plate.
+
+    Parameters
+    ----------
+    store : Store
+        Where the plate is.
+    plate : Group
+        With the attribute ``plate``.
+    well : str
+        Row letters and column number, for example ``A4``; the plate may write ``04``.
+    site : int
+        Number of the field, counted from 1.
+
+    Returns
+    -------
+    str
+        For example ``A/4/0``.
+
+    Raises
+    ------
+    DownloadError
+        If the plate has no such well or the well no such field: wells may be missing.
+    MovieError
+        If the metadata cannot be understood.
+    """
+    try:
+        paths = [str(entry["path"]) for entry in plate.attributes["plate"]["wells"]]
+    except (KeyError, TypeError) as error:
+        msg = f"{store.root}: its plate metadata cannot be understood: {error}"
+        raise MovieError(msg) from error
+    wanted = _canonical(well)
+    found = [path for path in paths if _canonical(path.replace("/", "")) == wanted]
+    if not found:
+        msg = f"{store.root} has no well {well} among its {len(paths)} wells"
+        raise DownloadError(msg)
+    path = found[0].strip("/")
+    group = open_group(store, path, plate.zarr_format)
+    try:
+        images = [] if group is None else group.attributes["well"]["images"]
+        fields = [str(image["path"]) for image in images]
+    except (KeyError, TypeError) as error:
+        msg = f"{store.root}/{path}: its well metadata cannot be understood: {error}"
+        raise MovieError(msg) from error
+    if not 1 <= site <= len(fields):
+        msg = f"{store.root}/{path} has {len(fields)} field(s); there is no field {site}"
+        raise DownloadError(msg)
+    return f"{path}/{fields[site - 1]}".strip("/")
+
+
+def open_image(store: Store, group: Group) -> ZarrImage:
+    """Open the full resolution of an image.
+
+    Raises
+    ------
+    MovieError
+        If the group is no image, or one with axes that are not known here.
+    """
+    where = f"{store.root}/{group.path}".rstrip("/")
+    try:
+        multiscale = group.attributes["multiscales"][0]
+        names = [_axis_name(axis) for axis in multiscale["axes"]]
+        level = str(multiscale["datasets"][0]["path"])
+    except (KeyError, TypeError, IndexError) as error:
+        msg = f"{where} is no OME-Zarr image: its multiscales metadata lack {error}"
+        raise MovieError(msg) from error
+    if len(set(names)) != len(names) or set(names) - set(_AXES) or not {"y", "x"} <= set(names):
+        msg = f"{where} has the axes {names}; each may be one of t, c, z, y, x, and y and x must be"
+        raise MovieError(msg)
+    array = read_array(store, f"{group.path}/{level}".strip("/"), group.zarr_format)
+    if len(array.shape) != len(names):
+        msg = f"{where} has {len(names)} axes, but level {level} has {len(array.shape)} dimensions"
+        raise MovieError(msg)
+    return ZarrImage(array, tuple(names))
+
+
+def _axis_name(axis: Any) -> str:
+    # Version 0.3 has plain names.
+    return str(axis["name"] if isinstance(axis, Mapping) else axis).lower()
+
+
+def _canonical(well: str) -> tuple[str, int] | str:
+    row = well.rstrip("0123456789")
+    column = well[len(row) :]
+    return (row.upper(), int(column)) if row and column else well
+
+
+__all__ = ["ChunkError", "Group", "ZarrImage", "field_path", "open_group", "open_image"]

@@ -1,0 +1,190 @@
+"""Where the objects of an OME-Zarr are: on a web server or in a folder.
+
+Objects are brought one by one by the thread that asks. That an object is missing is an answer,
+not an error: only who asks knows whether it must be there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from idrstream.download.frames import HttpOptions, Traffic
+from idrstream.download.frames._web import WebClient, refusal
+from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+
+# Stores that do not let strangers list a bucket answer 403 for what is not in it.
+_MISSING = frozenset({403, 404, 410})
+
+
+class Store(Protocol):
+    """Brings objects under a root; for one thread at a time."""
+
+    @property
+    def root(self) -> str:
+        """Address of the root, without a slash at its end."""
+        ...
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it took so far."""
+        ...
+
+    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        """Return an object or a part of it; None when there is no such object.
+
+        Parameters
+        ----------
+        key : str
+            Path under the root.
+        start, stop : int, optional
+            The bytes from `start` up to, not including, `stop`; a negative `start` without
+            `stop` counts from the end.
+
+        Raises
+        ------
+        DownloadError, TransientDownloadError
+            If the store cannot be asked.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+def open_store(
+    address: str, *, endpoint_url: str = "", options: HttpOptions | None = None
+) -> Store:
+    """Return the store that an address means; nothing is asked yet.
+
+    Parameters
+    ----------
+    address : str
+        ``https://``, ``http://``, ``s3://bucket/path`` (read without signing), ``file://`` or a
+        folder.
+    endpoint_url : str
+        For ``s3://``: the server, for example ``https://uk1s3.embassy.ebi.ac.uk``; by default
+        Amazon's.
+    options : HttpOptions, optional
+        Time limits and attempts.
+
+    Returns
+    -------
+    Store
+        Web servers and S3 speak HTTP; folders are read in place.
+
+    Raises
+    ------
+    ConfigError
+        If the address is of another kind.
+    """
+    scheme = urlsplit(address).scheme if "://" in address else ""
+    if scheme in ("http", "https"):
+        return WebStore(address, options)
+    if scheme == "s3":
+        return WebStore(s3_url(address, endpoint_url), options)
+    if scheme == "file":
+        return FolderStore(Path(unquote(urlsplit(address).path)))
+    if scheme:
+        msg = f"{address!r}: OME-Zarr is read from https://, s3:// or file:// addresses or a folder"
+        raise ConfigError(msg)
+    return FolderStore(Path(address).expanduser())
+
+
+def s3_url(address: str, endpoint_url: str = "") -> str:
+    """Return the web address of a public object or folder in S3, bucket in the path.
+
+    Parameters
+    ----------
+    address : str
+        ``s3://bucket/path``.
+    endpoint_url : str
+        The server; by default Amazon's.
+
+    Returns
+    -------
+    str
+        Not quoted yet.
+    """
+    bucket_and_path = address.split("://", 1)[1].strip("/")
+    return f"{(endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket_and_path}"
+
+
+class WebStore:
+    """Objects on a web server."""
+
+    def __init__(self, root: str, options: HttpOptions | None = None) -> None:
+        self.root = root.rstrip("/")
+        self._client = WebClient(options)
+
+    @property
+    def traffic(self) -> Traffic:
+        """What it took so far."""
+        return Traffic(self._client.bytes_moved, self._client.requests)
+
+    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        """Return an object or a part of it; see `Store.get`."""
+        url = _quoted(f"{self.root}/{key}")
+        headers = {}
+        if start is not None:
+            end = "" if stop is None else str(stop - 1)
+            headers["Range"] = f"bytes={start}-{end}" if start >= 0 else f"bytes={start}"
+        missing = False
+
+        def take(answer: Any) -> bytes:
+            nonlocal missing
+            if answer.status in _MISSING:
+                missing = True
+                return b""
+            if answer.status not in (200, 206):
+                raise refusal(answer, url)
+            data = self._client.body(answer, url)
+            return data[start:stop] if answer.status == 200 and headers else data
+
+        data = self._client.get(url, headers, take)
+        return None if missing else data
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+
+class FolderStore:
+    """Objects in a folder of this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.root = str(folder)
+        self.traffic = Traffic()
+
+    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+        """Return a file or a part of it; see `Store.get`."""
+        if ".." in PurePosixPath(key).parts:
+            msg = f"{key!r} points out of {self.root}"
+            raise DownloadError(msg)
+        try:
+            with (self._folder / key).open("rb") as file:
+                if start is not None:
+                    file.seek(start, os.SEEK_END if start < 0 else os.SEEK_SET)
+                data = file.read(-1 if stop is None or start is None else stop - start)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            self.traffic += Traffic(0, 1)
+            return None
+        except OSError as error:
+            msg = f"{self._folder / key} cannot be read: {error.strerror}"
+            raise TransientDownloadError(msg) from error
+        self.traffic += Traffic(len(data), 1)
+        return data
+
+    def close(self) -> None:
+        """Do nothing: files are closed after every call."""
+
+
+def _quoted(url: str) -> str:
+    """Quote what is not yet quoted of a web address's path."""
+    parts = urlsplit(url)
+    path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

@@ -1,0 +1,455 @@
+"""OME-Zarr written by the real zarr library, 0.4 and 0.5, read by idrstream."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from idrstream.download import Downloader, LocalTransport, TransportDownloader, tell_frames_needed
+from idrstream.download.frames import HttpOptions
+from idrstream.download.omezarr import OmeZarrDownloader, PlateTable
+from idrstream.download.omezarr._codecs import crc32c
+from idrstream.download.omezarr._store import s3_url
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    FrameError,
+    MovieError,
+    TableError,
+    TransientDownloadError,
+)
+from idrstream.preprocess import CellH5Reader, make_preprocessor
+from idrstream.records import Frame, ImageTask
+from idrstream.simulate.cellh5 import write_cellh5
+
+zarr = pytest.importorskip("zarr", minversion="3")
+numcodecs = pytest.importorskip("numcodecs")
+
+QUICK = HttpOptions(attempts=2, wait_s=0.001, longest_wait_s=0.002)
+FORMATS = pytest.mark.parametrize("zarr_format", [2, 3])
+
+
+def noise(*shape, dtype="uint8", seed=0):
+    high = np.iinfo(dtype).max
+    return np.random.default_rng(seed).integers(1, high, shape, dtype=dtype)
+
+
+def axes_of(names):
+    kinds = {"t": "time", "c": "channel"}
+    return [{"name": name, "type": kinds.get(name, "space")} for name in names]
+
+
+def multiscales(axes, level="0"):
+    scale = [{"type": "scale", "scale": [1] * len(axes)}]
+    dataset = {"path": level, "coordinateTransformations": scale}
+    return {"multiscales": [{"version": "0.4", "axes": axes_of(axes), "datasets": [dataset]}]}
+
+
+def set_attributes(path, zarr_format, attributes):
+    group = zarr.open_group(str(path), mode="a", zarr_format=zarr_format)
+    if zarr_format == 3:
+        attributes = {"ome": {"version": "0.5", **attributes}}
+    group.attrs.update(attributes)
+
+
+def write_image(path, pixels, *, zarr_format=2, axes="tczyx", chunks=None, **options):
+    """Write an image with one level; pixels in the order of `axes`, two chunks a frame."""
+    sizes = dict(zip(axes, pixels.shape, strict=True))
+    step = {"y": -(-sizes["y"] // 2), "x": sizes["x"]}
+    set_attributes(path, zarr_format, multiscales(axes))
+    if zarr_format == 2:
+        options.setdefault("chunk_key_encoding", {"name": "v2", "separator": "/"})
+    array = zarr.create_array(
+        str(path / "0"), shape=pixels.shape, dtype=pixels.dtype, zarr_format=zarr_format,
+        chunks=chunks or tuple(step.get(name, 1) for name in axes), fill_value=0, **options,
+    )  # fmt: skip
+    array[...] = pixels
+    return path
+
+
+def write_plate(path, wells, *, zarr_format=2, names=None, **options):
+    """Write a plate; `wells` has a list of fields' pixels for each well name."""
+    names = names or {well: f"{well[0]}/{well[1:]}" for well in wells}
+    rows, columns = (sorted({name.split("/")[i] for name in names.values()}) for i in (0, 1))
+    plate = {
+        "rows": [{"name": name} for name in rows],
+        "columns": [{"name": name} for name in columns],
+        "wells": [{"path": names[well], "rowIndex": 0, "columnIndex": 0} for well in wells],
+    }
+    set_attributes(path, zarr_format, {"plate": plate})
+    for well, fields in wells.items():
+        folder = path / names[well]
+        images = [{"path": str(number)} for number in range(len(fields))]
+        set_attributes(folder, zarr_format, {"well": {"images": images}})
+        for number, pixels in enumerate(fields):
+            write_image(folder / str(number), pixels, zarr_format=zarr_format, **options)
+    return path
+
+
+def task(*frames, well="A4", number=4, site=1, plate="P1", **metadata):
+    return ImageTask(plate, well, number, frames, site=site, metadata=metadata)
+
+
+def downloader(root, **options):
+    options = {"pattern": "{Plate}.zarr", "options": QUICK, **options}
+    made = OmeZarrDownloader(roots=[str(root)], **options)
+    made.frames_needed = lambda task, info: task.frames
+    return made
+
+
+def pixels_of(movie, *numbers, channel=0, z=None):
+    read = CellH5Reader(channel=channel, z=z).read(movie.path, numbers)
+    return [read[number] for number in numbers]
+
+
+def chunk_files(image, frame):
+    """Return the files of a frame's chunks, v2 or v3, without shards."""
+    folder = image / "0" / "c" / str(frame - 1)
+    if not folder.is_dir():
+        folder = image / "0" / str(frame - 1)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@FORMATS
+def test_frames_of_a_plate_by_http(server, tmp_path, zarr_format):
+    movies = [noise(9, 1, 1, 60, 80, seed=seed) for seed in range(3)]
+    wells = {"A4": movies[:2], "B12": movies[2:]}
+    write_plate(server.root / "P1.zarr", wells, zarr_format=zarr_format)
+    source = downloader(server.url)
+    assert isinstance(source, Downloader)
+    for wanted, expected in (
+        (task(3, 7), movies[0]),
+        (task(3, 7, site=2), movies[1]),
+        (task(3, 7, well="B12", number=36), movies[2]),
+    ):
+        before = len(server.log)
+        movie = source.download(wanted, tmp_path / "out")
+        assert movie.frames == (3, 7)
+        assert movie.size_bytes == movie.path.stat().st_size
+        assert CellH5Reader().info(movie.path).n_frames == 9
+        for got, number in zip(pixels_of(movie, 3, 7), (3, 7), strict=True):
+            np.testing.assert_array_equal(got, expected[number - 1, 0, 0])
+        assert "not brought" in str(pixels_of(movie, 4)[0])
+        # Two chunks a frame, and little more.
+        assert movie.requests == len(server.log) - before <= 4 + 5
+        assert source.size(wanted) >= movie.size_bytes
+
+
+@FORMATS
+def test_a_folder_and_an_image_by_itself(tmp_path, zarr_format):
+    pixels = noise(4, 1, 1, 30, 41)
+    image = write_image(tmp_path / "x.zarr", pixels, zarr_format=zarr_format)
+    for metadata in ({"URL": str(image)}, {"URL": image.as_uri()}, {"Path": "x.zarr"}):
+        movie = downloader(tmp_path).download(task(2, **metadata), tmp_path / "out")
+        np.testing.assert_array_equal(pixels_of(movie, 2)[0], pixels[1, 0, 0])
+
+
+@pytest.mark.parametrize("axes", ["tczyx", "tyx", "yx", "czyx", "tcyx", "tzxy", "xyzct"])
+def test_axes_are_read_never_assumed(tmp_path, axes):
+    sizes = {"t": 3, "c": 2, "z": 2, "y": 20, "x": 30}
+    pixels = noise(*[sizes[name] for name in axes])
+    write_image(tmp_path / "P1.zarr", pixels, axes=axes)
+    number = 3 if "t" in axes else 1
+    channel, z = int("c" in axes), int("z" in axes)
+    movie = downloader(tmp_path, channel=channel, z=z).download(task(number), tmp_path / "out")
+    place = {"t": number - 1, "c": channel, "z": z}
+    expected = pixels[tuple(place.get(name, slice(None)) for name in axes)]
+    if axes.index("x") < axes.index("y"):
+        expected = expected.T
+    np.testing.assert_array_equal(pixels_of(movie, number, channel=channel, z=z)[0], expected)
+
+
+V2 = [
+    {"compressors": None},
+    {"compressors": numcodecs.Blosc("lz4")},
+    {"compressors": numcodecs.Blosc("zstd", shuffle=2)},
+    {"compressors": numcodecs.GZip(3)},
+    {"compressors": numcodecs.Zlib(3)},
+    {"compressors": numcodecs.LZ4()},
+    {"compressors": numcodecs.Zstd()},
+    {"order": "F"},
+    {"chunk_key_encoding": {"name": "v2", "separator": "."}},
+    {"chunks": (4, 1, 1, 17, 13)},
+]
+V3 = [
+    {"compressors": None},
+    {"compressors": [zarr.codecs.BloscCodec(cname="lz4")]},
+    {"compressors": [zarr.codecs.GzipCodec(), zarr.codecs.Crc32cCodec()]},
+    {"compressors": [zarr.codecs.ZstdCodec(checksum=True)]},
+    {"serializer": zarr.codecs.BytesCodec(endian="big")},
+    {"filters": [zarr.codecs.TransposeCodec(order=(4, 2, 0, 1, 3))]},
+    {"chunk_key_encoding": {"name": "default", "separator": "."}},
+    {"chunk_key_encoding": {"name": "v2", "separator": "."}},
+    {"shards": (2, 1, 1, 60, 80), "chunks": (1, 1, 1, 30, 40)},
+    {
+        "shards": {"shape": (4, 1, 1, 60, 80), "index_location": "start"},
+        "chunks": (1, 1, 1, 20, 80),
+    },
+]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2"])
+@pytest.mark.parametrize(
+    ("zarr_format", "options"), [(2, o) for o in V2] + [(3, o) for o in V3], ids=str
+)
+def test_what_the_zarr_library_writes_is_read(server, tmp_path, zarr_format, options, dtype):
+    native = np.dtype(dtype).newbyteorder("=").name
+    pixels = noise(5, 1, 1, 60, 80, dtype=native).astype(dtype if zarr_format == 2 else native)
+    write_image(server.root / "P1.zarr", pixels, zarr_format=zarr_format, **options)
+    movie = downloader(server.url).download(task(2, 5), tmp_path / "out")
+    for got, number in zip(pixels_of(movie, 2, 5), (2, 5), strict=True):
+        np.testing.assert_array_equal(got, pixels[number - 1, 0, 0])
+
+
+@FORMATS
+def test_a_missing_chunk_is_never_black(server, tmp_path, zarr_format):
+    pixels = noise(5, 1, 1, 60, 80)
+    image = write_image(server.root / "P1.zarr", pixels, zarr_format=zarr_format)
+    chunk_files(image, 2)[1].unlink()
+    for path in chunk_files(image, 4):
+        path.unlink()
+    movie = downloader(server.url).download(task(2, 3, 4), tmp_path / "out")
+    missing, whole, gone = pixels_of(movie, 2, 3, 4)
+    for problem in (missing, gone):
+        assert isinstance(problem, FrameError)
+        assert "is missing at its source" in str(problem)
+    np.testing.assert_array_equal(whole, pixels[2, 0, 0])
+
+
+@FORMATS
+def test_a_damaged_chunk_is_told(server, tmp_path, zarr_format):
+    pixels = noise(5, 1, 1, 60, 80)
+    image = write_image(server.root / "P1.zarr", pixels, zarr_format=zarr_format)
+    for number, damage in ((1, b""), (2, b"\0" * 40), (3, b"<html>sorry</html>")):
+        chunk_files(image, number)[0].write_bytes(damage)
+    cut = chunk_files(image, 4)[0]
+    cut.write_bytes(cut.read_bytes()[:-200])
+    movie = downloader(server.url).download(task(1, 2, 3, 4, 5), tmp_path / "out")
+    *problems, whole = pixels_of(movie, 1, 2, 3, 4, 5)
+    for problem in problems:
+        assert isinstance(problem, FrameError)
+        assert "is damaged" in str(problem)
+    np.testing.assert_array_equal(whole, pixels[4, 0, 0])
+
+
+@pytest.mark.parametrize("what", ["inner", "index", "shard"])
+def test_what_is_missing_in_a_shard(tmp_path, what):
+    pixels = noise(4, 1, 1, 60, 80)
+    pixels[1] = 0  # chunks of fill values are not written
+    layout = {"shards": (4, 1, 1, 60, 80), "chunks": (1, 1, 1, 30, 80)}
+    image = write_image(tmp_path / "P1.zarr", pixels, zarr_format=3, **layout)
+    shard = next(path for path in (image / "0" / "c").rglob("*") if path.is_file())
+    if what == "index":
+        data = bytearray(shard.read_bytes())
+        data[-20] ^= 255
+        shard.write_bytes(data)
+    elif what == "shard":
+        shard.unlink()
+    one, two = pixels_of(downloader(tmp_path).download(task(1, 2), tmp_path / "out"), 1, 2)
+    words = "checksum does not agree" if what == "index" else "is missing at its source"
+    assert words in str(two)
+    if what == "inner":
+        np.testing.assert_array_equal(one, pixels[0, 0, 0])
+    else:
+        assert words in str(one)
+
+
+@pytest.mark.parametrize("codec", ["Blosc", "Zstd", "GZip", "LZ4"])
+def test_a_chunk_that_unpacks_to_too_much(tmp_path, codec):
+    codec = getattr(numcodecs, codec)()
+    image = write_image(tmp_path / "P1.zarr", noise(2, 1, 1, 60, 80), compressors=codec)
+    chunk_files(image, 1)[0].write_bytes(bytes(codec.encode(bytes(10_000_000))))
+    movie = downloader(tmp_path).download(task(1), tmp_path / "out")
+    assert "is damaged" in str(pixels_of(movie, 1)[0])
+
+
+def test_only_the_channel_and_plane_that_are_read_are_brought(server, tmp_path):
+    pixels = noise(3, 3, 4, 60, 80)
+    write_image(server.root / "P1.zarr", pixels)
+    source = downloader(server.url)
+    preprocessor = make_preprocessor(CellH5Reader(channel=2, z=1), "off")
+    tell_frames_needed(source, preprocessor)
+    movie = source.download(task(2), tmp_path / "out")
+    (frame,) = preprocessor.process(movie)
+    assert isinstance(frame, Frame)
+    np.testing.assert_array_equal(frame.pixels, pixels[1, 2, 1])
+    assert movie.requests <= 2 + 4
+    # Without a choice of the plane the reader says what to do.
+    source = downloader(server.url)
+    preprocessor = make_preprocessor(CellH5Reader(channel=2), "off")
+    tell_frames_needed(source, preprocessor)
+    with pytest.raises(MovieError, match="4 z-planes"):
+        preprocessor.process(source.download(task(2), tmp_path / "out"))
+
+
+def test_everything_is_brought_where_nobody_says_what_is_needed(tmp_path):
+    pixels = noise(3, 2, 1, 60, 80)
+    write_image(tmp_path / "P1.zarr", pixels)
+    source = downloader(tmp_path)
+    source.frames_needed = None
+    movie = source.download(task(2), tmp_path / "out")
+    for channel, number in itertools.product((0, 1), (1, 2, 3)):
+        got = pixels_of(movie, number, channel=channel)[0]
+        np.testing.assert_array_equal(got, pixels[number - 1, channel, 0])
+
+
+def test_pixels_are_equal_to_the_cellh5_movies(tmp_path):
+    pixels = noise(12, 128, 128)
+    write_cellh5(
+        tmp_path / "x.ch5", pixels, np.zeros(pixels.shape, "u2"), valid=np.ones(12, bool),
+        screen="P1--x", well_number=4,
+    )  # fmt: skip
+    write_plate(tmp_path / "P1.zarr", {"A4": [pixels[:, None, None]]})
+
+    class Anywhere:
+        def movie_path(self, task):
+            return "x.ch5"
+
+    results = []
+    whole = TransportDownloader(LocalTransport(tmp_path), Anywhere(), fetch="file")
+    for source in (downloader(tmp_path), whole):
+        preprocessor = make_preprocessor(None, "frames")
+        tell_frames_needed(source, preprocessor)
+        movie = source.download(task(5), tmp_path / type(source).__name__)
+        results.append([frame.pixels.tobytes() for frame in preprocessor.process(movie)])
+    assert results[0] == results[1]
+
+
+def test_wells_are_found_however_the_plate_writes_them(tmp_path):
+    write_plate(tmp_path / "P1.zarr", {"A4": [noise(2, 1, 1, 20, 20)]}, names={"A4": "A/04"})
+    movie = downloader(tmp_path).download(task(1), tmp_path / "out")
+    assert movie.source.endswith("P1.zarr/A/04/0")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (task(1, well="C7"), "has no well C7 among its 1 wells"),
+        (task(1, site=3), r"has 1 field\(s\); there is no field 3"),
+        (task(1, plate="P9"), "no OME-Zarr found.*neither .zattrs nor zarr.json"),
+        (task(1, plate="../P1"), "path separator"),
+    ],
+    ids=["well", "field", "plate", "name"],
+)
+def test_what_is_not_there(tmp_path, wanted, words):
+    write_plate(tmp_path / "P1.zarr", {"A4": [noise(2, 1, 1, 20, 20)]})
+    with pytest.raises(DownloadError, match=words):
+        downloader(tmp_path).download(wanted, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"multiscales": []}, "multiscales"),
+        ({"multiscales": [{"axes": axes_of("tq"), "datasets": [{"path": "0"}]}]}, "axes"),
+        (multiscales("yx"), "2 axes"),
+        (multiscales("tczyx", "7"), "no .zarray"),
+    ],
+)
+def test_an_image_that_is_not_understood(tmp_path, change, words):
+    image = write_image(tmp_path / "P1.zarr", noise(2, 1, 1, 20, 20))
+    (image / ".zattrs").write_text(json.dumps(change))
+    with pytest.raises(MovieError, match=words):
+        downloader(tmp_path).download(task(1), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"filters": [{"id": "delta"}]}, "filters .* not supported"),
+        ({"compressor": {"id": "pcodec"}}, "codec 'pcodec' is not supported"),
+        ({"dtype": "<f4"}, "float32 pixels"),
+        ({"shape": "x"}, "not understood|do not fit"),
+        ({"shape": [1, 1, 1, 10**9, 10**9]}, "not a microscope"),
+        ({"chunks": [0, 1, 1, 1, 1]}, "do not fit"),
+        ({"chunks": [1, 1, 1, 10**9, 10**9]}, "not a microscope"),
+    ],
+)
+def test_an_array_that_is_not_understood(tmp_path, change, words):
+    image = write_image(tmp_path / "P1.zarr", noise(2, 1, 1, 20, 20))
+    path = image / "0" / ".zarray"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(MovieError, match=words):
+        downloader(tmp_path).download(task(1), tmp_path / "out")
+
+
+def test_roots_are_tried_in_turn(server, tmp_path):
+    pixels = noise(2, 1, 1, 20, 20)
+    write_image(server.root / "new" / "P1.zarr", pixels)
+    source = OmeZarrDownloader(
+        roots=[f"{server.url}/old", f"{server.url}/new"], pattern="{Plate}.zarr", options=QUICK
+    )
+    movie = source.download(task(2), tmp_path / "out")
+    assert "/new/P1.zarr" in movie.source
+    np.testing.assert_array_equal(pixels_of(movie, 2)[0], pixels[1, 0, 0])
+
+
+def test_a_server_that_is_down_is_a_passing_error(server, tmp_path):
+    write_image(server.root / "P1.zarr", noise(2, 1, 1, 20, 20))
+    source = downloader(server.url)
+    source.download(task(1), tmp_path / "out")
+    server.always = "503"
+    with pytest.raises(TransientDownloadError, match="answered 503"):
+        source.download(task(2), tmp_path / "out")
+
+
+def test_the_table_of_plates(tmp_path):
+    pixels = noise(2, 1, 1, 20, 20)
+    write_image(tmp_path / "abc" / "abc.zarr", pixels)
+    write_image(tmp_path / "elsewhere.zarr", pixels)
+    table = tmp_path / "plates.tsv"
+    table.write_text(
+        "Plate\tUUID\tURL\tPath\nP1\tabc\t\t\n"
+        f"P2\t\t{tmp_path.as_uri()}/elsewhere.zarr\t\nP3\t\t\telsewhere.zarr\n"
+    )
+    source = OmeZarrDownloader(table, roots=[str(tmp_path)])
+    for plate in ("P1", "P2", "P3"):
+        movie = source.download(task(1, plate=plate), tmp_path / "out" / plate)
+        np.testing.assert_array_equal(pixels_of(movie, 1)[0], pixels[0, 0, 0])
+    with pytest.raises(DownloadError, match="P4 is not in the table"):
+        source.download(task(1, plate="P4"), tmp_path / "out")
+    with pytest.raises(DownloadError, match="UUID is not known"):
+        OmeZarrDownloader(roots=[str(tmp_path)]).download(task(1), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Name,UUID\nP1,a\n", "header needs Plate"),
+        ("Plate\nP1\n", "one of URL, Path, UUID"),
+        ("Plate,UUID\nP1,a\nP1,b\n", "line 3: plate P1 comes a second time"),
+        ("Plate,UUID\nP1,\n", "line 2: plate P1 has no URL or Path or UUID"),
+        ("Plate,UUID\nP1\n", "line 2: it has not as many columns"),
+        ("Plate,UUID\n../P,a\n", "line 2: the plate name"),
+    ],
+)
+def test_a_wrong_table_of_plates(tmp_path, text, words):
+    path = tmp_path / "plates.csv"
+    path.write_text(text)
+    with pytest.raises(TableError, match=words):
+        PlateTable.read(path)
+
+
+def test_wrong_settings(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        PlateTable.read(tmp_path / "gone.tsv")
+    with pytest.raises(ConfigError, match="roots must be"):
+        OmeZarrDownloader(roots=[])
+    with pytest.raises(ConfigError, match="https://, s3:// or file://"):
+        OmeZarrDownloader(roots=["ftp://x/y"])
+
+
+def test_s3_addresses():
+    assert s3_url("s3://b/a/c", "https://x.org/") == "https://x.org/b/a/c"
+    assert s3_url("s3://b/a/") == "https://s3.amazonaws.com/b/a"
+
+
+def test_crc32c():
+    # RFC 3720, appendix B.4.
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert crc32c(b"123456789") == 0xE3069283
