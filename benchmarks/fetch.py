@@ -32,6 +32,7 @@ import urllib3
 from link import Link
 
 from idrstream.download import TransportDownloader
+from idrstream.download._fetched import Fetched
 from idrstream.download.frames import HttpFile
 from idrstream.preprocess import CellH5Reader
 from idrstream.records import ImageTask
@@ -64,7 +65,7 @@ class WebFolder:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def fetch(self, remote: str, target: Path) -> int:
+    def fetch(self, remote: str, target: Path) -> Fetched:
         """Bring a file."""
         answer = urllib3.PoolManager().request("GET", f"{self.url}/{remote}", preload_content=False)
         with target.open("wb") as file:
@@ -72,7 +73,10 @@ class WebFolder:
             file.flush()
             os.fsync(file.fileno())
         answer.release_conn()
-        return int(answer.headers["Content-Length"])
+        return Fetched(target.stat().st_size, self.name, target.stat().st_size, 1)
+
+    def size(self, _remote: str) -> None:
+        """Return nothing: it is not asked for."""
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile:
         """Open a file for reading by ranges."""

@@ -12,7 +12,7 @@ from idrstream.download._protocol import Downloader, Locator, RangeTransport, Tr
 from idrstream.download.addresses import transport_for
 from idrstream.download.complete import check_complete
 from idrstream.download.table_locator import SharedFiles, TableLocator, is_given, target_name
-from idrstream.errors import ConfigError
+from idrstream.errors import ConfigError, DownloadError
 from idrstream.records import ImageTask, Movie
 
 if TYPE_CHECKING:
@@ -100,7 +100,14 @@ def _fetch_small(
     ranges = _as_range_transport(transport, mode)
     if ranges is None:
         return Traffic()
-    taken = fetch_frames(ranges, remote, task, target, frames_needed, mode=mode)
+    try:
+        taken = fetch_frames(ranges, remote, task, target, frames_needed, mode=mode)
+    except DownloadError as error:
+        if mode == "frames":
+            raise
+        # A chain may have another way to the whole file; a single way fails once more.
+        logger.info("%s: the whole of %s: %s", task.name, target.name, error)
+        return Traffic()
     traffic = taken.traffic
     if not isinstance(taken, TakenFrames):
         logger.info("%s: the whole of %s: %s", task.name, target.name, taken.reason)

@@ -11,7 +11,7 @@ import pytest
 
 from idrstream.cli import main
 from idrstream.errors import ConfigError, MovieError
-from idrstream.screen.table import read_table, tasks_from_table
+from idrstream.screen import read_table, tasks_from_table
 from idrstream.simulate import load_truth, simulate_movie, simulate_screen, tiny_spec
 from idrstream.simulate.cellh5 import write_cellh5
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, TransportDownloader, tell_frames_needed
-from idrstream.errors import ConfigError, MovieError
+from idrstream.errors import ConfigError, MovieError, TransientDownloadError
 from idrstream.preprocess import CellH5Reader, make_preprocessor
 from idrstream.preprocess.illumination import FrameContext
 from idrstream.preprocess.reader import MovieInfo
@@ -142,6 +142,24 @@ def test_a_way_without_ranges(served, server, tmp_path):
         else:
             movie = downloader.download(task, tmp_path)
             assert movie.path.read_bytes() == path.read_bytes()
+
+
+def test_where_ranges_fail_the_whole_file_may_still_come(served, server, tmp_path):
+    path = served(1, 20, 1, 64, 64)
+
+    class Chain(LocalTransport):
+        def open_ranges(self, remote, head_bytes):
+            msg = "the web server is down"
+            raise TransientDownloadError(msg)
+
+    task = ImageTask("PL", "A4", 4, (5,))
+    downloader = TransportDownloader(Chain(server.root), Anywhere())
+    downloader.frames_needed = lambda task, info: task.frames
+    assert downloader.download(task, tmp_path / "a").path.read_bytes() == path.read_bytes()
+    downloader = TransportDownloader(Chain(server.root), Anywhere(), fetch="frames")
+    downloader.frames_needed = lambda task, info: task.frames
+    with pytest.raises(TransientDownloadError, match="is down"):
+        downloader.download(task, tmp_path / "b")
 
 
 def test_an_unknown_way(server):
