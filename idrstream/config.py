@@ -83,16 +83,13 @@ class StreamSettings:
     preprocess_workers: Annotated[
         int | None, Ge(1), Doc("Movies read and corrected at once; chosen for the machine.")
     ] = None
-    heavy_jobs: Annotated[
+    cores: Annotated[
         int | None,
         Ge(0),
         Doc(
-            "Jobs of correction, segmentation and profiling at once; 0: no limit; chosen for the "
-            "machine."
+            "Processor cores that correction, segmentation and profiling share; 0: no limit; by "
+            "default all when there is no GPU."
         ),
-    ] = None
-    job_threads: Annotated[
-        int | None, Ge(0), Doc("Threads of each such job; 0: as the libraries choose.")
     ] = None
     frames_at_once: Annotated[
         int | None, Ge(1), Doc("Frames segmented together; chosen for the machine.")

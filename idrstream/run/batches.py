@@ -102,7 +102,8 @@ class BatchLanes:
         while self._to_profile and self._context.has_room("profile"):
             batch = self._to_profile.pop(0)
             self._context.begin("profile", batch)
-            self._context.lanes["profile"].submit(
+            self._context.submit(
+                "profile",
                 partial(batch.profiling.profile, batch.batch.tasks),
                 partial(self._profiled, batch),
             )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from idrstream.records import ImageTask
 from idrstream.run.events import Event, Listener, StageFinished, StageStarted
-from idrstream.run.lanes import Inbox, Lane
+from idrstream.run.lanes import Inbox, Lane, Outcome
 from idrstream.run.options import LaneSizes
 from idrstream.run.rooms import Rooms
 from idrstream.run.state import BatchState
@@ -33,6 +34,8 @@ class Context:
         Who hears the events.
     batches : list of BatchState
         The batches under way, in order.
+    cores_used : int
+        Processor cores that correction, segmentation and profiling use.
     error : BaseException or None
         What ends the stream.
     stopping : str
@@ -46,6 +49,7 @@ class Context:
     lanes: dict[str, Lane]
     listeners: Sequence[Listener] = ()
     batches: list[BatchState] = field(default_factory=list)
+    cores_used: int = 0
     error: BaseException | None = None
     stopping: str = ""
 
@@ -86,10 +90,33 @@ class Context:
         if self.error is None:
             self.error = error
 
-    def has_room(self, name: str) -> bool:
-        """Tell whether a lane takes another job, and the processor one more heavy one."""
-        limit = self.sizes.heavy_jobs
-        if limit and name in _HEAVY:
-            running = sum(self.lanes[heavy].running for heavy in _HEAVY)
-            return running < limit and self.lanes[name].has_room
+    def cost(self, name: str, frames: int = 1) -> int:
+        """Return how many cores a job of a lane uses."""
+        if name == "preprocess" or name not in _HEAVY:
+            return 1
+        # Several frames are segmented side by side, one core each; a network alone uses all.
+        return min(frames, self.sizes.cores) if frames > 1 else self.sizes.cores
+
+    def has_room(self, name: str, frames: int = 1) -> bool:
+        """Tell whether a lane takes another job, and there are cores for it."""
+        cores = self.sizes.cores
+        if cores and name in _HEAVY and self.cores_used:
+            return self.cores_used + self.cost(name, frames) <= cores and self.lanes[name].has_room
         return self.lanes[name].has_room
+
+    def submit(
+        self,
+        name: str,
+        call: Callable[[], Any],
+        done: Callable[[Outcome], None],
+        frames: int = 1,
+    ) -> None:
+        """Give a lane a job, and take the cores that it uses until it is done."""
+        cost = self.cost(name, frames) if name in _HEAVY else 0
+        self.cores_used += cost
+
+        def finish(outcome: Outcome) -> None:
+            self.cores_used -= cost
+            done(outcome)
+
+        self.lanes[name].submit(call, finish)

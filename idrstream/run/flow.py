@@ -207,13 +207,13 @@ class Flow:
     # Its beginning and end
 
     def _make_lanes(self, sizes: LaneSizes) -> dict[str, Lane]:
-        threads = sizes.job_threads or None
+        threads = sizes.cores or None
         # name: jobs at once, jobs that may wait in it, threads of a job's libraries
         shapes: dict[str, tuple[int, int, int | None]] = {
             "size": (2, 2, None),
             "download": (sizes.downloads_at_once, 0, None),
             "illumination": (1, 1 << 30, threads),
-            "preprocess": (sizes.preprocess_workers, 1, threads),
+            "preprocess": (sizes.preprocess_workers, 1, 1),
             "segment": (1, 1, threads),
             "write": (1, 4, None),
             "profile": (1, 0, threads),

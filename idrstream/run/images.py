@@ -104,6 +104,8 @@ class ImageLanes:
     def pump(self) -> None:
         """Start what can be started, the end of the way first."""
         self._start_writes()
+        if len(self._frames) < self._at_once:  # first what fills a group
+            self._start_reading()
         self._start_segments()
         self._start_reading()
         self._start_downloads()
@@ -187,7 +189,8 @@ class ImageLanes:
                 image = heapq.heappop(batch.fetched)
                 self._read_frames += len(image.task.frames)
                 context.begin("preprocess", batch, image.task)
-                context.lanes["preprocess"].submit(
+                context.submit(
+                    "preprocess",
                     partial(_read, context.rooms, image),
                     partial(self._read_done, image),
                 )
@@ -215,14 +218,18 @@ class ImageLanes:
 
     def _start_segments(self) -> None:
         context = self._context
-        while self._frames and not context.stopping and context.has_room("segment"):
+        while self._frames and not context.stopping:
             count = min(self._at_once, len(self._frames))
+            if not context.has_room("segment", count):
+                return
             group = [heapq.heappop(self._frames) for _ in range(count)]
             for state in group:
                 context.begin("segment", state.image.batch, state.image.task)
-            context.lanes["segment"].submit(
+            context.submit(
+                "segment",
                 partial(_segment, context.rooms, [state.frame for state in group]),
                 partial(self._segmented, group),
+                count,
             )
 
     def _segmented(self, group: Sequence[FrameState], outcome: Outcome) -> None:

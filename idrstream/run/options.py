@@ -23,11 +23,9 @@ class LaneOptions:
         Movies that may wait on the disk for being read, as far as the disk budget allows.
     preprocess_workers : int or None
         Movies read and corrected at once.
-    heavy_jobs : int or None
-        Jobs of reading and correction, segmentation and profiling at once, which would fight for
-        the processor; 0 for no limit.
-    job_threads : int or None
-        Threads of each of these jobs; 0 leaves the libraries alone.
+    cores : int or None
+        Processor cores that correction, segmentation and profiling share, so that they do not
+        fight for them; 0 for no limit, the libraries choose.
     frames_at_once : int or None
         Frames handed to a segmentor that takes several.
     """
@@ -36,8 +34,7 @@ class LaneOptions:
     downloads_at_once: int = 4
     prefetch: int = 8
     preprocess_workers: int | None = None
-    heavy_jobs: int | None = None
-    job_threads: int | None = None
+    cores: int | None = None
     frames_at_once: int | None = None
 
     def __post_init__(self) -> None:
@@ -50,8 +47,7 @@ class LaneOptions:
         """
         for name, least in (
             ("batches_in_flight", 1), ("downloads_at_once", 1), ("prefetch", 1),
-            ("preprocess_workers", 1), ("heavy_jobs", 0), ("job_threads", 0),
-            ("frames_at_once", 1),
+            ("preprocess_workers", 1), ("cores", 0), ("frames_at_once", 1),
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < least:
@@ -67,8 +63,7 @@ class LaneSizes:
     downloads_at_once: int
     prefetch: int
     preprocess_workers: int
-    heavy_jobs: int
-    job_threads: int
+    cores: int
     frames_at_once: int
 
 
@@ -77,9 +72,9 @@ def choose_sizes(
 ) -> LaneSizes:
     """Choose what an option leaves open.
 
-    On a machine without a GPU all heavy stages want the processor: one such job at a time with
-    all cores loses less than several that fight. With a GPU the networks run there and the
-    cores are free for reading and correction.
+    On a machine without a GPU all heavy stages want the processor, and a stage that has it all
+    is done sooner than several that fight for it: reading and correction take one core each,
+    segmentation one for each of its frames, profiling all. With a GPU the networks run there.
 
     Parameters
     ----------
@@ -90,28 +85,30 @@ def choose_sizes(
     gpu : bool, optional
         Whether the networks run on a GPU; by default whether torch sees one.
     """
-    cores = usable_cores() if cores is None else cores
+    found = usable_cores() if cores is None else cores
     gpu = _sees_gpu() if gpu is None else gpu
 
     def pick(value: int | None, chosen: int) -> int:
         return chosen if value is None else value
 
-    heavy = pick(options.heavy_jobs, 0 if gpu else max(1, cores // 4))
+    shared = pick(options.cores, 0 if gpu else found)
     return LaneSizes(
         batches_in_flight=options.batches_in_flight,
         downloads_at_once=options.downloads_at_once,
         prefetch=options.prefetch,
         preprocess_workers=pick(
-            options.preprocess_workers, max(1, min(16, cores - 2)) if gpu else max(1, cores // 4)
+            options.preprocess_workers, max(1, min(16, found - 2)) if gpu else min(16, found)
         ),
-        heavy_jobs=heavy,
-        job_threads=pick(options.job_threads, 0 if gpu or not heavy else max(1, cores // heavy)),
-        frames_at_once=pick(options.frames_at_once, 8 if gpu else 2),
+        cores=shared,
+        frames_at_once=pick(options.frames_at_once, 8 if gpu else min(16, shared or found)),
     )
 
 
 def usable_cores() -> int:
-    """Return how many processor cores this process may use."""
+    """Return how many processor cores this process may use; ``OMP_NUM_THREADS`` is heeded."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -65,7 +65,7 @@ lanes = st.builds(
     downloads_at_once=st.integers(1, 4),
     prefetch=st.integers(1, 6),
     preprocess_workers=st.integers(1, 3),
-    heavy_jobs=st.integers(0, 2),
+    cores=st.integers(0, 4),
     frames_at_once=st.integers(1, 4),
 )
 
@@ -349,7 +349,7 @@ def test_next_images_are_downloaded_meanwhile_but_not_too_many(sim):
         return plain_process(movie)
 
     sim.download, sim.process = download, process
-    run(sim, some_tasks(8), 2, LaneOptions(prefetch=3, preprocess_workers=1, heavy_jobs=1))
+    run(sim, some_tasks(8), 2, LaneOptions(prefetch=3, preprocess_workers=1, cores=1))
     assert most[0] == 3
 
 
