@@ -89,6 +89,12 @@ class DiskUse:
     peak_bytes: int
     leftover_bytes: int = 0
 
+    def __str__(self) -> str:
+        """Return it as text for a person."""
+        if self.limit_bytes is None:
+            return f"at most {size_text(self.peak_bytes)}, no budget"
+        return f"at most {size_text(self.peak_bytes)} of {size_text(self.limit_bytes)}"
+
 
 class DiskBudget:
     """A ledger of reservations that never add up to more than a limit.

@@ -90,6 +90,8 @@ def summary(result: RunResult, folder: Path) -> str:
         f"{result.nuclei} nuclei of {images} images in {published} of {len(result.batches)} "
         f"batches, {result.seconds:.0f} s.",
         f"Features are in {folder}",
+        *((result.bottleneck,) if result.bottleneck else ()),
+        *((f"Disk: {result.disk}",) if result.disk else ()),
     ]
     failures = result.failures()
     if len(failures):

@@ -114,5 +114,9 @@ def log_events(event: Event) -> None:
             log.error("Stream run stopped: %s", event.stopped_by)
         else:
             log.info("Stream run done in %.1f seconds!", result.seconds)
+        if result.bottleneck:
+            log.info("%s", result.bottleneck)
+        if result.disk is not None:
+            log.info("Disk used for intermediates: %s", result.disk)
         if result.rerun_call:
             log.warning("Run what failed or was not reached with %s", result.rerun_call)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from idrstream.run.events import (
@@ -9,6 +11,7 @@ from idrstream.run.events import (
     BatchStarted,
     Event,
     ImageFinished,
+    StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
@@ -17,14 +20,20 @@ from idrstream.run.events import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+_DRAW_S = 0.2  # between drawings; a quick stream has thousands of events a second
+
 
 class ProgressBars:
-    """Two tqdm bars: batches done, and images done with the current stage; a `Listener`."""
+    """Two tqdm bars: batches done, and images done with what is at work now; a `Listener`."""
 
     def __init__(self) -> None:
         self._batches: tqdm[Any] | None = None
         self._images: tqdm[Any] | None = None
+        self._stages: Counter[str] = Counter()  # at work now
+        self._finished: dict[int, int] = {}  # images of the batches under way
+        self._failures: dict[int, int] = {}
         self._failed = 0
+        self._drawn = 0.0
 
     def __call__(self, event: Event) -> None:
         """Move the bars."""
@@ -32,22 +41,30 @@ class ProgressBars:
             self._open(len(event.plan), event.plan.image_count)
         if self._batches is None or self._images is None:
             return
+        if isinstance(event, StreamFinished):
+            end = "stopped" if event.stopped_by else "done"
+            self._images.set_postfix_str(f"{end}{self._failed_text()}")
+            self.close()
+            return
+        self._count(event)
         if isinstance(event, BatchStarted):
-            self._batches.set_postfix_str(f"batch {event.batch.number}")
-        elif isinstance(event, StageStarted):
-            where = f"{event.task.plate} {event.task.well} " if event.task else ""
-            self._images.set_postfix_str(f"{where}{event.stage}{self._failures()}")
+            # One that was set back begins anew.
+            self._images.update(-self._finished.get(event.batch.number, 0))
+            self._failures[event.batch.number] = self._finished[event.batch.number] = 0
         elif isinstance(event, ImageFinished):
-            self._failed += len(event.skipped)
+            self._finished[event.batch.number] += 1
+            self._failures[event.batch.number] += len(event.skipped)
             self._images.update()
         elif isinstance(event, BatchFinished):
+            self._finished.pop(event.batch.number, None)
+            self._failed += self._failures.pop(event.batch.number, 0)
             self._failed += event.published is None
             self._batches.update()
-        elif isinstance(event, StreamFinished):
-            self._images.set_postfix_str(
-                f"{'stopped' if event.stopped_by else 'done'}{self._failures()}"
-            )
-            self.close()
+        numbers = ", ".join(map(str, sorted(self._finished)))
+        draw = time.monotonic() - self._drawn >= _DRAW_S
+        self._drawn = time.monotonic() if draw else self._drawn
+        self._batches.set_postfix_str(f"now {numbers}" if numbers else "", refresh=draw)
+        self._images.set_postfix_str(f"{self._stages_text()}{self._failed_text()}", refresh=draw)
 
     def close(self) -> None:
         """Leave the bars as they are."""
@@ -61,8 +78,22 @@ class ProgressBars:
 
         self.close()
         self._failed = 0
+        self._stages.clear()
+        self._finished.clear()
+        self._failures.clear()
         self._batches = tqdm(total=batches, desc="Batches", unit="batch", position=0)
         self._images = tqdm(total=images, desc="Images ", unit="image", position=1)
 
-    def _failures(self) -> str:
-        return f", {self._failed} failed" if self._failed else ""
+    def _count(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._stages[event.stage] += 1
+        elif isinstance(event, StageFinished):
+            self._stages[event.stage] -= 1
+
+    def _stages_text(self) -> str:
+        at_work = [(name, count) for name, count in self._stages.items() if count > 0]
+        return ", ".join(name if count == 1 else f"{name} {count}" for name, count in at_work)
+
+    def _failed_text(self) -> str:
+        failed = self._failed + sum(self._failures.values())
+        return f", {failed} failed" if failed else ""

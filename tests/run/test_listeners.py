@@ -10,6 +10,7 @@ from idrstream.run import (
     BatchStarted,
     ImageFinished,
     RunResult,
+    StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
@@ -32,6 +33,9 @@ def events(tmp_path):
         StreamStarted(plan),
         BatchStarted(batch),
         StageStarted("segment", batch, task),
+        StageStarted("segment", batch, task),
+        StageFinished("segment", batch, task, 1.0),
+        StageFinished("segment", batch, task, 1.0),
         ImageFinished(batch, task, 3, skipped),
         StageStarted("profile", batch),
         done,
@@ -39,13 +43,21 @@ def events(tmp_path):
     ]
 
 
-def test_bars_show_batches_images_stage_and_failures(events, capsys):
+def test_bars_show_batches_images_stages_and_failures(events, capsys, monkeypatch):
+    monkeypatch.setattr("idrstream.run.progress._DRAW_S", 0.0)
     bars = ProgressBars()
     for event in events:
         bars(event)
     shown = capsys.readouterr().err
-    for text in ("Batches", "1/1", "P A1 segment", "profile, 1 failed", "done, 1 failed"):
+    for text in ("Batches", "1/1", "now 0", "segment 2", "profile, 1 failed", "done, 1 failed"):
         assert text in shown
+
+
+def test_a_batch_that_is_set_back_counts_anew(events, capsys):
+    bars = ProgressBars()
+    for event in [*events[:7], *events[1:]]:
+        bars(event)
+    assert "2/1" not in capsys.readouterr().err
 
 
 def test_bars_outside_a_stream_do_nothing(events, capsys):
