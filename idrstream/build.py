@@ -158,7 +158,6 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
     given = {
         "aspera_path": download.aspera_path,
         "aspera_key_path": download.aspera_key_path,
-        "screens_path": download.screens_path,
     }
     missing = [f"download.{name}" for name, value in given.items() if value is None]
     if missing:
@@ -168,7 +167,7 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
         AsperaDownloader(
             Path(download.aspera_path or ""),
             Path(download.aspera_key_path or ""),
-            Path(download.screens_path or ""),
+            download.screens_path,
             download.idr_index_name,
             options=AsperaOptions(
                 user=download.aspera_user,

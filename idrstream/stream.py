@@ -114,8 +114,8 @@ class IdrStream(FolderVerbs):
             needed.
         aspera_key_path : path
             Private key of the archive.
-        screens_path : path
-            The study's ``plates.tsv``.
+        screens_path : path, optional
+            idr0013's ``plates.tsv``; not needed when every row of the table has its ``Path``.
         idr_index_name : str, optional
             Folder of the study in the archive, for example ``idr0013-neumann-mitocheck``.
 
@@ -131,12 +131,12 @@ class IdrStream(FolderVerbs):
         if not isinstance(aspera_path, (str, Path)):
             self.downloader = as_downloader(aspera_path)
         else:
-            if aspera_key_path is None or screens_path is None:
-                msg = "init_downloader needs aspera_key_path and screens_path beside aspera_path"
+            if aspera_key_path is None:
+                msg = "init_downloader needs aspera_key_path beside aspera_path"
                 raise ConfigError(msg)
             study = idr_index_name or _STUDIES.get(self.idr_id, self.idr_id)
             self.downloader = AsperaDownloader(
-                Path(aspera_path), Path(aspera_key_path), Path(screens_path), study
+                Path(aspera_path), Path(aspera_key_path), screens_path, study
             )
         self._set("Downloader", self.downloader)
 

@@ -63,7 +63,7 @@ class TestBeforeTheFirstDownload:
 
     def test_aspera_needs_its_paths(self, tmp_path):
         stream = IdrStream("idr0013", tmp_path / "tmp", tmp_path / "out")
-        with pytest.raises(ConfigError, match="aspera_key_path and screens_path"):
+        with pytest.raises(ConfigError, match="aspera_key_path"):
             stream.init_downloader(tmp_path / "ascp")
 
     def test_ready_made_parts_are_taken(self, tmp_path):

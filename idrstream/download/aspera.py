@@ -22,6 +22,7 @@ from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
 from idrstream.download.complete import check_complete
 from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.download.table_locator import TableLocator
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -255,8 +256,9 @@ class AsperaDownloader(TransportDownloader):
         The ``ascp`` program.
     aspera_key_path : Path or str
         The private key that the archive hands out.
-    screens_path : Path or str
-        The study's plates file: ``idr0013-screenA-plates.tsv`` or ``idr0013-screenB-plates.tsv``.
+    screens_path : Path or str, optional
+        idr0013's plates file: ``idr0013-screenA-plates.tsv`` or ``idr0013-screenB-plates.tsv``.
+        Not needed when every row of the table has its ``Path``.
     idr_index_name : str
         Name of the study's folder in the archive.
     options : AsperaOptions, optional
@@ -275,7 +277,7 @@ class AsperaDownloader(TransportDownloader):
         self,
         aspera_path: Path | str,
         aspera_key_path: Path | str,
-        screens_path: Path | str,
+        screens_path: Path | str | None = None,
         idr_index_name: str = IDR0013_STUDY,
         *,
         options: AsperaOptions | None = None,
@@ -285,7 +287,12 @@ class AsperaDownloader(TransportDownloader):
         root = f"{ARCHIVE_ROOT}/{study}" if remote_root is None else remote_root
         transport = AsperaTransport(aspera_path, aspera_key_path, remote_root=root, options=options)
         transport.check()
-        super().__init__(transport, Idr0013Locator(PlateScreens.read(screens_path), study))
+        locator = (
+            TableLocator(study=study)
+            if screens_path is None
+            else Idr0013Locator(PlateScreens.read(screens_path), study)
+        )
+        super().__init__(transport, locator)
 
 
 def _worth_another(error: BaseException | None, attempt: int) -> bool:

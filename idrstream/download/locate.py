@@ -184,7 +184,10 @@ def _parse_line(line: str, where: str) -> tuple[str, str]:
     plate, target = fields[0].strip(), fields[1].strip()
     match = _SCREEN_FILE.fullmatch(target)
     if match is None:
-        msg = f"{where}: {target!r} is not '../screens/<screen>.screen'"
+        msg = (
+            f"{where}: {target!r} is not '../screens/<screen>.screen', as idr0013 has it; for "
+            "another study build a table with paths (idrstream table) and leave out screens_path"
+        )
         raise TableError(msg)
     for what, name in (("plate", plate), ("screen", match["screen"])):
         if (problem := check_name(name)) is not None:

@@ -65,7 +65,10 @@ class TableLocator:
         if given is not None:
             return given
         if self.otherwise is None:
-            msg = f"{task.name}: neither the column {PATH} nor {URL} says where its movie is"
+            msg = (
+                f"{task.name}: neither the column {PATH} nor {URL} says where its movie is, and "
+                "there is no plates file of idr0013 (screens_path) to look it up in"
+            )
             raise DownloadError(msg)
         return self.otherwise.movie_path(task)
 

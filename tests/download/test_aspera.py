@@ -19,6 +19,7 @@ from idrstream.errors import (
     StorageError,
     TransientDownloadError,
 )
+from idrstream.records import ImageTask
 
 ROOT = "/pub/databases/IDR/study"
 REMOTE = "a folder/00004_01.ch5"
@@ -325,3 +326,18 @@ def test_the_stream_takes_the_first_streams_four_values(
     assert stream.downloader.download(task, tmp_path / "d").path.read_bytes() == movie_bytes
     stream.init_downloader(ascp.program, key, plates)  # the study's folder follows from its id
     assert stream.downloader.download(task, tmp_path / "e").path.read_bytes() == movie_bytes
+
+
+def test_a_table_with_paths_needs_no_plates_file(ascp, key, tmp_path, movie_bytes):
+    """Another study than idr0013, a name with blanks and brackets, two fields in one file."""
+    study = "idr0004-thorpe-rad52"
+    ascp.serve(f"/pub/databases/IDR/{study}/Rad52 old/a2 [1].ch5", movie_bytes)
+    downloader = AsperaDownloader(ascp.program, key, idr_index_name=study)
+    metadata = {"Path": f"/uod/idr/filesets/{study}/Rad52 old/a2 [1].ch5"}
+    tasks = [ImageTask("P101", "A2", 2, (1,), site=site, metadata=metadata) for site in (1, 2)]
+    movies = [downloader.download(task, tmp_path / "P101") for task in tasks]
+    assert [movie.path.name for movie in movies] == ["00002_01_a2 [1].ch5", "00002_02_a2 [1].ch5"]
+    assert {movie.path.read_bytes() for movie in movies} == {movie_bytes}
+    assert len(ascp.calls) == 1
+    with pytest.raises(DownloadError, match="neither the column Path nor URL"):
+        downloader.download(ImageTask("P101", "A3", 3, (1,)), tmp_path)
