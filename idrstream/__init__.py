@@ -29,7 +29,12 @@ if TYPE_CHECKING:
         ImageJReader,
         Preprocessor,
     )
-    from idrstream.profile import CommandEngine, DeepProfilerProject, TorchEngine
+    from idrstream.profile import (
+        CommandEngine,
+        DeepProfilerEngine,
+        DeepProfilerProject,
+        TorchEngine,
+    )
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
     from idrstream.run import RunResult
     from idrstream.screen import Plan, read_table, table_from_idr
@@ -49,6 +54,7 @@ _HOMES = {
     "CellPoseSegmentor": "segment",
     "CommandEngine": "profile",
     "ConfigError": "errors",
+    "DeepProfilerEngine": "profile",
     "DeepProfilerProject": "profile",
     "DeepProfilerRun": "stream",
     "Frame": "records",
@@ -87,6 +93,7 @@ __all__ = [
     "CellPoseSegmentor",
     "CommandEngine",
     "ConfigError",
+    "DeepProfilerEngine",
     "DeepProfilerProject",
     "DeepProfilerRun",
     "Frame",

@@ -1,17 +1,9 @@
-"""What a Java reader and its process say to each other.
-
-A message is four bytes of length (big-endian), a JSON header of that length, and as many bytes
-of pixels as the header's ``nbytes`` says.
-"""
+"""What the Java libraries are to their process."""
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
-from typing import IO, Any, Protocol
-
-PREFIX = struct.Struct(">I")
+from typing import Any, Protocol
 
 
 class Backend(Protocol):
@@ -42,21 +34,3 @@ class MissingError(Exception):
 
 class ImageProblemError(Exception):
     """The library cannot read the image."""
-
-
-def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
-    """Write one message and flush it."""
-    text = json.dumps({**header, "nbytes": len(body)}).encode()
-    stream.write(PREFIX.pack(len(text)) + text)
-    stream.write(body)
-    stream.flush()
-
-
-def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-    """Read one message without a body; None when the input has ended."""
-    prefix = stream.read(PREFIX.size)
-    if len(prefix) < PREFIX.size:
-        return None
-    text = stream.read(PREFIX.unpack(prefix)[0])
-    request: dict[str, Any] = json.loads(text)
-    return request

@@ -10,19 +10,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Iterable
 from typing import IO, Any
 
-from idrstream.preprocess._java_protocol import (
-    Backend,
-    MissingError,
-    read_message,
-    write_message,
-)
+from idrstream._worker_messages import watched_requests, write_message
+from idrstream.preprocess._java_protocol import Backend, MissingError
 
 
-def serve(backend: Backend, requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answer requests until the input ends."""
-    while (request := read_message(requests)) is not None:
+def serve(backend: Backend, requests: Iterable[dict[str, Any]], replies: IO[bytes]) -> None:
+    """Answer requests until there are no more."""
+    for request in requests:
         try:
             _answer(backend, request, replies)
         except MissingError as error:
@@ -81,7 +78,7 @@ def main(arguments: list[str]) -> int:
             write_message(replies, {"error": "start", "message": describe(error)})
             return 1
         write_message(replies, {"ready": kind})
-        serve(backend, sys.stdin.buffer, replies)
+        serve(backend, watched_requests(sys.stdin.buffer), replies)
     shutil.rmtree(folder, ignore_errors=True)
     return 0
 

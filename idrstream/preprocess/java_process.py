@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from idrstream._worker_process import DiedError, WorkerProcess
 from idrstream.errors import FrameError, MissingToolError, MovieError
-from idrstream.preprocess._java_pipe import DiedError, Process
 from idrstream.preprocess.cellh5 import (
     CellH5Reader,
     check_pixel_type,
@@ -67,7 +67,7 @@ class JavaReader:
         self.start_timeout_s = start_timeout_s
         self.request_timeout_s = request_timeout_s
         self._lock = threading.RLock()
-        self._process: Process | None = None
+        self._process: WorkerProcess | None = None
         self._cellh5 = CellH5Reader(channel=channel, z=z)
 
     def describe(self) -> dict[str, object]:
@@ -179,11 +179,11 @@ class JavaReader:
             raise _RefusedError(header["message"])
         return header, body
 
-    def _start(self) -> Process:
+    def _start(self) -> WorkerProcess:
         self.check()
         started = time.monotonic()
         try:
-            process = Process(self._command)
+            process = WorkerProcess(self._command)
         except OSError as error:
             msg = f"the {self.name} reader did not start: {error}"
             raise MissingToolError(msg) from error

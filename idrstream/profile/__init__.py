@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.config import ProfileConfig
+from idrstream.profile.deepprofiler_engine import DeepProfilerEngine
 from idrstream.profile.engine import CommandEngine, Engine
 from idrstream.profile.engines import EngineName, make_engine
 from idrstream.profile.outputs import check_features
@@ -13,6 +14,7 @@ from idrstream.profile.torch_engine import TorchEngine
 __all__ = [
     "Checkpoint",
     "CommandEngine",
+    "DeepProfilerEngine",
     "DeepProfilerProject",
     "Engine",
     "EngineName",

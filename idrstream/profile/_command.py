@@ -45,7 +45,10 @@ def run_command(
     timeout_s: float,
     started: Callable[[subprocess.Popen[bytes]], None] = lambda _: None,
 ) -> Finished:
-    """Run a command with closed input; end it with all its children when time is up.
+    """Run a command; end it with all its children when time is up.
+
+    Its input is a pipe that nothing is written to and that ends when this process does, so that
+    a command that watches it does not outlive us.
 
     Parameters
     ----------
@@ -71,7 +74,7 @@ def run_command(
         list(command),
         cwd=cwd,
         env=dict(env),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
@@ -88,6 +91,8 @@ def run_command(
         timed_out = True
     finally:
         end(process)
+        assert process.stdin is not None  # noqa: S101, it is a pipe
+        process.stdin.close()
     # A grandchild outside the group may still hold the pipe: do not wait for it.
     reader.join(_GRACE_S)
     return Finished(process.returncode, timed_out, "\n".join(lines))

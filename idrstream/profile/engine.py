@@ -10,6 +10,7 @@ import sys
 import threading
 from typing import Protocol, runtime_checkable
 
+from idrstream import _guarded
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile._command import Finished, end, run_command
 from idrstream.profile.outputs import check_features
@@ -18,6 +19,16 @@ from idrstream.profile.project import DeepProfilerProject
 _log = logging.getLogger("idrstream.profile")
 
 _DEFAULT_TIMEOUT_S = 3600.0
+
+QUIET = {
+    "PYTHONIOENCODING": "utf-8",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONWARNINGS": "ignore",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Not all of the GPU at once: the segmentation needs some of it.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
+"""Environment of DeepProfiler's processes."""
 
 
 @runtime_checkable
@@ -80,13 +91,11 @@ class CommandEngine:
             When DeepProfiler is not installed.
         """
         project.write_index()
-        with_nuclei = [image for image in project.images if image.nuclei]
-        if not with_nuclei:
+        if not any(image.nuclei for image in project.images):
             _log.info("No nuclei in this batch: DeepProfiler is not run")
             return
-        for image in with_nuclei:
-            # DeepProfiler takes an image whose features are there, even half, for done.
-            project.features_path(image).unlink(missing_ok=True)
+        # DeepProfiler takes an image whose features are there, even half, for done.
+        forget_features(project)
         finished = self._run(project)
         _check_end(finished, self._timeout_s)
         try:
@@ -104,15 +113,9 @@ class CommandEngine:
         """Return the command that is run for a project."""
         options = {"gpu": self._gpu, "root": str(project.root), "config": project.config_name}
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        return [sys.executable, "-m", "deepprofiler", *arguments, "profile"]
+        return [sys.executable, _guarded.__file__, "deepprofiler", *arguments, "profile"]
 
     def _run(self, project: DeepProfilerProject) -> Finished:
-        quiet = {
-            "PYTHONIOENCODING": "utf-8",
-            "PYTHONSAFEPATH": "1",
-            "PYTHONWARNINGS": "ignore",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-        }
         try:
             return run_command(
                 self.command(project),
@@ -120,7 +123,7 @@ class CommandEngine:
                 # working directory, and DeepProfiler takes a folder there that has a plate's
                 # name for the folder of its images.
                 cwd=project.index_path.parent,
-                env={**os.environ, **quiet},
+                env={**os.environ, **QUIET},
                 timeout_s=self._timeout_s,
                 started=self._remember,
             )
@@ -134,6 +137,20 @@ class CommandEngine:
             self._process = process
 
 
+def forget_features(project: DeepProfilerProject) -> None:
+    """Remove the features files of a batch that is to be profiled."""
+    for image in project.images:
+        project.features_path(image).unlink(missing_ok=True)
+
+
+def missing_deepprofiler(why: str) -> MissingToolError:
+    """Return the error that says how to get DeepProfiler."""
+    return MissingToolError(
+        f"DeepProfiler is not installed for {sys.executable} ({why}): "
+        "pip install 'idrstream[deepprofiler]', or use engine = \"torch\", which needs none"
+    )
+
+
 def _check_end(finished: Finished, timeout_s: float) -> None:
     if finished.timed_out:
         raise ProfileError(
@@ -143,9 +160,7 @@ def _check_end(finished: Finished, timeout_s: float) -> None:
     if finished.returncode == 0:
         return
     if finished.tail.endswith("No module named deepprofiler"):
-        raise MissingToolError(
-            f"DeepProfiler is not installed for {sys.executable}: pip install deepprofiler==0.5.1"
-        )
+        raise missing_deepprofiler("No module named deepprofiler")
     if finished.returncode < 0:
         name = signal.Signals(-finished.returncode).name
         hint = " (usually: not enough memory)" if name == "SIGKILL" else ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from idrstream.errors import ConfigError
+from idrstream.profile.deepprofiler_engine import DeepProfilerEngine
 from idrstream.profile.engine import CommandEngine, Engine
 from idrstream.profile.torch_engine import Precision, TorchEngine
 
-EngineName = Literal["torch", "command"]
+EngineName = Literal["torch", "deepprofiler", "command"]
 
 _TIMEOUT_S = 3600.0
 
@@ -26,8 +27,9 @@ def make_engine(
 
     Parameters
     ----------
-    name : {"torch", "command"}
-        PyTorch in this process, or DeepProfiler's command anew for every batch.
+    name : {"torch", "deepprofiler", "command"}
+        PyTorch in this process; DeepProfiler in one of its own for the whole stream; or its
+        command anew for every batch.
     gpu : str, default: "0"
         Number of the GPU, when there are some; "-1" for none.
     timeout_s : float, default: 3600
@@ -46,6 +48,8 @@ def make_engine(
     """
     if name == "torch":
         return TorchEngine(_device(device, gpu), precision=precision, crops_at_once=crops_at_once)
+    if name == "deepprofiler":
+        return DeepProfilerEngine(gpu, timeout_s)
     if name == "command":
         return CommandEngine(gpu, timeout_s)
     raise ConfigError(f"there is no engine {name!r}; there are {', '.join(get_args(EngineName))}")

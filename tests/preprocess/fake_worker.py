@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from idrstream.preprocess._java_protocol import ImageProblemError, MissingError, write_message
+from idrstream._worker_messages import watched_requests, write_message
+from idrstream.preprocess._java_protocol import ImageProblemError, MissingError
 from idrstream.preprocess._java_worker import serve
 
 INFO = {
@@ -89,7 +90,7 @@ def main() -> None:
         sys.exit(1)
     (Path(folder) / "java leaves this").touch()
     write_message(replies, {"ready": "fake"})
-    serve(Fake(behaviour), sys.stdin.buffer, replies)
+    serve(Fake(behaviour), watched_requests(sys.stdin.buffer), replies)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idrstream._worker_messages import read_message, write_message
 from idrstream.preprocess import _java_worker as worker
 from idrstream.preprocess._java_bioformats import BioFormats, start_jvm
 from idrstream.preprocess._java_imagej import ImageJ, to_tczyx
@@ -25,8 +26,6 @@ from idrstream.preprocess._java_protocol import (
     ImageProblemError,
     MissingError,
     identity,
-    read_message,
-    write_message,
 )
 
 words = st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.integers(), max_size=4)
@@ -72,7 +71,7 @@ def test_serve_answers_until_the_input_ends():
     ):
         write_message(requests, request)
     requests.seek(0)
-    worker.serve(Backend(), requests, replies)
+    worker.serve(Backend(), iter(lambda: read_message(requests), None), replies)
     replies.seek(0)
     answers = []
     while prefix := replies.read(4):

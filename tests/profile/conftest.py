@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from idrstream import models
 from idrstream.profile import DeepProfilerProject
 from idrstream.profile.checkpoint import POOLED_WIDTH, block_names
 from idrstream.records import Frame, ImageTask, Nuclei
@@ -53,6 +54,37 @@ def _write_checkpoint(path, *, channels=1, conv_blocks=0, without=(), nested=Fal
             group.attrs["weight_names"] = [] if weight is None else [f"{name}/{weight}".encode()]
             if weight is not None:
                 group.create_dataset(f"{name}/{weight}", shape=shape, dtype="f4")
+    return path
+
+
+def _trained_checkpoint(path: Path, channels: int, *, seed: int = 0) -> Path:
+    """Write a checkpoint that behaves like a trained one of so many channels.
+
+    It is the shipped one with its stem spread over the channels and all weights shaken.
+
+    The parts of the stem add up to the whole for equal channels, so the statistics of the batch
+    norms stay those of real nuclei.
+    """
+    rng = np.random.default_rng(seed)
+    with h5py.File(models.profiler_checkpoint_path()) as source, h5py.File(path, "w") as target:
+        for name, value in source.attrs.items():
+            target.attrs[name] = value
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Group):
+                group = target.require_group(name)
+                for key, value in item.attrs.items():
+                    group.attrs[key] = value
+                return
+            values = item[:].astype(np.float32)
+            if name.startswith("stem_conv"):
+                parts = rng.dirichlet(np.full(channels, 3.0)).astype(np.float32)
+                values = values * parts[None, None, :, None]
+            # Batch norms' variances and scales stay positive.
+            values = values * rng.uniform(0.97, 1.03, values.shape).astype(np.float32)
+            target.create_dataset(name, data=values)
+
+        source.visititems(copy)
     return path
 
 
@@ -109,6 +141,11 @@ def _add(project, count=2, *, task=None, number=50, outlines=False):
 @pytest.fixture
 def write_checkpoint():
     return _write_checkpoint
+
+
+@pytest.fixture(scope="session")
+def trained_checkpoint():
+    return _trained_checkpoint
 
 
 @pytest.fixture(scope="session")

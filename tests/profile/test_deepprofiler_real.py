@@ -2,68 +2,72 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from idrstream import models
 from idrstream.compile import compile_batch
-from idrstream.errors import MissingToolError
-from idrstream.profile import CommandEngine, DeepProfilerProject, check_features
+from idrstream.profile import (
+    CommandEngine,
+    DeepProfilerEngine,
+    DeepProfilerProject,
+    TorchEngine,
+    check_features,
+)
 from idrstream.records import Frame, ImageTask, Nuclei
 
 pytestmark = pytest.mark.models
 
-HEIGHT, WIDTH = 160, 192
-
-
-def checkpoint_for(config, folder):
-    """Return the shipped checkpoint, or make one that is good enough."""
-    with contextlib.suppress(MissingToolError):
-        return models.profiler_checkpoint_path()
-    path = folder / "tiny.h5"
-    maker = Path(__file__).with_name("make_checkpoint.py")
-    subprocess.run(
-        [sys.executable, maker, config, path],
-        check=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONWARNINGS": "ignore"},
-        capture_output=True,
-    )
-    return path
+HEIGHT, WIDTH, CHANNELS = 160, 192, 3
+INNER = np.array([[40.0, 50.0], [80.5, 100.25], [120.0, 30.0]])
+BLACK = 60  # number of a frame without light
 
 
 def frame_of(task, number, points, seed):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
+    if number == BLACK:
+        return Frame(np.zeros((HEIGHT, WIDTH), np.uint8), number, task)
     pixels = rng.normal(20, 2, (HEIGHT, WIDTH))
     for (cy, cx), size in zip(points, rng.uniform(4, 9, len(points)), strict=True):
         pixels += 150 * np.exp(-((((y - cy) ** 2 + (x - cx) ** 2) / (2 * size**2)) ** 2))
     return Frame(np.clip(pixels, 0, 255).astype(np.uint8), number, task)
 
 
+def read_features(project, image):
+    if not image.nuclei:
+        return None
+    with np.load(project.features_path(image)) as file:
+        return file["features"]
+
+
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, write_config):
+def batch(tmp_path_factory, write_config, trained_checkpoint):
     folder = tmp_path_factory.mktemp("a folder with blanks")
-    size = {"dataset__images__width": WIDTH, "dataset__images__height": HEIGHT}
-    config = write_config(folder / "tiny.json", **size)
-    checkpoint = checkpoint_for(config, folder)
-    write_config(config, **size, profile__checkpoint=checkpoint.name)
+    checkpoint = trained_checkpoint(folder / "trained.h5", CHANNELS)
+    config = write_config(
+        folder / "tiny.json",
+        dataset__images__width=WIDTH,
+        dataset__images__height=HEIGHT,
+        dataset__images__channels=["DNA"] * CHANNELS,
+        dataset__locations__box_size=64,
+        profile__checkpoint=checkpoint.name,
+    )
     project = DeepProfilerProject(folder / "DP project", config, checkpoint)
     project.prepare()
-    inner = np.array([[40.0, 50.0], [80.5, 100.25], [120.0, 30.0]])
-    border = np.array([[0.0, 0.0], [159.0, 191.0]])
+    inner = INNER
+    # Corners, a box that ends at the border, and one wholly beyond it.
+    border = np.array([[0.0, 0.0], [159.0, 191.0], [32.0, 160.0], [-40.0, 300.0]])
     metadata = {"Original Gene Target": "ENSG00000149503", "Control Type": "positive control"}
     for plate, number, points in (
         ("LT0001_02", 50, inner),
         ("LT0001_02", 51, inner[:0]),
         ("0012", 1, border),
         ("LT0001_02", 52, inner),
+        ("LT0001_02", BLACK, inner[:1]),
     ):
         task = ImageTask(plate, "A4", 4, (number,), metadata=metadata)
         outlines = tuple(np.array([[n, n], [n, n + 1]]) for n in range(len(points)))
@@ -77,17 +81,18 @@ def batch(tmp_path_factory, write_config):
         CommandEngine(gpu="-1", timeout_s=500).profile(project)
     finally:
         os.chdir(before)
-    return SimpleNamespace(project=project, elsewhere=elsewhere)
+    features = {image.name: read_features(project, image) for image in project.images}
+    return SimpleNamespace(project=project, elsewhere=elsewhere, features=features)
 
 
 def test_features_are_complete(batch):
     check_features(batch.project)
     written = [batch.project.features_path(image).is_file() for image in batch.project.images]
-    assert written == [True, False, True, True]
+    assert written == [True, False, True, True, True]
 
 
 def test_equal_pixels_give_equal_features(batch):
-    first, _, _, last = batch.project.images
+    first, _, _, last, _ = batch.project.images
     with (
         np.load(batch.project.features_path(first)) as one,
         np.load(batch.project.features_path(last)) as other,
@@ -99,11 +104,47 @@ def test_equal_pixels_give_equal_features(batch):
 
 def test_the_table_is_made_of_them(batch):
     table = compile_batch(batch.project, extra_metadata=["object_outlines", "Control Type"])
-    assert table.shape == (8, 2 + 1 + 8 + 1 + batch.project.feature_count)
-    assert list(table["Metadata_Plate"]) == ["LT0001_02"] * 3 + ["0012"] * 2 + ["LT0001_02"] * 3
-    assert list(table["Location_Center_X"]) == [50.0, 100.25, 30.0, 0.0, 191.0, 50.0, 100.25, 30.0]
+    assert table.shape == (11, 2 + 1 + 8 + 1 + batch.project.feature_count)
+    assert list(table["Metadata_Plate"]) == ["LT0001_02"] * 3 + ["0012"] * 4 + ["LT0001_02"] * 4
+    assert list(table["Location_Center_X"][:6]) == [50.0, 100.25, 30.0, 0.0, 191.0, 160.0]
     assert table["Object_Outline"][4] == "[[1,1],[2,1]]"
     assert table.notna().all(axis=None)
+
+
+def test_the_process_that_stays_gives_the_same_bits(batch, tmp_path):
+    other = DeepProfilerProject(
+        tmp_path / "other", batch.project.config.path, batch.project.checkpoint_path
+    )
+    other.prepare()
+    task = ImageTask("LT0001_02", "A4", 4, (50,), metadata={"Original Gene Target": "other"})
+    other.add(frame_of(task, 50, INNER, 7), Nuclei(INNER, None, 50, task, 17.0))
+    engine = DeepProfilerEngine(gpu="-1", timeout_s=500)
+    try:
+        engine.profile(other)
+        engine.profile(batch.project)
+    finally:
+        engine.close()
+    for image in batch.project.images:
+        wanted = batch.features[image.name]
+        if wanted is not None:
+            assert np.array_equal(read_features(batch.project, image), wanted)
+    # Another project with images of its own: the same model did both.
+    (image,) = other.images
+    wanted = batch.features[batch.project.images[0].name]
+    assert np.array_equal(read_features(other, image), wanted)
+
+
+def test_torch_gives_the_same_within_rounding(batch):
+    engine = TorchEngine("cpu", crops_at_once=4)
+    engine.profile(batch.project)
+    for image in batch.project.images:
+        wanted = batch.features[image.name]
+        if wanted is not None:
+            features = read_features(batch.project, image)
+            assert features.dtype == np.float32
+            assert np.abs(features - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    table = compile_batch(batch.project)
+    assert list(table["Metadata_Plate"][:4]) == ["LT0001_02"] * 3 + ["0012"]
 
 
 def test_nothing_is_written_elsewhere_and_clear_removes_the_rest(batch):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from idrstream import _guarded
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile import CommandEngine, Engine
 from idrstream.profile import engine as engine_module
@@ -37,7 +38,7 @@ def test_the_command(project):
     assert isinstance(CommandEngine(), Engine)
     assert CommandEngine(gpu="1").command(project) == [
         sys.executable,
-        "-m",
+        _guarded.__file__,
         "deepprofiler",
         "--gpu=1",
         f"--root={project.root}",
@@ -178,7 +179,7 @@ def test_deepprofiler_not_installed_is_the_users_matter(project, monkeypatch, ad
             "import sys; sys.exit('python: No module named deepprofiler')",
         ],
     )
-    with pytest.raises(MissingToolError, match=r"pip install deepprofiler==0\.5\.1"):
+    with pytest.raises(MissingToolError, match=r"pip install .idrstream.deepprofiler"):
         CommandEngine().profile(project)
 
 

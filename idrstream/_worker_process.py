@@ -1,4 +1,4 @@
-"""The near end of the pipes to a Java process."""
+"""A worker: a process of its own that answers requests, seen from the one who asks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,51 @@ import subprocess
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import idrstream
-from idrstream.preprocess._java_protocol import PREFIX, write_message
+from idrstream._worker_messages import PREFIX, write_message
 
 _MAX_HEADER_BYTES = 1 << 20
+_TAIL_BYTES, _TAIL_LINES = 20_000, 60
 
 
 class DiedError(Exception):
-    """The process is gone or does not answer."""
+    """The process is gone or does not answer.
+
+    Attributes
+    ----------
+    what : str
+        What happened, without what it said.
+    """
+
+    def __init__(self, what: str, said: str = "") -> None:
+        super().__init__(what + said)
+        self.what = what
 
 
-class Process:
-    """The process, its pipes and its folder."""
+class WorkerProcess:
+    """The process, its pipes and its folder.
 
-    def __init__(self, command: Callable[[str], list[str]]) -> None:
-        self.folder = tempfile.mkdtemp(prefix="idrstream-java-")
+    Parameters
+    ----------
+    command : callable
+        Given the folder it works in, returns program and arguments.
+    kind : str, default: "java"
+        Becomes part of the folder's name.
+    environment : Mapping[str, str], optional
+        Variables beside those of this process.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[str], list[str]],
+        kind: str = "java",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder = tempfile.mkdtemp(prefix=f"idrstream-{kind}-")
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115, lives as long as we
         try:
             self._popen = subprocess.Popen(
@@ -37,7 +63,7 @@ class Process:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 cwd=self.folder,
-                env=_environment(),
+                env={**_environment(), **(environment or {})},
                 # Ctrl-C in the terminal is ours to handle.
                 start_new_session=True,
             )
@@ -49,8 +75,25 @@ class Process:
         self.end = weakref.finalize(self, _end, self._popen, self._stderr, self.folder, os.getpid())
 
     @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
     def alive(self) -> bool:
         return self._popen.poll() is None
+
+    def kill(self) -> None:
+        """End it at once; whoever waits for its answer is told that it died."""
+        self._popen.kill()
+
+    def said(self) -> str:
+        """Return the last lines of what it said beside its answers."""
+        return "\n".join(self._last(_TAIL_BYTES).splitlines()[-_TAIL_LINES:])
+
+    def forget(self) -> None:
+        """Forget what it said: in a stream of days that would fill the disk."""
+        self._stderr.seek(0)
+        self._stderr.truncate()
 
     def ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
         assert self._popen.stdin is not None  # noqa: S101, it was asked for
@@ -77,8 +120,7 @@ class Process:
             selector.register(descriptor, selectors.EVENT_READ)
             while n_bytes > 0:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    msg = f"did not answer within {timeout_s:g} s{self._said()}"
-                    raise DiedError(msg)
+                    raise DiedError(f"did not answer within {timeout_s:g} s", self._said())
                 part = os.read(descriptor, min(n_bytes, 1 << 20))
                 if not part:
                     raise self._died()
@@ -91,13 +133,17 @@ class Process:
             status: int | str = self._popen.wait(timeout=5)
         except subprocess.TimeoutExpired:
             status = "unknown"
-        return DiedError(f"ended (exit status {status}){self._said()}")
+        return DiedError(f"ended (exit status {status})", self._said())
 
     def _said(self) -> str:
-        size = self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, size - 2000))
-        words = " ".join(self._stderr.read().decode("utf-8", "replace").split())[-500:]
+        words = " ".join(self._last(2000).split())[-500:]
         return f"; it said: {words}" if words else ""
+
+    def _last(self, n_bytes: int) -> str:
+        # The place in the file is shared with the process: at the end again after reading.
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - n_bytes))
+        return self._stderr.read().decode("utf-8", "replace")
 
 
 def _end(popen: subprocess.Popen[bytes], stderr: IO[bytes], folder: str, owner: int) -> None:

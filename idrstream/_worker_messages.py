@@ -1,0 +1,59 @@
+"""What a worker process and the one who started it say to each other.
+
+A message is four bytes of length (big-endian), a JSON header of that length, and as many bytes
+as the header's ``nbytes`` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import struct
+import threading
+from collections.abc import Iterator
+from typing import IO, Any
+
+PREFIX = struct.Struct(">I")
+
+
+def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
+    """Write one message and flush it."""
+    text = json.dumps({**header, "nbytes": len(body)}).encode()
+    stream.write(PREFIX.pack(len(text)) + text)
+    stream.write(body)
+    stream.flush()
+
+
+def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
+    """Read one message without a body; None when the input has ended."""
+    prefix = stream.read(PREFIX.size)
+    if len(prefix) < PREFIX.size:
+        return None
+    text = stream.read(PREFIX.unpack(prefix)[0])
+    request: dict[str, Any] = json.loads(text)
+    return request
+
+
+def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield requests until the input ends; end the process if that happens during one.
+
+    The input ends when the one who asks is gone, even if it was killed. Nobody waits for the
+    answer then, and a worker that is busy for minutes, or hangs, must not outlive it.
+    """
+    arrived: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+    answered = 0
+
+    def listen() -> None:
+        asked = 0
+        while (request := read_message(stream)) is not None:
+            asked += 1
+            arrived.put(request)
+        arrived.put(None)
+        if answered < asked:
+            os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    while (request := arrived.get()) is not None:
+        yield request
+        answered += 1
