@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 class Segmentor(Protocol):
     """Finds the nuclei of one frame.
 
+    It may offer ``segment_many(frames, *, outlines=False)``, which returns the nuclei of each
+    frame or the `SegmentationError` that `segment` would have raised; a stream then hands it
+    several frames at once.
+
     A segmentor is called once per frame, possibly from several threads. It never changes the
     frame's pixels, gives the same nuclei in the same order for the same pixels, and returns a
     `Nuclei` of length zero when there are none.

@@ -224,9 +224,11 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
     ) -> Any:
         """Return what Cellpose's method of this name does, sooner, for one frame."""
         resized = cellprob.shape[1:] != tuple(shape[1:3])
-        if shape[0] != 1 or not interp or resized or options.pop("do_3D", False):
+        ours = self._runner is not None and shape[0] == 1 and interp and not resized
+        if not ours or options.get("do_3D"):
             return super()._compute_masks(shape, flows, cellprob, interp=interp, **options)
-        options.pop("stitch_threshold", None)
+        for name in ("stitch_threshold", "do_3D"):
+            options.pop(name, None)
         values = np.concatenate([flows[:, 0], cellprob])
         return masks_from_flows(values, steps=int(options.pop("niter")), **options)
 
