@@ -127,6 +127,8 @@ def fake(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setitem(sys.modules, "cellpose", SimpleNamespace(models=package))
     monkeypatch.setitem(sys.modules, "cellpose.models", package)
+    # What a size file may hold has tests of its own: test_size_file.py.
+    monkeypatch.setattr(cellpose_models, "check_size_file", lambda path: None)
     pooled = SimpleNamespace(PooledModel=FakeModel)
     monkeypatch.setitem(sys.modules, "idrstream.segment.pooled", pooled)
     monkeypatch.setattr(logging.getLogger("cellpose"), "level", logging.NOTSET)
