@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from idrstream.config import Settings, load_settings
-    from idrstream.download import AsperaDownloader, LocalDownloader
+    from idrstream.download import AsperaDownloader, LocalDownloader, OmeZarrDownloader
     from idrstream.errors import (
         BatchError,
         ConfigError,
@@ -67,6 +67,7 @@ _HOMES = {
     "MissingToolError": "errors",
     "Movie": "records",
     "Nuclei": "records",
+    "OmeZarrDownloader": "download",
     "Plan": "screen",
     "Preprocessor": "preprocess",
     "Published": "records",
@@ -106,6 +107,7 @@ __all__ = [
     "MissingToolError",
     "Movie",
     "Nuclei",
+    "OmeZarrDownloader",
     "Plan",
     "Preprocessor",
     "Published",

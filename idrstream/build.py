@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from idrstream.config import Settings
+    from idrstream.config import DownloadSettings, Settings
+    from idrstream.download import OmeZarrDownloader
     from idrstream.preprocess import MovieReader
     from idrstream.run import RunResult
     from idrstream.stream import IdrStream
@@ -152,6 +153,9 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
             )
         )
         return
+    if download.method == "omezarr":
+        stream.init_downloader(_omezarr(download))
+        return
     if download.fetch == "frames":
         msg = 'download.fetch = "frames" cannot be done by aspera, which moves whole files'
         raise ConfigError(msg)
@@ -177,6 +181,20 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
                 attempts=download.aspera_attempts,
             ),
         )
+    )
+
+
+def _omezarr(download: DownloadSettings) -> OmeZarrDownloader:
+    from idrstream.download.omezarr import IDR0013_ROOTS, OmeZarrDownloader
+
+    if download.fetch == "file":
+        msg = 'download.fetch = "file" makes no sense for omezarr, which has no movie files'
+        raise ConfigError(msg)
+    return OmeZarrDownloader(
+        download.omezarr_plates,
+        roots=download.omezarr_roots or IDR0013_ROOTS,
+        pattern=download.omezarr_pattern,
+        endpoint_url=download.omezarr_endpoint_url,
     )
 
 

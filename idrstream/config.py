@@ -103,7 +103,8 @@ class DownloadSettings:
     __pydantic_config__ = _STRICT
 
     method: Annotated[
-        Literal["aspera", "local"], Doc("aspera: IDR's archive; local: a mounted or local mirror.")
+        Literal["aspera", "local", "omezarr"],
+        Doc("aspera: IDR's archive; local: a mirror; omezarr: OME-Zarr on the web, S3 or a disk."),
     ] = "aspera"
     root: Annotated[str, Doc("local: folder or file:// address of the mirror.")] = ""
     fetch: Annotated[
@@ -123,6 +124,16 @@ class DownloadSettings:
     aspera_port: Annotated[int, Ge(1), Doc("aspera: its TCP and UDP port.")] = 33001
     aspera_rate: Annotated[str, Doc("aspera: target rate, 300m for 300 Mb/s.")] = "300m"
     aspera_attempts: Annotated[int, Ge(1), Doc("aspera: attempts for one movie.")] = 5
+    omezarr_plates: Annotated[
+        Path | None, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
+    ] = None
+    omezarr_roots: Annotated[
+        tuple[str, ...], Doc("omezarr: addresses to look under, in turn; by default idr0013's.")
+    ] = ()
+    omezarr_pattern: Annotated[
+        str, Doc("omezarr: path of a plate under a root, with columns in braces.")
+    ] = "{UUID}/{UUID}.zarr"
+    omezarr_endpoint_url: Annotated[str, Doc("omezarr: server of s3:// addresses.")] = ""
     complete_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
     ] = 60.0
@@ -364,7 +375,7 @@ def _path_options(section: str) -> set[str]:
 
 def _from_text(option: str, value: str) -> Any:
     """Split the options that are lists; everything else is converted by the validation."""
-    if option in ("batch_nums", "extra_metadata", "channels") and value != "all":
+    if option in ("batch_nums", "extra_metadata", "channels", "omezarr_roots") and value != "all":
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 

@@ -22,6 +22,7 @@ from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTra
 from idrstream.download.complete import check_complete, wait_until_complete
 from idrstream.download.local import LocalDownloader, LocalTransport
 from idrstream.download.locate import Idr0013Locator, PlateScreens
+from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.table_locator import TableLocator
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "LocalDownloader",
     "LocalTransport",
     "Locator",
+    "OmeZarrDownloader",
     "PlateScreens",
     "RangeTransport",
     "RemoteFile",

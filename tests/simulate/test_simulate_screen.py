@@ -241,3 +241,23 @@ def test_command_line_names_the_wrong_field(tmp_path, capsys):
     assert main(["simulate", str(tmp_path / "s"), "--vignetting", "2"]) == 2
     assert "vignetting: 2.0 is outside 0 to 0.8" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_tables_between_the_pixels_have_the_same_content(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(1, 255, (3, 40, 60), dtype=np.uint8)
+    masks = np.zeros((3, 40, 60), np.uint16)
+    masks[:, 5:15, 5:15], masks[1, 20:30, 30:50] = 1, 2
+    valid = np.array([True, True, False])
+    for name in ("plain", "between"):
+        write_cellh5(
+            tmp_path / name, frames, masks, valid=valid, screen="P--x", well_number=4,
+            interleaved=name == "between",
+        )  # fmt: skip
+    with h5py.File(tmp_path / "plain") as plain, h5py.File(tmp_path / "between") as between:
+        one, other = _position(plain), _position(between)
+        for table in ("object/primary__primary", "feature/primary__primary/center"):
+            np.testing.assert_array_equal(one[table], other[table])
+        assert len(other["image/time_lapse"]) == valid.sum()
+        assert other["feature/primary__primary/object_features"].shape == (3, 239)
+        np.testing.assert_array_equal(one["image/channel"], other["image/channel"])

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from idrstream import IdrStream, load_settings
 from idrstream.download import Downloader, LocalTransport, TransportDownloader, tell_frames_needed
 from idrstream.download.frames import HttpOptions
 from idrstream.download.omezarr import OmeZarrDownloader, PlateTable
@@ -453,3 +454,25 @@ def test_crc32c():
     assert crc32c(bytes(32)) == 0x8A9136AA
     assert crc32c(b"\xff" * 32) == 0x62A8AB43
     assert crc32c(b"123456789") == 0xE3069283
+
+
+def test_settings(tmp_path):
+    write_image(tmp_path / "x" / "P1.zarr", noise(2, 1, 1, 20, 20))
+    needed = {"table": "t.tsv", "final_data_dir": f"{tmp_path}/o", "tmp_dir": f"{tmp_path}/w"}
+    options = {
+        **needed, "method": "omezarr", "omezarr_roots": f"{tmp_path}/none, {tmp_path}/x",
+        "omezarr_pattern": "{Plate}.zarr",
+    }  # fmt: skip
+    stream = IdrStream.from_settings(load_settings(None, environment={}, options=options))
+    assert stream.downloader.roots == (f"{tmp_path}/none", f"{tmp_path}/x")
+    movie = stream.downloader.download(task(2), tmp_path / "out")
+    assert isinstance(pixels_of(movie, 2)[0], np.ndarray)
+    stream.close()
+    with pytest.raises(ConfigError, match="no movie files"):
+        IdrStream.from_settings(
+            load_settings(None, environment={}, options={**options, "fetch": "file"})
+        )
+    defaults = OmeZarrDownloader()
+    assert [root.split("/")[2] for root in defaults.roots] == [
+        "livingobjects.ebi.ac.uk", "uk1s3.embassy.ebi.ac.uk",
+    ]  # fmt: skip
