@@ -433,13 +433,19 @@ def no_handles(bench, place, rng, trial):
 
 
 def large_files_refused(bench, place, rng, trial):
-    """Files may not grow beyond a size (RLIMIT_FSIZE), as a quota refuses."""
-    limit = rng.randint(30_000, 120_000)
-    trial.detail = {"limit_bytes": limit}
+    """From an event on files may not grow beyond a size (RLIMIT_FSIZE), as a quota refuses."""
+    number, limit = rng.randrange(1, len(bench.events) - 1), rng.randint(5_000, 120_000)
+    trial.detail = {"event": number, "name": bench.events[number], "limit_bytes": limit}
 
     def work(stream):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-        run(stream, bench.table)
+        count = Counter()
+
+        def lower(event):
+            count["n"] += 1
+            if count["n"] == number:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+        run(stream, bench.table, [lower])
 
     code, told = bench.start(place, work)
     trial.exits.append(code)
