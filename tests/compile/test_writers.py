@@ -127,3 +127,53 @@ def test_a_failed_publish_leaves_nothing(tmp_path):
     with pytest.raises(StorageError, match=r"batch_0\.csv\.gz cannot be written: .*No space left"):
         publish(table(), tmp_path / "batch_0.csv.gz", full)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_features_of_a_table_read_back_exactly(tmp_path):
+    rng = np.random.default_rng(3)
+    features = np.concatenate(
+        [
+            rng.normal(size=(3000, 3)).astype(np.float32),
+            np.array([[np.nan, 1e-9, 1e20], [-0.0, 16777217, 0.1]], np.float32),
+        ]
+    )
+    texts = np.array(['two\nlines, "quoted"', None, "", "a;b"] * 751, object)[: len(features)]
+    written = pd.concat(
+        [
+            pd.DataFrame({"Metadata_Note": texts, "Location_Center_X": rng.random(len(texts))}),
+            pd.DataFrame(features, columns=[f"efficientnet_{n}" for n in range(3)]),
+        ],
+        axis=1,
+    )
+    write_csv_gz(written, tmp_path / "a.csv.gz")
+    back = pd.read_csv(tmp_path / "a.csv.gz", index_col=0, keep_default_na=False, na_values="")
+    names = [f"efficientnet_{n}" for n in range(3)]
+    assert back[names].to_numpy(np.float32).tobytes() == features.tobytes()
+    assert list(back.index) == list(range(len(written)))
+    assert list(back["Metadata_Note"].fillna("")) == [text or "" for text in texts]
+    assert list(back.columns) == list(written.columns)
+
+
+def test_files_of_a_stream_are_one_data_set_for_everybody(tmp_path):
+    import duckdb
+    import polars
+    import pyarrow.dataset
+
+    for number, rows in enumerate((3, 0, 2)):
+        write_parquet(table(rows), tmp_path / f"batch_{number}.parquet")
+    columns = list(table().columns)
+    whole = pd.concat([table(3), table(2)], ignore_index=True)
+    arrow = pyarrow.dataset.dataset(tmp_path).to_table()
+    assert [str(kind) for kind in arrow.schema.types] == ["string", "double", "string", "float"]
+    pattern = str(tmp_path / "batch_*.parquet")
+    for read in (
+        arrow.to_pandas(),
+        pd.read_parquet(tmp_path),
+        polars.read_parquet(pattern).to_pandas(),
+        duckdb.sql(f"SELECT * FROM '{pattern}'").df(),
+    ):
+        assert list(read.columns) == columns
+        read = read.sort_values("Location_Center_X", ignore_index=True)
+        wanted = whole.sort_values("Location_Center_X", ignore_index=True)
+        pd.testing.assert_frame_equal(read.astype({"Object_Outline": object}), wanted)
+        assert read["efficientnet_0"].dtype == np.float32
