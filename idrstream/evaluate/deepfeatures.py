@@ -1,4 +1,4 @@
-"""Features of crops through DeepProfiler itself, so that the very file that ships is measured."""
+"""Features of crops as a stream computes them, from the very checkpoint file that ships."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def deep_features(
     *,
     engine: Engine | None = None,
 ) -> NDArray[np.float32]:
-    """Compute features of crops by DeepProfiler's own ``profile`` command.
+    """Compute features of crops by an engine of the profiler.
 
     The crops are laid side by side, each with a rim of its own border pixels, into images of the
     configured size, and their centres are the locations. The temporary project is removed.
@@ -40,7 +40,7 @@ def deep_features(
     config : Path
         DeepProfiler configuration that names it.
     engine : Engine, optional
-        What computes; by default the command in a process of its own.
+        What computes; `TorchEngine` by default.
 
     Returns
     -------
@@ -52,16 +52,16 @@ def deep_features(
     idrstream.errors.ConfigError
         When configuration, checkpoint and crops do not fit together.
     idrstream.errors.ProfileError
-        When DeepProfiler fails.
+        When the engine fails.
     """
-    from idrstream.profile import CommandEngine, DeepProfilerProject
+    from idrstream.profile import DeepProfilerProject, TorchEngine
 
     with tempfile.TemporaryDirectory(prefix="idrstream-evaluate-") as folder:
         project = DeepProfilerProject(Path(folder), config, checkpoint)
         _check_side(crops, project.config)
         project.prepare()
         images = [project.add(*montage) for montage in _montages(crops, project.config)]
-        running = engine or CommandEngine()
+        running = engine or TorchEngine()
         try:
             running.profile(project)
         finally:

@@ -155,9 +155,9 @@ def test_the_features_of_a_table_read_back_exactly(tmp_path):
 
 
 def test_files_of_a_stream_are_one_data_set_for_everybody(tmp_path):
-    import duckdb
-    import polars
     import pyarrow.dataset
+
+    duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
 
     for number, rows in enumerate((3, 0, 2)):
         write_parquet(table(rows), tmp_path / f"batch_{number}.parquet")

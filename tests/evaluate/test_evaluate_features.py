@@ -261,7 +261,7 @@ def test_command_that_learns_from_another_folder(folder, quick, capsys, tmp_path
 
 
 @pytest.mark.models
-def test_shipped_checkpoint_through_deepprofilers_own_command(folder):
+def test_features_of_the_shipped_checkpoint(folder):
     """Features differ between crops, and turning a crop by a half changes them little."""
     crops = read_crops(folder).pixels[::6]
     both = np.concatenate([crops, crops[:, ::-1, ::-1]])
