@@ -1,0 +1,177 @@
+"""What the stream itself costs: batches of one image with stages that do nothing.
+
+    python benchmarks/overhead.py [--batches 1000 100000] [--no-journal]
+
+For each number of batches, without and with the journal (which waits for the disk): seconds for
+each batch, of the clock and of the processor, and how much more memory the process holds for each batch between the first tenth
+and the end. Both must not grow with the number of batches. Writes
+benchmarks/results/overhead.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import Any
+
+import _common
+import numpy as np
+
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.run import BatchFinished, LaneOptions, Rooms, Runner
+from idrstream.run.events import Event
+from idrstream.screen import Plan, well_name
+
+PIXELS = np.zeros((2, 2), np.uint8)
+NO_NUCLEI = np.zeros((0, 2))
+
+
+class NoOp:
+    """Every room at once: does what is needed to be called, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def download(self, task: ImageTask, folder: Path) -> Movie:
+        """Return a movie that is not there."""
+        return Movie(folder / "movie.ch5", task, "nowhere", 0)
+
+    def process(self, movie: Movie) -> list[Frame]:
+        """Return one frame."""
+        return [Frame(PIXELS, 1, movie.task)]
+
+    def needs_plate_model(self, _plate: str) -> bool:
+        """Return False."""
+        return False
+
+    def segment(self, frame: Frame) -> Nuclei:
+        """Return no nuclei."""
+        return Nuclei(NO_NUCLEI, None, frame.number, frame.task, 1.0)
+
+    def publish(self, number: int) -> Published:
+        """Make an empty file."""
+        path = self.folder / f"batch_{number}.csv.gz"
+        path.touch()
+        return Published(path, 0, "00" * 32)
+
+    def expected_bytes(self, _task: ImageTask) -> int:
+        """Return 0."""
+        return 0
+
+    def needed_bytes(self, _frame: Frame, _nuclei: Nuclei) -> int:
+        """Return 0."""
+        return 0
+
+    def nothing(self, *_: object) -> None:
+        """Do nothing."""
+
+    open = close = clear = add = profile = nothing
+
+
+class Watch:
+    """Notes the time and the memory at a tenth of the batches and at the end."""
+
+    def __init__(self, batches: int) -> None:
+        self._at = (batches // 10, batches)
+        self._seen = 0
+        self.marks: list[tuple[int, float, float, int]] = []
+
+    def __call__(self, event: Event) -> None:
+        """Count a batch."""
+        if isinstance(event, BatchFinished):
+            self._seen += 1
+            if self._seen in self._at:
+                gc.collect()
+                times = time.monotonic(), time.process_time()
+                self.marks.append((self._seen, *times, _common.resident_bytes()))
+
+
+def measure(batches: int, *, journal: bool) -> dict[str, Any]:
+    """Run a stream of no-op stages; return what it took for each batch."""
+    tasks = tuple(
+        ImageTask(f"P{row // 384:05d}", well_name(row % 384 + 1), row % 384 + 1, (1,), row=row)
+        for row in range(batches)
+    )
+    plan = Plan.of(tasks, batch_size=1)
+    watch = Watch(batches)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "out").mkdir()
+        (folder / "tmp").mkdir()
+        room = NoOp(folder / "out")
+        rooms = Rooms(room, room.nothing, room, room.segment, [room] * 3)
+        with closing(_journal(folder / "out", plan)) if journal else nullcontext() as noting:
+            listeners = [watch] if noting is None else [noting, watch]
+            runner = Runner(rooms, folder / "tmp" / "downloads", listeners, lanes=LaneOptions())
+            result = runner.run(plan)
+    assert not result.rerun_batches
+    (early, began_s, began_cpu_s, began_bytes), (late, ended_s, ended_cpu_s, ended_bytes) = (
+        watch.marks
+    )
+    return {
+        "batches": batches,
+        "journal": journal,
+        "ms_per_batch": 1000 * (ended_s - began_s) / (late - early),
+        "cpu_ms_per_batch": 1000 * (ended_cpu_s - began_cpu_s) / (late - early),
+        "bytes_per_batch": (ended_bytes - began_bytes) / (late - early),
+        "seconds": result.seconds,
+        "lanes": {lane.name: round(lane.share, 4) for lane in result.lanes},
+    }
+
+
+def _journal(folder: Path, plan: Plan) -> Any:
+    from idrstream.run.decide import decide
+    from idrstream.run.journal import Journal, RunInfo
+    from idrstream.run.plans import Wanted
+
+    wanted = Wanted.of(plan.tasks, {"benchmark": {}}, (), batch_size=plan.batch_size)
+    journal = Journal(folder)
+    info = RunInfo(pid=os.getpid(), host="benchmark", options={}, parts={}, versions={})
+    journal.begin(info, wanted, decide(wanted, None, images=None, broken={}))
+    return journal
+
+
+def main() -> None:
+    """Measure each case in a process of its own, print the table, keep the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1_000, 100_000])
+    parser.add_argument("--no-journal", action="store_true", help="only without the journal")
+    parser.add_argument("--one", choices=["plain", "journal"], help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        import json
+
+        sys.stdout.write(json.dumps(measure(given.batches[0], journal=given.one == "journal")))
+        return
+    rows = []
+    for batches in given.batches:
+        for kind in ("plain",) if given.no_journal else ("plain", "journal"):
+            rows.append(_in_process(batches, kind))
+            sys.stderr.write(f"{kind} {batches}: {rows[-1]['seconds']:.1f} s\n")
+    _common.show([{k: v for k, v in row.items() if k != "lanes"} for row in rows])
+    _common.write_result(
+        _common.RESULTS / "overhead.json",
+        "What does the stream itself cost for each batch?",
+        ("numpy",),
+        rows=rows,
+    )
+
+
+def _in_process(batches: int, kind: str) -> dict[str, Any]:
+    import json
+
+    command = [sys.executable, __file__, "--batches", str(batches), "--one", kind]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    content: dict[str, Any] = json.loads(done.stdout)
+    return content
+
+
+if __name__ == "__main__":
+    main()
