@@ -3,9 +3,9 @@
     python benchmarks/overhead.py [--batches 1000 100000] [--no-journal]
 
 For each number of batches, without and with the journal (which waits for the disk): seconds for
-each batch, of the clock and of the processor, and how much more memory the process holds for each batch between the first tenth
-and the end. Both must not grow with the number of batches. Writes
-benchmarks/results/overhead.json.
+each batch, of the clock and of the processor, and how much more memory the process holds for
+each batch between the first tenth and the end. Both must not grow with the number of batches.
+Writes benchmarks/results/overhead.json.
 """
 
 from __future__ import annotations
