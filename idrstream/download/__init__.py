@@ -19,11 +19,16 @@ from idrstream.download._protocol import (
 from idrstream.download._superblock import hdf5_end_of_file
 from idrstream.download.addresses import transport_for
 from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
+from idrstream.download.chain import TransportChain
 from idrstream.download.complete import check_complete, wait_until_complete
+from idrstream.download.ftp import FtpTransport
+from idrstream.download.http import HttpTransport
 from idrstream.download.local import LocalDownloader, LocalTransport
 from idrstream.download.locate import Idr0013Locator, PlateScreens
 from idrstream.download.omezarr import OmeZarrDownloader
+from idrstream.download.s3 import S3Transport
 from idrstream.download.table_locator import TableLocator
+from idrstream.download.transfer import TransferOptions
 
 __all__ = [
     "FETCH_MODES",
@@ -33,6 +38,8 @@ __all__ = [
     "Downloader",
     "FetchMode",
     "Fetched",
+    "FtpTransport",
+    "HttpTransport",
     "Idr0013Locator",
     "LocalDownloader",
     "LocalTransport",
@@ -41,8 +48,11 @@ __all__ = [
     "PlateScreens",
     "RangeTransport",
     "RemoteFile",
+    "S3Transport",
     "TableLocator",
+    "TransferOptions",
     "Transport",
+    "TransportChain",
     "TransportDownloader",
     "as_downloader",
     "check_complete",

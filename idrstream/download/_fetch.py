@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.download._modes import FETCH_MODES, Traffic
 from idrstream.download._protocol import Downloader, Locator, RangeTransport, Transport
-from idrstream.download.addresses import transport_for
+from idrstream.download.addresses import Addresses
 from idrstream.download.complete import check_complete
 from idrstream.download.table_locator import SharedFiles, TableLocator, is_given, target_name
 from idrstream.errors import ConfigError, DownloadError
@@ -172,6 +172,8 @@ class TransportDownloader:
         those that do are believed first, as `TableLocator` does. None when all of them do.
     fetch : {"auto", "frames", "file"}
         Bring what moves fewer bytes; only the needed frames; or always the whole movie.
+    addresses : Addresses, optional
+        Knows the transports of the addresses that tasks name themselves.
 
     Raises
     ------
@@ -185,6 +187,7 @@ class TransportDownloader:
         locator: Locator | None = None,
         *,
         fetch: FetchMode = "auto",
+        addresses: Addresses | None = None,
     ) -> None:
         if fetch not in FETCH_MODES:
             msg = f"fetch must be one of {', '.join(FETCH_MODES)}, not {fetch!r}"
@@ -197,6 +200,7 @@ class TransportDownloader:
             if isinstance(locator, TableLocator)
             else TableLocator(locator, study=str(getattr(locator, "study", "")))
         )
+        self.addresses = addresses or Addresses()
         self._shared = SharedFiles()
 
     @property
@@ -224,7 +228,7 @@ class TransportDownloader:
         remote = self.locator.movie_path(task)
         name = target_name(task, remote) if is_given(task) else PurePosixPath(remote).name
         if "://" in remote:
-            transport, remote = transport_for(remote)
+            transport, remote = self.addresses.transport_for(remote)
             return transport, remote, name
         return self.transport, remote, name
 
@@ -232,6 +236,13 @@ class TransportDownloader:
         """Return the size of a task's movie at its source; None when it cannot be told."""
         transport, remote, _ = self.way(task)
         return transport.size(remote)
+
+    def interrupt(self) -> None:
+        """End the downloads that are under way at once; called from another thread."""
+        for part in (self.transport, self.addresses):
+            interrupt = getattr(part, "interrupt", None)
+            if interrupt is not None:
+                interrupt()
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`; see `Downloader.download`.

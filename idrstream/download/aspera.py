@@ -7,22 +7,30 @@ does not grow is stopped and resumed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from idrstream.download._ascp_process import StoppedError, read_tail, run_watched
 from idrstream.download._ascp_text import AscpFailure, classify, quote
+from idrstream.download._aspera_keys import Keys, check_key
+from idrstream.download._errors import InterruptedDownloadError, NotThereError
 from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
+from idrstream.download._gate import connection_to
+from idrstream.download._part import PART_SUFFIX, SIDECAR_SUFFIX, sync_folder
+from idrstream.download._source import check_remote
 from idrstream.download.complete import check_complete
 from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.download.table_locator import TableLocator
+from idrstream.download.transfer import write_sidecar
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -36,6 +44,7 @@ logger = logging.getLogger("idrstream.download.aspera")
 
 ARCHIVE_ROOT = "/pub/databases/IDR"
 PARTIAL_SUFFIX = ".partial"
+_BLOCK_BYTES = 1 << 20
 _LEFTOVERS = (PARTIAL_SUFFIX, ".aspx", ".partial.aspx")
 _STUDIES = {"idr0013": IDR0013_STUDY}
 
@@ -58,6 +67,12 @@ class AsperaOptions:
         Attempts for one file, resumed from what is there.
     poll_s : float
         Time between two looks at the growing file.
+    connections_per_host : int
+        Transfers from the server at a time.
+    deep : bool
+        Decode every frame of a movie before it is accepted.
+    sidecar : bool
+        Write ``<name>.source.json``: address, size, SHA-256, time.
     """
 
     user: str = "fasp-public"
@@ -68,6 +83,9 @@ class AsperaOptions:
     stall_s: float = 90.0
     attempts: int = 5
     poll_s: float = 0.5
+    connections_per_host: int = 4
+    deep: bool = False
+    sidecar: bool = True
 
     def __post_init__(self) -> None:
         for what, value in (("user", self.user), ("host", self.host), ("rate", self.rate)):
@@ -95,8 +113,9 @@ class AsperaTransport:
     ----------
     ascp_path : Path or str
         The ``ascp`` program, or its name if it is on the PATH.
-    key_path : Path or str
-        The private key that the archive hands out.
+    key_path : Path or str, or several
+        The private key that the archive hands out; of several (RSA, DSA) the next one is tried
+        when the server refuses one.
     remote_root : str
         Folder on the server under which `fetch` finds its paths.
     options : AsperaOptions, optional
@@ -110,17 +129,22 @@ class AsperaTransport:
     def __init__(
         self,
         ascp_path: Path | str,
-        key_path: Path | str,
+        key_path: Path | str | Sequence[Path | str],
         *,
         remote_root: str = f"{ARCHIVE_ROOT}/{IDR0013_STUDY}",
         options: AsperaOptions | None = None,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.ascp_path = Path(ascp_path).expanduser()
-        self.key_path = Path(key_path).expanduser()
+        given = [key_path] if isinstance(key_path, (str, Path)) else list(key_path)
+        if not given:
+            msg = "aspera needs a key"
+            raise ConfigError(msg)
+        self.key_paths = [Path(path).expanduser() for path in given]
         self.remote_root = remote_root.rstrip("/")
         self.options = options or AsperaOptions()
         self._sleep = sleep
+        self._running: set[threading.Event] = set()
 
     def check(self) -> None:
         """Check that program and key are there, before any transfer.
@@ -139,35 +163,32 @@ class AsperaTransport:
                 "line client and give the path of ascp, or use another downloader"
             )
             raise MissingToolError(msg)
-        if not self.key_path.is_file():
-            msg = f"the Aspera key {self.key_path} is not there"
-            raise ConfigError(msg)
-        if not os.access(self.key_path, os.R_OK):
-            msg = f"the Aspera key {self.key_path} is not readable by you (chmod u+r)"
-            raise ConfigError(msg)
+        for path in self.key_paths:
+            check_key(path)
 
-    def command(self, remote: str, target: Path, log_folder: Path) -> list[str]:
+    def command(
+        self, remote: str, target: Path, log_folder: Path, key: Path | None = None
+    ) -> list[str]:
         """Return the argument list that fetches `remote` to `target`."""
         options = self.options
-        path = f"{self.remote_root}/{remote}" if self.remote_root else remote
         return [
             shutil.which(self.ascp_path) or str(self.ascp_path),
             "-T",
             *("-l", options.rate),
             *("-P", str(options.port)),
-            *("-i", str(self.key_path.absolute())),
+            *("-i", str((key or self.key_paths[0]).absolute())),
             *("-k", "2"),
             "--overwrite=diff",
             f"--partial-file-suffix={PARTIAL_SUFFIX}",
             "-q",
             *("-L", str(log_folder)),
-            f"{options.user}@{options.host}:{path}",
+            f"{options.user}@{options.host}:{self._path(remote)}",
             str(target.absolute()),
         ]
 
     def size(self, remote: str) -> int | None:
         """Return None: ascp does not tell the size of a file beforehand."""
-        _check_remote(remote)
+        check_remote(remote)
         return None
 
     def fetch(self, remote: str, target: Path) -> Fetched:
@@ -187,64 +208,124 @@ class AsperaTransport:
         MissingToolError, ConfigError
             If ascp, its licence or its key is missing.
         """
+        self.check()
+        check_remote(remote)
+        stopped = threading.Event()
+        self._running.add(stopped)
+        try:
+            with connection_to(
+                self.options.host,
+                self.options.connections_per_host,
+                lambda: _raise_if(stopped),
+            ):
+                return self._fetch(remote, target, stopped)
+        finally:
+            self._running.discard(stopped)
+
+    def interrupt(self) -> None:
+        """End what is under way at once."""
+        for stopped in list(self._running):
+            stopped.set()
+
+    def _fetch(self, remote: str, target: Path, stopped: threading.Event) -> Fetched:
         from tenacity import Retrying, stop_after_attempt, wait_exponential
 
-        self.check()
-        _check_remote(remote)
         started = time.monotonic()
+        part = target.with_name(target.name + PART_SUFFIX)
+        sidecar = target.with_name(target.name + SIDECAR_SUFFIX)
+        part.unlink(missing_ok=True)
+        keys = Keys(self.key_paths)
         retrying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_exponential(multiplier=2, min=2, max=60),
             retry=lambda state: _worth_another(
-                state.outcome.exception() if state.outcome else None, state.attempt_number
+                state.outcome.exception() if state.outcome else None, keys
             ),
-            sleep=self._sleep,
+            sleep=self._sleep or (lambda seconds: _wait(stopped, seconds)),
             reraise=True,
         )
         try:
-            retrying(self._attempt, remote, target)
-        except _AttemptError as error:
-            target.unlink(missing_ok=True)
+            retrying(self._attempt, remote, part, target.name, keys, stopped)
             tried = retrying.statistics["attempt_number"]
+            fetched = self._finish(part, tried, time.monotonic() - started)
+            if self.options.sidecar:
+                address = f"{self.options.user}@{self.options.host}:{self._path(remote)}"
+                write_sidecar(target, address, fetched)
+            part.replace(target)
+            sync_folder(target.parent)
+        except _AttemptError as error:
+            tried = retrying.statistics["attempt_number"]
+            sidecar.unlink(missing_ok=True)
             raise _final_error(error, remote, tried) from None
+        except BaseException:
+            sidecar.unlink(missing_ok=True)
+            raise
         finally:
-            _remove_leftovers(target)
-        return Fetched(
-            target.stat().st_size,
-            self.name,
-            requests=retrying.statistics["attempt_number"],
-            seconds=time.monotonic() - started,
-        )
+            part.unlink(missing_ok=True)
+            _remove_leftovers(part)
+        return fetched
 
-    def _attempt(self, remote: str, target: Path) -> None:
-        with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as name:
-            log_folder = Path(name)
+    def _attempt(
+        self, remote: str, part: Path, name: str, keys: Keys, stopped: threading.Event
+    ) -> None:
+        def bytes_written() -> int:
+            _raise_if(stopped)
+            return _bytes_of(part)
+
+        with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as folder:
+            log_folder = Path(folder)
             try:
                 said, returncode = run_watched(
-                    self.command(remote, target, log_folder),
-                    lambda: _bytes_of(target),
+                    self.command(remote, part, log_folder, keys.current),
+                    bytes_written,
                     timeout_s=self.options.timeout_s,
                     stall_s=self.options.stall_s,
                     poll_s=self.options.poll_s,
                 )
             except StoppedError as error:
-                stopped = AscpFailure("stopped", "yes", TransientDownloadError)
-                raise _AttemptError(stopped, str(error)) from error
+                stalled = AscpFailure("stopped", "yes", TransientDownloadError)
+                raise _AttemptError(stalled, str(error)) from error
             said += "".join(read_tail(path) for path in sorted(log_folder.iterdir()))
         failure = classify(said, returncode)
         if failure is not None:
             raise _AttemptError(failure, quote(said) or f"exit status {returncode}, no words")
         try:
-            check_complete(target)
+            check_complete(part, name=name)
+            if self.options.deep:
+                from idrstream.download._deep import decode_all
+
+                decode_all(part, name)
         except MovieError:
-            target.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
         except ImageError as error:
             # Exit 0 but not the whole file: seen with a server under load. Begin anew.
-            target.unlink(missing_ok=True)
-            _remove_leftovers(target)
+            part.unlink(missing_ok=True)
+            _remove_leftovers(part)
             short = AscpFailure("short file", "yes", TransientDownloadError)
             raise _AttemptError(short, f"ascp ended well but {error}") from error
+
+    def _finish(self, part: Path, tried: int, seconds: float) -> Fetched:
+        """Bring the file to the disk and take its digest."""
+        digest = hashlib.sha256()
+        try:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+                while block := file.read(_BLOCK_BYTES):
+                    digest.update(block)
+        except OSError as error:
+            msg = f"{part} cannot be read back: {error.strerror}"
+            raise DownloadError(msg) from error
+        return Fetched(
+            part.stat().st_size,
+            self.name,
+            requests=tried,
+            sha256=digest.hexdigest(),
+            seconds=seconds,
+        )
+
+    def _path(self, remote: str) -> str:
+        return f"{self.remote_root}/{remote}" if self.remote_root else remote
 
 
 class AsperaDownloader(TransportDownloader):
@@ -276,7 +357,7 @@ class AsperaDownloader(TransportDownloader):
     def __init__(
         self,
         aspera_path: Path | str,
-        aspera_key_path: Path | str,
+        aspera_key_path: Path | str | Sequence[Path | str],
         screens_path: Path | str | None = None,
         idr_index_name: str = IDR0013_STUDY,
         *,
@@ -295,27 +376,32 @@ class AsperaDownloader(TransportDownloader):
         super().__init__(transport, locator)
 
 
-def _worth_another(error: BaseException | None, attempt: int) -> bool:
+def _worth_another(error: BaseException | None, keys: Keys) -> bool:
     if not isinstance(error, _AttemptError):
         return False
-    logger.debug("ascp attempt %d: %s", attempt, error)
-    retry = error.failure.retry
-    return retry == "yes" or (retry == "once" and attempt < 2)
+    logger.info("ascp: %s", error)
+    if error.failure.retry == "once":
+        return keys.refused()
+    return error.failure.retry == "yes"
+
+
+def _wait(stopped: threading.Event, seconds: float) -> None:
+    stopped.wait(seconds)
+
+
+def _raise_if(stopped: threading.Event) -> None:
+    if stopped.is_set():
+        msg = "the transfer was interrupted"
+        raise InterruptedDownloadError(msg)
 
 
 def _final_error(error: _AttemptError, remote: str, tried: int) -> Exception:
     times = "once" if tried == 1 else f"{tried} times"
     advice = f"; {error.failure.advice}" if error.failure.advice else ""
-    return error.failure.error(
+    kind = NotThereError if error.failure.kind == "no such file" else error.failure.error
+    return kind(
         f"ascp, tried {times}, did not bring {remote} ({error.failure.kind}): {error.said}{advice}"
     )
-
-
-def _check_remote(remote: str) -> None:
-    parts = PurePosixPath(remote).parts
-    if not parts or ".." in parts or any(ord(char) < 32 for char in remote):
-        msg = f"{remote!r} is not a path under the study's folder"
-        raise DownloadError(msg)
 
 
 def _bytes_of(target: Path) -> int:

@@ -55,7 +55,7 @@ class Look:
     is_hdf5: bool = False
 
 
-def look_at(path: Path, size_bytes: int | None = None) -> Look:
+def look_at(path: Path, size_bytes: int | None = None, *, name: str | None = None) -> Look:
     """Look at a file once and judge whether it is complete, or may become so.
 
     Parameters
@@ -64,6 +64,8 @@ def look_at(path: Path, size_bytes: int | None = None) -> Look:
         The file under its final name.
     size_bytes : int, optional
         Size that the source states.
+    name : str, optional
+        Final name of a file that does not bear it yet; says what it should be.
 
     Returns
     -------
@@ -73,19 +75,26 @@ def look_at(path: Path, size_bytes: int | None = None) -> Look:
     """
     signature = _signature(path)
     try:
-        return _judge(path, size_bytes, path.stat().st_size, signature)
+        suffix = Path(name or path.name).suffix.lower()
+        return _judge(path, size_bytes, path.stat().st_size, signature, suffix in HDF5_SUFFIXES)
     except FileNotFoundError:
         return Look("waiting", _missing_reason(path), signature)
     except OSError as error:
         return Look("waiting", f"cannot be read: {error.strerror or error}", signature)
 
 
-def _judge(path: Path, size_bytes: int | None, size: int, signature: tuple[int, ...]) -> Look:
+def _judge(
+    path: Path,
+    size_bytes: int | None,
+    size: int,
+    signature: tuple[int, ...],
+    hdf5_by_name: bool,
+) -> Look:
     for suffix in CONTROL_SUFFIXES:
         if path.with_name(path.name + suffix).exists():
             reason = f"{path.name}{suffix} beside it says that the transfer is not finished"
             return Look("waiting", reason, signature, size)
-    page = _error_page(path)
+    page = _error_page(path, hdf5_by_name)
     if page is not None:
         return Look("wrong", page, signature, size, MovieError)
     if size_bytes is not None and size != size_bytes:
@@ -93,12 +102,12 @@ def _judge(path: Path, size_bytes: int | None, size: int, signature: tuple[int, 
         return Look("waiting" if size < size_bytes else "wrong", reason, signature, size)
     if size == 0:
         return Look("wrong" if size_bytes == 0 else "waiting", "is empty", signature, size)
-    if path.suffix.lower() in HDF5_SUFFIXES or _begins_as_hdf5(path):
+    if hdf5_by_name or _begins_as_hdf5(path):
         return _look_at_hdf5(path, size, signature, final=size_bytes is not None)
     return Look("complete", "", signature, size)
 
 
-def check_complete(path: Path, size_bytes: int | None = None) -> None:
+def check_complete(path: Path, size_bytes: int | None = None, *, name: str | None = None) -> None:
     """Raise if a file is not complete now; waits for nothing.
 
     Parameters
@@ -107,6 +116,8 @@ def check_complete(path: Path, size_bytes: int | None = None) -> None:
         The file under its final name.
     size_bytes : int, optional
         Size that the source states.
+    name : str, optional
+        Final name of a file that does not bear it yet; says what it should be.
 
     Raises
     ------
@@ -115,7 +126,7 @@ def check_complete(path: Path, size_bytes: int | None = None) -> None:
     MovieError
         If it is something else: an error page, not HDF5 though its name says so.
     """
-    look = look_at(path, size_bytes)
+    look = look_at(path, size_bytes, name=name)
     if look.state != "complete":
         msg = f"{path} {look.reason}"
         raise look.error(msg)
@@ -273,10 +284,9 @@ def _missing_reason(path: Path) -> str:
     return "is not there"
 
 
-def _error_page(path: Path) -> str | None:
+def _error_page(path: Path, hdf5_by_name: bool) -> str | None:
     """Say that the file is a server's error page, or None."""
     head = _head(path, 64).lstrip().lower()
-    hdf5_by_name = path.suffix.lower() in HDF5_SUFFIXES
     if (hdf5_by_name and head.startswith(b"<")) or head.startswith(_ERROR_PAGE):
         text = head[:20].decode("ascii", "replace")
         return f"is not a movie but an error page (HTML or XML): it begins with {text!r}"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
-import time
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from idrstream.download._errors import NotThereError, SpoiledError
 from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
 from idrstream.download._modes import FetchMode
+from idrstream.download._source import Answer
 from idrstream.download.frames._local import LocalFile
 from idrstream.download.locate import (
     ANALYSIS_FOLDER,
@@ -23,6 +25,7 @@ from idrstream.download.locate import (
     movie_name,
 )
 from idrstream.download.table_locator import TableLocator
+from idrstream.download.transfer import TransferOptions, Transfers
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 from idrstream.records import ImageTask
 
@@ -30,6 +33,9 @@ logger = logging.getLogger("idrstream.download.local")
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 _BLOCK_BYTES = 1 << 20
+
+LOCAL_OPTIONS = TransferOptions(attempts=3, wait_s=0.2, longest_wait_s=2.0, sidecar=False)
+"""A folder gets a few quick attempts: what a network mount needs."""
 
 
 def path_from_address(address: Path | str) -> Path:
@@ -63,6 +69,64 @@ def path_from_address(address: Path | str) -> Path:
     return Path(unquote(path))
 
 
+class LocalSource:
+    """A folder as a `Source`."""
+
+    name = "local"
+    host = ""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def address(self, remote: str) -> str:
+        """Return the ``file://`` address of a file."""
+        return self.path(remote).absolute().as_uri()
+
+    def path(self, remote: str) -> Path:
+        """Return the path of a file."""
+        if ".." in PurePosixPath(remote).parts:
+            msg = f"{remote!r} points out of {self.root}"
+            raise DownloadError(msg)
+        return self.root / remote
+
+    def open(self, remote: str, start: int, version: str) -> Answer:
+        """Open a file from a byte on; see `Source.open`."""
+        source = self.path(remote)
+        try:
+            if source.exists() and not source.is_file():  # a pipe or device might never end
+                msg = f"{source} is not a file"
+                raise DownloadError(msg)
+            file = source.open("rb")
+        except OSError as error:
+            raise _as_download_error(error, source) from error
+        try:
+            before = os.fstat(file.fileno())
+            now = f"{before.st_mtime_ns}-{before.st_size}"
+            start = start if now == version else 0
+            file.seek(start)
+        except OSError as error:
+            file.close()
+            raise _as_download_error(error, source) from error
+        return Answer(
+            self._blocks(file, source, before), start, before.st_size, now, close=file.close
+        )
+
+    def _blocks(self, file: BinaryIO, source: Path, before: os.stat_result) -> Iterator[bytes]:
+        try:
+            while block := file.read(_BLOCK_BYTES):
+                yield block
+            after = os.fstat(file.fileno())
+        except OSError as error:
+            raise _as_download_error(error, source) from error
+        stable = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if not stable:
+            msg = (
+                f"{source} changed while it was copied ({before.st_size:,} bytes before, "
+                f"{after.st_size:,} after): it is still being written"
+            )
+            raise SpoiledError(msg)
+
+
 class LocalTransport:
     """Copies files from a folder.
 
@@ -70,6 +134,10 @@ class LocalTransport:
     ----------
     root : Path or str
         The folder, or its ``file://`` address.
+    options : TransferOptions, optional
+        Limits; by default a few quick attempts.
+    sleep : callable, optional
+        For tests: waits between two attempts.
 
     Raises
     ------
@@ -79,70 +147,54 @@ class LocalTransport:
 
     name = "local"
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        options: TransferOptions | None = None,
+        *,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
         self.root = path_from_address(root)
         if not self.root.is_dir():
             msg = f"there is no folder {self.root} to take movies from"
             raise ConfigError(msg)
+        self.options = options or LOCAL_OPTIONS
+        self.source = LocalSource(self.root)
+        self._transfers = Transfers(self.source, self.options, sleep)
 
     def open_ranges(self, remote: str, head_bytes: int) -> LocalFile:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        source = self._source(remote)
+        source = self.source.path(remote)
         try:
             return LocalFile(source, head_bytes)
         except OSError as error:
-            raise _as_download_error(error, source, None) from error
+            raise _as_download_error(error, source) from error
 
     def size(self, remote: str) -> int:
         """Return the size of a file in bytes; see `Transport.size`."""
-        source = self._source(remote)
+        source = self.source.path(remote)
         try:
             return source.stat().st_size
         except OSError as error:
-            raise _as_download_error(error, source, None) from error
+            raise _as_download_error(error, source) from error
 
     def fetch(self, remote: str, target: Path) -> Fetched:
-        """Copy one file: written beside, flushed to the disk, then renamed.
-
-        Parameters
-        ----------
-        remote : str
-            Path under the root.
-        target : Path
-            The file to write.
-
-        Returns
-        -------
-        Fetched
-            Its size, and how it came.
+        """Copy one file; see `Transport.fetch`.
 
         Raises
         ------
         DownloadError
             If there is no such file or it cannot be read or written.
         TransientDownloadError
-            If it changed while it was copied or the mount failed.
+            If it kept changing while it was copied or the mount failed.
+        StorageError
+            If the disk of the target is full.
         """
-        source = self._source(remote)
-        started = time.monotonic()
-        if source.exists() and not source.is_file():  # a pipe or device might never end
-            msg = f"{source} is not a file"
-            raise DownloadError(msg)
-        part = target.with_name(f"{target.name}.part")
-        try:
-            size = _copy(source, part)
-            part.replace(target)
-        except OSError as error:
-            raise _as_download_error(error, source, target) from error
-        finally:
-            part.unlink(missing_ok=True)
-        return Fetched(size, self.name, size, 1, seconds=time.monotonic() - started)
+        return self._transfers.fetch(remote, target)
 
-    def _source(self, remote: str) -> Path:
-        if ".." in PurePosixPath(remote).parts:
-            msg = f"{remote!r} points out of {self.root}"
-            raise DownloadError(msg)
-        return self.root / remote
+    def interrupt(self) -> None:
+        """End what is under way at once."""
+        self._transfers.interrupt()
 
 
 class FolderLocator:
@@ -279,32 +331,12 @@ def _folders(parent: Path) -> list[Path]:
         raise DownloadError(msg) from error
 
 
-def _copy(source: Path, part: Path) -> int:
-    """Copy to `part` and flush it to the disk; return the size of the source."""
-    with source.open("rb") as reading, part.open("wb") as writing:
-        before = os.fstat(reading.fileno())
-        shutil.copyfileobj(reading, writing, _BLOCK_BYTES)
-        writing.flush()
-        os.fsync(writing.fileno())
-        copied = writing.tell()
-        after = os.fstat(reading.fileno())
-    stable = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    if not stable or copied != before.st_size:
-        msg = (
-            f"{source} changed while it was copied ({before.st_size:,} bytes before, "
-            f"{after.st_size:,} after): it is still being written"
-        )
-        raise TransientDownloadError(msg)
-    return copied
-
-
-def _as_download_error(error: OSError, source: Path, target: Path | None) -> DownloadError:
+def _as_download_error(error: OSError, source: Path) -> DownloadError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not source.exists():
         folder = source.parent
         where = "its folder is there" if folder.is_dir() else f"there is no folder {folder}"
-        return DownloadError(f"there is no file {source} ({where})")
-    what = "read" if target is None else f"copied to {target}"
-    words = f"{source} cannot be {what}: {error.strerror}"
+        return NotThereError(f"there is no file {source} ({where})")
+    words = f"{source} cannot be read: {error.strerror}"
     if error.errno in _PASSING:
         return TransientDownloadError(words)
     return DownloadError(words)

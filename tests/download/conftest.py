@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from local_servers import NGINX, ftp, nginx, s3
 
 from idrstream.records import ImageTask
 
@@ -80,3 +81,29 @@ def key(tmp_path) -> Path:
     path = tmp_path / "key.pem"
     path.write_text("not a real key")
     return path
+
+
+@pytest.fixture(scope="session")
+def web(tmp_path_factory):
+    """nginx with an empty root."""
+    if NGINX is None:
+        pytest.skip("nginx is not installed (apt-get install nginx-light)")
+    with nginx(tmp_path_factory.mktemp("nginx")) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def ftp_server(tmp_path_factory):
+    """pyftpdlib with an empty root."""
+    pytest.importorskip("pyftpdlib")
+    with ftp(tmp_path_factory.mktemp("ftp")) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def bucket():
+    """An empty bucket at moto's server."""
+    pytest.importorskip("moto")
+    pytest.importorskip("flask_cors")
+    with s3("idr-bucket") as served:
+        yield served

@@ -35,7 +35,10 @@ def make(ascp, key, slept, movie_bytes):
     ascp.serve(f"{ROOT}/{REMOTE}", movie_bytes)
 
     def build(**options) -> AsperaTransport:
-        options = {"poll_s": 0.05, "stall_s": 30, "timeout_s": 60, "attempts": 3, **options}
+        options = {
+            "poll_s": 0.05, "stall_s": 30, "timeout_s": 60, "attempts": 3, "sidecar": False,
+            **options,
+        }  # fmt: skip
         return AsperaTransport(
             ascp.program,
             key,
@@ -72,7 +75,7 @@ def test_fetch_brings_the_file(make, ascp, key, target, movie_bytes, slept):
     assert call["stdin"] == ""
     assert call["argv"][:7] == ["-T", "-l", "300m", "-P", "33001", "-i", str(key)]
     assert call["argv"][7:10] == ["-k", "2", "--overwrite=diff"]
-    assert call["argv"][-2:] == [f"fasp-public@fasp.ebi.ac.uk:{ROOT}/{REMOTE}", str(target)]
+    assert call["argv"][-2:] == [f"fasp-public@fasp.ebi.ac.uk:{ROOT}/{REMOTE}", f"{target}.part"]
     assert slept == []
 
 

@@ -1,0 +1,211 @@
+"""The growing file: ``<name>.part`` beside the target, and what proves what is in it.
+
+Every few megabytes the file is brought to the disk and a small note beside it says how many of
+its bytes are good: their number, their SHA-256, and of which address and version they are. When
+a crash leaves both, a later transfer of the same version goes on from there; bytes that the note
+does not prove are thrown away. A transfer that ends, well or badly, leaves neither.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from idrstream.errors import DownloadError, StorageError
+
+logger = logging.getLogger("idrstream.download")
+
+PART_SUFFIX = ".part"
+NOTE_SUFFIX = ".part.json"
+SIDECAR_SUFFIX = ".source.json"
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_BLOCK_BYTES = 1 << 20
+
+
+class PartFile:
+    """A file that grows beside its target.
+
+    Parameters
+    ----------
+    target : Path
+        The file it is to become.
+    address : str
+        Where its bytes come from.
+    checkpoint_bytes : int
+        After so many new bytes the file is brought to the disk and its note written.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written because the disk is full or read-only.
+    DownloadError
+        If it cannot be written for another reason.
+    """
+
+    def __init__(self, target: Path, address: str, checkpoint_bytes: int) -> None:
+        self.target = target
+        self.path = target.with_name(target.name + PART_SUFFIX)
+        self.address = address
+        self.version = ""
+        self.stated_bytes: int | None = None
+        self.have_bytes = 0
+        self._note = target.with_name(target.name + NOTE_SUFFIX)
+        self._checkpoint_bytes = checkpoint_bytes
+        self._noted_bytes = 0
+        self._digest = hashlib.sha256()
+        with _writing(self.path):
+            self._file: BinaryIO = self.path.open("a+b")
+        try:
+            self._take_over()
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of what is there, hexadecimal."""
+        return self._digest.hexdigest()
+
+    def digest(self, kind: str) -> str:
+        """Return ``sha256`` or ``md5`` of what is there, hexadecimal."""
+        if kind == "sha256":
+            return self.sha256
+        digest = hashlib.new(kind, usedforsecurity=False)
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def restart(self) -> None:
+        """Throw away what is there."""
+        with _writing(self.path):
+            self._file.truncate(0)
+        self._note.unlink(missing_ok=True)
+        self.version, self.stated_bytes = "", None
+        self.have_bytes = self._noted_bytes = 0
+        self._digest = hashlib.sha256()
+
+    def append(self, block: bytes) -> None:
+        """Write bytes at the end."""
+        with _writing(self.path):
+            self._file.write(block)
+        self._digest.update(block)
+        self.have_bytes += len(block)
+        if self.version and self.have_bytes - self._noted_bytes >= self._checkpoint_bytes:
+            self._write_note()
+
+    def flush(self) -> None:
+        """Bring everything to the disk."""
+        with _writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    def publish(self) -> None:
+        """Give the file its final name, also after a power cut."""
+        self.flush()
+        self._file.close()
+        with _writing(self.target):
+            self.path.replace(self.target)
+        self._note.unlink(missing_ok=True)
+        sync_folder(self.target.parent)
+
+    def discard(self) -> None:
+        """Delete file and note."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
+
+    def _write_note(self) -> None:
+        self.flush()
+        note = {
+            "address": self.address,
+            "version": self.version,
+            "size_bytes": self.stated_bytes,
+            "have_bytes": self.have_bytes,
+            "sha256": self.sha256,
+        }
+        write_json(self._note, note)
+        self._noted_bytes = self.have_bytes
+
+    def _take_over(self) -> None:
+        """Keep what a crash left, as far as its note proves it."""
+        note = _read_note(self._note)
+        if note is None or note["address"] != self.address or not self._prove(note):
+            self.restart()
+            return
+        self.version, self.stated_bytes = note["version"], note["size_bytes"]
+        self._file.truncate(self.have_bytes)
+        logger.info("%s: goes on at byte %d", self.target.name, self.have_bytes)
+
+    def _prove(self, note: dict[str, Any]) -> bool:
+        wanted = note["have_bytes"]
+        self._file.seek(0)
+        while self.have_bytes < wanted:
+            block = self._file.read(min(_BLOCK_BYTES, wanted - self.have_bytes))
+            if not block:
+                return False
+            self._digest.update(block)
+            self.have_bytes += len(block)
+        self._noted_bytes = self.have_bytes
+        return bool(self.sha256 == note["sha256"])
+
+
+class _writing:  # noqa: N801, reads as a phrase
+    """Tells what went wrong with the disk as errors of the tree."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
+        """Translate an `OSError`."""
+        if isinstance(error, OSError):
+            msg = f"{self._path} cannot be written: {error.strerror or error}"
+            kind = StorageError if error.errno in _FULL else DownloadError
+            raise kind(msg) from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a small file that is whole or not there."""
+    new = path.with_name(path.name + ".new")
+    with _writing(path):
+        try:
+            with new.open("w", encoding="utf-8") as file:
+                json.dump(content, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's names to the disk, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read_note(path: Path) -> dict[str, Any] | None:
+    try:
+        note = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kinds = {"address": str, "version": str, "have_bytes": int, "sha256": str}
+    if not isinstance(note, dict) or "size_bytes" not in note:
+        return None
+    if not all(isinstance(note.get(key), kind) for key, kind in kinds.items()):
+        return None
+    return note if note["version"] else None
