@@ -10,7 +10,7 @@ from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from idrstream.config import DownloadSettings, Settings
-    from idrstream.download import OmeZarrDownloader
+    from idrstream.download import OmeZarrDownloader, TransportDownloader
     from idrstream.preprocess import MovieReader
     from idrstream.run import RunResult
     from idrstream.stream import IdrStream
@@ -156,6 +156,9 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
     if download.method == "omezarr":
         stream.init_downloader(_omezarr(download))
         return
+    if download.method != "aspera":
+        stream.init_downloader(_archive(download))
+        return
     if download.fetch == "frames":
         msg = 'download.fetch = "frames" cannot be done by aspera, which moves whole files'
         raise ConfigError(msg)
@@ -181,6 +184,45 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
                 attempts=download.aspera_attempts,
             ),
         )
+    )
+
+
+def _archive(download: DownloadSettings) -> TransportDownloader:
+    from idrstream.download import AsperaOptions, TransferOptions, Ways, make_downloader
+
+    ways = Ways(
+        aspera_path=download.aspera_path,
+        aspera_key_path=download.aspera_key_path,
+        aspera=AsperaOptions(
+            user=download.aspera_user,
+            host=download.aspera_host,
+            port=download.aspera_port,
+            rate=download.aspera_rate,
+            attempts=download.aspera_attempts,
+        ),
+        https_root=download.https_root,
+        ftp_root=download.ftp_root,
+        s3_root=download.s3_root,
+        s3_endpoint=download.s3_endpoint,
+        s3_anonymous=download.s3_anonymous,
+        local_root=download.root,
+        transfer=TransferOptions(
+            connect_timeout_s=download.connect_timeout_s,
+            stall_timeout_s=download.stall_timeout_s,
+            total_timeout_s=download.total_timeout_s,
+            attempts=download.download_attempts,
+            connections_per_host=download.connections_per_host,
+            deep=download.deep_verify,
+        ),
+        cool_down_s=download.cool_down_s,
+    )
+    chain = (download.chain or None) if download.method == "auto" else (download.method,)
+    return make_downloader(
+        ways,
+        chain,
+        screens_path=download.screens_path,
+        idr_index_name=download.idr_index_name,
+        fetch=download.fetch,
     )
 
 

@@ -103,9 +103,36 @@ class DownloadSettings:
     __pydantic_config__ = _STRICT
 
     method: Annotated[
-        Literal["aspera", "local", "omezarr"],
-        Doc("aspera: IDR's archive; local: a mirror; omezarr: OME-Zarr on the web, S3 or a disk."),
+        Literal["aspera", "auto", "ftp", "https", "local", "omezarr", "s3"],
+        Doc(
+            "aspera, https, ftp, s3: the archive; auto: the ways of chain, one after another; "
+            "local: a mirror; omezarr: OME-Zarr on the web, S3 or a disk."
+        ),
     ] = "aspera"
+    chain: Annotated[
+        tuple[str, ...],
+        Doc("auto: the ways in order, for example aspera,https,ftp; by default all that are set."),
+    ] = ()
+    https_root: Annotated[str, Doc("https: address of the folder above all studies.")] = (
+        "https://ftp.ebi.ac.uk/pub/databases/IDR/"
+    )
+    ftp_root: Annotated[str, Doc("ftp: address of the folder above all studies.")] = (
+        "ftp://ftp.ebi.ac.uk/pub/databases/IDR/"
+    )
+    s3_root: Annotated[str, Doc("s3: s3://bucket/prefix above all studies.")] = ""
+    s3_endpoint: Annotated[str, Doc("s3: address of its server; Amazon's by default.")] = ""
+    s3_anonymous: Annotated[bool, Doc("s3: the bucket is public; nothing is signed.")] = True
+    connect_timeout_s: Annotated[float, Gt(0), Doc("Time limit of a connection.")] = 15.0
+    stall_timeout_s: Annotated[float, Gt(0), Doc("Time limit without a byte.")] = 60.0
+    total_timeout_s: Annotated[float, Gt(0), Doc("Time limit of a movie, attempts included.")] = (
+        3600.0
+    )
+    download_attempts: Annotated[
+        int, Ge(1), Doc("Attempts in a row that bring nothing new before a movie is given up.")
+    ] = 5
+    connections_per_host: Annotated[int, Ge(1), Doc("Connections to one server at a time.")] = 4
+    cool_down_s: Annotated[float, Ge(0), Doc("auto: how long a way that failed rests.")] = 600.0
+    deep_verify: Annotated[bool, Doc("Decode every frame of a movie that was brought.")] = False
     root: Annotated[str, Doc("local: folder or file:// address of the mirror.")] = ""
     fetch: Annotated[
         Literal["auto", "frames", "file"],
@@ -373,9 +400,15 @@ def _path_options(section: str) -> set[str]:
     return {item.name for item in dataclasses.fields(SECTIONS[section]) if "Path" in str(item.type)}
 
 
+_LISTS = frozenset({"batch_nums", "chain", "channels", "extra_metadata", "omezarr_roots"})
+
+
 def _from_text(option: str, value: str) -> Any:
     """Split the options that are lists; everything else is converted by the validation."""
-    if option in ("batch_nums", "extra_metadata", "channels", "omezarr_roots") and value != "all":
+    if (
+        option in ("batch_nums", "chain", "extra_metadata", "channels", "omezarr_roots")
+        and value != "all"
+    ):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 

@@ -21,6 +21,7 @@ from idrstream.download.addresses import transport_for
 from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.complete import check_complete, wait_until_complete
+from idrstream.download.factory import Ways, make_downloader
 from idrstream.download.ftp import FtpTransport
 from idrstream.download.http import HttpTransport
 from idrstream.download.local import LocalDownloader, LocalTransport
@@ -54,9 +55,11 @@ __all__ = [
     "Transport",
     "TransportChain",
     "TransportDownloader",
+    "Ways",
     "as_downloader",
     "check_complete",
     "hdf5_end_of_file",
+    "make_downloader",
     "tell_frames_needed",
     "transport_for",
     "wait_until_complete",
