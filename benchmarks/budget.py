@@ -1,0 +1,243 @@
+"""Measure whether a stream keeps to its disk budget, and what that costs.
+
+    python benchmarks/budget.py [--movies 30] [--megabytes 20] [--rate 20e6] [--room 3]
+
+Movies come from nginx over a link of 20 MB/s; stages after the download write files as large as
+the real ones (a frame's image and its features) but compute nothing. The same stream runs with no
+budget and with one of three movies. Everything under ``tmp_dir`` is counted every 50 ms by a
+thread that knows nothing of the stream. Writes benchmarks/results/budget.json. Takes about
+two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import _common
+import numpy as np
+import urllib3
+from fetch import WebFolder, nginx
+from link import Link
+
+from idrstream.download import TransportDownloader
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.run import Rooms, Runner
+from idrstream.run.budget import size_text
+from idrstream.screen import Plan, well_name
+
+FRAME_BYTES, FEATURE_BYTES = 1024 * 1344, 150 * 1280 * 4
+BATCH, SLOTS, EVERY_S = 5, 3, 0.05
+PIXELS = np.zeros((1024, 1344), np.uint8)
+
+
+class SizedWebFolder(WebFolder):
+    """A web folder that tells sizes."""
+
+    def size(self, remote: str) -> int:
+        """Return the size of a file."""
+        answer = urllib3.PoolManager().request("HEAD", f"{self.url}/{remote}")
+        return int(answer.headers["Content-Length"])
+
+
+class ByWell:
+    """Movies are named by their wells."""
+
+    def movie_path(self, task: ImageTask) -> str:
+        """Return the name."""
+        return f"{task.well_number:05d}_01.ch5"
+
+
+class Download(TransportDownloader):
+    """A downloader that does not look whether its files are movies."""
+
+    def download(self, task: ImageTask, folder: Path) -> Movie:
+        """Bring the file of a well."""
+        transport, remote, name = self.way(task)
+        folder.mkdir(parents=True)
+        fetched = transport.fetch(remote, folder / name)
+        return Movie(folder / name, task, transport.name, fetched.size_bytes)
+
+
+class Reading:
+    """Reads every byte of a movie and returns a frame."""
+
+    def process(self, movie: Movie) -> list[Frame]:
+        """Return one frame."""
+        movie.path.read_bytes()
+        return [Frame(PIXELS, 1, movie.task)]
+
+    def needs_plate_model(self, _plate: str) -> bool:
+        """Return False."""
+        return False
+
+
+class Slot:
+    """Writes files as large as a project's."""
+
+    def __init__(self, folder: Path, out: Path) -> None:
+        self.folder, self.out = folder, out
+
+    def open(self) -> None:
+        """Make the folder."""
+        self.clear()
+
+    def add(self, frame: Frame, _nuclei: Nuclei) -> None:
+        """Write a frame."""
+        (self.folder / f"{frame.task.well}.tif").write_bytes(bytes(FRAME_BYTES))
+
+    def profile(self, tasks: tuple[ImageTask, ...]) -> None:
+        """Write features."""
+        for task in tasks:
+            (self.folder / f"{task.well}.npz").write_bytes(bytes(FEATURE_BYTES))
+
+    def publish(self, number: int) -> Published:
+        """Write a table."""
+        path = self.out / f"batch_{number}.csv.gz"
+        path.touch()
+        return Published(path, 0, "00" * 32)
+
+    def clear(self) -> None:
+        """Empty the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+
+    def close(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def expected_bytes(self, _task: ImageTask) -> int:
+        """Return what an image needs."""
+        return FRAME_BYTES + FEATURE_BYTES
+
+    def needed_bytes(self, _frame: Frame, _nuclei: Nuclei) -> int:
+        """Return what a frame needs."""
+        return FRAME_BYTES + FEATURE_BYTES
+
+
+class Sampler:
+    """Counts the bytes under a folder every 50 ms; a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.peak_bytes, self.samples = folder, 0, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Sampler:
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(EVERY_S):
+            total = 0
+            for parent, _, names in os.walk(self.folder):
+                for name in names:
+                    try:
+                        total += os.stat(os.path.join(parent, name)).st_size  # noqa: PTH116, PTH118
+                    except FileNotFoundError:
+                        continue
+            self.peak_bytes = max(self.peak_bytes, total)
+            self.samples += 1
+
+
+def measure(url: str, movies: int, budget: int | None) -> dict[str, Any]:
+    """Run the stream once."""
+    tasks = tuple(ImageTask("P", well_name(n), n, (1,), row=n - 1) for n in range(1, movies + 1))
+    with tempfile.TemporaryDirectory() as name:
+        tmp, out = Path(name, "tmp"), Path(name, "out")
+        tmp.mkdir()
+        out.mkdir()
+        rooms = Rooms(
+            Download(SizedWebFolder(url), ByWell(), fetch="file"),
+            lambda _movie: None,
+            Reading(),
+            lambda frame: Nuclei(np.zeros((150, 2)), None, frame.number, frame.task, 17.0),
+            [Slot(tmp / f"project_{number}", out) for number in range(SLOTS)],
+        )
+        runner = Runner(rooms, tmp / "downloads", budget_bytes=budget)
+        with Sampler(tmp) as sampler:
+            result = runner.run(Plan.of(tasks, batch_size=BATCH))
+    assert not result.rerun_batches, result.failures()
+    return {
+        "budget": "none" if budget is None else size_text(budget),
+        "seconds": result.seconds,
+        "images_per_s": movies / result.seconds,
+        "peak": size_text(sampler.peak_bytes),
+        "reserved": size_text(result.disk.reserved_bytes),
+        "peak_bytes": sampler.peak_bytes,
+        "budget_bytes": budget,
+        "samples": sampler.samples,
+    }
+
+
+def _serve_link(port: int, rate: float, ready: Any) -> None:
+    with Link(port, rate) as link:
+        ready.send(link.port)
+        ready.recv()
+
+
+@contextmanager
+def link_process(port: int, rate: float) -> Iterator[int]:
+    """Run the link in a process of its own: in ours it would compete with the stream's threads."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve_link, args=(port, rate, theirs))
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        ours.send(None)
+        process.join()
+
+
+def main() -> None:
+    """Measure both, print the table, keep the numbers."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--movies", type=int, default=30)
+    parser.add_argument("--megabytes", type=float, default=20.0, help="size of a movie")
+    parser.add_argument("--rate", type=float, default=20e6, help="bytes a second of the link")
+    parser.add_argument("--room", type=float, default=3.0, help="movies that the budget holds")
+    given = parser.parse_args()
+    size = int(given.megabytes * 1e6)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        content = np.random.default_rng(1).bytes(size)
+        for number in range(1, given.movies + 1):
+            Path(name, f"{number:05d}_01.ch5").write_bytes(content)
+        with nginx(Path(name)) as port, link_process(port, given.rate) as far:
+            for budget in (None, int(given.room * size)):
+                began = time.monotonic()
+                rows.append(measure(f"http://127.0.0.1:{far}", given.movies, budget))
+                rows[-1]["wall_s"] = time.monotonic() - began
+    _common.show([{k: row[k] for k in list(row)[:5]} for row in rows])
+    free, bound = rows
+    ratio = free["seconds"] / bound["seconds"]
+    kept = bound["peak_bytes"] <= bound["budget_bytes"]
+    print(f"throughput with the budget: {ratio:.1%}; never above it: {kept}")
+    _common.write_result(
+        _common.RESULTS / "budget.json",
+        "Does a stream keep to its disk budget, and what does that cost?",
+        ("numpy", "urllib3"),
+        rows=rows,
+        throughput_ratio=ratio,
+        kept=kept,
+    )
+
+
+if __name__ == "__main__":
+    main()
