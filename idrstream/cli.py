@@ -53,6 +53,7 @@ _COMMANDS = {
     "rerun": _Command("idrstream.run.commands.rerun", "run batches again that had failures"),
     "verify": _Command("idrstream.run.commands.verify", "prove the tables in an output folder"),
     "table": _Command("idrstream.screen.cli", "write the table to process from IDR study files"),
+    "doctor": _Command("idrstream.doctor", "say what is installed and which servers answer"),
     "evaluate": _Command("idrstream.evaluate.cli", "measure models on labelled data"),
 }
 

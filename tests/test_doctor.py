@@ -1,0 +1,62 @@
+"""The doctor looks at this machine, and at loopback servers when it is told to."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import pytest
+from local_servers import NGINX, ftp, nginx
+
+from idrstream.cli import main
+from idrstream.doctor import Endpoints, as_table, check_here, check_network
+
+
+def test_this_machine(capsys):
+    assert main(["doctor", "--json"]) == 0
+    found = {item["what"]: item for item in json.loads(capsys.readouterr().out)}
+    assert found["h5py"]["state"] == "ok"
+    assert found["ascp"]["state"] in ("ok", "missing")
+    assert any(name.startswith("model ") for name in found)
+    assert main(["doctor"]) == 0
+    assert "h5py" in capsys.readouterr().out
+    assert len(as_table(check_here()).splitlines()) == len(found)
+
+
+@pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
+def test_network(tmp_path, shared_data):
+    pytest.importorskip("pyftpdlib")
+    movie = next((shared_data / "movies").rglob("00004_01.ch5")).read_bytes()
+    with nginx(tmp_path / "web") as web, ftp(tmp_path / "ftp") as files:
+        web.put("movie.ch5", movie)
+        web.put("index.html", b"IDR")
+        web.put("plate.zarr/.zattrs", b"{}")
+        found = check_network(
+            Endpoints(
+                https_root=web.address, ftp_root=files.address, aspera_host="127.0.0.1",
+                aspera_port=files.port, movie="movie.ch5", timeout_s=3,
+                zarr=(f"{web.address}plate.zarr", f"{web.address}none.zarr"),
+            )
+        )  # fmt: skip
+    states = [finding.state for finding in found]
+    assert states == ["ok", "ok", "ok", "ok", "ok", "failed"], found
+    assert "200" in found[0].detail or "206" in found[0].detail
+    assert "requests" in found[3].detail
+    assert "404" in found[5].detail
+
+
+def test_nobody_answers():
+    ends = Endpoints(
+        https_root="http://127.0.0.1:9/", ftp_root="ftp://127.0.0.1:9/", aspera_host="127.0.0.1",
+        aspera_port=9, zarr=("http://127.0.0.1:9/a",), timeout_s=1,
+    )  # fmt: skip
+    assert {finding.state for finding in check_network(ends)} == {"failed"}
+
+
+@pytest.mark.live
+@pytest.mark.skipif(os.environ.get("IDRSTREAM_LIVE") != "1", reason="set IDRSTREAM_LIVE=1")
+def test_the_archive_today():
+    found = check_network()
+    sys.stdout.write(f"\n{as_table(found)}\n")
+    assert any(finding.state == "ok" for finding in found)
