@@ -1,0 +1,124 @@
+"""Signatures that S3 checks, and the keys of Aspera."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+import urllib.request
+
+import pytest
+
+from idrstream.download import AsperaOptions, AsperaTransport, S3Transport, TransferOptions
+from idrstream.download._aspera_keys import check_key, key_kind
+from idrstream.errors import ConfigError, DownloadError, MissingToolError
+
+OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
+QUICK = TransferOptions(attempts=2, wait_s=0, stall_timeout_s=5)
+
+
+def _credentials(monkeypatch, key: str, secret: str) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+
+
+def test_a_private_object_needs_a_signature_that_is_right(
+    bucket, monkeypatch, tmp_path, movie_bytes, caplog
+):
+    bucket.client.put_object(Bucket=bucket.bucket, Key="private/a b+c.ch5", Body=movie_bytes)
+    bucket.iam.create_user(UserName="reader")
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+    }
+    bucket.iam.put_user_policy(
+        UserName="reader", PolicyName="all", PolicyDocument=json.dumps(policy)
+    )
+    made = bucket.iam.create_access_key(UserName="reader")["AccessKey"]
+
+    def check_signatures(after: str) -> None:
+        request = urllib.request.Request(
+            f"{bucket.address}/moto-api/reset-auth", data=after.encode(), method="POST",
+            headers={"Content-Type": "text/plain"},
+        )  # fmt: skip
+        urllib.request.urlopen(request).close()
+
+    def fetch(anonymous: bool) -> bytes:
+        root = f"s3://{bucket.bucket}/private"
+        transport = S3Transport(root, QUICK, endpoint=bucket.address, anonymous=anonymous)
+        transport.fetch("a b+c.ch5", tmp_path / "x.ch5")
+        return (tmp_path / "x.ch5").read_bytes()
+
+    check_signatures("0")
+    try:
+        _credentials(monkeypatch, made["AccessKeyId"], made["SecretAccessKey"])
+        assert fetch(anonymous=False) == movie_bytes
+        _credentials(monkeypatch, made["AccessKeyId"], "another secret")
+        with pytest.raises(DownloadError, match="403") as caught:
+            fetch(anonymous=False)
+        with pytest.raises(DownloadError, match="403"):
+            fetch(anonymous=True)
+    finally:
+        check_signatures("Infinity")
+    secret_words = (made["SecretAccessKey"], made["AccessKeyId"], "another secret")
+    note = (tmp_path / "x.ch5.source.json").read_text() if list(tmp_path.glob("*.json")) else ""
+    for text in (str(caught.value), caplog.text, note):
+        assert not any(word in text for word in secret_words)
+
+
+def test_without_credentials_or_botocore(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(ConfigError, match="no AWS credentials"):
+        S3Transport("s3://b", anonymous=False)
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    with pytest.raises(MissingToolError, match=r"idrstream\[s3\]"):
+        S3Transport("s3://b", anonymous=False)
+    with pytest.raises(ConfigError, match="s3://bucket"):
+        S3Transport("https://b")
+
+
+@pytest.mark.parametrize(("content", "kind"), [
+    (b"-----BEGIN RSA PRIVATE KEY-----\nx", "RSA"),
+    (b"-----BEGIN DSA PRIVATE KEY-----\nx", "DSA"),
+    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-rsa "), "RSA"),
+    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-dss "), "DSA"),
+    (b"anything", "unknown"),
+])  # fmt: skip
+def test_kinds_of_keys(tmp_path, content, kind):
+    path = tmp_path / "key"
+    path.write_bytes(content)
+    assert key_kind(path) == check_key(path) == kind
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"PuTTY-User-Key-File-2: ssh-dss", "PuTTY"), (b"ssh-rsa AAAA me@here", "public key"),
+])  # fmt: skip
+def test_what_is_no_private_key(tmp_path, content, words):
+    (tmp_path / "key").write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        check_key(tmp_path / "key")
+
+
+def test_the_second_key_is_tried_when_the_first_is_refused(ascp, key, tmp_path, movie_bytes):
+    other = tmp_path / "rsa.pem"
+    other.write_bytes(b"-----BEGIN RSA PRIVATE KEY-----\n")
+    ascp.serve("/idr/x.ch5", movie_bytes)
+    ascp.plan(*["stderr:ascp: failed to authenticate, exiting."] * 2)
+    options = AsperaOptions(poll_s=0.05, sidecar=True)
+    transport = AsperaTransport(
+        ascp.program, [key, other], remote_root="/idr", options=options, sleep=lambda _: None
+    )
+    fetched = transport.fetch("x.ch5", tmp_path / "x.ch5")
+    assert fetched.requests == 3
+    used = [call["argv"][call["argv"].index("-i") + 1] for call in ascp.calls]
+    assert used == [str(key), str(key), str(other)]
+    note = json.loads((tmp_path / "x.ch5.source.json").read_text())
+    assert note["address"] == "fasp-public@fasp.ebi.ac.uk:/idr/x.ch5"
+    with pytest.raises(ConfigError, match="needs a key"):
+        AsperaTransport(ascp.program, [])
