@@ -3,7 +3,7 @@
 ``python benchmarks/stream.py`` simulates movies as CellCognition writes them, serves them by nginx
 behind a link of 8 MB/s, and streams them twice to features:
 
-- *first*: whole files, one image after the other, Cellpose's own ``eval`` with its model loaded anew
+- *first*: whole files, one image after the other, Cellpose's own ``eval``, its model loaded anew
   for every frame, ``python -m deepprofiler`` anew for every batch, and nothing side by side;
 - *ours*: ``IdrStream`` as it comes.
 
@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import environment, write_results
-from _link import slow_server
+from _common import write_result
+from fetch import nginx
+from link import Link
 
 PLATES = "idr0013-screenA-plates.tsv"
 SPECS = {
@@ -113,10 +114,17 @@ def _copy_chunks(stack: Any, source: int, target: int) -> None:
 
 def downloader(url: str, folder: Path, fetch: str) -> Any:
     """Return a downloader of the simulated study over HTTP."""
-    from idrstream.download import make_downloader
+    from idrstream.download import (
+        HttpTransport,
+        Idr0013Locator,
+        PlateScreens,
+        TransportDownloader,
+    )
+    from idrstream.simulate.spec import STUDY
 
-    return make_downloader(
-        "https", root=url, screens_path=folder / PLATES, fetch=fetch
+    screens = PlateScreens.read(folder / PLATES)
+    return TransportDownloader(
+        HttpTransport(f"{url}/{STUDY}/"), Idr0013Locator(screens), fetch=fetch
     )
 
 
@@ -191,13 +199,13 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
 
 def segment_like_the_first(frame: Any) -> Any:
     """Load Cellpose's network anew and find the nuclei of one frame by Cellpose's own ``eval``."""
-    from _cellpose_own import load_own
     from cellpose.utils import remove_edge_masks
 
     from idrstream.records import Nuclei
     from idrstream.segment.masks import as_labels, centroids
+    from idrstream.segment.shipped import load_shipped
 
-    model, estimator = load_own()
+    model, estimator = load_shipped(gpu=False)  # not prepared: all of `eval` is Cellpose's
     diameter = estimator.estimate(frame.pixels, model)
     masks = model.eval(
         frame.pixels,
@@ -335,9 +343,12 @@ def main() -> None:
         sizes = [path.stat().st_size for path in folder.rglob("*.ch5")]
         kinds = ["first"] if options.like_the_first else ["first", "ours"]
         found: dict[str, Any] = {}
-        with slow_server(folder, options.rate * 1e6) as url:
+        with nginx(folder) as port, Link(port, options.rate * 1e6) as link:
+            url = f"http://127.0.0.1:{link.port}"
             for kind in kinds:
+                passed = link.bytes_passed
                 found[kind] = measure(kind, url, folder, Path(temporary) / kind, given)
+                found[kind]["bytes_moved"] = link.bytes_passed - passed
                 found[kind]["images_per_s"] = options.movies / found[kind]["seconds"]
                 print(kind, json.dumps(found[kind]), flush=True)
         if options.like_the_first:
@@ -350,7 +361,8 @@ def main() -> None:
             name: value for name, value in vars(options).items() if isinstance(value, (int, float))
         }
     report(found)
-    write_results(options.out, {"environment": environment(), **found})
+    packages = ("cellpose", "deepprofiler", "tensorflow", "torch", "basicpy", "pycytominer")
+    write_result(options.out, "images a second of a whole stream", packages, **found)
 
 
 def report(found: dict[str, Any]) -> None:
