@@ -136,7 +136,16 @@ def test_two_steps_of_the_nuclei_training(nuclei_folder, tmp_path):
     data = load(nuclei_folder, list_ids(nuclei_folder), tmp_path / "flows")
     assert data[0].diameter_px == pytest.approx(15.5, abs=1)
     options = argparse.Namespace(
-        seed=0, rate=1e-3, warm=0.5, decay=0.9, every=1, steps=2, minutes=None, batch=2
+        seed=0,
+        rate=1e-3,
+        warm=0.5,
+        decay=0.9,
+        every=1,
+        steps=2,
+        minutes=None,
+        batch=2,
+        until=None,
+        bfloat16=False,
     )
     options.out, options.start = tmp_path, None
     train(new_network(), data, data, options)
