@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TableWriter = Callable[["pd.DataFrame", Path], None]
 
+_LINE_END = "\r\n"
 _ROWS = 2048  # written together: bounds the memory that text takes
 
 
@@ -96,7 +97,8 @@ def _plain_rows(table: pd.DataFrame, start: int) -> Iterator[list[object]]:
 def _csv_lines(rows: Iterable[Sequence[object]]) -> list[str]:
     """Return each row as a line of CSV without its end; a text may still span lines."""
     lines = _Lines()
-    csv.writer(lines, lineterminator="").writerows(rows)
+    # Texts are quoted only for the characters of the line's end: both must be in it.
+    csv.writer(lines, lineterminator=_LINE_END).writerows(rows)
     return lines.lines
 
 
@@ -119,7 +121,7 @@ class _Lines:
         self.lines: list[str] = []
 
     def write(self, line: str) -> None:
-        self.lines.append(line)
+        self.lines.append(line.removesuffix(_LINE_END))
 
 
 def _pyarrow() -> Any:

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from idrstream.compile import WRITERS, publish, write_csv_gz, write_parquet
@@ -50,6 +50,8 @@ def test_csv_bytes_depend_on_nothing_but_the_table(tmp_path, monkeypatch):
 
 
 @settings(deadline=None, max_examples=30)
+@example(numbers=[0.0], text="\n0")
+@example(numbers=[0.0], text="a\rb")
 @given(
     numbers=st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=8),
     text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12),
