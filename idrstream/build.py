@@ -10,7 +10,7 @@ from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from idrstream.config import DownloadSettings, Settings
-    from idrstream.download import OmeZarrDownloader, TransportDownloader
+    from idrstream.download import AsperaOptions, OmeZarrDownloader, TransportDownloader
     from idrstream.preprocess import MovieReader
     from idrstream.run import RunResult
     from idrstream.stream import IdrStream
@@ -137,7 +137,7 @@ def run_options(settings: Settings) -> dict[str, Any]:
 
 
 def _init_downloader(stream: IdrStream, settings: Settings) -> None:
-    from idrstream.download import AsperaDownloader, AsperaOptions, LocalDownloader
+    from idrstream.download import AsperaDownloader, LocalDownloader
 
     download = settings.download
     if download.method == "local":
@@ -176,30 +176,30 @@ def _init_downloader(stream: IdrStream, settings: Settings) -> None:
             Path(download.aspera_key_path or ""),
             download.screens_path,
             download.idr_index_name,
-            options=AsperaOptions(
-                user=download.aspera_user,
-                host=download.aspera_host,
-                port=download.aspera_port,
-                rate=download.aspera_rate,
-                attempts=download.aspera_attempts,
-            ),
+            options=_aspera_options(download),
         )
     )
 
 
+def _aspera_options(download: DownloadSettings) -> AsperaOptions:
+    from idrstream.download import AsperaOptions
+
+    return AsperaOptions(
+        user=download.aspera_user,
+        host=download.aspera_host,
+        port=download.aspera_port,
+        rate=download.aspera_rate,
+        attempts=download.aspera_attempts,
+    )
+
+
 def _archive(download: DownloadSettings) -> TransportDownloader:
-    from idrstream.download import AsperaOptions, TransferOptions, Ways, make_downloader
+    from idrstream.download import TransferOptions, Ways, make_downloader
 
     ways = Ways(
         aspera_path=download.aspera_path,
         aspera_key_path=download.aspera_key_path,
-        aspera=AsperaOptions(
-            user=download.aspera_user,
-            host=download.aspera_host,
-            port=download.aspera_port,
-            rate=download.aspera_rate,
-            attempts=download.aspera_attempts,
-        ),
+        aspera=_aspera_options(download),
         https_root=download.https_root,
         ftp_root=download.ftp_root,
         s3_root=download.s3_root,

@@ -122,7 +122,7 @@ def probe_http(url: str, ends: Endpoints) -> str:
     """Ask a web server for an address; return what it says."""
     import urllib3
 
-    from idrstream.download.http import user_agent
+    from idrstream.download._pool import user_agent
 
     with urllib3.PoolManager() as pool:
         reply = pool.request(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -16,6 +15,7 @@ from urllib.parse import quote, urlsplit
 from idrstream.download._errors import BusyError, NotThereError, SpoiledError
 from idrstream.download._fetched import Fetched
 from idrstream.download._gate import connection_to
+from idrstream.download._pool import new_pool, user_agent
 from idrstream.download._source import Answer, check_remote
 from idrstream.download.transfer import TransferOptions, Transfers, network_errors
 from idrstream.errors import ConfigError, DownloadError
@@ -28,17 +28,9 @@ IDR_HTTPS_ROOT = "https://ftp.ebi.ac.uk/pub/databases/IDR/"
 _BLOCK_BYTES = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REDIRECTS = 5
 
 Headers = Callable[[str, str], Mapping[str, str]]
 """Further headers of a request, from its method and URL: what signs it."""
-
-
-def user_agent() -> str:
-    """Return what we tell servers of ourselves."""
-    from idrstream import __version__
-
-    return f"idrstream/{__version__}"
 
 
 class HttpSource:
@@ -180,21 +172,12 @@ class HttpSource:
 
     def _manager(self) -> Any:
         if self._pool is None:
-            import urllib3
-
             options = self._options
-            kind: dict[str, Any] = {
-                "maxsize": options.connections_per_host,
-                "timeout": urllib3.Timeout(
-                    connect=options.connect_timeout_s, read=options.stall_timeout_s
-                ),
-                "retries": urllib3.Retry(
-                    connect=0, read=0, status=0, other=0, redirect=_REDIRECTS, total=None
-                ),
-            }
-            proxy = _proxy_for(self.scheme, self.host)
-            self._pool = (
-                urllib3.ProxyManager(proxy, **kind) if proxy else urllib3.PoolManager(**kind)
+            self._pool = new_pool(
+                self.root,
+                connections=options.connections_per_host,
+                connect_timeout_s=options.connect_timeout_s,
+                stall_timeout_s=options.stall_timeout_s,
             )
         return self._pool
 
@@ -313,14 +296,6 @@ def _retry_after(text: str | None) -> float:
     with suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
     return 0.0
-
-
-def _proxy_for(scheme: str, host: str) -> str | None:
-    """Return the proxy that the environment names for a host."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name.startswith("127.") or urllib.request.proxy_bypass(host):
-        return None
-    return urllib.request.getproxies().get(scheme)
 
 
 def _shut(reply: Any) -> None:

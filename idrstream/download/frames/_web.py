@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
+from idrstream.download._pool import new_pool, user_agent
 from idrstream.download.frames._errors import ChangedError
 from idrstream.errors import DownloadError, TransientDownloadError
 
@@ -40,7 +40,7 @@ class HttpOptions:
 
 
 class WebClient:
-    """Gets things from web servers; for one thread at a time.
+    """Gets things from a web server; for one thread at a time.
 
     Parameters
     ----------
@@ -54,10 +54,8 @@ class WebClient:
     """
 
     def __init__(self, options: HttpOptions | None = None) -> None:
-        import urllib3
-
         self._options = options or HttpOptions()
-        self._pool = urllib3.PoolManager(maxsize=1)
+        self._pool: Any = None
         self.bytes_moved = self.requests = 0
 
     def get(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
@@ -114,7 +112,8 @@ class WebClient:
 
     def close(self) -> None:
         """Close the connection."""
-        self._pool.clear()
+        if self._pool is not None:
+            self._pool.clear()
 
     def _attempt(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
         from urllib3.exceptions import HTTPError
@@ -138,22 +137,27 @@ class WebClient:
         return data
 
     def _request(self, url: str, headers: Mapping[str, str]) -> Any:
-        from urllib3 import Retry, Timeout
-
         options = self._options
+        if self._pool is None:
+            self._pool = new_pool(
+                url,
+                connections=1,
+                connect_timeout_s=options.connect_timeout_s,
+                stall_timeout_s=options.stall_timeout_s,
+            )
         return self._pool.request(
             "GET",
             url,
             headers={
-                "User-Agent": f"idrstream/{version('idrstream')}",
+                "User-Agent": user_agent(),
                 "Accept-Encoding": "identity",
                 **options.headers,
                 **headers,
             },
             preload_content=False,
             decode_content=False,
-            retries=Retry(total=None, connect=0, read=0, status=0, other=0, redirect=5),
-            timeout=Timeout(options.connect_timeout_s, options.stall_timeout_s),
+            # A signature is for one address.
+            redirect=not options.headers,
         )
 
 
