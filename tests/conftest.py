@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from browser import chromium  # noqa: F401, a fixture
 
 PROJECT = Path(__file__).resolve().parents[1]
 
