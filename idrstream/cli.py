@@ -31,6 +31,7 @@ exit codes:
   7    the output folder was begun with another plan
   8    the output folder's journal cannot be used
   9    the disk budget is too small
+  10   the batches of an output folder cannot be collected as they are
   70   an unforeseen error: the message says where its traceback is
   130  interrupted; finished batches are kept
 docs/errors.md has cause and cure of every error.
@@ -52,6 +53,7 @@ _COMMANDS = {
     "resume": _Command("idrstream.run.commands.resume", "go on with a stream that ended early"),
     "rerun": _Command("idrstream.run.commands.rerun", "run batches again that had failures"),
     "verify": _Command("idrstream.run.commands.verify", "prove the tables in an output folder"),
+    "collect": _Command("idrstream.collect.cli", "one dataset and well profiles of all batches"),
     "table": _Command("idrstream.screen.cli", "write the table to process from IDR study files"),
     "doctor": _Command("idrstream.doctor", "say what is installed and which servers answer"),
     "evaluate": _Command("idrstream.evaluate.cli", "measure models on labelled data"),

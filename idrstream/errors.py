@@ -11,7 +11,8 @@
     │   ├── BudgetError        the disk budget is too small for what is to be done
     │   ├── LockedError        another stream has the folder or the GPU
     │   ├── PlanChangedError   the output folder was begun with another plan
-    │   └── JournalError       the output folder's journal cannot be used
+    │   ├── JournalError       the output folder's journal cannot be used
+    │   └── CollectError       the batches of an output folder cannot be collected
     ├── ImageError             this image is skipped, its batch goes on
     │   ├── DownloadError      the movie did not arrive
     │   │   └── TransientDownloadError   ... and trying again may help
@@ -122,6 +123,12 @@ class JournalError(UserError):
     """The journal of an output folder is missing, damaged, or of a newer version."""
 
     exit_code = 8
+
+
+class CollectError(UserError):
+    """The batches of an output folder cannot be collected as they are; the message says why."""
+
+    exit_code = 10
 
 
 class ImageError(IdrStreamError):

@@ -17,6 +17,7 @@ from idrstream.run.verify import Verified, verify_folder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.collect import Collected, CollectOptions
     from idrstream.run.result import RunResult
 
 
@@ -164,6 +165,18 @@ class FolderVerbs:
     def verify(self, *, quick: bool = False) -> Verified:
         """Prove the output folder anew; see `verify_folder`."""
         return verify_folder(self.final_data_dir, quick=quick)
+
+    def collect(
+        self,
+        out: Path | str | None = None,
+        options: CollectOptions | None = None,
+        *,
+        replace: bool = False,
+    ) -> Collected:
+        """Make one dataset and profiles of wells out of the batches; see `collect_folder`."""
+        from idrstream.collect import collect_folder
+
+        return collect_folder(self.final_data_dir, out, options, replace=replace)
 
 
 def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:

@@ -1,0 +1,135 @@
+"""What the table to process says of images and wells, as columns of profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from idrstream.collect._source import WellKey
+from idrstream.errors import CollectError
+from idrstream.records import ImageTask
+from idrstream.redact import redact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Where files lie: says nothing of a well, and may hold what is nobody's business.
+_PLACES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
+
+
+def metadata_name(column: str) -> str:
+    """Return the name that a column of the table has in profiles: ``Metadata_Control_Type``."""
+    name = "_".join(column.split())
+    return name if name.startswith("Metadata_") else f"Metadata_{name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """What is known of images and wells beside their pixels.
+
+    Attributes
+    ----------
+    images : dict
+        For plate, well number, site and frame the values of `columns`.
+    columns : tuple of str
+        Names, with ``Metadata_``; the first is the well's name.
+    """
+
+    images: dict[tuple[str, int, int, int], tuple[str, ...]]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tasks: Sequence[ImageTask]) -> Annotations:
+        """Take them from the tasks of a table."""
+        names = dict.fromkeys(name for task in tasks for name in task.metadata)
+        used = [name for name in names if name not in _PLACES]
+        images: dict[tuple[str, int, int, int], tuple[str, ...]] = {}
+        for task in tasks:
+            values = (task.well, *(redact(str(task.metadata.get(name, ""))) for name in used))
+            for frame in task.frames:
+                images[(task.plate, task.well_number, task.site, frame)] = values
+        return cls(images, ("Metadata_Well", *map(metadata_name, used)))
+
+    def annotated(self, table: Any, batch: int) -> Any:
+        """Return a published table with numbers for well and frame, and the table's columns.
+
+        Raises
+        ------
+        CollectError
+            When it has an image that the table to process does not.
+        """
+        import pyarrow as pa
+
+        keys = [
+            (plate, *_well_and_frame(well, plate, site))
+            for plate, well, site in zip(
+                *(table[f"Metadata_{name}"].to_pylist() for name in ("Plate", "Well", "Site")),
+                strict=True,
+            )
+        ]
+        unknown = sorted(set(keys) - self.images.keys())
+        if unknown:
+            plate, well, site, frame = unknown[0]
+            msg = (
+                f"batch {batch} has nuclei of plate {plate}, well {well}, site {site}, frame "
+                f"{frame}, which is not in the table that the folder was begun with"
+            )
+            raise CollectError(msg)
+        made = {
+            "Metadata_Plate": table["Metadata_Plate"],
+            "Metadata_Well_Number": pa.array([key[1] for key in keys], pa.int32()),
+            "Metadata_Site": pa.array([key[2] for key in keys], pa.int32()),
+            "Metadata_Frame": pa.array([key[3] for key in keys], pa.int32()),
+            "Metadata_Stream_Batch": pa.array([batch] * len(keys), pa.int32()),
+        }
+        values = [self.images[key] for key in keys]
+        for at, name in enumerate(self.columns):
+            if name not in made:  # a column of the table may be called Frame, too
+                made[name] = pa.array([value[at] for value in values], pa.string())
+        others = {name: table[name] for name in table.column_names if name not in made}
+        return pa.table({**made, **others}).replace_schema_metadata(None)
+
+    def varying(self) -> list[str]:
+        """Return the columns that do not say the same of all images of a well."""
+        images: dict[WellKey, tuple[str, ...]] = {}
+        differing = set()
+        for (plate, number, _, _), values in self.images.items():
+            first = images.setdefault((plate, number), values)
+            if first is not values and first != values:
+                pairs = zip(self.columns, first, values, strict=True)
+                differing |= {name for name, one, other in pairs if one != other}
+        return [name for name in self.columns[1:] if name in differing]
+
+    def platemaps(self, left_out: Sequence[str]) -> dict[str, pd.DataFrame]:
+        """Return the wells of every plate, one row per well, by number.
+
+        Parameters
+        ----------
+        left_out : sequence of str
+            Columns that are not wanted.
+        """
+        import pandas as pd
+
+        wells: dict[str, dict[int, tuple[str, ...]]] = {}
+        for (plate, number, _, _), values in self.images.items():
+            wells.setdefault(plate, {}).setdefault(number, values)
+        kept = [at for at, name in enumerate(self.columns) if name not in left_out]
+        names = ["Metadata_Plate", "Metadata_Well_Number", *(self.columns[at] for at in kept)]
+        return {
+            plate: pd.DataFrame(
+                [(plate, number, *(rows[number][at] for at in kept)) for number in sorted(rows)],
+                columns=names,
+            )
+            for plate, rows in wells.items()
+        }
+
+
+def _well_and_frame(well: str, plate: str, site: str) -> tuple[int, int, int]:
+    """Return well number, site and frame of a published row."""
+    try:
+        number, frame = well.split("_")
+        return int(number), int(site), int(frame)
+    except ValueError:
+        msg = f"Metadata_Well is {well!r} on plate {plate}: it should be <well number>_<frame>"
+        raise CollectError(msg) from None

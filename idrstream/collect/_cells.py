@@ -1,0 +1,198 @@
+"""The tables of the batches to one Parquet dataset of single cells, a piece at a time."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from idrstream.collect._annotations import Annotations
+from idrstream.collect._source import BatchFile, WellKey
+from idrstream.errors import CollectError
+
+FEATURE = "efficientnet_"
+
+_BLOCK_BYTES = 4 << 20  # of CSV text parsed together
+_GROUP_ROWS = 4096  # rows of a Parquet row group: 21 MB of 1280 features
+_NUMBERS = ("Location_Center_X", "Location_Center_Y")
+
+
+@dataclass(slots=True)
+class Cells:
+    """A dataset of single cells, and where the cells of each well are in it.
+
+    Attributes
+    ----------
+    folder : Path
+        Has one file for each batch.
+    features : tuple of str
+        Names of the features.
+    rows : int
+        Cells.
+    wells : dict
+        For every well with cells the files that have some, and how many.
+    """
+
+    folder: Path
+    features: tuple[str, ...] = ()
+    rows: int = 0
+    wells: dict[WellKey, dict[Path, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files, in the order of the batches."""
+        return sorted(self.folder.glob("*.parquet"))
+
+
+def write_cells(
+    batches: Sequence[BatchFile], annotations: Annotations, folder: Path, *, rows_at_once: int
+) -> Cells:
+    """Write the tables of batches as one Parquet dataset.
+
+    Parameters
+    ----------
+    batches : sequence of BatchFile
+        Published tables, csv.gz or Parquet; proven before they are read.
+    annotations : Annotations
+        What the table to process says of the images.
+    folder : Path
+        Gets ``batch_<number>.parquet``, all with one schema.
+    rows_at_once : int
+        At most so many rows are held in memory.
+
+    Returns
+    -------
+    Cells
+        The dataset.
+
+    Raises
+    ------
+    CollectError
+        Naming a table that is not what was published, or has other columns than the first.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    cells = Cells(folder)
+    first: Any = None
+    digits = max(5, len(str(batches[-1].number)))
+    for batch in batches:
+        batch.check()
+        path = folder / f"batch_{batch.number:0{digits}d}.parquet"
+        writer = None
+        pieces = _regrouped(_pieces(batch.path), min(rows_at_once, _GROUP_ROWS))
+        for piece in pieces:
+            table = annotations.annotated(piece, batch.number)
+            if first is None:
+                first = table.schema
+                cells.features = tuple(n for n in first.names if n.startswith(FEATURE))
+            elif table.schema != first:
+                msg = f"{batch.path} has other columns than {batches[0].path}"
+                raise CollectError(msg)
+            if writer is None:
+                texts = [item.name for item in first if pa.types.is_string(item.type)]
+                writer = pq.ParquetWriter(path, first, compression="zstd", use_dictionary=texts)
+            writer.write_table(table)
+            _count(cells, table, path)
+        if writer is not None:
+            writer.close()
+    return cells
+
+
+def read_cells(
+    files: Iterable[Path], columns: Sequence[str], rows_at_once: int = _GROUP_ROWS
+) -> Iterator[Any]:
+    """Yield pieces of a dataset's files as pyarrow tables."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            for piece in file.iter_batches(min(rows_at_once, _GROUP_ROWS), columns=list(columns)):
+                yield pa.Table.from_batches([piece])
+
+
+def _pieces(path: Path) -> Iterator[Any]:
+    """Yield a published table in pieces as pyarrow tables; at least one, maybe without rows."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    if path.name.endswith(".parquet"):
+        with pq.ParquetFile(path) as file:
+            yield file.schema_arrow.empty_table()
+            for piece in file.iter_batches(_GROUP_ROWS):
+                yield pa.Table.from_batches([piece])
+        return
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as text:
+        names = next(csv.reader(text))[1:]
+    schema = pa.schema([(name, _type_of(name)) for name in names])
+    yield schema.empty_table()
+    with pa.input_stream(str(path), compression="gzip") as stream:
+        reader = (
+            pa_csv.open_csv(
+                stream,
+                pa_csv.ReadOptions(
+                    block_size=_BLOCK_BYTES,
+                    use_threads=False,
+                    column_names=["", *names],
+                    skip_rows=1,
+                ),
+                pa_csv.ParseOptions(newlines_in_values=True),
+                pa_csv.ConvertOptions(
+                    column_types={"": pa.int64(), **{item.name: item.type for item in schema}},
+                    include_columns=names,
+                    strings_can_be_null=False,
+                ),
+            )
+            if _has_rows(path)
+            else ()
+        )
+        for piece in reader:
+            yield pa.Table.from_batches([piece])
+
+
+def _has_rows(path: Path) -> bool:
+    with gzip.open(path, "rt", newline="", encoding="utf-8") as text:
+        rows = csv.reader(text)
+        next(rows)
+        return next(rows, None) is not None
+
+
+def _type_of(name: str) -> Any:
+    import pyarrow as pa
+
+    if name.startswith(FEATURE):
+        return pa.float32()
+    return pa.float64() if name in _NUMBERS else pa.string()
+
+
+def _regrouped(pieces: Iterable[Any], rows: int) -> Iterator[Any]:
+    """Yield tables of `rows` rows, the last one of fewer; always at least one."""
+    import pyarrow as pa
+
+    held: list[Any] = []
+    count, yielded = 0, False
+    for piece in pieces:
+        held.append(piece)
+        count += len(piece)
+        while count >= rows:
+            table = pa.concat_tables(held)
+            yield table.slice(0, rows).combine_chunks()
+            yielded = True
+            held, count = [table.slice(rows)], count - rows
+    if count or not yielded:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _count(cells: Cells, table: Any, path: Path) -> None:
+    cells.rows += len(table)
+    keys = table.select(["Metadata_Plate", "Metadata_Well_Number"]).to_pandas()
+    for (plate, number), count in keys.value_counts(sort=False).items():
+        files = cells.wells[(str(plate), int(number))]
+        files[path] = files.get(path, 0) + int(count)

@@ -1,0 +1,205 @@
+"""Collects an output folder: dataset of cells, profiles of wells, and how they were made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.collect._annotations import Annotations
+from idrstream.collect._cells import Cells, write_cells
+from idrstream.collect._options import CollectOptions
+from idrstream.collect._profiles import Profiles, make_profiles
+from idrstream.collect._source import Source, read_source
+from idrstream.errors import CollectError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+RECORD = "collected.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What came of a collection.
+
+    Attributes
+    ----------
+    folder : Path
+        Where it is.
+    record : dict
+        What stands in ``collected.json``: from what it was made, by which steps.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+
+    @property
+    def cells_path(self) -> Path:
+        """The Parquet dataset of single cells, a folder."""
+        return self.folder / "cells"
+
+    @property
+    def profiles_path(self) -> Path:
+        """The profiles of wells after the last step."""
+        return self.folder / str(self.record["profiles"]["file"])
+
+    def profiles(self) -> pd.DataFrame:
+        """Return the profiles of wells after the last step, ``Metadata_`` columns first."""
+        import pandas as pd
+
+        return pd.read_parquet(self.profiles_path)
+
+    def __str__(self) -> str:
+        """Return it as text for a person."""
+        cells, made, source = (self.record[name] for name in ("cells", "profiles", "source"))
+        lines = [
+            f"{cells['rows']} nuclei of {source['batches']} batches are in {self.cells_path}",
+            f"{made['wells']} wells with {made['features']} features are in {self.profiles_path}",
+        ]
+        if source["missing_batches"]:
+            lines.append(f"Partial: {len(source['missing_batches'])} batches are missing")
+        if source["left_out"]:
+            lines.append(f"{len(source['left_out'])} images or frames failed and are not in it")
+        if source["wells_without_nuclei"]:
+            lines.append(f"{len(source['wells_without_nuclei'])} wells have no nuclei, no profile")
+        return "\n".join(lines)
+
+
+def collect_folder(
+    folder: Path | str,
+    out: Path | str | None = None,
+    options: CollectOptions | None = None,
+    *,
+    replace: bool = False,
+) -> Collected:
+    """Make one dataset and profiles of wells out of the batches of an output folder.
+
+    Cells are never all in memory: the dataset is written a piece at a time, wells are
+    aggregated in portions of ``rows_at_once`` cells, and normalised plate by plate. The results
+    are those of pycytominer on the whole table. Only the choice of features holds the profiles
+    of all wells in memory.
+
+    Parameters
+    ----------
+    folder : path
+        Output folder of a stream; it is not changed.
+    out : path, optional
+        Where the results go; ``<folder>_collected`` beside it by default.
+    options : CollectOptions, optional
+        How.
+    replace : bool
+        Replace an earlier collection there.
+
+    Returns
+    -------
+    Collected
+        Where it is and how it was made.
+
+    Raises
+    ------
+    CollectError
+        When batches are missing or changed, or there are too few negative controls.
+    JournalError
+        When no stream has run in the folder.
+    MissingToolError
+        When AnnData is wanted and not installed.
+    StorageError
+        When the results cannot be written.
+    """
+    folder, options = Path(folder), options or CollectOptions()
+    target = (
+        Path(out) if out is not None else folder.with_name(f"{folder.absolute().name}_collected")
+    )
+    source = read_source(folder)
+    if not options.partial:
+        source.refuse_partial()
+    if options.anndata:
+        from idrstream.collect._h5ad import check_anndata
+
+        check_anndata()
+    annotations = Annotations.of(source.tasks)
+    with _new_folder(target, replace=replace) as part:
+        cells = write_cells(
+            source.batches, annotations, part / "cells", rows_at_once=options.rows_at_once
+        )
+        made = make_profiles(cells, annotations, options, part)
+        if options.anndata:
+            _write_h5ad(cells, made, part)
+        record = _record(source, cells, made, options)
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        (part / RECORD).write_text(f"{text}\n", encoding="utf-8")
+    log.info("Collected %d nuclei of %d batches in %s", cells.rows, len(source.batches), target)
+    return Collected(target, record)
+
+
+def _write_h5ad(cells: Cells, made: Profiles, folder: Path) -> None:
+    from idrstream.collect._h5ad import write_cells_h5ad, write_profiles_h5ad
+
+    write_cells_h5ad(cells, folder / "cells.h5ad")
+    if made.last is not None:
+        write_profiles_h5ad(made.last, cells.features, folder / "wells.h5ad")
+
+
+def _record(
+    source: Source, cells: Cells, made: Profiles, options: CollectOptions
+) -> dict[str, Any]:
+    names = ("idrstream", "pandas", "pyarrow", "pycytominer", "scikit-learn")
+    return {
+        "format": "idrstream-collected",
+        "version": 1,
+        "versions": {name: metadata.version(name) for name in names},
+        "options": options.as_json(),
+        "source": {
+            "batches": len(source.batches),
+            "sha256": {batch.path.name: batch.sha256 for batch in source.batches},
+            "partial": bool(source.missing),
+            "missing_batches": list(source.missing),
+            "left_out": list(source.left_out),
+            "wells_without_nuclei": [list(key) for key in source.empty_wells],
+            "identity": dict(source.identity),
+        },
+        "cells": {"rows": cells.rows, "features": len(cells.features)},
+        "profiles": {
+            "file": made.last.name if made.last else "",
+            "wells": made.wells,
+            "features": made.features,
+            "steps": made.steps,
+        },
+    }
+
+
+@contextmanager
+def _new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `target` when the block ends well."""
+    if target.exists() and any(target.iterdir()):
+        if not (target / RECORD).is_file():
+            msg = f"{target} has files that are no collection of idrstream; name another folder"
+            raise CollectError(msg)
+        if not replace:
+            msg = (
+                f"{target} already has a collection; name another folder with --out, or replace "
+                "it with --replace (replace=True)"
+            )
+            raise CollectError(msg)
+    part = target.with_name(f".{target.absolute().name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
+        if target.exists():
+            shutil.rmtree(target)
+        part.replace(target)
+    except OSError as error:
+        msg = f"{target} cannot be written: {error}"
+        raise StorageError(msg) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

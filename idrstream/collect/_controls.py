@@ -1,0 +1,115 @@
+"""Which wells are negative controls, and whether there are enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from idrstream.collect._annotations import Annotations, metadata_name
+from idrstream.collect._options import CollectOptions
+from idrstream.collect._source import WellKey
+from idrstream.errors import CollectError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEGATIVE = "Metadata_Negative_Control"
+
+_ENOUGH = 2  # one well has no spread to compare with
+_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """The negative controls of a screen.
+
+    Attributes
+    ----------
+    column : str
+        Column that says so, with ``Metadata_``.
+    values : frozenset of str
+        What it says, in lower case.
+    counts : dict
+        Negative controls with cells on every plate.
+    wells : frozenset of (str, int)
+        Plate and well number of all.
+    """
+
+    column: str
+    values: frozenset[str]
+    counts: dict[str, int]
+    wells: frozenset[WellKey]
+
+    @classmethod
+    def of(
+        cls, annotations: Annotations, options: CollectOptions, wells: Sequence[WellKey]
+    ) -> Controls:
+        """Find them among wells with cells.
+
+        Raises
+        ------
+        CollectError
+            When the column is not there, or a plate has too few; names the options.
+        """
+        column = _column(annotations, options)
+        at = annotations.columns.index(column)
+        values = frozenset(value.strip().casefold() for value in options.negative_controls)
+        said: dict[WellKey, set[str]] = {}
+        for (plate, number, _, _), known in annotations.images.items():
+            said.setdefault((plate, number), set()).add(known[at].strip())
+        negative = frozenset(
+            key for key in wells if {value.casefold() for value in said[key]} <= values
+        )
+        counts = {plate: 0 for plate, _ in wells}
+        for plate, _ in negative:
+            counts[plate] += 1
+        found = cls(column, values, counts, negative)
+        found._check(options, Counter(value for key in wells for value in said[key]))
+        return found
+
+    def are_negative(self, table: pd.DataFrame) -> list[bool]:
+        """Tell which wells of a table are negative controls."""
+        keys = zip(table["Metadata_Plate"], table["Metadata_Well_Number"], strict=True)
+        return [(plate, int(number)) in self.wells for plate, number in keys]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was found, as plain values."""
+        return {
+            "control_column": self.column,
+            "negative_controls": sorted(self.values),
+            "negative_control_wells": self.counts,
+        }
+
+    def _check(self, options: CollectOptions, said: Counter[str]) -> None:
+        if options.normalize_by == "screen":
+            few = [] if sum(self.counts.values()) >= _ENOUGH else list(self.counts)
+        else:
+            few = [plate for plate, count in self.counts.items() if count < _ENOUGH]
+        if not few:
+            return
+        shown = ", ".join(f"{plate}: {self.counts[plate]}" for plate in few[:_SHOWN])
+        more = f" and {len(few) - _SHOWN} more plates" if len(few) > _SHOWN else ""
+        values = ", ".join(f"{value!r} ({n} wells)" for value, n in said.most_common(_SHOWN))
+        msg = (
+            f"too few negative controls with nuclei on plate {shown}{more}; normalisation needs "
+            f"{_ENOUGH}. A well is one where the column {self.column} says "
+            f"{' or '.join(map(repr, sorted(self.values)))}; it says {values}. Name other values "
+            "with --negative-control (negative_controls), take the controls of all plates with "
+            "--normalize-by screen (normalize_by), or --normalize none"
+        )
+        raise CollectError(msg)
+
+
+def _column(annotations: Annotations, options: CollectOptions) -> str:
+    wanted = metadata_name(options.control_column).casefold()
+    for name in annotations.columns:
+        if name.casefold() == wanted:
+            return name
+    msg = (
+        f"the table has no column {options.control_column!r} that says which wells are controls; "
+        f"there are {', '.join(annotations.columns[1:]) or 'no such columns'}. Name it with "
+        "--control-column (control_column), or give --normalize none"
+    )
+    raise CollectError(msg)

@@ -1,0 +1,102 @@
+"""What is asked of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from idrstream.errors import ConfigError
+
+Aggregation = Literal["median", "mean"]
+Normalization = Literal["standardize", "robustize", "mad_robustize", "none"]
+Reference = Literal["plate", "screen"]
+
+SELECTIONS = (
+    "variance_threshold",
+    "correlation_threshold",
+    "drop_na_columns",
+    "drop_outliers",
+)
+"""Operations of pycytominer's ``feature_select`` that need nothing beside the profiles."""
+
+_CHOICES = {
+    "aggregate": get_args(Aggregation),
+    "normalize": get_args(Normalization),
+    "normalize_by": get_args(Reference),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectOptions:
+    """How batches become a dataset and profiles.
+
+    Attributes
+    ----------
+    aggregate : {"median", "mean"}
+        How the cells of a well become its profile.
+    control_column : str
+        Column of the table that says which wells are controls, as it stands there or as
+        ``Metadata_...``.
+    negative_controls : tuple of str
+        What it says of negative controls; upper and lower case are the same.
+    normalize : {"standardize", "robustize", "mad_robustize", "none"}
+        pycytominer's method; ``"none"`` stops after the aggregated profiles.
+    normalize_by : {"plate", "screen"}
+        Whose negative controls are the reference of a plate's wells: its own, or all.
+    feature_select : tuple of str
+        Operations of pycytominer, in this order; empty for no selection.
+    correlation_threshold : float
+        Of two features with a greater correlation one is left out; 0 to 1.
+    anndata : bool
+        Write the cells and the last profiles as AnnData, too.
+    partial : bool
+        Collect what is there, although batches are missing.
+    rows_at_once : int
+        About how many cells are held in memory together.
+    """
+
+    aggregate: Aggregation = "median"
+    control_column: str = "Control Type"
+    negative_controls: tuple[str, ...] = ("negative control",)
+    normalize: Normalization = "standardize"
+    normalize_by: Reference = "plate"
+    feature_select: tuple[str, ...] = SELECTIONS[:3]
+    correlation_threshold: float = 0.9
+    anndata: bool = False
+    partial: bool = False
+    rows_at_once: int = 20_000
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises
+        ------
+        ConfigError
+            Naming the option, and what it can be.
+        """
+        for name, known in _CHOICES.items():
+            _check(name, [getattr(self, name)], known)
+        _check("feature_select", self.feature_select, SELECTIONS)
+        if not 0 < self.correlation_threshold <= 1:
+            msg = f"correlation_threshold is {self.correlation_threshold}; it must be in 0 to 1"
+            raise ConfigError(msg)
+        if self.rows_at_once < 1:
+            msg = f"rows_at_once is {self.rows_at_once}; it must be at least 1"
+            raise ConfigError(msg)
+        if not self.negative_controls:
+            msg = "negative_controls is empty; name what the column says of negative controls"
+            raise ConfigError(msg)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what changes the result, as plain values."""
+        values = asdict(self)
+        del values["rows_at_once"]
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def _check(name: str, values: Sequence[str], known: Sequence[str]) -> None:
+    for value in values:
+        if value not in known:
+            msg = f"{name} is {value!r}; it can be {', '.join(known)}"
+            raise ConfigError(msg)

@@ -1,0 +1,276 @@
+"""Single cells to profiles of wells, with pycytominer, a part of the screen at a time.
+
+pycytominer works on whole tables. Each of its steps is given as much as it needs for the result
+that the whole table would give: all cells of a well to aggregate them, a plate's wells and the
+negative controls they are compared with to normalise them, all wells to choose features.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.collect._annotations import Annotations
+from idrstream.collect._cells import Cells, read_cells
+from idrstream.collect._controls import NEGATIVE, Controls
+from idrstream.collect._options import CollectOptions
+from idrstream.collect._source import WellKey
+from idrstream.errors import CollectError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WELL = ["Metadata_Plate", "Metadata_Well_Number"]
+_COUNT = "Metadata_Object_Count"
+_CELL = "Location_Center_X"  # every cell has one
+_REFERENCE = "Metadata_Reference"
+
+
+@dataclass(slots=True)
+class Profiles:
+    """Profiles of wells as files, and how they were made.
+
+    Attributes
+    ----------
+    folder : Path
+        Has ``wells_aggregated.parquet``, ``wells_normalized.parquet``, ``wells_selected.parquet``.
+    steps : list of dict
+        What was done, with all parameters, in order.
+    last : Path or None
+        The file of the last step.
+    wells, features : int
+        Rows and features of it.
+    """
+
+    folder: Path
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    last: Path | None = None
+    wells: int = 0
+    features: int = 0
+
+    def path(self, step: str) -> Path:
+        """Return the file of a step."""
+        return self.folder / f"wells_{step}.parquet"
+
+    def done(self, function: str, step: str, parameters: dict[str, Any], **seen: Any) -> None:
+        """Note a step."""
+        self.steps.append({"function": function, "parameters": parameters, **seen})
+        self.last = self.path(step)
+
+
+def make_profiles(
+    cells: Cells, annotations: Annotations, options: CollectOptions, folder: Path
+) -> Profiles:
+    """Aggregate, annotate, normalise and choose features.
+
+    Parameters
+    ----------
+    cells : Cells
+        The dataset of single cells.
+    annotations : Annotations
+        What the table says of the wells.
+    options : CollectOptions
+        How.
+    folder : Path
+        Gets the files.
+
+    Returns
+    -------
+    Profiles
+        Files and steps.
+
+    Raises
+    ------
+    CollectError
+        When there is no such column, or a plate has too few negative controls: names the
+        options that help.
+    """
+    made = Profiles(folder)
+    plates = _plates(cells)
+    if not plates:
+        return made
+    controls = None
+    if options.normalize != "none":
+        controls = Controls.of(annotations, options, [key for wells in plates for key in wells])
+    _aggregate(cells, annotations, options, made, plates, controls)
+    if controls is None:
+        return made
+    _normalize(cells, options, made, controls)
+    if options.feature_select:
+        _select(cells, options, made)
+    return made
+
+
+def _plates(cells: Cells) -> list[list[WellKey]]:
+    """Return the wells with cells, plate by plate."""
+    return [list(wells) for _, wells in groupby(sorted(cells.wells), key=lambda key: key[0])]
+
+
+def _aggregate(
+    cells: Cells,
+    annotations: Annotations,
+    options: CollectOptions,
+    made: Profiles,
+    plates: list[list[WellKey]],
+    controls: Controls | None,
+) -> None:
+    import pandas as pd
+    from pycytominer import aggregate, annotate
+
+    features = list(cells.features)
+    how: dict[str, Any] = {
+        "strata": _WELL, "operation": options.aggregate, "compute_object_count": True,
+        "object_feature": _CELL,
+    }  # fmt: skip
+    joined: dict[str, Any] = {"join_on": [_WELL, _WELL], "clean_cellprofiler": False}
+    varying = annotations.varying()
+    platemaps = annotations.platemaps(varying)
+    with _Writer(made.path("aggregated")) as writer:
+        for wells in plates:
+            parts = [
+                aggregate(_cells_of(cells, some, options.rows_at_once), features=features, **how)
+                for some in _portions(cells, wells, options.rows_at_once)
+            ]
+            table = pd.concat(parts, ignore_index=True)
+            table = annotate(table, platemaps[wells[0][0]], **joined)
+            if controls is not None:
+                table.insert(2, NEGATIVE, controls.are_negative(table))
+            writer.write(table)
+        made.wells = writer.rows
+    made.features = len(features)
+    made.done(
+        "pycytominer.aggregate", "aggregated", how,
+        cells=cells.rows, wells=made.wells, features=len(features),
+    )  # fmt: skip
+    made.done(
+        "pycytominer.annotate", "aggregated", {**joined, "platemap": "the table to process"},
+        left_out=varying,
+    )  # fmt: skip
+
+
+def _portions(cells: Cells, wells: Sequence[WellKey], rows: int) -> Iterator[list[WellKey]]:
+    """Cut the wells of a plate so that each part has about `rows` cells, and whole wells."""
+    some: list[WellKey] = []
+    count = 0
+    for key in wells:
+        size = sum(cells.wells[key].values())
+        if some and count + size > rows:
+            yield some
+            some, count = [], 0
+        some.append(key)
+        count += size
+    yield some
+
+
+def _cells_of(cells: Cells, wells: Sequence[WellKey], rows: int) -> pd.DataFrame:
+    """Read the cells of some wells of one plate, in the order of the dataset."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    plate, numbers = wells[0][0], pa.array([number for _, number in wells], pa.int32())
+    files = sorted({path for key in wells for path in cells.wells[key]})
+    kept = []
+    for piece in read_cells(files, [*_WELL, _CELL, *cells.features], rows):
+        ours = pc.and_(
+            pc.equal(piece["Metadata_Plate"], plate),
+            pc.is_in(piece["Metadata_Well_Number"], value_set=numbers),
+        )
+        kept.append(piece.filter(ours))
+    table: pd.DataFrame = pa.concat_tables(kept).to_pandas()
+    return table
+
+
+def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: Controls) -> None:
+    import pandas as pd
+    from pycytominer import normalize
+
+    features = list(cells.features)
+    how: dict[str, Any] = {"method": options.normalize, "samples": f"{_REFERENCE} == True"}
+    shared = None
+    if options.normalize_by == "screen":
+        shared = pd.concat(
+            [table[table[NEGATIVE]] for table in _by_plate(made.path("aggregated"))],
+            ignore_index=True,
+        )
+    with _Writer(made.path("normalized")) as writer:
+        for table in _by_plate(made.path("aggregated")):
+            own = table.assign(**{_REFERENCE: table[NEGATIVE] if shared is None else False})
+            if shared is not None:  # compared with them, and left out again
+                own = pd.concat([shared.assign(**{_REFERENCE: True}), own], ignore_index=True)
+            meta = [name for name in table if name not in set(features)]
+            done = normalize(own, features=features, meta_features=meta, **how)
+            writer.write(done.iloc[len(own) - len(table) :].reset_index(drop=True))
+    made.done(
+        "pycytominer.normalize", "normalized",
+        {"method": options.normalize, "samples": f"{NEGATIVE} == True"},
+        by=options.normalize_by, **controls.as_json(),
+    )  # fmt: skip
+
+
+def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
+    import pandas as pd
+    from pycytominer import feature_select
+
+    table = pd.read_parquet(made.path("normalized"))
+    how: dict[str, Any] = {
+        "operation": list(options.feature_select),
+        "corr_threshold": options.correlation_threshold,
+        "na_cutoff": 0.05, "freq_cut": 0.05, "unique_cut": 0.01, "outlier_cutoff": 500.0,
+    }  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # features that never change
+        chosen = feature_select(table, features=list(cells.features), **how)
+    features = [name for name in chosen if name in set(cells.features)]
+    if not features:
+        msg = (
+            "feature selection leaves no feature: choose other operations with --feature-select "
+            "(feature_select), or none"
+        )
+        raise CollectError(msg)
+    with _Writer(made.path("selected")) as writer:
+        writer.write(chosen)
+    made.features = len(features)
+    made.done(
+        "pycytominer.feature_select", "selected", how,
+        features=len(features), left_out=len(cells.features) - len(features),
+    )  # fmt: skip
+
+
+def _by_plate(path: Path) -> Iterator[pd.DataFrame]:
+    """Yield the wells of each plate; one was written at a time."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for at in range(file.num_row_groups):
+            yield file.read_row_group(at).to_pandas()
+
+
+class _Writer:
+    """Writes profiles, one row group for each table it is given."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: Any = None
+        self.rows = 0
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, table: pd.DataFrame) -> None:
+        """Add a table."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrow = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+        if self._file is None:
+            self._file = pq.ParquetWriter(self._path, arrow.schema, compression="zstd")
+        self._file.write_table(arrow, row_group_size=max(1, len(arrow)))
+        self.rows += len(arrow)

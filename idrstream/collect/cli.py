@@ -1,0 +1,90 @@
+"""``idrstream collect DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
+from idrstream.collect._options import (
+    SELECTIONS,
+    Aggregation,
+    CollectOptions,
+    Normalization,
+    Reference,
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and the options."""
+    default = CollectOptions()
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where the results go [DIR_collected]"
+    )
+    parser.add_argument(
+        "--partial", action="store_true", help="collect what is there, although batches are missing"
+    )
+    parser.add_argument("--replace", action="store_true", help="replace an earlier collection")
+    parser.add_argument("--anndata", action="store_true", help="write AnnData (.h5ad), too")
+    parser.add_argument(
+        "--aggregate", choices=get_args(Aggregation), default=default.aggregate,
+        help="how the cells of a well become its profile [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--control-column", default=default.control_column, metavar="COLUMN",
+        help="column of the table that says which wells are controls [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--negative-control", action="append", metavar="VALUE", dest="negative_controls",
+        help="what it says of negative controls; may be given more than once "
+        f"[{', '.join(default.negative_controls)}]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--normalize", choices=get_args(Normalization), default=default.normalize,
+        help="pycytominer's method, against the negative controls [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--normalize-by", choices=get_args(Reference), default=default.normalize_by,
+        help="whose negative controls a plate is compared with [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--feature-select", default=",".join(default.feature_select), metavar="OPERATIONS",
+        help=f"comma-separated, of {', '.join(SELECTIONS)}; or none [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--correlation-threshold", type=float, default=default.correlation_threshold, metavar="R",
+        help="of two features that correlate more, one is left out [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rows-at-once", type=int, default=default.rows_at_once, metavar="N",
+        help="about how many nuclei are in memory together [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="write how it was made as JSON")
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Collect, and say what came of it."""
+    from idrstream.collect import collect_folder
+    from idrstream.run.log import errors_logged
+
+    with errors_logged():
+        done = collect_folder(
+            namespace.folder, namespace.out, _options(namespace), replace=namespace.replace
+        )
+    sys.stdout.write(f"{json.dumps(done.record, indent=1) if namespace.json else done}\n")
+    return 0
+
+
+def _options(namespace: argparse.Namespace) -> CollectOptions:
+    values = {item.name: getattr(namespace, item.name) for item in fields(CollectOptions)}
+    wanted = [part.strip() for part in namespace.feature_select.split(",") if part.strip()]
+    values["feature_select"] = () if wanted == ["none"] else tuple(wanted)
+    if namespace.negative_controls is None:
+        del values["negative_controls"]
+    else:
+        values["negative_controls"] = tuple(namespace.negative_controls)
+    return CollectOptions(**values)

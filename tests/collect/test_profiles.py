@@ -1,0 +1,165 @@
+"""Profiles made in portions equal those that pycytominer makes of the whole table."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pycytominer
+import pytest
+
+from idrstream.collect import CollectOptions
+from idrstream.collect._annotations import Annotations
+from idrstream.collect._cells import Cells
+from idrstream.collect._profiles import make_profiles
+from idrstream.errors import CollectError, ConfigError
+from idrstream.records import ImageTask
+
+FEATURES = [f"efficientnet_{number}" for number in range(9)]
+KEY = ["Metadata_Plate", "Metadata_Well_Number"]
+
+
+def tasks(controls=("Negative Control", "positive control", "negative control", "")):
+    """Two plates of eight wells; every well has two frames, which say different things."""
+    return [
+        ImageTask(
+            f"P{plate}", f"A{well}", well, (frame,),
+            metadata={"Control Type": controls[well % 4], "Day": str(frame), "Note": "x"},
+        )
+        for plate in (1, 2)
+        for well in range(1, 9)
+        for frame in (1, 2)
+    ]  # fmt: skip
+
+
+def cells(folder, listed, seed=0, files=5):
+    """A dataset with the cells of every well in several files, in no order."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame(
+        [
+            (task.plate, task.well_number, 1, task.frames[0], rng.uniform(0, 99))
+            for task in listed
+            for _ in range(rng.integers(1, 6))
+        ],
+        columns=[*KEY, "Metadata_Site", "Metadata_Frame", "Location_Center_X"],
+    ).astype({"Metadata_Well_Number": np.int32})
+    shift = table["Metadata_Well_Number"].to_numpy()[:, None] * np.arange(9)
+    values = rng.lognormal(size=(len(table), 9)) * 100 + shift
+    table[FEATURES] = values.astype(np.float32)
+    table = table.sample(frac=1, random_state=seed, ignore_index=True)
+    made = Cells(folder, tuple(FEATURES), len(table))
+    for number, part in enumerate(np.array_split(np.arange(len(table)), files)):
+        path = folder / f"batch_{number:05d}.parquet"
+        pq.write_table(pa.Table.from_pandas(table.iloc[part], preserve_index=False), path)
+        for (plate, well), count in table.iloc[part][KEY].value_counts().items():
+            made.wells[(plate, well)][path] = count
+    return made, table
+
+
+def whole(table, options, annotations):
+    """The same steps on the whole table at once."""
+    made = pycytominer.aggregate(
+        table, strata=KEY, features=FEATURES, operation=options.aggregate,
+        compute_object_count=True, object_feature="Location_Center_X",
+    )  # fmt: skip
+    control = {key[:2]: values[1] for key, values in annotations.images.items()}
+    made["Negative"] = [
+        control[plate, well].lower() == "negative control"
+        for plate, well in made[KEY].itertuples(index=False)
+    ]
+    groups = [made] if options.normalize_by == "screen" else [g for _, g in made.groupby(KEY[0])]
+    return pd.concat(
+        [
+            pycytominer.normalize(
+                group, features=FEATURES, meta_features=KEY, method=options.normalize,
+                samples="Negative == True",
+            )
+            for group in groups
+        ]
+    ), made  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "by", "aggregate", "normalize"),
+    [
+        (1, "plate", "median", "standardize"),
+        (7, "screen", "median", "robustize"),
+        (7, "plate", "mean", "mad_robustize"),
+        (10_000, "screen", "mean", "standardize"),
+    ],
+)
+def test_portions_give_what_the_whole_table_gives(tmp_path, rows, by, aggregate, normalize):
+    options = CollectOptions(
+        aggregate=aggregate, normalize=normalize, normalize_by=by, rows_at_once=rows,
+        correlation_threshold=0.6,
+    )  # fmt: skip
+    annotations = Annotations.of(tasks())
+    dataset, table = cells(tmp_path, tasks())
+    made = make_profiles(dataset, annotations, options, tmp_path)
+    normalized, aggregated = whole(table, options, annotations)
+    for step, wanted in (("aggregated", aggregated), ("normalized", normalized)):
+        found = pd.read_parquet(made.path(step))
+        assert found[KEY].to_numpy().tolist() == wanted[KEY].to_numpy().tolist()
+        np.testing.assert_array_equal(found[FEATURES], wanted[FEATURES])
+    found = pd.read_parquet(made.path("aggregated"))
+    assert (found["Metadata_Object_Count"] == aggregated["Metadata_Object_Count"]).all()
+    selected = pycytominer.feature_select(
+        normalized, features=FEATURES, operation=list(options.feature_select), corr_threshold=0.6
+    )
+    kept = [name for name in pd.read_parquet(made.last) if name in FEATURES]
+    assert kept == [name for name in selected if name in FEATURES]
+    assert made.features == len(kept) < 9
+    assert [step["function"].split(".")[1] for step in made.steps] == [
+        "aggregate", "annotate", "normalize", "feature_select",
+    ]  # fmt: skip
+
+
+def test_wells_are_annotated_and_controls_told(tmp_path):
+    annotations = Annotations.of(tasks())
+    dataset, _ = cells(tmp_path, tasks())
+    made = make_profiles(dataset, annotations, CollectOptions(), tmp_path)
+    found = pd.read_parquet(made.last)
+    assert found["Metadata_Well"].tolist() == [f"A{well}" for well in range(1, 9)] * 2
+    # Upper and lower case are the same; frames of a well differ in Day, which is no well's.
+    assert found["Metadata_Negative_Control"].tolist() == [False, True, False, True] * 4
+    assert "Metadata_Note" in found
+    assert "Metadata_Day" not in found
+    assert made.steps[1]["left_out"] == ["Metadata_Day"]
+    assert made.steps[2]["negative_control_wells"] == {"P1": 4, "P2": 4}
+    controls = found[found["Metadata_Negative_Control"]]
+    for _, plate in controls.groupby("Metadata_Plate"):
+        np.testing.assert_allclose(plate.filter(like="efficientnet").mean(), 0, atol=1e-9)
+
+
+def test_what_normalisation_lacks_is_named(tmp_path):
+    dataset, _ = cells(tmp_path, tasks())
+    few = [
+        t if t.plate == "P1" else ImageTask(t.plate, t.well, t.well_number, t.frames, metadata={
+            **t.metadata, "Control Type": "scrambled" if t.well_number > 1 else "negative control",
+        })
+        for t in tasks()
+    ]  # fmt: skip
+    with pytest.raises(CollectError) as error:
+        make_profiles(dataset, Annotations.of(few), CollectOptions(), tmp_path)
+    for part in ("plate P2: 1;", "'scrambled' (7 wells)", "--normalize-by screen"):
+        assert part in str(error.value)
+    by_screen = CollectOptions(normalize_by="screen")
+    made = make_profiles(dataset, Annotations.of(few), by_screen, tmp_path)
+    assert made.steps[2]["negative_control_wells"] == {"P1": 4, "P2": 1}
+    named = CollectOptions(negative_controls=("scrambled", "negative control"))
+    assert make_profiles(dataset, Annotations.of(few), named, tmp_path).wells == 16
+    with pytest.raises(CollectError, match=r"no column 'Kind'.*Metadata_Control_Type.*--control-"):
+        make_profiles(dataset, Annotations.of(few), CollectOptions(control_column="Kind"), tmp_path)
+    plain = CollectOptions(control_column="Kind", normalize="none")
+    assert make_profiles(dataset, Annotations.of(few), plain, tmp_path).last.name == (
+        "wells_aggregated.parquet"
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("aggregate", "mode"), ("normalize", "z"), ("feature_select", ("variance",)),
+     ("correlation_threshold", 1.5), ("negative_controls", ()), ("rows_at_once", 0)],
+)  # fmt: skip
+def test_wrong_options_are_named(option, value):
+    with pytest.raises(ConfigError, match=option):
+        CollectOptions(**{option: value})
