@@ -114,13 +114,13 @@ def _fetch_small(
         return traffic
     logger.info(
         "%s: %d frames of %s from %s, %d bytes in %d requests",
-        task.name, len(taken.frames), target.name, transport.name,
+        task.name, len(taken.frames), target.name, taken.served_by,
         traffic.bytes_moved, traffic.requests,
     )  # fmt: skip
     return Movie(
         target,
         task,
-        f"{transport.name}: {remote}",
+        f"{taken.served_by}: {remote}",
         target.stat().st_size,
         taken.frames,
         traffic.bytes_moved,

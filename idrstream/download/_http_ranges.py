@@ -1,31 +1,12 @@
-"""Parts of a file on a web server, within the limit of connections to its host."""
+"""Parts of a file on a web server."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
-from idrstream.download._gate import connection_to
 from idrstream.download.frames._errors import NoRangesError
 from idrstream.download.frames._http import HttpFile
 from idrstream.download.frames._web import HttpOptions
 from idrstream.download.http import Headers, HttpSource
 from idrstream.download.transfer import TransferOptions
-
-
-class GatedFile(HttpFile):
-    """An `HttpFile` that holds one of the connections to its host until it is closed."""
-
-    def __init__(
-        self, url: str, head_bytes: int, options: HttpOptions, name: str, held: ExitStack
-    ) -> None:
-        self.name = name
-        self._held = held
-        super().__init__(url, head_bytes, options)
-
-    def close(self) -> None:
-        """Close the connection and let another one be opened."""
-        super().close()
-        self._held.close()
 
 
 def open_http_ranges(
@@ -34,7 +15,7 @@ def open_http_ranges(
     headers: Headers | None,
     remote: str,
     head_bytes: int,
-) -> GatedFile | None:
+) -> HttpFile | None:
     """Open a file for reading by ranges; None when the server sends whole files only."""
     if source.query:
         return None  # its messages would tell the query
@@ -45,12 +26,10 @@ def open_http_ranges(
         attempts=options.attempts,
         wait_s=min(options.wait_s, options.longest_wait_s),
         longest_wait_s=options.longest_wait_s,
+        connections_per_host=options.connections_per_host,
         headers={} if headers is None else dict(headers("GET", url)),
     )
-    with ExitStack() as held:
-        held.enter_context(connection_to(source.host, options.connections_per_host, lambda: None))
-        try:
-            file = GatedFile(url, head_bytes, asked, source.name, held.pop_all())
-        except NoRangesError:
-            return None
-    return file
+    try:
+        return HttpFile(url, head_bytes, asked, name=source.name)
+    except NoRangesError:
+        return None

@@ -79,7 +79,7 @@ class FtpSource:
         """Return what the server states as the size of a file."""
         address = self.address(remote)
         with (
-            connection_to(self.host, self._options.connections_per_host, lambda: None),
+            connection_to(self.host, self._options.connections_per_host),
             self._errors(address),
         ):
             ftp = self._connect()

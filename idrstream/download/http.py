@@ -7,7 +7,6 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -15,7 +14,8 @@ from urllib.parse import quote, urlsplit
 from idrstream.download._errors import BusyError, NotThereError, SpoiledError
 from idrstream.download._fetched import Fetched
 from idrstream.download._gate import connection_to
-from idrstream.download._pool import new_pool, user_agent
+from idrstream.download._pool import request
+from idrstream.download._retry import BUSY, retry_after_s
 from idrstream.download._source import Answer, check_remote
 from idrstream.download.transfer import TransferOptions, Transfers, network_errors
 from idrstream.errors import ConfigError, DownloadError
@@ -27,7 +27,6 @@ IDR_HTTPS_ROOT = "https://ftp.ebi.ac.uk/pub/databases/IDR/"
 
 _BLOCK_BYTES = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 Headers = Callable[[str, str], Mapping[str, str]]
 """Further headers of a request, from its method and URL: what signs it."""
@@ -72,7 +71,6 @@ class HttpSource:
         self.query = query
         self._options = options
         self._headers = headers
-        self._pool: Any = None
 
     def address(self, remote: str) -> str:
         """Return the URL of a file; paths are plain text and quoted here."""
@@ -85,17 +83,12 @@ class HttpSource:
         url = self.address(remote)
         signed = dict(self._headers(method, url)) if self._headers is not None else {}
         with network_errors(url, urllib3.exceptions.HTTPError, OSError):
-            return self._manager().request(
+            return request(
                 method,
                 f"{url}?{self.query}" if self.query else url,
-                headers={
-                    "User-Agent": user_agent(),
-                    "Accept-Encoding": "identity",
-                    **headers,
-                    **signed,
-                },
-                preload_content=False,
-                decode_content=False,
+                {**headers, **signed},
+                connect_timeout_s=self._options.connect_timeout_s,
+                stall_timeout_s=self._options.stall_timeout_s,
                 # A signature is for one address.
                 redirect=not signed,
             )
@@ -123,13 +116,13 @@ class HttpSource:
 
     def size(self, remote: str) -> int | None:
         """Return what the server states as the size of a file."""
-        with connection_to(self.host, self._options.connections_per_host, lambda: None):
+        with connection_to(self.host, self._options.connections_per_host):
             reply = self.request("HEAD", remote, {})
             try:
                 self._check(reply, remote, 0)
                 return _length(reply.headers)
             finally:
-                reply.close()
+                reply.drain_conn()  # there is nothing in it: its connection is kept
 
     def _check(self, reply: Any, remote: str, start: int) -> tuple[int, int | None]:
         """Return where an answer begins and the size of the file."""
@@ -141,8 +134,8 @@ class HttpSource:
         if status == 416:
             msg = f"{words}: it changed while it was transferred"
             raise SpoiledError(msg)
-        if status in _BUSY:
-            raise BusyError(words, _retry_after(reply.headers.get("Retry-After")))
+        if status in BUSY:
+            raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
         if status not in (200, 206):
             raise DownloadError(words)
         if self.scheme == "https" and (reply.url or "").startswith("http://"):
@@ -169,17 +162,6 @@ class HttpSource:
                 if not block:
                     return
                 yield block
-
-    def _manager(self) -> Any:
-        if self._pool is None:
-            options = self._options
-            self._pool = new_pool(
-                self.root,
-                connections=options.connections_per_host,
-                connect_timeout_s=options.connect_timeout_s,
-                stall_timeout_s=options.stall_timeout_s,
-            )
-        return self._pool
 
 
 class HttpTransport:
@@ -284,18 +266,6 @@ def _add(found: dict[str, str], kind: str, text: str) -> None:
 def _length(headers: Mapping[str, str]) -> int | None:
     text = headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _retry_after(text: str | None) -> float:
-    if not text:
-        return 0.0
-    if text.strip().isdigit():
-        return float(text)
-    from datetime import datetime, timezone
-
-    with suppress(ValueError, TypeError):
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
-    return 0.0
 
 
 def _shut(reply: Any) -> None:

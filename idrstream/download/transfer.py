@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from idrstream.download._errors import BusyError, InterruptedDownloadError, SpoiledError
+from idrstream.download._errors import InterruptedDownloadError, SpoiledError
 from idrstream.download._fetched import Fetched
 from idrstream.download._gate import connection_to
 from idrstream.download._part import SIDECAR_SUFFIX, PartFile, write_json
+from idrstream.download._retry import try_again
 from idrstream.download._source import Answer, Source, check_remote
 from idrstream.download.complete import check_complete
 from idrstream.errors import (
@@ -31,9 +32,6 @@ from idrstream.errors import (
     MovieError,
     TransientDownloadError,
 )
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 logger = logging.getLogger("idrstream.download")
 
@@ -170,19 +168,17 @@ class _Transfer:
             answer.abort()
 
     def run(self) -> Fetched:
-        from tenacity import Retrying, retry_if_exception
-
         part = PartFile(self._target, self._address, self._options.checkpoint_bytes)
         self._furthest = part.have_bytes
-        retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=self._give_up,
-            wait=self._pause,
-            sleep=self._sleep,
-            reraise=True,
-        )
         try:
-            retrying(self._attempt, part)
+            try_again(
+                partial(self._attempt, part),
+                may_pass=_may_pass,
+                give_up=self._give_up,
+                wait_s=self._options.wait_s,
+                longest_wait_s=self._options.longest_wait_s,
+                sleep=self._sleep,
+            )
             fetched = self._fetched(part)
             if self._options.sidecar:
                 write_sidecar(self._target, self._address, fetched)
@@ -299,20 +295,11 @@ class _Transfer:
     def _seconds(self) -> float:
         return time.monotonic() - self._started
 
-    def _give_up(self, _state: RetryCallState) -> bool:
+    def _give_up(self, _attempts: int, error: BaseException) -> bool:
+        logger.info("%s: attempt %d: %s", self._target.name, self._requests, error)
         self._idle += 1
         too_late = self._seconds() > self._options.total_timeout_s
         return too_late or self._stopped.is_set() or self._idle >= self._options.attempts
-
-    def _pause(self, state: RetryCallState) -> float:
-        from tenacity import wait_random_exponential
-
-        error = state.outcome.exception() if state.outcome else None
-        logger.info("%s: attempt %d: %s", self._target.name, self._requests, error)
-        options = self._options
-        growing = wait_random_exponential(multiplier=options.wait_s, max=options.longest_wait_s)
-        asked = error.wait_s if isinstance(error, BusyError) else 0.0
-        return max(min(asked, options.longest_wait_s), growing(state))
 
     def _wait(self, seconds: float) -> None:
         self._stopped.wait(seconds)

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks the answers of a web server: one fault for each connection."""
+"""A TCP proxy that breaks the answers of a web server: one fault for each request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to one connection.
+    """What happens to one request.
 
     Attributes
     ----------
@@ -67,11 +67,14 @@ class FaultProxy:
             except TimeoutError:
                 continue
             with self._guard:
-                fault = self.faults.pop(0) if self.faults else Fault()
+                fault = self._next()
                 self.connections += 1
                 self._now += 1
                 self.most_at_once = max(self.most_at_once, self._now)
             threading.Thread(target=self._serve, args=(client, fault), daemon=True).start()
+
+    def _next(self) -> Fault:
+        return self.faults.pop(0) if self.faults else Fault()
 
     def _serve(self, client: socket.socket, fault: Fault) -> None:
         try:
@@ -88,15 +91,20 @@ class FaultProxy:
                 self._now -= 1
 
     def _copy(self, client: socket.socket, server: socket.socket, fault: Fault) -> None:
-        seen = _Content()
+        seen, asked = _Content(), False
         while not self._ended.is_set():
             ready, _, _ = select.select([client, server], [], [], 0.1)
             if client in ready:
                 data = client.recv(65536)
                 if not data:
                     return
+                if asked:  # the connection was kept for another request
+                    seen = _Content()
+                    fault = self._next()
+                    if fault.kind == "refuse":
+                        return
+                asked = True
                 server.sendall(data)
-                seen = _Content() if fault.kind == "none" else seen
             if server in ready:
                 data = server.recv(65536)
                 if not data:

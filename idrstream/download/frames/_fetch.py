@@ -41,10 +41,13 @@ class TakenFrames:
         The frames in it, counted from 1, ascending; those of the needed ones that the movie has.
     traffic : Traffic
         What it took.
+    served_by : str
+        Name of the transport that they came by; of a chain, of the link that did.
     """
 
     frames: tuple[int, ...]
     traffic: Traffic
+    served_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def fetch_frames(
             spent += _traffic(file)
             if isinstance(taken, str):
                 return _whole(remote, taken, spent, mode)
-            return TakenFrames(taken, spent)
+            return TakenFrames(taken, spent, file.name)
         finally:
             file.close()
         spent += _traffic(file)

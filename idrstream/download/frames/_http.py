@@ -1,4 +1,4 @@
-"""A file on a web server, read by ranges over one connection that stays open."""
+"""A file on a web server, read by ranges."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class HttpFile:
         How many of the first bytes to ask for at once.
     options : HttpOptions
         Time limits and attempts.
+    name : str
+        Short name of the way.
 
     Raises
     ------
@@ -33,18 +35,20 @@ class HttpFile:
         If there is no such file or it cannot be had.
     """
 
-    name = "http"
-
-    def __init__(self, url: str, head_bytes: int, options: HttpOptions | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        head_bytes: int,
+        options: HttpOptions | None = None,
+        *,
+        name: str = "http",
+    ) -> None:
+        self.name = name
         self._url = url
         self._client = WebClient(options)
         self._version = ""
         self.size_bytes = 0
-        try:
-            self.head = self._get(0, head_bytes)
-        except BaseException:
-            self.close()
-            raise
+        self.head = self._get(0, head_bytes)
 
     @property
     def bytes_moved(self) -> int:
@@ -65,8 +69,7 @@ class HttpFile:
             raise ChangedError(msg) from error
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Do nothing: no connection is held between two requests."""
 
     def _get(self, start: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}"}

@@ -1,12 +1,17 @@
-"""Small requests to a web server over one connection, tried again where that may help."""
+"""Small requests to a web server, tried again where that may help."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
-from idrstream.download._pool import new_pool, user_agent
+from idrstream.download._errors import BusyError
+from idrstream.download._gate import connection_to
+from idrstream.download._pool import request
+from idrstream.download._retry import BUSY, retry_after_s, try_again
 from idrstream.download.frames._errors import ChangedError
 from idrstream.errors import DownloadError, TransientDownloadError
 
@@ -27,6 +32,8 @@ class HttpOptions:
         Attempts for one request.
     wait_s, longest_wait_s : float
         Pause before the second attempt, doubled for each further one up to the longest.
+    connections_per_host : int
+        Requests to one host at a time, over all threads and ways.
     headers : Mapping[str, str]
         Further headers, for example of a signed request.
     """
@@ -36,6 +43,7 @@ class HttpOptions:
     attempts: int = 5
     wait_s: float = 0.5
     longest_wait_s: float = 30.0
+    connections_per_host: int = 4
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -55,7 +63,6 @@ class WebClient:
 
     def __init__(self, options: HttpOptions | None = None) -> None:
         self._options = options or HttpOptions()
-        self._pool: Any = None
         self.bytes_moved = self.requests = 0
 
     def get(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
@@ -81,17 +88,14 @@ class WebClient:
         DownloadError, TransientDownloadError
             Of the last attempt. Only transient errors of an unchanged file are tried again.
         """
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt
-        from tenacity import wait_random_exponential as growing
-
         options = self._options
-        retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
-            stop=stop_after_attempt(options.attempts),
-            wait=growing(multiplier=options.wait_s, max=options.longest_wait_s),
-            reraise=True,
+        return try_again(
+            partial(self._attempt, url, headers, take),
+            may_pass=_may_pass,
+            give_up=lambda attempts, _error: attempts >= options.attempts,
+            wait_s=options.wait_s,
+            longest_wait_s=options.longest_wait_s,
         )
-        return retrying(self._attempt, url, headers, take)
 
     def body(self, answer: Any, url: str, expected: int | None = None) -> bytes:
         """Return the content of an answer, `expected` bytes long or as long as it says."""
@@ -110,17 +114,25 @@ class WebClient:
             raise TransientDownloadError(msg)
         return bytes(data)
 
-    def close(self) -> None:
-        """Close the connection."""
-        if self._pool is not None:
-            self._pool.clear()
-
     def _attempt(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
+        with connection_to(urlsplit(url).netloc, self._options.connections_per_host):
+            return self._ask(url, headers, take)
+
+    def _ask(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
         from urllib3.exceptions import HTTPError
 
+        options = self._options
         self.requests += 1
         try:
-            answer = self._request(url, headers)
+            answer = request(
+                "GET",
+                url,
+                {**options.headers, **headers},
+                connect_timeout_s=options.connect_timeout_s,
+                stall_timeout_s=options.stall_timeout_s,
+                # A signature is for one address.
+                redirect=not options.headers,
+            )
         except HTTPError as error:
             msg = f"{url} cannot be reached: {error}"
             raise TransientDownloadError(msg) from error
@@ -136,34 +148,12 @@ class WebClient:
             answer.release_conn() if whole else answer.close()
         return data
 
-    def _request(self, url: str, headers: Mapping[str, str]) -> Any:
-        options = self._options
-        if self._pool is None:
-            self._pool = new_pool(
-                url,
-                connections=1,
-                connect_timeout_s=options.connect_timeout_s,
-                stall_timeout_s=options.stall_timeout_s,
-            )
-        return self._pool.request(
-            "GET",
-            url,
-            headers={
-                "User-Agent": user_agent(),
-                "Accept-Encoding": "identity",
-                **options.headers,
-                **headers,
-            },
-            preload_content=False,
-            decode_content=False,
-            # A signature is for one address.
-            redirect=not options.headers,
-        )
-
 
 def refusal(answer: Any, url: str) -> DownloadError:
     """Return the error that an answer without the wanted content means."""
     words = f"{url}: the server answered {answer.status} {answer.reason or ''}".rstrip()
+    if answer.status in BUSY:
+        return BusyError(words, retry_after_s(answer.headers.get("Retry-After")))
     return (DownloadError if answer.status in _FINAL else TransientDownloadError)(words)
 
 

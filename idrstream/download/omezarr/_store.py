@@ -148,8 +148,7 @@ class WebStore:
         return None if missing else data
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Do nothing: no connection is held between two requests."""
 
 
 class FolderStore:

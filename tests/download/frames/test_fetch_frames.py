@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, RangeTransport
+from idrstream.download._errors import BusyError
 from idrstream.download.frames import TakenFrames, TakeTheFile, choose_way, fetch_frames
 from idrstream.errors import DownloadError, FrameError, MovieError, TransientDownloadError
 from idrstream.preprocess import CellH5Reader
@@ -213,7 +214,7 @@ def test_faults_on_the_way_are_got_over(served, server, http, task, tmp_path, pl
     [
         ("404", DownloadError, "answered 404"),
         ("403", DownloadError, "answered 403"),
-        ("503", TransientDownloadError, "answered 503"),
+        ("503", BusyError, "answered 503"),
         ("cut", TransientDownloadError, "only in part|ends after"),
         ("reset", TransientDownloadError, "cannot be reached"),
         ("other-range", TransientDownloadError, "asked"),

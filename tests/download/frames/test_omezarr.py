@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -295,6 +296,27 @@ def test_everything_is_brought_where_nobody_says_what_is_needed(tmp_path):
     for channel, number in itertools.product((0, 1), (1, 2, 3)):
         got = pixels_of(movie, number, channel=channel)[0]
         np.testing.assert_array_equal(got, pixels[number - 1, channel, 0])
+
+
+@FORMATS
+def test_a_plate_in_a_bucket(bucket, tmp_path, zarr_format):
+    """moto's real S3 server: keys, ranges of shards, what is not there."""
+    pixels = noise(4, 1, 1, 60, 80)
+    layout = {"shards": (1, 1, 1, 60, 80), "chunks": (1, 1, 1, 30, 80)} if zarr_format == 3 else {}
+    image = write_plate(tmp_path / "P 1.zarr", {"A4": [pixels]}, zarr_format=zarr_format, **layout)
+    for gone in chunk_files(image / "A" / "4" / "0", 3):
+        gone.unlink()
+    for path in filter(Path.is_file, image.rglob("*")):
+        bucket.put(f"v{zarr_format}/{path.relative_to(tmp_path)}", path.read_bytes())
+    source = downloader(f"s3://{bucket.bucket}/v{zarr_format}", endpoint_url=bucket.address)
+    movie = source.download(task(1, 3, 4, plate="P 1"), tmp_path / "out")
+    one, missing, four = pixels_of(movie, 1, 3, 4)
+    np.testing.assert_array_equal(one, pixels[0, 0, 0])
+    np.testing.assert_array_equal(four, pixels[3, 0, 0])
+    assert "is missing at its source" in str(missing)
+    assert movie.bytes_moved < sum(path.stat().st_size for path in image.rglob("*"))
+    with pytest.raises(DownloadError, match="P2"):
+        source.download(task(1, plate="P2"), tmp_path / "out")
 
 
 def test_pixels_are_equal_to_the_cellh5_movies(tmp_path):
