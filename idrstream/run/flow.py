@@ -14,6 +14,7 @@ from idrstream.run.batches import BatchLanes
 from idrstream.run.budget import DiskBudget, DiskMeter, DiskUse, size_text, tree_bytes
 from idrstream.run.context import Context
 from idrstream.run.events import Listener, StreamFinished, StreamStarted
+from idrstream.run.growth import GrowthWatch
 from idrstream.run.images import Folders, ImageLanes
 from idrstream.run.lanes import Inbox, Lane, LaneReport
 from idrstream.run.options import LaneSizes
@@ -76,12 +77,14 @@ class Flow:
         self._budget = DiskBudget(budget_bytes)
         self._tmp = downloads.parent
         self._folders = Folders(downloads)
+        self._watch = GrowthWatch(self._inbox)
         self._space = Space(
             self._budget,
             downloads,
             rooms.downloader,
             self._context.lanes["size"],
             self._context.halt,
+            self._watch,
         )
         self._plates = PlateModels(self._context, self._space, self._folders, plan, plate_wells)
         self._images = ImageLanes(self._context, self._space, self._folders, self._plates)
@@ -270,6 +273,7 @@ class Flow:
     def _close(self, *, abandoned: bool) -> None:
         """End the threads and delete what is left; leave both when it must be quick."""
         lanes = self._context.lanes.values()
+        self._watch.close()
         self._plates.end()
         for lane in lanes:
             lane.close()

@@ -145,6 +145,7 @@ class ImageLanes:
         log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
         self._on_disk += 1
         image.folder = self._folders.take(task.plate)
+        self._space.begins(image)
         self._context.begin("download", image.batch, task)
         self._context.lanes["download"].submit(
             partial(fetch, self._context.rooms, task, image.folder),
@@ -288,7 +289,8 @@ class ImageLanes:
     def _as_skipped(
         self, task: ImageTask, stage: str, error: BaseException, frame: int | None = None
     ) -> Skipped | None:
-        if self._context.stopping == "now":
+        stopping = self._context.stopping
+        if stopping == "now" or (stopping and stage == "download"):
             return None  # it was interrupted, or might have been
         stops = error if _stops_stream(error) else storage_error(error)
         if stops is not None:

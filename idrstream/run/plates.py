@@ -163,6 +163,7 @@ class PlateModels:
         from idrstream.run.images import fetch
 
         movie.folder = self._folders.take(movie.task.plate)
+        self._space.begins(movie)
         self._context.begin("download", movie.fit.batch, movie.task)
         self._context.lanes["download"].submit(
             partial(fetch, self._context.rooms, movie.task, movie.folder),
@@ -187,7 +188,7 @@ class PlateModels:
             return
         # A model is kept for good: none is fitted without a movie that is missing only because
         # the stream ends.
-        self._reply(movie, None if self._context.stopping == "now" else error)
+        self._reply(movie, None if self._context.stopping else error)
 
     def _gone(self, movie: ModelMovie) -> None:
         self._folders.give_back(movie.folder)

@@ -17,6 +17,7 @@ from typing import Any
 from idrstream.errors import BudgetError, UserError
 from idrstream.records import ImageTask
 from idrstream.run.budget import DiskBudget, disk_free_bytes, size_text
+from idrstream.run.growth import GrowthWatch
 from idrstream.run.lanes import Lane, Outcome
 from idrstream.run.state import BatchState, FrameState, ImageState, ModelMovie
 
@@ -42,6 +43,8 @@ class Space:
         Asks for sizes.
     halt : callable
         Ends the stream with an error.
+    watch : GrowthWatch
+        Looks at movies while they arrive.
     """
 
     def __init__(
@@ -51,12 +54,15 @@ class Space:
         downloader: object,
         lane: Lane,
         halt: Callable[[BaseException], None],
+        watch: GrowthWatch,
     ) -> None:
         self.budget = budget
         self.waits_for_disk = ""
         self.only_movies = False  # the next image may be begun though it will probably need more
         self._folder = folder
         self._size_of: Any = getattr(downloader, "size", None)
+        self._interrupt: Any = getattr(downloader, "interrupt", None)
+        self._watch = watch
         self._lane = lane
         self._halt = halt
         self._largest = 0  # movie seen so far
@@ -109,6 +115,12 @@ class Space:
         self.only_movies = False
         self._unwritten[item.key] = need if item.size_bytes is not None else self._largest
         return True
+
+    def begins(self, item: ImageState | ModelMovie) -> None:
+        """Watch a movie, whose space is taken, while it arrives in its folder."""
+        if self.budget.limit_bytes is not None and item.folder is not None:
+            held = self.budget.held(item.key)
+            self._watch.begin(item.key, item.folder, held, partial(self._passed, item))
 
     def arrived(self, item: ImageState | ModelMovie, batch: BatchState, size_bytes: int) -> None:
         """Note how large a movie, with all beside it, turned out to be."""
@@ -220,7 +232,28 @@ class Space:
         )
         return False
 
+    def _passed(self, item: ImageState | ModelMovie, size_bytes: int) -> None:
+        """End the stream when a movie that arrives takes more than there is for it."""
+        if item.key not in self._unwritten:
+            return  # it has arrived or failed meanwhile
+        most = self.budget.held(item.key) + (self.budget.free_bytes or 0)
+        more = min(int(size_bytes * _MARGIN), most)
+        if more >= size_bytes and self.budget.resize(item.key, more):
+            self.begins(item)
+            return
+        limit = self.budget.limit_bytes or 0
+        why = "does not tell its size" if item.size_bytes is None else "told a smaller size"
+        msg = (
+            f"the movie of {item.task.name} was stopped after {size_text(size_bytes)}: with the "
+            f"rest the stream would hold more than disk_budget ({size_text(limit)}) allows, and "
+            f"its source {why}; make disk_budget larger"
+        )
+        self._halt(BudgetError(msg))
+        if self._interrupt is not None:
+            self._interrupt()
+
     def _forget(self, key: Any) -> None:
+        self._watch.end(key)
         self._unwritten.pop(key, None)
         self._unknown.discard(key)
 

@@ -22,6 +22,7 @@ from idrstream.errors import (
 )
 from idrstream.records import ImageTask
 from idrstream.run import BatchFinished, BatchStarted, ImageFinished, LaneOptions, Runner
+from idrstream.run.budget import tree_bytes
 from idrstream.run.events import BatchPublished, StageFinished, StageStarted
 from idrstream.screen import Plan, well_name
 
@@ -293,8 +294,28 @@ def test_a_movie_larger_than_the_budget_is_told_before_a_byte_moves(sim, budget)
 def test_a_movie_larger_than_its_source_said_stops_the_stream(sim):
     sim.sizes = {2: 300_000}
     sim.size = lambda task: 100_000
-    with pytest.raises(BudgetError, match=r"plate P well A3 has 300\.0 kB, more than its source"):
+    with pytest.raises(BudgetError, match=r"well A3 (has 300\.0 kB, more than|was stopped)"):
         run(sim, some_tasks(4), 4, LaneOptions(), 320_000)
+
+
+@pytest.mark.parametrize("told", [None, 50_000], ids=["no size", "a wrong size"])
+def test_a_movie_that_outgrows_the_budget_is_stopped_while_it_arrives(sim, told):
+    stopped = threading.Event()
+    reached = []
+
+    def download(task, folder):
+        folder.mkdir(parents=True)
+        with (folder / "movie.ch5.part").open("wb", buffering=0) as file:
+            while not stopped.wait(0.005):
+                file.write(bytes(4000))
+            reached.append(file.tell())
+        raise DownloadError("interrupted")
+
+    sim.download, sim.interrupt, sim.size = download, stopped.set, lambda _task: told
+    with pytest.raises(BudgetError, match=r"well A1 was stopped after .* its source (does|told)"):
+        run(sim, some_tasks(3), 3, LaneOptions(downloads_at_once=1), 400_000)
+    assert 400_000 < reached[0] < 4_000_000
+    assert tree_bytes(sim.tmp) == 0
 
 
 def test_a_batch_larger_than_the_budget_is_told(sim):
