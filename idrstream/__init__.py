@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
     from idrstream.run import RunResult
+    from idrstream.run.background import BackgroundRun, StreamHandle, attach
     from idrstream.screen import Plan, read_table, table_from_idr
     from idrstream.segment import CellPoseSegmentor
     from idrstream.simulate import ScreenSpec, simulate_screen
@@ -47,6 +48,7 @@ __version__ = "0.1.0"
 # Public name -> module that has it; looked up on first use.
 _HOMES = {
     "AsperaDownloader": "download",
+    "BackgroundRun": "run.background",
     "BasicpyPreprocessor": "preprocess",
     "BatchError": "errors",
     "BioFormatsReader": "preprocess",
@@ -76,9 +78,11 @@ _HOMES = {
     "Settings": "config",
     "Skipped": "records",
     "StorageError": "errors",
+    "StreamHandle": "run.background",
     "TableError": "errors",
     "TorchEngine": "profile",
     "UserError": "errors",
+    "attach": "run.background",
     "load_settings": "config",
     "read_table": "screen",
     "simulate_screen": "simulate",
@@ -87,6 +91,7 @@ _HOMES = {
 
 __all__ = [
     "AsperaDownloader",
+    "BackgroundRun",
     "BasicpyPreprocessor",
     "BatchError",
     "BioFormatsReader",
@@ -116,9 +121,11 @@ __all__ = [
     "Settings",
     "Skipped",
     "StorageError",
+    "StreamHandle",
     "TableError",
     "TorchEngine",
     "UserError",
+    "attach",
     "load_settings",
     "read_table",
     "simulate_screen",

@@ -101,7 +101,7 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
     from idrstream.screen import read_table
 
     where = settings.stream
-    return stream.run_stream(
+    result: RunResult = stream.run_stream(
         read_table(where.table),
         batch_size=where.batch_size,
         start_batch=where.start_batch,
@@ -110,6 +110,7 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
         output_format=where.output_format,
         **run_options(settings),
     )
+    return result
 
 
 def run_options(settings: Settings) -> dict[str, Any]:

@@ -50,6 +50,8 @@ _COMMANDS = {
     "simulate": _Command("idrstream.simulate.cli", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.run.cli", "run a stream from a TOML file"),
     "status": _Command("idrstream.run.commands.status", "say how far a stream is"),
+    "pause": _Command("idrstream.run.commands.pause", "let a running stream begin nothing new"),
+    "stop": _Command("idrstream.run.commands.stop", "end a running stream at a safe point"),
     "resume": _Command("idrstream.run.commands.resume", "go on with a stream that ended early"),
     "rerun": _Command("idrstream.run.commands.rerun", "run batches again that had failures"),
     "verify": _Command("idrstream.run.commands.verify", "prove the tables in an output folder"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from idrstream.errors import ConfigError, StorageError
 from idrstream.run.log import StreamLog
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from idrstream.preprocess import MovieReader
     from idrstream.profile import DeepProfilerProject, Engine, EngineName
     from idrstream.run import LaneOptions, Listener, Preprocessing, RunResult
+    from idrstream.run.background import BackgroundRun
     from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
@@ -232,6 +233,7 @@ class IdrStream(FolderVerbs):
         self.settings = None
         _info("Copied Deep Profiler config and checkpoint files")
 
+    @overload
     def run_stream(
         self,
         data_to_process: pd.DataFrame,
@@ -240,6 +242,30 @@ class IdrStream(FolderVerbs):
         batch_nums: str | Iterable[int] = "all",
         extra_metadata: str | Sequence[str] = (),
         *,
+        background: Literal[False] = False,
+        **options: Any,
+    ) -> RunResult: ...
+    @overload
+    def run_stream(
+        self,
+        data_to_process: pd.DataFrame,
+        batch_size: int = 10,
+        start_batch: int = 0,
+        batch_nums: str | Iterable[int] = "all",
+        extra_metadata: str | Sequence[str] = (),
+        *,
+        background: Literal[True],
+        **options: Any,
+    ) -> BackgroundRun: ...
+    def run_stream(  # type: ignore[misc]  # the overloads leave the other options to this one
+        self,
+        data_to_process: pd.DataFrame,
+        batch_size: int = 10,
+        start_batch: int = 0,
+        batch_nums: str | Iterable[int] = "all",
+        extra_metadata: str | Sequence[str] = (),
+        *,
+        background: bool = False,
         output_format: Literal["csv.gz", "parquet"] = "csv.gz",
         progress: bool = True,
         listeners: Sequence[Listener] = (),
@@ -251,7 +277,7 @@ class IdrStream(FolderVerbs):
         share_gpu: bool = False,
         disk_budget: str | int | None = None,
         lanes: LaneOptions | None = None,
-    ) -> RunResult:
+    ) -> RunResult | BackgroundRun:
         """Extract the features of all images of a table that are not done yet.
 
         What the output folder has already is compared with table and settings by content:
@@ -273,6 +299,9 @@ class IdrStream(FolderVerbs):
             are run again; those that are complete are left alone.
         extra_metadata : str or sequence of str
             Extra columns, for example ``object_outlines``.
+        background : bool
+            Return at once with a handle; the stream goes on in a thread of this process, and
+            shows no progress bars. ``docs/control.md`` tells more.
         output_format : {"csv.gz", "parquet"}
             Format of ``batch_<number>``.
         progress : bool
@@ -301,7 +330,8 @@ class IdrStream(FolderVerbs):
         -------
         RunResult
             What was published; ``result.failures()`` is a table of what failed and
-            ``result.rerun_call`` the call that runs it again.
+            ``result.rerun_call`` the call that runs it again. With `background` a
+            `BackgroundRun`: ``pause()``, ``resume()``, ``stop()``, ``status()``, ``result()``.
 
         Raises
         ------
@@ -315,6 +345,7 @@ class IdrStream(FolderVerbs):
             When the stream cannot go on without the user: a missing tool, a full disk.
         """
         from idrstream.run import LaneOptions
+        from idrstream.run.background import BackgroundRun
         from idrstream.run.plans import Modes
         from idrstream.run.progress import ProgressBars
         from idrstream.run.request import Request, parts_of, place_of
@@ -339,8 +370,14 @@ class IdrStream(FolderVerbs):
                 ignore_failed_outputs=ignore_failed_outputs,
             ),
         )
+        session = Session(place_of(self), parts_of(self), request)
+        if background:
+            return BackgroundRun(
+                self.final_data_dir,
+                lambda begun: session.run(data_to_process, listeners, begun=begun),
+            ).start()
         hearing = [ProgressBars(), *listeners] if progress else listeners
-        return Session(place_of(self), parts_of(self), request).run(data_to_process, hearing)
+        return session.run(data_to_process, hearing)
 
     run_dp_stream = run_stream
 
@@ -364,7 +401,8 @@ class IdrStream(FolderVerbs):
         _info("%s initialized: %s", what, describe_part(part))
 
     def _run(self, table: pd.DataFrame, **options: Any) -> RunResult:
-        return self.run_stream(table, **options)
+        result: RunResult = self.run_stream(table, **options)
+        return result
 
     @classmethod
     def from_settings(cls, settings: Settings) -> IdrStream:

@@ -82,12 +82,15 @@ class DiskUse:
         The most that was seen there, as ``du --apparent-size`` counts, every half second.
     leftover_bytes : int
         What a stream that died had left, removed at the start.
+    now_bytes : int
+        What was seen there last.
     """
 
     limit_bytes: int | None
     reserved_bytes: int
     peak_bytes: int
     leftover_bytes: int = 0
+    now_bytes: int = 0
 
     def __str__(self) -> str:
         """Return it as text for a person."""
@@ -198,6 +201,7 @@ class DiskMeter:
 
     def __init__(self, folder: Path, interval_s: float = 0.5) -> None:
         self.peak_bytes = 0
+        self.now_bytes = 0
         self._folder = folder
         self._interval_s = interval_s
         self._stop = threading.Event()
@@ -218,7 +222,8 @@ class DiskMeter:
         while True:
             ended = self._stop.wait(wait_s)
             started = time.monotonic()
-            self.peak_bytes = max(self.peak_bytes, tree_bytes(self._folder))
+            self.now_bytes = tree_bytes(self._folder)
+            self.peak_bytes = max(self.peak_bytes, self.now_bytes)
             if ended:
                 return
             # A folder of many thousand files must not keep a core busy.

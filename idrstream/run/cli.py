@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file and one option per setting."""
     parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="settings of the stream")
+    parser.add_argument(
+        "--detach", action="store_true",
+        help="run in a process of its own, which outlives the terminal",
+    )  # fmt: skip
     add_setting_options(parser)
 
 
@@ -30,6 +34,14 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.stream import IdrStream
 
     settings = load_settings(namespace.config, options=given_options(namespace))
+    if namespace.detach:
+        from idrstream.run.detach import start_detached
+
+        code, said = start_detached(
+            namespace.config, given_options(namespace), settings.stream.final_data_dir
+        )
+        sys.stdout.write(said)
+        return code
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
         result = run_settings(stream, settings)

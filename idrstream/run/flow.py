@@ -117,6 +117,20 @@ class Flow:
             lane.report(wall_s) for name, lane in self._context.lanes.items() if name not in hidden
         )
 
+    def at_work(self) -> int:
+        """Return how many jobs are under way that will end by themselves."""
+        return self._working()
+
+    def disk(self) -> DiskUse:
+        """Return what the stream holds under ``tmp_dir``."""
+        return DiskUse(
+            self._budget.limit_bytes,
+            self._budget.peak_bytes,
+            self._meter.peak_bytes,
+            self._leftover_bytes,
+            self._meter.now_bytes,
+        )
+
     # The run
 
     def run(self) -> RunResult:
@@ -145,7 +159,8 @@ class Flow:
             try:
                 self._heed_stop()
                 self._pump()
-                if not self._working() and not self._paused:
+                idle = not self._paused or self._context.stopping or self._batches.done
+                if idle and not self._working():
                     if self._context.stopping or self._batches.done:
                         return
                     self._unstick()
@@ -298,12 +313,7 @@ class Flow:
             self._plan,
             time.monotonic() - self._started,
             lanes=self.lanes(),
-            disk=DiskUse(
-                self._budget.limit_bytes,
-                self._budget.peak_bytes,
-                self._meter.peak_bytes,
-                self._leftover_bytes,
-            ),
+            disk=self.disk(),
         )
 
     def _why(self) -> str:

@@ -62,7 +62,7 @@ class PlateModels:
     @property
     def waiting(self) -> int:
         """Number of fits whose threads wait for a movie."""
-        return sum(fit.wants is not None for fit in self._fits.values())
+        return sum(fit.wants is not None for fit in list(self._fits.values()))
 
     def ready(self, plate: str, batch: BatchState) -> bool:
         """Tell whether images of a plate may be downloaded; begin its fit if need be.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError
+from idrstream.run.budget import DiskUse
 from idrstream.run.events import Listener
 from idrstream.run.flow import Flow
 from idrstream.run.lanes import LaneReport
@@ -112,19 +113,33 @@ class Runner:
 
     def stop(self, reason: str = "stopped on request") -> None:
         """Stop at the next safe point; `run` then returns. May be called from any thread."""
-        if self._flow is not None:
-            self._flow.stop(reason)
+        flow = self._flow
+        if flow is not None:
+            flow.stop(reason)
 
     def pause(self) -> None:
         """Begin no more images until `resume`; those under way are finished."""
-        if self._flow is not None:
-            self._flow.pause(paused=True)
+        flow = self._flow
+        if flow is not None:
+            flow.pause(paused=True)
 
     def resume(self) -> None:
         """Go on after `pause`."""
-        if self._flow is not None:
-            self._flow.pause(paused=False)
+        flow = self._flow
+        if flow is not None:
+            flow.pause(paused=False)
+
+    def at_work(self) -> int:
+        """Return how many jobs are under way that will end by themselves."""
+        flow = self._flow  # it may end meanwhile
+        return 0 if flow is None else flow.at_work()
+
+    def disk(self) -> DiskUse | None:
+        """Return what is held under ``tmp_dir``; None when nothing runs."""
+        flow = self._flow
+        return None if flow is None else flow.disk()
 
     def lanes(self) -> tuple[LaneReport, ...]:
         """Return how busy the lanes are; empty when nothing runs."""
-        return () if self._flow is None else self._flow.lanes()
+        flow = self._flow
+        return () if flow is None else flow.lanes()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import PlanChangedError
 from idrstream.run.budget import parse_size
+from idrstream.run.control import Controls
 from idrstream.run.decide import decide, needs_images
 from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
 from idrstream.run.journal import Journal, RunInfo
@@ -63,7 +64,13 @@ class Session:
         self._parts = parts
         self._request = request
 
-    def run(self, table: pd.DataFrame, listeners: Sequence[Listener] = ()) -> RunResult:
+    def run(
+        self,
+        table: pd.DataFrame,
+        listeners: Sequence[Listener] = (),
+        *,
+        begun: Callable[[], None] | None = None,
+    ) -> RunResult:
         """Run what is left of a table.
 
         Parameters
@@ -72,6 +79,8 @@ class Session:
             The table to process.
         listeners : sequence of Listener
             Called with every event, after journal and log.
+        begun : callable, optional
+            Called once it is decided what is run, before the model is loaded.
 
         Returns
         -------
@@ -101,15 +110,19 @@ class Session:
         with (
             folder_lock(place.folder, "final_data_dir"),
             folder_lock(place.tmp_dir, "tmp_dir"),
+            Controls(place.folder) as controls,
             closing(Journal(place.folder)) as journal,
         ):
             wanted = self._wanted(tasks)
             decision = self._decide(journal, wanted)
             self._clear_leftovers(journal)
+            if begun is not None:
+                begun()
             with self._ready(decision):
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
                 self._begin(journal, wanted, decision, table)
-                runner = self._runner([journal, log_events, *listeners], keep)
+                runner = self._runner([journal, log_events, controls, *listeners], keep)
+                controls.take(runner)
                 return runner.run(_plan(wanted, decision))
 
     def _wanted(self, tasks: tuple[Any, ...]) -> Wanted:

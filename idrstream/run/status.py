@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.run.journal_file import open_reader
 from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.live import Live, read_live
 from idrstream.run.locks import Holder, holder
 
 if TYPE_CHECKING:
     import pandas as pd
 
+PAUSED = ("pausing", "paused")
 _RECENT = 200  # batches over which stages are looked at
 
 
@@ -28,7 +30,8 @@ class Status:
     folder : str
         Output folder.
     state : str
-        ``running``; ``done`` when nothing is left; ``stopped`` or ``died`` when something is.
+        ``running`` or ``paused``; ``done`` when nothing is left; ``stopped`` or ``died`` when
+        something is.
     stopped_by : str
         What ended the last run before its end.
     holder : Holder or None
@@ -52,6 +55,8 @@ class Status:
         works for several batches at once.
     failures : Mapping[str, int]
         What failed and is not mended, by kind of error.
+    live : Live or None
+        What a running stream says of itself: its phase, lanes, disk.
     """
 
     folder: str
@@ -72,6 +77,7 @@ class Status:
     left_s: float | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
     failures: Mapping[str, int] = field(default_factory=dict)
+    live: Live | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -120,9 +126,10 @@ def read_status(folder: Path) -> Status:
     with open_reader(folder / JOURNAL_NAME) as connection:
         values = {**_counts(connection), **_last_run(connection)}
     who = holder(folder)
+    live = read_live(folder, who)
     state = values.pop("run_state")
     if who is not None:
-        state = "running"
+        state = "paused" if live is not None and live.phase in PAUSED else "running"
     elif values["batches"] and values["batches_done"] == values["batches"]:
         state = "done"
     elif state in ("running", "died"):  # nobody holds the lock: it died without a word
@@ -132,11 +139,15 @@ def read_status(folder: Path) -> Status:
     if who is None:
         values["batches_running"] = 0
     left = values["images"] - values["images_done"] - values["images_failed"]
+    if live is not None and live.finished and live.working_s > 0:  # also before the first batch
+        values["images_per_hour"] = live.finished / live.working_s * 3600
+        left = max(0, left - live.under_way)
     rate = values["images_per_hour"]
     return Status(
         folder=str(folder),
         state=state,
         holder=who,
+        live=live,
         left_s=left / rate * 3600 if rate and left else None,
         **values,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -31,7 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Run every batch that is not done."""
+    """Run every batch that is not done; a stream that is paused goes on where it runs."""
+    from idrstream.run.background import attach
+    from idrstream.run.status import read_status
+
+    if read_status(namespace.folder).state == "paused":
+        status = attach(namespace.folder).resume()
+        text = json.dumps(status.as_json(), indent=1) if namespace.json else f"{status!r}"
+        sys.stdout.write(f"{text}\n")
+        return 0
     return go_on(namespace, lambda stream, options: stream.resume(**options))
 
 
@@ -83,8 +92,6 @@ def go_on(
         result = work(stream, options)
     if not namespace.json:
         return report(result, folder)
-    import json
-
     content = read_status(folder).as_json()
     content["run"] = [item.batch.number for item in result.batches]
     sys.stdout.write(json.dumps(content, indent=1) + "\n")

@@ -13,12 +13,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.add_argument("--failures", action="store_true", help="list what failed, too")
+    parser.add_argument(
+        "--watch", action="store_true", help="go on until the stream ends; Ctrl-C leaves it alone"
+    )
+    parser.add_argument(
+        "--interval", type=float, default=2.0, metavar="S",
+        help="seconds between two looks of --watch [2]",
+    )  # fmt: skip
 
 
 def handle(namespace: argparse.Namespace) -> int:
     """Write how far the stream is."""
     from idrstream.run.status import read_failures, read_status
 
+    if namespace.watch:
+        from idrstream.run.watch import Watch
+
+        watch = Watch(namespace.folder, sys.stdout, as_json=namespace.json)
+        return watch.run(max(0.1, namespace.interval))
     status = read_status(namespace.folder)
     failures = read_failures(namespace.folder) if namespace.failures else None
     if namespace.json:
