@@ -1,0 +1,156 @@
+"""Hooks of the documentation site: pages from outside docs/, navigation, links, public names."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import inspect
+import posixpath
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+PROJECT = Path(__file__).resolve().parents[1]
+# Files of the repository that are pages of the site, by their place in both.
+PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
+LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
+FENCE = re.compile(r"(^```.*?^```\s*?$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+PUBLIC_NAMES = "<!-- public names -->"
+
+
+def on_files(files: Files, *, config: MkDocsConfig) -> Files:
+    """Add what lies outside docs/, and fit the navigation to the pages there are."""
+    for source, target in _outside().items():
+        files.append(File.generated(config, target, abs_src_path=str(PROJECT / source)))
+    for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        for uri, content in _notebook(path):
+            files.append(File.generated(config, uri, content=content))
+    there = {file.src_uri for file in files.documentation_pages()}
+    listed: set[str] = set()
+    config.nav = _fit(config.nav or [], there, listed)
+    rest = sorted(there - listed)
+    if rest:
+        _pages_of(config.nav[-1]).extend(rest)
+    return files
+
+
+def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
+    """Take the shim for searching a site on a disk from the site itself."""
+    del config
+    shim = posixpath.relpath("assets/iframe-worker.js", posixpath.dirname(page.url) or ".")
+    return output.replace("https://unpkg.com/iframe-worker/shim", shim)
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn links of the repository into links of the site."""
+    del config
+    target_of = {**_outside(), **_notebooks()}
+    source_of = {target: source for source, target in target_of.items()}
+    here = source_of.get(page.file.src_uri, f"docs/{page.file.src_uri}")
+
+    def fix(match: re.Match[str]) -> str:
+        mark, text, link = match.groups()
+        path, _, anchor = link.partition("#")
+        if not path or "://" in path or path.startswith(("mailto:", "/")):
+            return match[0]
+        source = posixpath.normpath(posixpath.join(posixpath.dirname(here), path))
+        target = target_of.get(source, source.removeprefix("docs/"))
+        if files.get_file_from_path(target) is None:
+            # Strict builds fail on a link to nothing; what is only in the repository has no page.
+            return text if (PROJECT / source).exists() else match[0]
+        relative = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
+        return f"{mark}[{text}]({relative}{'#' + anchor if anchor else ''})"
+
+    parts = FENCE.split(markdown)
+    parts[::2] = [LINK.sub(fix, part) for part in parts[::2]]
+    return "".join(parts).replace(PUBLIC_NAMES, _public_names())
+
+
+def _outside() -> dict[str, str]:
+    """Give files of the repository that the site has, and where it has them."""
+    found = {source: target for source, target in PAGES.items() if (PROJECT / source).exists()}
+    for path in sorted((PROJECT / "images").iterdir()):
+        found[f"images/{path.name}"] = f"images/{path.name}"
+    for path in sorted((PROJECT / "idrstream/models").glob("*.md")):
+        found[f"idrstream/models/{path.name}"] = f"models/{path.name}"
+    return found
+
+
+def _notebooks() -> dict[str, str]:
+    paths = sorted((PROJECT / "notebooks").glob("*.ipynb"))
+    return {f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in paths}
+
+
+def _fit(nav: list[Any], there: set[str], listed: set[str]) -> list[Any]:
+    """Leave out pages that are not there; name in `listed` those that are."""
+    kept: list[Any] = []
+    for entry in nav:
+        title, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if isinstance(value, list):
+            inner = _fit(value, there, listed)
+            if inner:
+                kept.append({title: inner})
+        elif value.endswith("/"):
+            inside = sorted(uri for uri in there if uri.startswith(value))
+            listed.update(inside)
+            if inside:
+                kept.append({title: inside})
+        elif value in there:
+            listed.add(value)
+            kept.append(entry)
+    return kept
+
+
+def _pages_of(section: dict[str, list[Any]]) -> list[Any]:
+    return next(iter(section.values()))
+
+
+def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
+    """Give the page of a notebook and its pictures, from the outputs that it was saved with."""
+    notebook = nbformat.read(path, as_version=4)
+    lines: list[str] = []
+    pictures = 0
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            lines += [cell.source, ""]
+            continue
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        lines += ["```python", cell.source, "```", ""]
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/png" in data:
+                pictures += 1
+                name = f"{path.stem}_{pictures}.png"
+                yield f"notebooks/{name}", base64.b64decode(data["image/png"])
+                lines += [f"![Picture {pictures} that this cell draws]({name})", ""]
+            elif "text/html" in data:
+                lines += [
+                    '<div class="output" tabindex="0" markdown="0">',
+                    data["text/html"],
+                    "</div>",
+                    "",
+                ]
+            else:
+                text = output.get("text") or data.get("text/plain") or ""
+                if text.strip():
+                    lines += ["``` {.text .output}", text.rstrip(), "```", ""]
+    note = f"*This page is the notebook `notebooks/{path.name}` of the repository, as it was run.*"
+    yield f"notebooks/{path.stem}.md", "\n".join([*lines, "", note, ""])
+
+
+def _public_names() -> str:
+    """Give a table of `idrstream.__all__` with the first line of every docstring."""
+    package = importlib.import_module("idrstream")
+    rows = ["| name | what it is |", "|---|---|"]
+    for name in package.__all__:
+        value = getattr(package, name)
+        first = (inspect.getdoc(value) or "").partition("\n")[0].replace("``", "`")
+        rows.append(f"| [`{name}`][idrstream.{package._HOMES[name]}.{value.__name__}] | {first} |")
+    return "\n".join(rows)
