@@ -22,9 +22,9 @@ class BioFormatsReader(JavaReader):
 
     Parameters
     ----------
-    jar : Path or str
+    location : Path or str
         ``bioformats_package.jar``.
-    channel, z, start_timeout_s, request_timeout_s :
+    channel, z, start_timeout_s, request_timeout_s
         See `JavaReader`.
     """
 

@@ -17,10 +17,10 @@ class ImageJReader(JavaReader):
 
     Parameters
     ----------
-    fiji : Path or str
+    location : Path or str
         A complete Fiji.app folder, used without the network; or a Maven coordinate such as
         ``sc.fiji:fiji:2.14.0``, which is downloaded at the first use.
-    channel, z, start_timeout_s, request_timeout_s :
+    channel, z, start_timeout_s, request_timeout_s
         See `JavaReader`.
     """
 

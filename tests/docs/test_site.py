@@ -1,0 +1,108 @@
+"""The documentation site: builds without a warning, and is sound in a real browser."""
+
+import re
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from browser import NARROW, WIDE, opened
+
+import idrstream
+
+PROJECT = Path(__file__).resolve().parents[2]
+# One page of each kind: text, tables and code; a notebook; the reference; long tables.
+KINDS = ("index", "notebooks/quick_start", "api/index", "api/preprocess", "errors", "cite")
+PAGES = sorted(
+    path.relative_to(PROJECT / "docs").with_suffix("").as_posix()
+    for path in (PROJECT / "docs").rglob("*.md")
+)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Return the built site's folder."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """Yield the address of the site on loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=site))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_every_page_of_docs_is_in_the_navigation(site):
+    home = (site / "index.html").read_text(encoding="utf-8")
+    listed = set(re.findall(r'<a href="([^"#]+)\.html" class="md-nav__link', home))
+    assert set(PAGES) - {"index"} <= listed
+    assert {"contributing", "changelog", "models/nuclei", "notebooks/quick_start"} <= listed
+
+
+def test_every_public_name_is_in_the_reference(site):
+    index = (site / "api" / "index.html").read_text(encoding="utf-8")
+    for name in idrstream.__all__:
+        value = getattr(idrstream, name)
+        home = f"idrstream.{idrstream._HOMES[name]}"
+        anchor = re.search(rf'href="([a-z]+\.html)#({home}\.{value.__name__})"', index)
+        assert anchor, name
+        page = (site / "api" / anchor[1]).read_text(encoding="utf-8")
+        assert f'id="{anchor[2]}"' in page
+
+
+def test_parameters_of_the_reference_are_lists_with_shapes(site):
+    page = (site / "api" / "records.html").read_text(encoding="utf-8")
+    assert "(Y, X)" in page
+    for room in ("stream", "download", "preprocess", "segment", "profile"):
+        page = (site / "api" / f"{room}.html").read_text(encoding="utf-8")
+        assert "Parameters:" in page
+        # A section that was not understood stays as text with its underline.
+        assert not re.search(r"(Parameters|Returns|Raises|Attributes)\s*\n?-{4,}", page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_is_sound_on_a_phone(chromium, address, page):
+    with opened(chromium, f"{address}{page}.html", width=NARROW) as seen:
+        assert seen.console == []
+        assert seen.requests == []
+        assert seen.pictures() == []
+        assert seen.wide() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", KINDS)
+def test_a_page_has_no_fault(chromium, address, page, scheme):
+    width = WIDE if scheme == "light" else NARROW
+    with opened(chromium, f"{address}{page}.html", scheme=scheme, width=width) as seen:
+        shown = seen.page.evaluate("document.body.dataset.mdColorScheme")
+        assert shown == {"light": "default", "dark": "slate"}[scheme]
+        assert seen.faults() == []
+
+
+@pytest.mark.parametrize("way", ["server", "file"])
+def test_the_search_works_without_a_network(chromium, site, address, way):
+    start = address if way == "server" else site.as_uri() + "/"
+    with opened(chromium, f"{start}index.html", within=start) as seen:
+        seen.page.locator("input.md-search__input").fill("disk budget")
+        found = seen.page.locator("a.md-search-result__link")
+        found.first.wait_for(timeout=20_000)
+        assert any("disk.html" in (link.get_attribute("href") or "") for link in found.all())
+        assert seen.console == []
+        assert seen.requests == []
