@@ -1,5 +1,5 @@
 # make demo: set up and run the main job on a simulated screen. make test: set up and run the tests.
-.PHONY: help demo test faults lint types format notebooks wheel-check clean
+.PHONY: help demo test faults lint types docs format notebooks wheel-check clean
 PY := .venv/bin/python
 DEMO ?= idrstream_demo
 
@@ -7,6 +7,7 @@ help:
 	@echo "make demo   set up .venv and stream a small simulated screen to features"
 	@echo "make test   set up .venv and run the tests"
 	@echo "make lint types   what CI checks before the tests"
+	@echo "make docs   build the documentation site into site/"
 
 demo:
 	@PYTHON="$(PYTHON)" tools/venv.sh
@@ -31,6 +32,11 @@ types:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) -m mypy
 
+# The documentation as a site without a network; warnings are errors.
+docs:
+	@PYTHON="$(PYTHON)" tools/venv.sh dev
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
 format:
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
@@ -46,4 +52,4 @@ notebooks:
 	$(PY) tools/run_notebooks.py
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"
+	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"

@@ -12,11 +12,12 @@ PICTURE = PROJECT / "images" / "pipeline.svg"
 SVG = "{http://www.w3.org/2000/svg}"
 # Each text lies within the picture, and those of a step within its box.
 OUTSIDE = """() => {
-    const all = document.documentElement.getBoundingClientRect();
-    const boxes = [...document.querySelectorAll('rect.box, rect.outer')].map(b => b.getBoundingClientRect());
+    const place = element => element.getBoundingClientRect();
+    const boxes = [...document.querySelectorAll('rect.box, rect.outer')].map(place);
     return [...document.querySelectorAll('text')].filter(text => {
-        const at = text.getBoundingClientRect(), x = (at.left + at.right) / 2, y = (at.top + at.bottom) / 2;
-        const box = boxes.find(b => x > b.left && x < b.right && y > b.top && y < b.bottom) || all;
+        const at = place(text), x = (at.left + at.right) / 2, y = (at.top + at.bottom) / 2;
+        const around = b => x > b.left && x < b.right && y > b.top && y < b.bottom;
+        const box = boxes.find(around) || place(document.documentElement);
         return at.left < box.left || at.right > box.right;
     }).map(text => text.textContent);
 }"""
