@@ -46,8 +46,8 @@ class IdrStream(FolderVerbs):
         between batches. Its subfolders ``downloads`` and ``DP_project`` belong to the stream.
     final_data_dir : path
         Folder for the results: ``batch_<number>.csv.gz``, ``journal.sqlite`` with all that
-        happened, ``tables/`` with copies of the tables to process, and ``illumination/`` with
-        the models of plates when they are corrected by plate.
+        happened, ``provenance.json`` to run it again, ``tables/`` with copies of the tables to
+        process, and ``illumination/`` with the models of plates when they are corrected by plate.
     log : path
         Log file, appended to; ``""`` for none.
 

@@ -18,13 +18,19 @@ from idrstream.collect._options import CollectOptions
 from idrstream.collect._profiles import Profiles, make_profiles
 from idrstream.collect._source import Source, read_source
 from idrstream.errors import CollectError, StorageError
+from idrstream.run.provenance import (
+    PROVENANCE_NAME,
+    known_addresses,
+    read_provenance,
+    save_provenance,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-RECORD = "collected.json"
+_SECTION = "collect"  # of provenance.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Collected:
     folder : Path
         Where it is.
     record : dict
-        What stands in ``collected.json``: from what it was made, by which steps.
+        What stands in ``provenance.json`` of the collection: from what it was made, how.
     """
 
     folder: Path
@@ -135,8 +141,7 @@ def collect_folder(
         if options.anndata:
             _write_h5ad(cells, made, part)
         record = _record(source, cells, made, options)
-        text = json.dumps(record, indent=1, ensure_ascii=False)
-        (part / RECORD).write_text(f"{text}\n", encoding="utf-8")
+        _write_provenance(folder, part, record)
     log.info("Collected %d nuclei of %d batches in %s", cells.rows, len(source.batches), target)
     return Collected(target, record)
 
@@ -149,23 +154,36 @@ def _write_h5ad(cells: Cells, made: Profiles, folder: Path) -> None:
         write_profiles_h5ad(made.last, cells.features, folder / "wells.h5ad")
 
 
+def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:
+    """Write the stream's provenance with the collection's, and the table it needs to be run."""
+    content = read_provenance(folder, known_addresses(folder / PROVENANCE_NAME))
+    table = part / content["table"]["file"]
+    table.parent.mkdir()
+    shutil.copyfile(folder / content["table"]["file"], table)
+    save_provenance(part / PROVENANCE_NAME, {**content, _SECTION: record})
+
+
+def _is_collection(folder: Path) -> bool:
+    try:
+        text = (folder / PROVENANCE_NAME).read_text(encoding="utf-8")
+        return _SECTION in json.loads(text)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _record(
     source: Source, cells: Cells, made: Profiles, options: CollectOptions
 ) -> dict[str, Any]:
     names = ("idrstream", "pandas", "pyarrow", "pycytominer", "scikit-learn")
     return {
-        "format": "idrstream-collected",
-        "version": 1,
         "versions": {name: metadata.version(name) for name in names},
         "options": options.as_json(),
         "source": {
             "batches": len(source.batches),
-            "sha256": {batch.path.name: batch.sha256 for batch in source.batches},
             "partial": bool(source.missing),
             "missing_batches": list(source.missing),
             "left_out": list(source.left_out),
             "wells_without_nuclei": [list(key) for key in source.empty_wells],
-            "identity": dict(source.identity),
         },
         "cells": {"rows": cells.rows, "features": len(cells.features)},
         "profiles": {
@@ -181,7 +199,7 @@ def _record(
 def _new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
     """Give a folder to fill, which becomes `target` when the block ends well."""
     if target.exists() and any(target.iterdir()):
-        if not (target / RECORD).is_file():
+        if not _is_collection(target):
             msg = f"{target} has files that are no collection of idrstream; name another folder"
             raise CollectError(msg)
         if not replace:

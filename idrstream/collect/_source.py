@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +67,6 @@ class Source:
         All images of the table.
     empty_wells : tuple of (str, int)
         Plate and well number of wells that were processed and have no nucleus.
-    identity : Mapping
-        Settings that change results.
     """
 
     folder: Path
@@ -79,7 +75,6 @@ class Source:
     left_out: tuple[dict[str, Any], ...]
     tasks: tuple[ImageTask, ...]
     empty_wells: tuple[WellKey, ...]
-    identity: Mapping[str, Any]
 
     def refuse_partial(self) -> None:
         """Refuse a stream of which batches are missing.
@@ -128,9 +123,6 @@ def read_source(folder: Path) -> Source:
             "HAVING total(i.nuclei) = 0 AND sum(i.state IN ('done', 'partial')) > 0 "
             "ORDER BY plate, well_number"
         ).fetchall()
-        identity = connection.execute(
-            "SELECT identity FROM plans ORDER BY id DESC LIMIT 1"
-        ).fetchone()
     batches = tuple(
         BatchFile(number, folder / file, sha256, count)
         for number, state, file, sha256, count in rows
@@ -147,5 +139,4 @@ def read_source(folder: Path) -> Source:
         left_out=tuple(dict(zip(names, row, strict=True)) for row in left_out),
         tasks=tasks_from_table(read_table(begun.table), ignore_invalid=True),
         empty_wells=tuple((plate, number) for plate, number in empty),
-        identity=json.loads(identity[0]),
     )

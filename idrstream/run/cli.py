@@ -12,18 +12,25 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from typing_extensions import Doc
 
 from idrstream.config import ENVIRONMENT_PREFIX, SECTIONS, load_settings, section_of
+from idrstream.errors import ConfigError, PlanChangedError
 
 if TYPE_CHECKING:
+    from idrstream.config import Settings
     from idrstream.run import RunResult
+    from idrstream.run.again import Provenance
+    from idrstream.stream import IdrStream
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file and one option per setting."""
-    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="settings of the stream")
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
+    )
     parser.add_argument(
         "--detach", action="store_true",
         help="run in a process of its own, which outlives the terminal",
     )  # fmt: skip
+    add_again_options(parser)
     add_setting_options(parser)
 
 
@@ -33,7 +40,11 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.run.log import errors_logged
     from idrstream.stream import IdrStream
 
-    settings = load_settings(namespace.config, options=given_options(namespace))
+    again = _provenance(namespace)
+    if again is None:
+        settings = load_settings(namespace.config, options=given_options(namespace))
+    else:
+        settings = again.settings(given_options(namespace))
     if namespace.detach:
         from idrstream.run.detach import start_detached
 
@@ -44,8 +55,51 @@ def handle(namespace: argparse.Namespace) -> int:
         return code
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
+        if again is not None:
+            warn_of_changes(again, stream, settings, accept=namespace.accept_differences)
         result = run_settings(stream, settings)
     return report(result, settings.stream.final_data_dir)
+
+
+def add_again_options(parser: argparse.ArgumentParser) -> None:
+    """Add what runs a stream again from its provenance."""
+    parser.add_argument(
+        "--from", type=Path, dest="provenance", metavar="provenance.json",
+        help="run a stream again instead, with the table and settings of its output folder; "
+        "results go to idrstream_again/features unless --final-data-dir is given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-differences", action="store_true",
+        help="with --from: run it although models, table or settings are others now",
+    )  # fmt: skip
+
+
+def _provenance(namespace: argparse.Namespace) -> Provenance | None:
+    if (namespace.config is None) == (namespace.provenance is None):
+        msg = "give either CONFIG.toml or --from provenance.json"
+        raise ConfigError(msg)
+    if namespace.provenance is None:
+        return None
+    if namespace.detach:
+        msg = "--detach works with CONFIG.toml, not with --from"
+        raise ConfigError(msg)
+    from idrstream.run.again import load_provenance
+
+    return load_provenance(namespace.provenance)
+
+
+def warn_of_changes(
+    again: Provenance, stream: IdrStream, settings: Settings, *, accept: bool
+) -> None:
+    """Refuse or tell what is not as the provenance says; versions are only told."""
+    try:
+        changed = again.check(stream, settings)
+    except PlanChangedError as error:
+        if not accept:
+            raise
+        changed = [str(error), *again.changed_versions()]
+    for change in changed:
+        sys.stderr.write(f"idrstream: results may differ: {change}\n")
 
 
 def add_setting_options(parser: argparse.ArgumentParser) -> None:

@@ -112,3 +112,23 @@ def parts_of(stream: IdrStream) -> Parts:
         raise ConfigError(msg)
     parts: dict[str, Any] = {name: part for name, (part, _) in made.items()}
     return Parts(**parts)
+
+
+def identity_of(place: Place, parts: Parts, request: Request) -> dict[str, Any]:
+    """Return the settings that change a result, JSON-ready; see `idrstream.run.identity`."""
+    from idrstream.run.identity import describe_stream
+
+    identity = describe_stream(
+        place.study,
+        {
+            "preprocessor": parts.preprocessor,
+            "segmentor": parts.segmentor,
+            "profiler": parts.project,
+            "engine": parts.engine,
+        },
+        extra_metadata=request.extra_metadata,
+        output_format=request.output_format,
+    )
+    if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
+        identity["preprocessor"]["plate_wells"] = place.plate_wells
+    return identity

@@ -15,7 +15,7 @@ from idrstream.errors import PlanChangedError
 from idrstream.run.budget import parse_size
 from idrstream.run.control import Controls
 from idrstream.run.decide import decide, needs_images
-from idrstream.run.identity import describe_part, describe_stream, differences, result_columns
+from idrstream.run.identity import describe_part, differences, result_columns
 from idrstream.run.journal import Journal, RunInfo
 from idrstream.run.journal_reads import FrameKey
 from idrstream.run.journal_schema import JOURNAL_NAME
@@ -31,7 +31,8 @@ from idrstream.run.outputs import (
     unknown_tables,
 )
 from idrstream.run.plans import Decision, Wanted
-from idrstream.run.request import Parts, Place, Request
+from idrstream.run.provenance import PROVENANCE_NAME, write_provenance
+from idrstream.run.request import Parts, Place, Request, identity_of
 from idrstream.run.versions import changed_versions, versions
 
 if TYPE_CHECKING:
@@ -123,26 +124,17 @@ class Session:
                 self._begin(journal, wanted, decision, table)
                 runner = self._runner([journal, log_events, controls, *listeners], keep)
                 controls.take(runner)
-                return runner.run(_plan(wanted, decision))
+                try:
+                    return runner.run(_plan(wanted, decision))
+                finally:
+                    if decision.run or not (place.folder / PROVENANCE_NAME).exists():
+                        write_provenance(place.folder, self._parts.downloader, tasks)
 
     def _wanted(self, tasks: tuple[Any, ...]) -> Wanted:
-        request, parts = self._request, self._parts
-        identity = describe_stream(
-            self._place.study,
-            {
-                "preprocessor": parts.preprocessor,
-                "segmentor": parts.segmentor,
-                "profiler": parts.project,
-                "engine": parts.engine,
-            },
-            extra_metadata=request.extra_metadata,
-            output_format=request.output_format,
-        )
-        if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
-            identity["preprocessor"]["plate_wells"] = self._place.plate_wells
+        request = self._request
         return Wanted.of(
             tasks,
-            identity,
+            identity_of(self._place, self._parts, request),
             result_columns(request.extra_metadata),
             batch_size=request.batch_size,
             start_batch=request.start_batch,

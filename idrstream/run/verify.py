@@ -16,6 +16,7 @@ from idrstream.run.journal_file import open_reader
 from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import LOCK_NAME
 from idrstream.run.outputs import ILLUMINATION, TABLES, is_ours
+from idrstream.run.provenance import PROVENANCE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,9 @@ def _content(path: Path) -> tuple[int, list[str]]:
 
 def _not_known(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
     """Return what is in the folder though the journal does not know it."""
-    own = {JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME}
+    own = {
+        JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME, PROVENANCE_NAME,
+    }  # fmt: skip
     strays: list[Problem] = []
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):

@@ -13,6 +13,7 @@ from idrstream.collect import CollectOptions, collect_folder
 from idrstream.collect._cells import _pieces, _regrouped
 from idrstream.compile import WRITERS
 from idrstream.errors import CollectError, StorageError
+from idrstream.run.again import load_provenance
 
 QUICK = CollectOptions(feature_select=("variance_threshold", "drop_na_columns"))
 
@@ -20,6 +21,10 @@ QUICK = CollectOptions(feature_select=("variance_threshold", "drop_na_columns"))
 @pytest.fixture
 def copied(streamed, tmp_path):
     return shutil.copytree(streamed, tmp_path / "features")
+
+
+def record_of(folder):
+    return json.loads((folder / "provenance.json").read_text())["collect"]
 
 
 def published(folder):
@@ -60,7 +65,11 @@ def test_a_stream_becomes_one_dataset(streamed, tmp_path):
     names = [name for name in profiles if name in features]
     np.testing.assert_array_equal(wells.X, profiles[names])
     assert wells.obs_names[0] == f"{profiles.Metadata_Plate[0]}_{profiles.Metadata_Well[0]}"
-    assert json.loads((made.folder / "collected.json").read_text()) == made.record
+    assert record_of(made.folder) == made.record
+    # With the stream's own, and the table that is needed to run it again.
+    stream, here = (load_provenance(path) for path in (streamed, made.folder))
+    assert {name: here.content[name] for name in stream.content} == stream.content
+    assert here.table.read_bytes() == stream.table.read_bytes()
 
 
 def test_the_command(streamed, tmp_path, capsys):
@@ -77,8 +86,8 @@ def test_the_command(streamed, tmp_path, capsys):
     assert main([*call, "--replace", "--control-column", "Treatment"]) == 10
     assert "Metadata_Control_Type" in capsys.readouterr().err
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".part")]
-    assert json.loads((out / "collected.json").read_text()) == record
-    (out / "collected.json").unlink()
+    assert record_of(out) == record
+    (out / "provenance.json").unlink()
     assert main([*call, "--replace"]) == 10
     assert "no collection" in capsys.readouterr().err
     assert main([*call, "--feature-select", "magic"]) == 2
