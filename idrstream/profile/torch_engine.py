@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,22 +14,26 @@ from idrstream.errors import ConfigError, ProfileError
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.features_file import read_points, write_features
 from idrstream.profile.outputs import check_features
+from idrstream.profile.parts import Crops, Part, split_parts
+from idrstream.segment.groups import in_threads, limit_threads, torch_threads
 
 if TYPE_CHECKING:
     import torch
 
     from idrstream.profile.project import DeepProfilerProject, ProjectImage
 
-    Crops = tuple[ProjectImage, NDArray[np.float64]]
+    Network: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _log = logging.getLogger("idrstream.profile")
 
-# As much as the caches of a processor hold; more is slower there. A GPU wants much more.
-_CPU_BATCH_PX = 1 << 18
+# On a processor crops go through by the dozen, one thread each: as much as its caches hold.
+# A GPU wants much more.
+_CPU_BATCH_PX = 1 << 17
 _GPU_BATCH_PX = 1 << 22
+_IMAGES_IN_MEMORY = 64
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc",
                  "alloc_failed")  # fmt: skip
 
@@ -37,8 +41,10 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", 
 class TorchEngine:
     """Computes DeepProfiler's features with PyTorch, in this process.
 
-    Crops of all nuclei and images of a project go through the network together. When memory runs
-    out the batch is halved and tried again, at last on the CPU.
+    On a GPU crops of all nuclei and images of a project go through the network together. On a
+    processor each thread takes some crops of one image, so that features do not depend on the
+    number of threads or on what else is in the batch, to the byte. When memory runs out the batch
+    is halved and tried again, at last on the CPU.
 
     Parameters
     ----------
@@ -74,7 +80,7 @@ class TorchEngine:
         self._precision = precision
         self._crops_at_once = crops_at_once
         self._limits: dict[str, int] = {}
-        self._network: tuple[object, torch.nn.Module] | None = None
+        self._network: tuple[object, Network] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
@@ -116,12 +122,8 @@ class TorchEngine:
             return
         with self._lock:
             self._stop.clear()
-            crops = [(image, read_points(project, image)) for image in images]
-            features = self._features(project, crops)
-        start = 0
-        for image, points in crops:
-            write_features(project, image, features[start : start + len(points)], points)
-            start += len(points)
+            for start in range(0, len(images), _IMAGES_IN_MEMORY):
+                self._profile_images(project, images[start : start + _IMAGES_IN_MEMORY])
         check_features(project)
 
     def interrupt(self) -> None:
@@ -134,34 +136,74 @@ class TorchEngine:
         with self._lock:
             self._network = None
 
+    def _profile_images(self, project: DeepProfilerProject, images: Sequence[ProjectImage]) -> None:
+        """Read images, compute the features of their nuclei, and write them."""
+        threads = torch_threads()
+
+        def read(image: ProjectImage) -> Crops:
+            return Crops(_pixels(project, image), read_points(project, image))
+
+        crops = in_threads(read, images, threads)
+        features = self._features(project, crops, threads)
+        start = 0
+        for image, one in zip(images, crops, strict=True):
+            stop = start + len(one.points)
+            write_features(project, image, features[start:stop], one.points)
+            start = stop
+
     def _features(
-        self, project: DeepProfilerProject, crops: Sequence[Crops]
+        self, project: DeepProfilerProject, crops: Sequence[Crops], threads: int
     ) -> NDArray[np.float32]:
         """Return the features of all nuclei, image after image."""
         import torch
 
         device = self._device()
-        total = sum(len(points) for _, points in crops)
-        features = np.empty((total, project.feature_count), np.float32)
-        start = 0
-        while start < total:
-            if self._stop.is_set():
-                raise ProfileError("the profiling was stopped")
-            stop = min(total, start + self._limit(project, device))
+        done: list[NDArray[np.float32]] = []
+        if self._pools(device):
+            parts = split_parts(crops, self._usual(project, device), pooled=True)
             try:
-                with torch.inference_mode():
-                    done = self._run(project, device, _part(crops, start, stop))
-                features[start:stop] = done
-            except (RuntimeError, MemoryError) as error:
-                if not _is_memory(error):
-                    raise ProfileError(f"PyTorch failed on {device}: {error}") from error
-                device = self._after_memory_error(device, stop - start, error)
-                continue
-            start = stop
-        return features
+                done = [self._compute(project, device, part) for part in parts]
+            except _NotOneCropFitsError as error:
+                _log.warning(
+                    "The memory of %s does not hold even one crop: this batch on the CPU (%s)",
+                    device, error,
+                )  # fmt: skip
+                self._network, done, device = None, [], torch.device("cpu")
+        if not done:
+            self._network_for(project, device)
+            parts = split_parts(crops, self._usual(project, device), pooled=False)
+            limit_threads(1)  # also when there is one part only: the same bytes whatever there is
+            try:
+                done = in_threads(lambda part: self._compute(project, device, part), parts, threads)
+            except _NotOneCropFitsError as error:
+                raise ProfileError(f"the memory does not hold even one crop: {error}") from error
+            finally:
+                limit_threads(threads)
+        return np.concatenate(done)
+
+    def _compute(
+        self, project: DeepProfilerProject, device: torch.device, part: Part
+    ) -> NDArray[np.float32]:
+        """Return the features of a part, in pieces when the memory has shown to hold no more."""
+        count = sum(len(crops.points) for crops in part)
+        fits = self._limits.get(device.type, count)
+        if count > fits:
+            pieces = split_parts(part, fits, pooled=True)
+            return np.concatenate([self._compute(project, device, piece) for piece in pieces])
+        if self._stop.is_set():
+            raise ProfileError("the profiling was stopped")
+        try:
+            return self._run(project, device, part)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_memory(error):
+                raise ProfileError(f"PyTorch failed on {device}: {error}") from error
+            why = str(error)
+        # Outside the except block: an error keeps the tensors alive that it was raised among.
+        self._make_smaller(device, count, why)
+        return self._compute(project, device, part)
 
     def _run(
-        self, project: DeepProfilerProject, device: torch.device, part: Sequence[Crops]
+        self, project: DeepProfilerProject, device: torch.device, part: Part
     ) -> NDArray[np.float32]:
         import torch
 
@@ -169,21 +211,27 @@ class TorchEngine:
 
         config = project.config
         network = self._network_for(project, device)
-        cut = [
-            cut_crops(_pixels(project, image).to(device), points, config.box_size)
-            for image, points in part
-        ]
-        # The channels of a configuration are all the same image.
-        crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
-        crops = crops.to(dtype=getattr(torch, self._precision), memory_format=torch.channels_last)
-        result: NDArray[np.float32] = network(crops).cpu().numpy()
+        with torch.inference_mode():
+            cut = [
+                cut_crops(
+                    torch.from_numpy(one.pixels).to(device).float(), one.points, config.box_size
+                )
+                for one in part
+            ]
+            # The channels of a configuration are all the same image.
+            crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
+            crops = crops.to(
+                dtype=getattr(torch, self._precision), memory_format=torch.channels_last
+            )
+            result: NDArray[np.float32] = network(crops).cpu().numpy()
         return result
 
-    def _network_for(self, project: DeepProfilerProject, device: torch.device) -> torch.nn.Module:
+    def _network_for(self, project: DeepProfilerProject, device: torch.device) -> Network:
         """Return the network on a device, built anew when checkpoint or configuration changed."""
         import torch
 
         from idrstream.profile.efficientnet import build_network
+        from idrstream.profile.fused import fuse
 
         config, path = project.config, project.checkpoint_path
         status = path.stat()
@@ -203,9 +251,15 @@ class TorchEngine:
             channels=len(config.channels),
             box_size=config.box_size,
             feature_layer=config.feature_layer,
-        ).to(device=device, dtype=getattr(torch, self._precision))
-        self._network = (key, network)
-        return network
+        )
+        precision = getattr(torch, self._precision)
+        ready: Network = (
+            fuse(network, len(config.channels), config.box_size, precision)
+            if not self._pools(device)
+            else network.to(device=device, dtype=precision)
+        )
+        self._network = (key, ready)
+        return ready
 
     def _device(self) -> torch.device:
         import torch
@@ -229,56 +283,44 @@ class TorchEngine:
             raise ConfigError('device "mps" is not there')
         return device
 
-    def _limit(self, project: DeepProfilerProject, device: torch.device) -> int:
-        """Return how many crops go through the network together."""
-        pixels = _CPU_BATCH_PX if device.type == "cpu" else _GPU_BATCH_PX
-        usual = self._crops_at_once or max(1, pixels // project.config.box_size**2)
-        return min(usual, self._limits.get(device.type, usual))
+    def _pools(self, device: torch.device) -> bool:
+        """Return whether crops of several images go through together, as is best on a GPU."""
+        return device.type != "cpu"
 
-    def _after_memory_error(
-        self, device: torch.device, crops: int, error: Exception
-    ) -> torch.device:
-        """Return where to go on: the same device with half as much, or the CPU."""
+    def _usual(self, project: DeepProfilerProject, device: torch.device) -> int:
+        """Return how many crops go through the network together when memory allows it."""
+        pixels = _GPU_BATCH_PX if self._pools(device) else _CPU_BATCH_PX
+        return self._crops_at_once or max(1, pixels // project.config.box_size**2)
+
+    def _make_smaller(self, device: torch.device, crops: int, why: str) -> None:
+        """Remember that a device's memory does not hold so many crops."""
         import torch
 
         if device.type == "cuda":
             torch.cuda.empty_cache()
-        if crops > 1:
-            self._limits[device.type] = crops // 2
-            _log.warning(
-                "The memory of %s does not hold %d crops; going on with batches of %d",
-                device, crops, crops // 2,
-            )  # fmt: skip
-            return device
-        if device.type == "cpu":
-            raise ProfileError(f"the memory does not hold even one crop: {error}") from error
-        _log.warning("The memory of %s does not hold even one crop: this batch on the CPU", device)
-        self._network = None
-        return torch.device("cpu")
+        if crops < 2:
+            raise _NotOneCropFitsError(why)
+        self._limits[device.type] = min(crops // 2, self._limits.get(device.type, crops))
+        _log.warning(
+            "The memory of %s does not hold %d crops; going on with batches of %d",
+            device, crops, crops // 2,
+        )  # fmt: skip
 
 
-def _part(crops: Sequence[Crops], start: int, stop: int) -> list[Crops]:
-    """Return the nuclei from `start` to `stop`, counted over all images."""
-    part = []
-    for image, points in crops:
-        inside = points[max(start, 0) : max(stop, 0)]
-        if len(inside):
-            part.append((image, inside))
-        start, stop = start - len(points), stop - len(points)
-    return part
+class _NotOneCropFitsError(Exception):
+    """The memory of a device does not hold one crop on its way through the network."""
 
 
-def _pixels(project: DeepProfilerProject, image: ProjectImage) -> torch.Tensor:
-    """Return a frame's pixels, shape ``(Y, X)``, float32."""
+def _pixels(project: DeepProfilerProject, image: ProjectImage) -> NDArray[Any]:
+    """Return a frame's pixels, shape ``(Y, X)``, uint8 or float32."""
     import tifffile
-    import torch
 
     path = project.image_path(image)
     try:
         pixels: NDArray[Any] = tifffile.imread(path)
     except (OSError, ValueError) as error:
         raise ProfileError(f"{image.name} cannot be read from {path}: {error}") from error
-    return torch.from_numpy(pixels.astype(np.float32))
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 
 def _is_memory(error: Exception) -> bool:

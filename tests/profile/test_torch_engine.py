@@ -57,15 +57,58 @@ def cpu():
     return TorchEngine("cpu")
 
 
+class LikeAGpu(TorchEngine):
+    """Goes the way of a GPU on the CPU: pooled crops, plain network, memory that runs out."""
+
+    def __init__(self, fit=1000, message="CUDA out of memory. Tried to allocate", **options):
+        super().__init__("cpu", **options)
+        self.fit, self.message, self.calls = fit, message, []
+
+    def _pools(self, device):
+        return True
+
+    def _run(self, project, device, part):
+        self.calls.append(sum(len(crops.points) for crops in part))
+        if self.calls[-1] > self.fit:
+            raise torch.cuda.OutOfMemoryError(self.message)
+        return super()._run(project, device, part)
+
+
+def test_the_same_bytes_for_any_threads_and_any_company(make, add):
+    """Features of an image do not depend on threads or on the other images of the batch."""
+    engine = TorchEngine("cpu", crops_at_once=8)
+    assert isinstance(engine, Engine)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads, numbers in ((1, (1, 2, 3)), (2, (1, 2, 3)), (2, (3, 1)), (2, (2,)), (3, (2,))):
+            torch.set_num_threads(threads)
+            project = make(f"{threads} {numbers}")
+            for number in numbers:
+                add(project, 10 * number, number=number)
+            engine.profile(project)
+            assert torch.get_num_threads() == threads
+            for image in project.images:
+                with np.load(project.features_path(image)) as file:
+                    found.append((image.frame_number, file["features"]))
+    finally:
+        torch.set_num_threads(before)
+    wanted = dict(found[:3])
+    assert [len(features) for features in wanted.values()] == [10, 20, 30]
+    assert len(found) == 10
+    for number, features in found:
+        np.testing.assert_array_equal(features, wanted[number])
+
+
 def test_batches_are_pooled_over_images_and_change_nothing(cpu, filled):
-    assert isinstance(cpu, Engine)
     cpu.profile(filled)
     whole = read(filled)
     assert whole.shape == (9, 1280)
     assert whole.dtype == np.float32
     assert len(np.unique(whole, axis=0)) == 9
-    TorchEngine("cpu", crops_at_once=2).profile(filled)
-    assert np.abs(read(filled) - whole).max() < 1e-4 * np.abs(whole).max()
+    for engine, calls in ((LikeAGpu(), [9]), (LikeAGpu(crops_at_once=2), [2, 2, 2, 2, 1])):
+        engine.profile(filled)
+        assert engine.calls == calls
+        assert np.abs(read(filled) - whole).max() < 1e-5 * np.abs(whole).max()
     files = [filled.features_path(image).is_file() for image in filled.images]
     assert files == [True, False, True, True]
 
@@ -103,30 +146,36 @@ def test_several_channels_are_the_same_image_each(tmp_path, trained_checkpoint, 
     assert read(project).shape == (2, 1280)
 
 
-def memory_that_holds(crops, calls, message="CUDA out of memory. Tried to allocate"):
-    def run(self, project, device, part):
-        count = sum(len(points) for _, points in part)
-        calls.append((device.type, count))
-        if count > crops:
-            raise torch.cuda.OutOfMemoryError(message)
-        return real(self, project, device, part)
-
-    real = TorchEngine._run
-    return run
-
-
-def test_out_of_memory_halves_the_batch_and_stays_there(filled, monkeypatch, caplog):
-    engine = TorchEngine("cpu")
-    engine.profile(filled)
-    wanted, calls = read(filled), []
-    monkeypatch.setattr(TorchEngine, "_run", memory_that_holds(2, calls))
+def test_out_of_memory_halves_the_batch_and_stays_there(cpu, filled, caplog):
+    cpu.profile(filled)
+    wanted = read(filled)
+    engine = LikeAGpu(fit=2)
     for _ in range(2):
         with caplog.at_level(logging.WARNING):
             engine.profile(filled)
-    assert np.abs(read(filled) - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert np.abs(read(filled) - wanted).max() < 1e-5 * np.abs(wanted).max()
     first = [9, 4, *[2] * 4, 1]
-    assert [count for _, count in calls] == [*first, *[2] * 4, 1]
+    assert engine.calls == [*first, *[2] * 4, 1]
     assert "going on with batches of 4" in caplog.text
+
+
+def test_out_of_memory_on_a_processor_halves_what_a_thread_takes(cpu, filled, monkeypatch):
+    cpu.profile(filled)
+    wanted, real, counts = read(filled), TorchEngine._run, []
+
+    def run(self, project, device, part):
+        counts.append(sum(len(crops.points) for crops in part))
+        if counts[-1] > 2:
+            raise MemoryError
+        return real(self, project, device, part)
+
+    monkeypatch.setattr(TorchEngine, "_run", run)
+    engine = TorchEngine("cpu")
+    engine.profile(filled)
+    assert np.abs(read(filled) - wanted).max() < 1e-5 * np.abs(wanted).max()
+    counts.clear()
+    engine.profile(filled)
+    assert max(counts) <= 2
 
 
 @pytest.mark.parametrize(
@@ -163,10 +212,10 @@ def test_from_a_full_gpu_to_the_cpu_and_back_at_the_next_batch(filled, monkeypat
     engine = OnGpu()
     assert engine.gpus() == ["cuda:0"]
     engine.profile(filled)
-    assert calls == ["cuda"] * 4 + ["cpu"]
+    assert calls == ["cuda"] * 4 + ["cpu"] * 3
     assert "this batch on the CPU" in caplog.text
     engine.profile(filled)
-    assert calls[5:] == ["cuda", "cpu"]
+    assert calls[7:] == ["cuda", *["cpu"] * 3]
 
 
 def test_another_failure_of_torch_fails_the_batch(filled, monkeypatch):
