@@ -43,7 +43,8 @@ class StreamSettings:
     batch_size: Annotated[int, Ge(1), Doc("Images per batch.")] = 10
     start_batch: Annotated[int, Ge(0), Doc("First batch to run, counted from 0.")] = 0
     batch_nums: Annotated[
-        Literal["all"] | tuple[int, ...], Doc('Batches to run: "all" or a list of numbers.')
+        Literal["all"] | tuple[int, ...],
+        Doc('Batches to run: "all" or a list of numbers, also 3-17 on the command line.'),
     ] = "all"
     extra_metadata: Annotated[
         tuple[str, ...], Doc("Extra columns of the output, for example object_outlines.")
@@ -400,6 +401,8 @@ def _path_options(section: str) -> set[str]:
     return {item.name for item in dataclasses.fields(SECTIONS[section]) if "Path" in str(item.type)}
 
 
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+_MOST_BATCHES = 1_000_000
 _LISTS = frozenset({"batch_nums", "chain", "channels", "extra_metadata", "omezarr_roots"})
 
 
@@ -409,8 +412,22 @@ def _from_text(option: str, value: str) -> Any:
         option in ("batch_nums", "chain", "extra_metadata", "channels", "omezarr_roots")
         and value != "all"
     ):
-        return [part.strip() for part in value.split(",") if part.strip()]
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        return _with_ranges(parts) if option == "batch_nums" else parts
     return value
+
+
+def _with_ranges(parts: list[str]) -> list[str | int]:
+    """Write ranges of batches (``3-17``) out; what is none is left for the validation."""
+    numbers: list[str | int] = []
+    for part in parts:
+        found = _RANGE.fullmatch(part)
+        first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+        if first <= last < first + _MOST_BATCHES:
+            numbers += range(first, last + 1)
+        else:
+            numbers.append(part)
+    return numbers
 
 
 def _validate(raw: Mapping[str, Any], origin: str) -> Settings:

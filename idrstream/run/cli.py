@@ -13,6 +13,7 @@ from typing_extensions import Doc
 
 from idrstream.config import ENVIRONMENT_PREFIX, SECTIONS, load_settings, section_of
 from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.run.ranges import as_ranges
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -140,7 +141,7 @@ def report(result: RunResult, folder: Path) -> int:
     if result.remaining_batches:
         sys.stdout.write(f"Go on with:\n  idrstream resume {folder}\n")
     if len(result.failures()):
-        numbers = ",".join(str(number) for number in result.rerun_batches)
+        numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
         sys.stdout.write(f"Run what failed again with:\n  idrstream rerun {folder}\n")
         sys.stdout.write(f"or some of it with --batch-nums {numbers}\n")
     return 1

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from idrstream.records import Batch, ImageTask, Published, Skipped
 
 if TYPE_CHECKING:
+    from idrstream.run.lanes import LaneReport
     from idrstream.run.result import RunResult
     from idrstream.screen import Plan
 
@@ -131,6 +132,22 @@ class BatchFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class LanesMeasured:
+    """How busy the lanes have been so far; told every few seconds, also when nothing else is.
+
+    Attributes
+    ----------
+    lanes : tuple of LaneReport
+        The lanes.
+    seconds : float
+        Wall-clock time of the stream so far.
+    """
+
+    lanes: tuple[LaneReport, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFinished:
     """The stream is over.
 
@@ -154,6 +171,7 @@ Event = (
     | ImageFinished
     | BatchPublished
     | BatchFinished
+    | LanesMeasured
     | StreamFinished
 )
 
@@ -163,9 +181,10 @@ class Listener(Protocol):
 
     Events come one at a time, and those of one batch in this order: `BatchStarted`; for each
     image its stages and `ImageFinished`; the stages of the batch; `BatchPublished` unless it
-    failed; `BatchFinished`. Several batches may be under way at once, and several images of
-    each. A batch that is set back, because the disk budget is too small for all that are under
-    way, is told as started a second time and then from the beginning.
+    failed; `BatchFinished`. `LanesMeasured` comes in between. Several batches may be under way
+    at once, and several images of each. A batch that is set back, because the disk budget is too
+    small for all that are under way, is told as started a second time and then from the
+    beginning.
 
     All calls come from the thread that runs the stream.
     """

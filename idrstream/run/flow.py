@@ -13,7 +13,7 @@ from idrstream.errors import BudgetError, StorageError, UserError
 from idrstream.run.batches import BatchLanes
 from idrstream.run.budget import DiskBudget, DiskMeter, DiskUse, size_text, tree_bytes
 from idrstream.run.context import Context
-from idrstream.run.events import Listener, StreamFinished, StreamStarted
+from idrstream.run.events import LanesMeasured, Listener, StreamFinished, StreamStarted
 from idrstream.run.growth import GrowthWatch
 from idrstream.run.images import Folders, ImageLanes
 from idrstream.run.lanes import Inbox, Lane, LaneReport
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _GRACE_S = 10.0  # for jobs that cannot be interrupted, when a stream is to stop at once
 _POLL_S = 0.5
+_MEASURE_S = 5.0  # between two measurements of the lanes
 
 
 class Flow:
@@ -97,7 +98,7 @@ class Flow:
         self._stopped_by = ""
         self._deadline = float("inf")
         self._disk_since: float | None = None
-        self._started = time.monotonic()
+        self._started = self._measured = time.monotonic()
 
     # What other threads may call
 
@@ -158,6 +159,7 @@ class Flow:
         while True:
             try:
                 self._heed_stop()
+                self._measure()
                 self._pump()
                 idle = not self._paused or self._context.stopping or self._batches.done
                 if idle and not self._working():
@@ -172,6 +174,12 @@ class Flow:
                 self._stop_now("interrupted", error)
             if time.monotonic() > self._deadline:
                 return
+
+    def _measure(self) -> None:
+        now = time.monotonic()
+        if now - self._measured >= _MEASURE_S:
+            self._measured = now
+            self._context.tell(LanesMeasured(self.lanes(), now - self._started))
 
     def _take_message(self) -> None:
         try:  # not for ever: a signal may have gone to a thread that cannot wake this one
@@ -244,7 +252,7 @@ class Flow:
 
     def _prepare(self) -> None:
         """Remove what a stream that died left behind; what stays counts in the budget."""
-        self._started = time.monotonic()
+        self._started = self._measured = time.monotonic()
         before = tree_bytes(self._tmp)
         self._folders.clear()
         for profiling in self._rooms.profiling:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import contains, itemgetter
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,7 +24,7 @@ from idrstream.redact import redacted
 # Columns that reach every table, beside those named in `extra_metadata`.
 RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
 
-_FIELDS = attrgetter("plate", "well_number", "site", "frames", "metadata")
+_BLOCK = 4096  # images described together
 _OUTLINES = "object_outlines"  # an extra column that is made, not taken from the table
 
 
@@ -115,7 +116,7 @@ def result_columns(extra_metadata: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({*RESULT_COLUMNS, *extra_metadata} - {_OUTLINES}))
 
 
-def image_lines(tasks: Iterable[ImageTask], columns: Sequence[str]) -> list[str]:
+def image_lines(tasks: Sequence[ImageTask], columns: Sequence[str]) -> list[str]:
     """Return for each image a line of text that two images share only if they are the same.
 
     The well's name is not part of it, its number is: ``A4`` and ``a04`` are one well. Where the
@@ -123,17 +124,47 @@ def image_lines(tasks: Iterable[ImageTask], columns: Sequence[str]) -> list[str]
     host: the same movies may be brought from another mirror.
     """
     lines: list[str] = []
-    texts: dict[tuple[int, ...], str] = {}  # most images of a screen want the same frames
-    for plate, number, site, frames, metadata in map(_FIELDS, tasks):
-        text = texts.get(frames)
-        if text is None:
-            text = texts[frames] = ",".join(map(str, frames))
-        value = metadata.get
-        values = "\x1f".join([value(name, "") for name in columns])
-        place = value("URL") or value("Path")
-        name = _file_name(place) if place else ""
-        lines.append(f"{plate}\x1f{number}\x1f{site}\x1f{text}\x1f{values}\x1f{name}")
+    for first in range(0, len(tasks), _BLOCK):
+        lines += _block_lines(tasks[first : first + _BLOCK], columns)
     return lines
+
+
+def _block_lines(tasks: Sequence[ImageTask], columns: Sequence[str]) -> Iterable[str]:
+    """Return the lines of some images; column by column, which takes half the time of rows."""
+    metadata = [task.metadata for task in tasks]
+    parts = [
+        [task.plate for task in tasks],
+        _texts([task.well_number for task in tasks], str),
+        _texts([task.site for task in tasks], str),
+        _texts([task.frames for task in tasks], lambda frames: ",".join(map(str, frames))),
+        *(_column(metadata, name) for name in columns),
+        _file_names(metadata),
+    ]
+    return map("\x1f".join, zip(*parts, strict=False))
+
+
+def _texts(values: Sequence[Any], form: Callable[[Any], str]) -> Iterable[str]:
+    """Return values as text; most are among a few."""
+    texts = {value: form(value) for value in set(values)}
+    return map(texts.__getitem__, values)
+
+
+def _column(metadata: Sequence[Mapping[str, str]], name: str) -> Iterable[str]:
+    """Return a column of the table, empty where a row has none."""
+    try:
+        return list(map(itemgetter(name), metadata))
+    except KeyError:
+        if not any(map(contains, metadata, repeat(name))):
+            return repeat("")
+        return [row.get(name, "") for row in metadata]
+
+
+def _file_names(metadata: Sequence[Mapping[str, str]]) -> Iterable[str]:
+    """Return the name of each movie's file, empty where the table does not say it."""
+    urls, paths = _column(metadata, "URL"), _column(metadata, "Path")
+    if isinstance(urls, repeat) and isinstance(paths, repeat):
+        return urls
+    return [_file_name(url or path) for url, path, _ in zip(urls, paths, metadata, strict=False)]
 
 
 def _file_name(place: str) -> str:

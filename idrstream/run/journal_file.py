@@ -90,6 +90,11 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+def has_write_ahead_log(connection: sqlite3.Connection) -> bool:
+    """Tell whether a connection writes through a write-ahead log."""
+    return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
+
+
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into those of idrstream."""

@@ -83,10 +83,10 @@ class JournalReads:
                 )
         return {number: frames for number, frames in found.items() if frames}
 
-    def attempted(self) -> set[int]:
-        """Return the batches that were ever begun, also under earlier plans."""
+    def numbers(self) -> set[int]:
+        """Return the batches of the plan and those that were ever begun under earlier ones."""
         with sqlite_errors(self.path):
-            query = "SELECT DISTINCT batch FROM attempts"
+            query = "SELECT number FROM batches UNION SELECT batch FROM attempts"
             return {number for (number,) in self._connection.execute(query)}
 
     def last_versions(self) -> dict[str, str]:

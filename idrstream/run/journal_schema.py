@@ -113,5 +113,8 @@ MIGRATIONS = (
     CREATE INDEX failures_current ON failures (current, kind);
     CREATE INDEX failures_by_batch ON failures (batch, current);
     """,
+    """
+    ALTER TABLE runs ADD COLUMN lanes TEXT;
+    """,
 )
 VERSION = len(MIGRATIONS)

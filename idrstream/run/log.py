@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from idrstream.errors import StorageError
 from idrstream.redact import RedactingFilter
 from idrstream.run.events import BatchFinished, Event, StreamFinished, StreamStarted
+from idrstream.run.ranges import as_ranges
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from idrstream.run.result import RunResult
+
 log = logging.getLogger(__name__)
 
 _ROOT = "idrstream"
+_LONG = 400  # letters of a call that is better said in other words
 _FORMAT = "%(asctime)s - %(levelname)s - %(message)s"
 
 
@@ -118,5 +122,17 @@ def log_events(event: Event) -> None:
             log.info("%s", result.bottleneck)
         if result.disk is not None:
             log.info("Disk used for intermediates: %s", result.disk)
-        if result.rerun_call:
-            log.warning("Run what failed or was not reached with %s", result.rerun_call)
+        numbers = result.rerun_batches
+        if numbers:
+            log.warning(
+                "Batches that failed, lack images or were not reached: %s (%d). Run them with %s",
+                as_ranges(numbers), len(numbers), _rerun_call(result),
+            )  # fmt: skip
+
+
+def _rerun_call(result: RunResult) -> str:
+    """Return the call that runs what is left, as short as it can be."""
+    call = result.rerun_call
+    if len(call) <= _LONG:
+        return call
+    return "stream.resume() and stream.rerun_failed()"

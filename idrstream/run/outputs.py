@@ -63,25 +63,25 @@ def prove(folder: Path, outputs: dict[int, tuple[str, int, int, str]], *, full: 
     Proof
         What differs.
     """
-    with os.scandir(folder) as entries:
-        there = {
-            entry.name: entry.stat(follow_symlinks=False)
-            for entry in entries
-            if entry.name.startswith("batch_")
-        }
     broken: dict[int, str] = {}
     touched: dict[int, int] = {}
-    for number, (name, size_bytes, mtime_ns, sha256) in outputs.items():
-        stat = there.get(name)
-        if stat is None:
-            broken[number] = f"{name} is gone"
-        elif stat.st_size != size_bytes:
-            broken[number] = f"{name} has {stat.st_size} bytes instead of {size_bytes}"
-        elif full or stat.st_mtime_ns != mtime_ns:
-            if file_sha256(folder / name) != sha256:
-                broken[number] = f"{name} has other bytes than were published"
-            elif stat.st_mtime_ns != mtime_ns:
-                touched[number] = stat.st_mtime_ns
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        for number, (name, size_bytes, mtime_ns, sha256) in outputs.items():
+            try:
+                stat = os.stat(name, dir_fd=place, follow_symlinks=False)
+            except FileNotFoundError:
+                broken[number] = f"{name} is gone"
+                continue
+            if stat.st_size != size_bytes:
+                broken[number] = f"{name} has {stat.st_size} bytes instead of {size_bytes}"
+            elif full or stat.st_mtime_ns != mtime_ns:
+                if file_sha256(folder / name) != sha256:
+                    broken[number] = f"{name} has other bytes than were published"
+                elif stat.st_mtime_ns != mtime_ns:
+                    touched[number] = stat.st_mtime_ns
+    finally:
+        os.close(place)
     return Proof(broken, touched)
 
 
@@ -109,13 +109,13 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
     A stream that died between the two moments leaves one; a forced start leaves those that it
     had no time to delete. Tables whose number the journal never had are somebody else's.
     """
-    outputs, attempted = journal.outputs(), journal.attempted()
+    outputs, known = journal.outputs(), journal.numbers()
     for path in folder.iterdir():
         match = _BATCH.fullmatch(path.name)
         if match is None:
             continue
         number = int(match[1])
-        if number in attempted and outputs.get(number, ("",))[0] != path.name:
+        if number in known and outputs.get(number, ("",))[0] != path.name:
             log.info("Deleting %s: its batch is not done", path)
             path.unlink(missing_ok=True)
 

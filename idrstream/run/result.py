@@ -12,6 +12,7 @@ from idrstream.records import Published, Skipped
 from idrstream.run.budget import DiskUse
 from idrstream.run.events import BatchFinished
 from idrstream.run.lanes import LaneReport, bottleneck
+from idrstream.run.ranges import as_python
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -224,7 +225,7 @@ class RunResult:
             return ""
         return (
             f"stream.run_stream(data_to_process, batch_size={self.plan.batch_size}, "
-            f"batch_nums={list(numbers)})"
+            f"batch_nums={as_python(numbers)})"
         )
 
     def failures(self) -> pd.DataFrame:

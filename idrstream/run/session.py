@@ -32,6 +32,7 @@ from idrstream.run.outputs import (
 )
 from idrstream.run.plans import Decision, Wanted
 from idrstream.run.provenance import PROVENANCE_NAME, write_provenance
+from idrstream.run.ranges import as_ranges
 from idrstream.run.request import Parts, Place, Request, identity_of
 from idrstream.run.versions import changed_versions, versions
 
@@ -296,12 +297,12 @@ def _say(decision: Decision) -> None:
     if decision.done:
         log.info(
             "%d batches are done and left alone (%s); force_recompute computes them again",
-            len(decision.done), _some([str(number) for number in decision.done]),
+            len(decision.done), as_ranges(decision.done),
         )  # fmt: skip
     if decision.left:
         log.info(
             "%d batches failed before and are left alone (%s)",
-            len(decision.left), _some([str(number) for number in decision.left]),
+            len(decision.left), as_ranges(decision.left),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.run.journal_file import open_reader
 from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.lanes import LaneReport, bottleneck
 from idrstream.run.live import Live, read_live
 from idrstream.run.locks import Holder, holder
 
@@ -53,6 +54,12 @@ class Status:
     stages : Mapping[str, float]
         Share of the last batches' time that each stage was busy; more than 1 when a stage
         works for several batches at once.
+    lanes : tuple of LaneReport
+        How busy each lane is or was, in the last run that had something to do; noted every few
+        seconds and at the end.
+    bottleneck : str
+        The sentence that says which lane limits the stream, and what to change; empty as long
+        as that is not known.
     failures : Mapping[str, int]
         What failed and is not mended, by kind of error.
     live : Live or None
@@ -76,6 +83,8 @@ class Status:
     images_per_hour: float | None = None
     left_s: float | None = None
     stages: Mapping[str, float] = field(default_factory=dict)
+    lanes: tuple[LaneReport, ...] = ()
+    bottleneck: str = ""
     failures: Mapping[str, int] = field(default_factory=dict)
     live: Live | None = None
 
@@ -101,7 +110,9 @@ class Status:
         if self.images_per_hour is not None:
             left = "" if self.left_s is None else f", {_duration(self.left_s)} left"
             lines.append(f"rate     {self.images_per_hour:.0f} images an hour{left}")
-        if self.stages:
+        if self.bottleneck:
+            lines.append(f"lanes    {self.bottleneck}")
+        elif self.stages:
             shares = (f"{name} {share:.0%}" for name, share in self.stages.items())
             lines.append(f"busy     {', '.join(shares)}")
         if self.failures:
@@ -224,22 +235,33 @@ def _counts(connection: sqlite3.Connection) -> dict[str, Any]:
 
 def _last_run(connection: sqlite3.Connection) -> dict[str, Any]:
     row = connection.execute(
-        "SELECT id, state, stopped_by, elapsed_s FROM runs ORDER BY id DESC LIMIT 1"
+        "SELECT state, stopped_by, elapsed_s FROM runs ORDER BY id DESC LIMIT 1"
     ).fetchone()
     if row is None:
         return {"run_state": "stopped", "images_per_hour": None}
-    run, state, stopped_by, elapsed_s = row
+    values = dict(zip(("run_state", "stopped_by", "elapsed_s"), row, strict=True))
+    return {**values, **_last_work(connection)}
+
+
+def _last_work(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Return how fast the last run was that had something to do."""
+    row = connection.execute(
+        "SELECT id, elapsed_s, lanes FROM runs WHERE batches > 0 ORDER BY id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return {"images_per_hour": None}
+    run, elapsed_s, noted = row
     images = connection.execute(
         "SELECT total(b.images) FROM attempts a JOIN batches b ON b.number = a.batch "
         "WHERE a.run = ? AND a.outcome IN ('published', 'done')",
         (run,),
     ).fetchone()[0]
+    lanes = tuple(LaneReport(**lane) for lane in json.loads(noted or "[]"))
     return {
-        "run_state": state,
-        "stopped_by": stopped_by,
-        "elapsed_s": elapsed_s,
         "images_per_hour": images / elapsed_s * 3600 if images and elapsed_s > 0 else None,
         "stages": _busy(connection, run),
+        "lanes": lanes,
+        "bottleneck": bottleneck(lanes),
     }
 
 

@@ -45,6 +45,7 @@ import tifffile  # noqa: F401
 import idrstream.run.journal as journal_module
 import idrstream.run.session  # noqa: F401
 from idrstream.errors import IdrStreamError, LockedError
+from idrstream.run.journal_writer import JournalWriter
 from idrstream.run.verify import verify_folder
 
 DONE, REFUSED, INTERRUPTED, BROKEN, FAILED = 0, 3, 4, 5, 6
@@ -271,12 +272,12 @@ def killing_before_commit():
     """Make the journal's next transaction die when everything but its end is written."""
 
     @contextmanager
-    def transaction(connection):
-        connection.execute("BEGIN IMMEDIATE")
+    def transaction(self, *, flushed):
+        self.connection.execute("BEGIN IMMEDIATE")
         yield
         die()
 
-    journal_module.transaction = transaction
+    JournalWriter.transaction = transaction
     yield
 
 

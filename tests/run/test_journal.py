@@ -277,7 +277,7 @@ class TestWhatIsNoted:
 
     def test_the_clock_does_not_matter_for_how_long_it_took(self, journal, monkeypatch):
         begin(journal, tasks(2))
-        monkeypatch.setattr("idrstream.run.journal.time.time", lambda: 10.0)  # long ago
+        monkeypatch.setattr("idrstream.run.journal_runs.time.time", lambda: 10.0)  # long ago
         plan = Plan.of(tasks(2), batch_size=2)
         journal(StreamStarted(plan))
         journal(StreamFinished(RunResult((), plan, 1.0)))
