@@ -137,7 +137,7 @@ def _block_lines(tasks: Sequence[ImageTask], columns: Sequence[str]) -> Iterable
         _texts([task.well_number for task in tasks], str),
         _texts([task.site for task in tasks], str),
         _texts([task.frames for task in tasks], lambda frames: ",".join(map(str, frames))),
-        *(_column(metadata, name) for name in columns),
+        *(([_column(metadata, name) for name in columns]) or [repeat("")]),
         _file_names(metadata),
     ]
     return map("\x1f".join, zip(*parts, strict=False))

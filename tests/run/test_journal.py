@@ -1,5 +1,6 @@
 """The journal: as a state machine against a simple model, and its file."""
 
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -17,6 +18,8 @@ from idrstream.run import (
     BatchPublished,
     BatchStarted,
     ImageFinished,
+    LaneReport,
+    LanesMeasured,
     RunResult,
     StageFinished,
     StreamFinished,
@@ -26,6 +29,7 @@ from idrstream.run import journal_file as schema
 from idrstream.run.decide import decide
 from idrstream.run.journal import Journal, RunInfo
 from idrstream.run.plans import Wanted
+from idrstream.run.status import read_status
 from idrstream.screen import Plan, well_name
 
 INFO = RunInfo(pid=1, host="here", options={}, parts={}, versions={"python": "3"})
@@ -75,6 +79,24 @@ def run_batch(journal, folder, batch, *, bad=(), publish=True, finish=True, erro
 
 def rows(journal, query):
     return journal._connection.execute(query).fetchall()
+
+
+def flushes(journal):
+    """Return a function that says of each transaction since its last call if it was flushed."""
+    seen, level = [], [rows(journal, "PRAGMA synchronous")[0][0]]
+
+    def note(statement):
+        if statement.startswith("PRAGMA synchronous="):
+            level[0] = {"FULL": 2, "NORMAL": 1}[statement.partition("=")[2]]
+        elif statement == "COMMIT":
+            seen.append(level[0] == 2)
+
+    def since():
+        found, seen[:] = list(seen), []
+        return found
+
+    journal._connection.set_trace_callback(note)
+    return since
 
 
 @pytest.fixture
@@ -295,6 +317,38 @@ class TestWhatIsNoted:
         assert {n: values[2] for n, values in journal.outputs().items()} == {0: 5}
 
 
+class TestLanes:
+    LANES = (LaneReport("download", 4, 8, 20.0, 0.05), LaneReport("segment", 1, 3, 95.0, 0.95))
+
+    def test_status_says_which_lane_limits_while_it_runs_and_after(self, journal, tmp_path):
+        begin(journal, tasks(4))
+        assert read_status(tmp_path).bottleneck == ""
+        journal(LanesMeasured(self.LANES, 100.0))
+        status = read_status(tmp_path)
+        assert status.lanes == self.LANES
+        assert "segment limits this stream; a GPU" in status.bottleneck
+        assert f"lanes    {status.bottleneck}" in repr(status)
+        plan = Plan.of(tasks(4), batch_size=2)
+        last = (LaneReport("download", 4, 8, 380.0, 0.95), *self.LANES[1:])
+        journal(StreamFinished(RunResult((), plan, 100.0, last), "interrupted"))
+        content = json.loads(json.dumps(read_status(tmp_path).as_json()))
+        assert content["lanes"][0] == {
+            "name": "download", "workers": 4, "jobs": 8, "busy_s": 380.0, "share": 0.95
+        }  # fmt: skip
+        assert content["bottleneck"].startswith("Busy 95%: download limits")
+
+    def test_a_start_that_finds_nothing_to_do_does_not_hide_it(self, journal, tmp_path):
+        decision = begin(journal, tasks(2))
+        run_batch(journal, tmp_path, Batch(0, decision.batches[0]))
+        plan = Plan.of(tasks(2), batch_size=2)
+        journal(StreamFinished(RunResult((), plan, 100.0, self.LANES)))
+        assert begin(journal, tasks(2)).run == ()
+        journal(StreamFinished(RunResult((), plan, 0.0)))
+        status = read_status(tmp_path)
+        assert status.lanes == self.LANES
+        assert status.images_per_hour is not None
+
+
 class TestTheFile:
     def test_it_can_be_read_while_it_is_written(self, journal, tmp_path):
         batch = Batch(0, begin(journal, tasks(2)).batches[0])
@@ -325,8 +379,21 @@ class TestTheFile:
         assert sorted(path.name for path in copy.iterdir()) == before
         journal.close()
 
-    def test_what_matters_waits_for_the_disk(self, journal):
-        assert rows(journal, "PRAGMA synchronous") == [(2,)]
+    def test_what_matters_waits_for_the_disk(self, journal, tmp_path):
+        flushed = flushes(journal)
+        batch = Batch(0, begin(journal, tasks(2)).batches[0])
+        assert flushed() == [True]
+        run_batch(journal, tmp_path, batch, finish=False)
+        # Begun and two images are not waited for; published is: inputs are deleted then.
+        assert flushed() == [False, False, False, True]
+        journal(BatchFinished(batch, None, 3, (), "ProfileError", "no"))
+        journal(LanesMeasured((), 1.0))
+        assert flushed() == [False, False]
+        plan = Plan.of(tasks(2), batch_size=2)
+        journal(StreamFinished(RunResult((), plan, 1.0)))
+        assert flushed() == [True]
+        journal.lost([0])
+        assert flushed() == [True]
         assert rows(journal, "PRAGMA journal_mode") == [("wal",)]
 
     def test_on_a_network_file_system_it_does_without_shared_memory(
@@ -337,9 +404,11 @@ class TestTheFile:
         begin_on.close()
         monkeypatch.setattr(schema, "file_system", lambda folder: "nfs4")
         journal = Journal(tmp_path)
+        flushed = flushes(journal)
         assert "nfs4" in caplog.text
         assert rows(journal, "PRAGMA journal_mode") == [("delete",)]
         run_batch(journal, tmp_path, Batch(0, tasks(2)))
+        assert flushed() == [True] * 5  # a power cut could damage it otherwise
         with schema.open_reader(journal.path) as reader:
             assert reader.execute("SELECT state FROM batches").fetchall() == [("done",)]
         journal.close()
