@@ -32,10 +32,10 @@ types:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) -m mypy
 
-# The documentation as a site without a network; warnings are errors.
+# The documentation as a site without a network; warnings are errors (with --quiet they are not counted).
 docs:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 format:
 	$(PY) -m ruff check --fix .

@@ -22,6 +22,8 @@ PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```\s*?$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 PUBLIC_NAMES = "<!-- public names -->"
+OTHER_NAMES = "<!-- public names of other modules -->"
+DIRECTIVE = re.compile(r"^::: idrstream\.([\w.]+)$", re.MULTILINE)
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -73,7 +75,12 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
     parts = FENCE.split(markdown)
     parts[::2] = [LINK.sub(fix, part) for part in parts[::2]]
-    return "".join(parts).replace(PUBLIC_NAMES, _public_names())
+    text = "".join(parts)
+    # Asked for only where they are wanted: the names import the package.
+    for mark, content in ((PUBLIC_NAMES, _public_names), (OTHER_NAMES, _other_names)):
+        if mark in text:
+            text = text.replace(mark, content())
+    return text
 
 
 def _outside() -> dict[str, str]:
@@ -149,12 +156,26 @@ def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
     yield f"notebooks/{path.stem}.md", "\n".join([*lines, "", note, ""])
 
 
-def _public_names() -> str:
-    """Give a table of `idrstream.__all__` with the first line of every docstring."""
+def _public() -> dict[str, tuple[str, str]]:
+    """Give the public names: where each is documented, and the first line of its docstring."""
     package = importlib.import_module("idrstream")
-    rows = ["| name | what it is |", "|---|---|"]
+    found = {}
     for name in package.__all__:
         value = getattr(package, name)
         first = (inspect.getdoc(value) or "").partition("\n")[0].replace("``", "`")
-        rows.append(f"| [`{name}`][idrstream.{package._HOMES[name]}.{value.__name__}] | {first} |")
-    return "\n".join(rows)
+        found[name] = (f"idrstream.{package._HOMES[name]}.{value.__name__}", first)
+    return found
+
+
+def _public_names() -> str:
+    """Give a table of `idrstream.__all__`."""
+    rows = [f"| [`{name}`][{home}] | {first} |" for name, (home, first) in _public().items()]
+    return "\n".join(["| name | what it is |", "|---|---|", *rows])
+
+
+def _other_names() -> str:
+    """Document the public names whose modules have no page of their own."""
+    pages = (path.read_text(encoding="utf-8") for path in (PROJECT / "docs/api").glob("*.md"))
+    rooms = {f"idrstream.{room}" for page in pages for room in DIRECTIVE.findall(page)}
+    homes = dict.fromkeys(home for home, _ in _public().values())
+    return "\n\n".join(f"::: {home}" for home in homes if home.rpartition(".")[0] not in rooms)

@@ -55,7 +55,7 @@ class AsperaOptions:
 
     Attributes
     ----------
-    user, host, port :
+    user, host, port : str, str, int
         The server; ``fasp-public@fasp.ebi.ac.uk``, TCP and UDP port 33001.
     rate : str
         Target rate as ascp writes it, for example ``300m`` for 300 Mb/s.

@@ -24,8 +24,14 @@ class BioFormatsReader(JavaReader):
     ----------
     location : Path or str
         ``bioformats_package.jar``.
-    channel, z, start_timeout_s, request_timeout_s
-        See `JavaReader`.
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0; needed only for movies with several.
+    start_timeout_s : float
+        Time limit for starting Java with the library.
+    request_timeout_s : float
+        Time limit for one request.
     """
 
     name = "bioformats"

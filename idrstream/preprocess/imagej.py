@@ -20,8 +20,14 @@ class ImageJReader(JavaReader):
     location : Path or str
         A complete Fiji.app folder, used without the network; or a Maven coordinate such as
         ``sc.fiji:fiji:2.14.0``, which is downloaded at the first use.
-    channel, z, start_timeout_s, request_timeout_s
-        See `JavaReader`.
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0; needed only for movies with several.
+    start_timeout_s : float
+        Time limit for starting Java with the library.
+    request_timeout_s : float
+        Time limit for one request.
     """
 
     name = "imagej"

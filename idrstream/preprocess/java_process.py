@@ -46,8 +46,10 @@ class JavaReader:
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0; needed only for movies with several.
-    start_timeout_s, request_timeout_s : float
-        Time limits for starting Java with its library, and for one request.
+    start_timeout_s : float
+        Time limit for starting Java with its library.
+    request_timeout_s : float
+        Time limit for one request.
     """
 
     name = "java"

@@ -32,6 +32,7 @@ color:inherit;font:inherit}
 .idrs caption{text-align:left;font-weight:600}
 .idrs th,.idrs td{text-align:left;vertical-align:top;padding:.1rem .6rem .1rem 0;
 overflow-wrap:anywhere;background:transparent;color:inherit}
+.idrs :is(th,td):not(:last-child){white-space:nowrap}
 .idrs .wide{overflow-x:auto}
 @media print{.idrs{break-inside:avoid}}
 """

@@ -18,8 +18,10 @@ def well_number(name: str, *, columns: int = PLATE_COLUMNS, rows: int = PLATE_RO
     ----------
     name : str
         Row letter and column number, for example ``A4`` or ``A04``.
-    columns, rows : int
-        Size of the plate; 24 x 16 for a 384-well plate.
+    columns : int
+        Columns of the plate; 24 for a 384-well plate.
+    rows : int
+        Rows of the plate; 16 for a 384-well plate.
 
     Returns
     -------
@@ -45,8 +47,10 @@ def well_name(number: int, *, columns: int = PLATE_COLUMNS, rows: int = PLATE_RO
     ----------
     number : int
         Well number, counted from 1 along the rows.
-    columns, rows : int
-        Size of the plate.
+    columns : int
+        Columns of the plate.
+    rows : int
+        Rows of the plate.
 
     Returns
     -------

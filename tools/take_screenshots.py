@@ -1,0 +1,237 @@
+"""Takes the pictures of the report, the notebook's handle and the terminal in docs/images/.
+
+From a real run: a simulated screen with one movie missing is streamed in the background; handle
+and terminal are pictured when about half of its images are done, the report at its end. Needs
+Chromium and Playwright::
+
+    python tools/take_screenshots.py [--work FOLDER] [--only terminal notebook report]
+
+A work folder that has a finished run is used again for the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import html
+import io
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from idrstream.run.background import BackgroundRun
+
+PROJECT = Path(__file__).resolve().parents[1]
+TARGET = PROJECT / "docs" / "images"
+LIMIT_BYTES = 300_000
+COLUMNS, LINES = 110, 30
+COLOURS = {"31": "#ff8d85", "32": "#7fd88f", "33": "#f0c060", "34": "#8fb8ff"}
+WEIGHTS = {"1": "b", "2": "i"}
+SGR = re.compile(r"\x1b\[([\d;]*)m")
+OTHER_CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-ln-z]")
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
+body {{ margin: 0; background: {ground}; color: {ink}; }}
+body {{ font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
+#shot {{ display: inline-block; padding: 18px 22px; }}
+pre {{ margin: 0; font: 14.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }}
+.in {{ display: flex; gap: 14px; margin-bottom: 12px; }}
+.in span {{ color: #30519c; padding-top: 8px; }}
+.in pre {{ background: #f4f4f5; border: 1px solid #d9d9de; padding: 8px 12px; min-width: 46rem; }}
+.out {{ margin-left: 62px; }}
+b {{ font-weight: 700; }} i {{ font-style: normal; opacity: .72; }}
+</style><div id="shot">{body}</div></html>"""
+CALL = """run = stream.run_stream(table, batch_size=4, background=True)
+run"""
+
+
+def main() -> int:
+    """Run a stream and picture it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--work", type=Path, help="where the stream is run [a temporary folder]")
+    parser.add_argument(
+        "--only", nargs="+", choices=("terminal", "notebook", "report"),
+        default=("terminal", "notebook", "report"),
+    )  # fmt: skip
+    options = parser.parse_args()
+    TARGET.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, chromium() as browser:
+        work = options.work or Path(scratch)
+        features = work / "features"
+        live = {"terminal", "notebook"} & set(options.only)
+        if live or not (features / "journal.sqlite").exists():
+            shutil.rmtree(work, ignore_errors=True)
+            run = start(work)
+            half_way(run)
+            if "notebook" in live:
+                notebook(browser, run._repr_html_().replace(f"{work}/", ""))
+            if "terminal" in live:
+                terminal(browser, features)
+            run.wait()
+        if "report" in options.only:
+            report(browser, features)
+    return 0
+
+
+def start(work: Path) -> BackgroundRun:
+    """Stream a simulated screen of two plates in the background; one of its movies is missing."""
+    from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+    from idrstream.demo import config_for
+
+    spec = ScreenSpec(
+        plates=2, wells_per_plate=16, frames=3, height=512, width=672, nuclei_per_frame=45,
+        wanted_frames=(2,),
+    )  # fmt: skip
+    screen = simulate_screen(work / "screen", spec)
+    sorted((work / "screen").rglob("*_01.ch5"))[2].unlink()
+    features = work / "features"
+    stream = IdrStream("idr0013", work / "tmp", features, log=features / "stream.log")
+    stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+    stream.init_preprocessor(None, True, illumination_context="plate")
+    stream.init_segmentor(
+        {"model_type": "idrstream-nuclei", "diameter": 0, "remove_edge_masks": True}
+    )
+    stream.copy_DP_files(config_for(spec.height, spec.width, work))
+    return stream.run_stream(
+        read_table(screen.table_path), batch_size=4, extra_metadata=["object_outlines"],
+        disk_budget="200MB", progress=False, background=True,
+    )  # fmt: skip
+
+
+def half_way(run: BackgroundRun) -> None:
+    """Wait until about half of the images are done."""
+    while run.running:
+        status = run.status()
+        if status.images and status.images_done * 2 >= status.images:
+            time.sleep(2)  # what runs is told twice a second, apart from what is done
+            return
+        time.sleep(0.2)
+    message = "the stream ended before it could be pictured"
+    raise SystemExit(message)
+
+
+def notebook(browser: Browser, picture: str) -> None:
+    """Picture the handle as a notebook shows it below its cell."""
+    cell = f'<div class="in"><span>In [5]:</span><pre>{html.escape(CALL)}</pre></div>'
+    body = f'{cell}<div class="out">{picture}</div>'
+    page = PAGE.format(title="notebook", ground="#ffffff", ink="#1c1c1f", body=body)
+    shoot(browser, "notebook.png", page)
+
+
+def terminal(browser: Browser, features: Path) -> None:
+    """Picture ``idrstream status --watch`` on a terminal."""
+    seen = watched([sys.executable, "-m", "idrstream", "status", str(features), "--watch"])
+    prompt = "<b>$ idrstream status features --watch</b>\n"
+    body = f"<pre>{prompt}{coloured(seen.replace(f'{features.parent}/', ''))}</pre>"
+    page = PAGE.format(title="terminal", ground="#16202a", ink="#e3edf3", body=body)
+    shoot(browser, "terminal.png", page)
+
+
+def watched(command: list[str]) -> str:
+    """Run a command on a terminal of its own and return the first picture that it draws."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    seen, deadline = b"", time.monotonic() + 60
+    try:
+        # The end of a picture clears what was below it.
+        while b"\x1b[J" not in seen and time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.5)[0]:
+                seen += os.read(ours, 65_536)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+        os.close(theirs)
+        os.close(ours)
+    first = seen.decode("utf-8", "replace").partition("\x1b[J")[0]
+    return OTHER_CODES.sub("", first).replace("\r\n", "\n").rstrip()
+
+
+def coloured(text: str) -> str:
+    """Turn a terminal's colours into HTML."""
+    parts, closing = [], ""
+    for number, piece in enumerate(SGR.split(text)):
+        if number % 2 == 0:
+            parts.append(html.escape(piece))
+            continue
+        parts.append(closing)
+        closing = ""
+        for code in piece.split(";"):
+            if code in WEIGHTS:
+                parts.append(f"<{WEIGHTS[code]}>")
+                closing = f"</{WEIGHTS[code]}>{closing}"
+            elif code in COLOURS:
+                parts.append(f'<span style="color:{COLOURS[code]}">')
+                closing = f"</span>{closing}"
+    return "".join([*parts, closing])
+
+
+def report(browser: Browser, features: Path) -> None:
+    """Picture the top of the report and its maps of plates."""
+    command = [sys.executable, "-m", "idrstream", "report", str(features)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    pages = sorted(features.rglob("report*.html"))
+    if not pages:
+        raise SystemExit(f"no report in {features}: {done.stdout}")
+    context = browser.new_context(viewport={"width": 1200, "height": 1500}, device_scale_factor=1)
+    page = context.new_page()
+    page.goto(pages[0].resolve().as_uri())
+    save("report.png", page.screenshot())
+    context.close()
+
+
+def shoot(browser: Browser, name: str, page_html: str) -> None:
+    """Picture the box of a page."""
+    context = browser.new_context(viewport={"width": 1100, "height": 900}, device_scale_factor=1.5)
+    page = context.new_page()
+    page.set_content(page_html)
+    save(name, page.locator("#shot").screenshot())
+    context.close()
+
+
+def save(name: str, content: bytes) -> None:
+    """Write a picture with at most 256 colours, and say how large it is."""
+    picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    path = TARGET / name
+    picture.save(path, optimize=True)
+    size = path.stat().st_size
+    print(f"{path.relative_to(PROJECT)}: {size / 1000:.0f} kB")
+    if size > LIMIT_BYTES:
+        raise SystemExit(f"{name} has more than {LIMIT_BYTES} bytes")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise SystemExit("Chromium is not installed (apt-get install chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
