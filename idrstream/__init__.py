@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         TableError,
         UserError,
     )
+    from idrstream.forecast import StreamPlan
     from idrstream.preprocess import (
         BasicpyPreprocessor,
         BioFormatsReader,
@@ -79,6 +80,7 @@ _HOMES = {
     "Skipped": "records",
     "StorageError": "errors",
     "StreamHandle": "run.background",
+    "StreamPlan": "forecast",
     "TableError": "errors",
     "TorchEngine": "profile",
     "UserError": "errors",
@@ -122,6 +124,7 @@ __all__ = [
     "Skipped",
     "StorageError",
     "StreamHandle",
+    "StreamPlan",
     "TableError",
     "TorchEngine",
     "UserError",

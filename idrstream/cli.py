@@ -49,6 +49,7 @@ _COMMANDS = {
     "demo": _Command("idrstream.demo", "simulate a small screen and stream it to features"),
     "simulate": _Command("idrstream.simulate.cli", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.run.cli", "run a stream from a TOML file"),
+    "plan": _Command("idrstream.forecast.cli", "say what a stream would do, need and meet"),
     "status": _Command("idrstream.run.commands.status", "say how far a stream is"),
     "pause": _Command("idrstream.run.commands.pause", "let a running stream begin nothing new"),
     "stop": _Command("idrstream.run.commands.stop", "end a running stream at a safe point"),

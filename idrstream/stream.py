@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from idrstream.config import Settings
     from idrstream.download import Downloader
+    from idrstream.forecast import StreamPlan
     from idrstream.preprocess import MovieReader
     from idrstream.profile import DeepProfilerProject, Engine, EngineName
     from idrstream.run import LaneOptions, Listener, Preprocessing, RunResult
@@ -344,31 +345,25 @@ class IdrStream(FolderVerbs):
         UserError
             When the stream cannot go on without the user: a missing tool, a full disk.
         """
-        from idrstream.run import LaneOptions
         from idrstream.run.background import BackgroundRun
-        from idrstream.run.plans import Modes
         from idrstream.run.progress import ProgressBars
-        from idrstream.run.request import Request, parts_of, place_of
+        from idrstream.run.request import parts_of, place_of, request_of
         from idrstream.run.session import Session
 
-        request = Request(
+        request = request_of(
             batch_size=batch_size,
             start_batch=start_batch,
-            batch_nums="all" if batch_nums == "all" else tuple(map(int, batch_nums)),
-            extra_metadata=(
-                (extra_metadata,) if isinstance(extra_metadata, str) else tuple(extra_metadata)
-            ),
+            batch_nums=batch_nums,
+            extra_metadata=extra_metadata,
             output_format=output_format,
             share_gpu=share_gpu,
             disk_budget=disk_budget,
-            lanes=lanes or LaneOptions(),
-            modes=Modes(
-                replan=replan,
-                force=force,
-                force_recompute=force_recompute,
-                ignore_invalid_inputs=ignore_invalid_inputs,
-                ignore_failed_outputs=ignore_failed_outputs,
-            ),
+            lanes=lanes,
+            replan=replan,
+            force=force,
+            force_recompute=force_recompute,
+            ignore_invalid_inputs=ignore_invalid_inputs,
+            ignore_failed_outputs=ignore_failed_outputs,
         )
         session = Session(place_of(self), parts_of(self), request)
         if background:
@@ -380,6 +375,47 @@ class IdrStream(FolderVerbs):
         return session.run(data_to_process, hearing)
 
     run_dp_stream = run_stream
+
+    def plan(
+        self, data_to_process: pd.DataFrame | None = None, *, probe: int = 0, **options: Any
+    ) -> StreamPlan:
+        """Say what `run_stream` would do, what it needs, and whether it could start.
+
+        Nothing is written to the stream's folders; ``docs/plan.md`` tells more.
+
+        Parameters
+        ----------
+        data_to_process : pandas.DataFrame, optional
+            The table to process; by default the one that the output folder was begun with,
+            with its batch size, extra metadata and format.
+        probe : int
+            Run so many images through the parts, in a temporary folder, to measure the time.
+        **options
+            Those of `run_stream` that are no listeners: ``batch_size``, ``disk_budget`` ...
+
+        Returns
+        -------
+        StreamPlan
+            Printed, or shown in a notebook, it is a summary; ``is_good`` tells whether every
+            check passed.
+
+        Raises
+        ------
+        ConfigError
+            If a part is missing, or an option is none of `run_stream`.
+        JournalError
+            If no table is given and no stream has run in the output folder yet.
+        """
+        from idrstream.forecast.make import make_plan, read_begun_quietly
+        from idrstream.run.request import parts_of, place_of, request_of
+
+        if data_to_process is None:
+            data_to_process, begun = read_begun_quietly(self.final_data_dir)
+            options = {**begun, **options}
+        request = request_of(**options)
+        parts, place = parts_of(self), place_of(self)
+        with self._log.muted():  # a probe is no part of the stream's history
+            return make_plan(place, parts, request, data_to_process, probe=max(0, probe))
 
     @property
     def log_path(self) -> Path | None:

@@ -68,6 +68,19 @@ class StreamLog:
         logger.setLevel(logging.INFO)
         self._handler = handler
 
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Write nothing to the file in this block."""
+        logger, handler = logging.getLogger(_ROOT), self._handler
+        if handler is None or handler not in logger.handlers:
+            yield
+            return
+        logger.removeHandler(handler)
+        try:
+            yield
+        finally:
+            logger.addHandler(handler)
+
     def close(self) -> None:
         """Stop logging to the file."""
         if self._handler is not None:

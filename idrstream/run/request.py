@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -74,6 +74,30 @@ class Place:
     settings: Mapping[str, Any] | None = None
     complete_timeout_s: float = 60.0
     plate_wells: int = 12
+
+
+def request_of(**options: Any) -> Request:
+    """Return what options of `IdrStream.run_stream` ask for.
+
+    Raises
+    ------
+    ConfigError
+        Naming an option that there is not.
+    """
+    known = {item.name for item in fields(Request)} - {"modes"}
+    modes = {item.name for item in fields(Modes)}
+    unknown = [name for name in options if name not in known | modes]
+    if unknown:
+        msg = f"{', '.join(unknown)}: no such option; there are {', '.join(sorted(known | modes))}"
+        raise ConfigError(msg)
+    given = {name: value for name, value in options.items() if name in known}
+    if given.get("batch_nums", "all") != "all":
+        given["batch_nums"] = tuple(map(int, given["batch_nums"]))
+    extra = given.get("extra_metadata", ())
+    given["extra_metadata"] = (extra,) if isinstance(extra, str) else tuple(extra)
+    given["lanes"] = given.get("lanes") or LaneOptions()
+    chosen = {name: value for name, value in options.items() if name in modes}
+    return Request(**given, modes=Modes(**chosen))
 
 
 def place_of(stream: IdrStream) -> Place:

@@ -115,7 +115,7 @@ class Session:
             Controls(place.folder) as controls,
             closing(Journal(place.folder)) as journal,
         ):
-            wanted = self._wanted(tasks)
+            wanted = self.wanted(tasks)
             decision = self._decide(journal, wanted)
             self._clear_leftovers(journal)
             if begun is not None:
@@ -131,7 +131,8 @@ class Session:
                     if decision.run or not (place.folder / PROVENANCE_NAME).exists():
                         write_provenance(place.folder, self._parts.downloader, tasks)
 
-    def _wanted(self, tasks: tuple[Any, ...]) -> Wanted:
+    def wanted(self, tasks: tuple[Any, ...]) -> Wanted:
+        """Describe by content what is to be done with the images of a table."""
         request = self._request
         return Wanted.of(
             tasks,

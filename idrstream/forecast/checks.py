@@ -1,0 +1,108 @@
+"""What can be looked at before a stream starts. Each look tells what it found and never raises."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from idrstream.errors import IdrStreamError
+from idrstream.forecast.plan import Amount, Check
+from idrstream.redact import redact
+from idrstream.run.budget import disk_free_bytes, parse_size, size_text
+from idrstream.run.locks import holder
+from idrstream.run.request import Parts
+
+
+def check_lock(folder: Path, role: str) -> Check:
+    """Tell whether another stream has a folder."""
+    who = holder(folder)
+    if who is None:
+        return Check(f"{role} is free", "ok", str(folder))
+    remedy = f"wait until it is done or stop it (idrstream stop), or choose another {role}"
+    return Check(f"{role} is free", "failed", f"{folder} is in use by {who}", remedy)
+
+
+def check_writable(folder: Path, role: str) -> Check:
+    """Tell whether a folder can be written, or made where it is missing; nothing is written."""
+    what = f"{role} can be written"
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return Check(what, "ok", str(folder) if there == folder.absolute() else f"{folder}: new")
+    why = "cannot be written" if there.is_dir() else "is no folder"
+    return Check(what, "failed", f"{there} {why}", f"make it writable or choose another {role}")
+
+
+def check_models(parts: Parts) -> tuple[Check, float]:
+    """Load the models of segmentor and engine; also return the seconds that took."""
+    started = time.monotonic()
+    names = []
+    try:
+        for part, values in ((parts.segmentor, ()), (parts.engine, (parts.project,))):
+            load = getattr(part, "load", None)
+            if load is not None:
+                load(*values)
+                names.append(type(part).__name__)
+    except IdrStreamError as error:
+        remedy = f"see {error.help_section()}"
+        return Check("models load", "failed", str(error), remedy), time.monotonic() - started
+    # The border to other people's code: a plan tells and does not end.
+    except Exception as error:
+        text = f"{type(error).__name__}: {redact(str(error))}"
+        return Check("models load", "failed", text, "see idrstream doctor"), 0.0
+    if not names:
+        return Check("models load", "unknown", "these parts load theirs when first used"), 0.0
+    return Check("models load", "ok", ", ".join(names)), time.monotonic() - started
+
+
+def check_disk(
+    tmp_dir: Path, folder: Path, peak: Amount | None, output: Amount | None
+) -> list[Check]:
+    """Tell whether the disks have room for the intermediates and the results."""
+    needs: dict[int, tuple[Path, int, list[str]]] = {}
+    for where, amount, role in ((tmp_dir, peak, "tmp_dir"), (folder, output, "final_data_dir")):
+        if amount is None:
+            continue
+        disk = _disk(where)
+        path, need, roles = needs.get(disk, (where, 0, []))
+        needs[disk] = (path, need + amount.high, [*roles, role])
+    checks = []
+    for path, need, roles in needs.values():
+        free = disk_free_bytes(path.absolute())
+        what = f"disk of {' and '.join(roles)}"
+        detail = f"{size_text(free)} free, {size_text(need)} needed"
+        if free >= need:
+            checks.append(Check(what, "ok", detail))
+        else:
+            remedy = "free space, set a smaller disk_budget, or choose a folder on another disk"
+            checks.append(Check(what, "failed", detail, remedy))
+    if not needs:
+        checks.append(Check("disk", "unknown", "no source tells how large its movies are"))
+    return checks
+
+
+def check_budget(budget: str | int | None, least: int) -> Check | None:
+    """Tell whether the disk budget is enough for one batch; None without a budget."""
+    limit = parse_size(budget)
+    if limit is None:
+        return None
+    detail = f"{size_text(limit)}; one batch needs about {size_text(least)}"
+    if limit >= least:
+        return Check("disk_budget", "ok", detail)
+    return Check("disk_budget", "failed", detail, "make disk_budget larger or batch_size smaller")
+
+
+def failed(what: str, error: Exception, remedy: str = "") -> Check:
+    """Return the check of something that raised an error, which says what to do."""
+    if isinstance(error, IdrStreamError):
+        return Check(what, "failed", str(error), remedy or f"see {error.help_section()}")
+    return Check(what, "failed", f"{type(error).__name__}: {redact(str(error))}", remedy)
+
+
+def _disk(folder: Path) -> int:
+    there = folder.absolute()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return there.stat().st_dev

@@ -1,0 +1,287 @@
+"""Makes the plan of a stream: reads, asks, measures; writes nothing into the user's folders."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.errors import IdrStreamError, PlanChangedError, UserError
+from idrstream.forecast.checks import (
+    check_budget,
+    check_disk,
+    check_lock,
+    check_models,
+    check_writable,
+    failed,
+)
+from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
+from idrstream.forecast.probe import choose_images, run_probe
+from idrstream.forecast.shadow import shadow_parts
+from idrstream.forecast.sizes import Sizes, ask_sizes, part_moved
+from idrstream.records import ImageTask
+from idrstream.run.budget import parse_size
+from idrstream.run.decide import decide, needs_images
+from idrstream.run.journal_file import open_reader
+from idrstream.run.journal_reads import JournalReads
+from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.outputs import prove, unknown_tables
+from idrstream.run.plans import Decision, Wanted
+from idrstream.run.profiling import ProjectProfiling
+from idrstream.run.request import Parts, Place, Request
+from idrstream.run.session import Session
+from idrstream.run.verbs import read_begun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUCLEI = 150  # of a frame, where nothing is known
+_BYTES_A_FEATURE = 5.2  # of a table, packed; measured with the model that ships
+
+
+def make_plan(
+    place: Place, parts: Parts, request: Request, table: pd.DataFrame, *, probe: int = 0
+) -> StreamPlan:
+    """Say what a stream would do, need and meet.
+
+    Parameters
+    ----------
+    place, parts, request : Place, Parts, Request
+        What `IdrStream.run_stream` would hand to a session.
+    table : pandas.DataFrame
+        The table to process.
+    probe : int
+        Images to run to measure the time; 0 for none.
+
+    Returns
+    -------
+    StreamPlan
+        Errors that a start would raise are failed checks of it.
+    """
+    with tempfile.TemporaryDirectory(prefix="idrstream-plan-") as name:
+        return _Maker(place, parts, request, table, Path(name)).make(probe)
+
+
+def read_begun_quietly(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the table and the options that an output folder was begun with.
+
+    Raises
+    ------
+    JournalError
+        If no stream has run in it yet.
+    """
+    from idrstream.screen import read_table
+
+    with tempfile.TemporaryDirectory(prefix="idrstream-plan-") as name:
+        begun = read_begun(_copy_journal(folder, Path(name) / "journal"))
+        table = folder / begun.table.relative_to(Path(name) / "journal")
+        return read_table(table), dict(begun.options)
+
+
+def _copy_journal(folder: Path, target: Path) -> Path:
+    """Copy a journal to where it can be read; that would leave files beside it in its folder."""
+    target.mkdir()
+    for name in (JOURNAL_NAME, f"{JOURNAL_NAME}-wal"):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)
+    return target
+
+
+class _Maker:
+    def __init__(
+        self, place: Place, parts: Parts, request: Request, table: pd.DataFrame, temporary: Path
+    ) -> None:
+        self._place = place
+        self._parts = parts
+        self._request = request
+        self._table = table
+        self._temporary = temporary
+        self._checks: list[Check] = []
+        self._done_bytes: tuple[int, int] = (0, 0)  # images that are done, and their tables
+
+    def make(self, probe: int) -> StreamPlan:
+        place, checks = self._place, self._checks
+        for folder, role in ((place.folder, "final_data_dir"), (place.tmp_dir, "tmp_dir")):
+            checks += [check_writable(folder, role), check_lock(folder, role)]
+        decision = self._decision()
+        if decision is None:
+            return StreamPlan(folder=str(place.folder), checks=tuple(checks))
+        models, load_s = check_models(shadow_parts(self._parts, self._temporary / "models"))
+        checks.append(models)
+        left = [task for number in decision.run for task in decision.batches[number]]
+        sizes = ask_sizes(
+            self._parts.downloader, left, at_once=self._request.lanes.downloads_at_once
+        )
+        checks.append(sizes.check())
+        fits = self._fits(decision, left)
+        measured = self._probe(left, probe, fits, load_s, decision) if left and probe else None
+        table_bytes, time = measured or (None, None)
+        download = self._download(sizes, len(left) + sum(fits.values()))
+        peak, output = self._peak(decision, sizes), self._output(left, table_bytes)
+        checks += check_disk(place.tmp_dir, place.folder, peak, output)
+        done = [len(decision.batches[number]) for number in decision.done]
+        return StreamPlan(
+            folder=str(place.folder),
+            images=sum(map(len, decision.batches.values())),
+            batches=len(decision.batches),
+            images_done=sum(done),
+            batches_done=len(done),
+            images_left=len(left),
+            batches_left=len(decision.run),
+            download=download,
+            peak_disk=peak,
+            output=output,
+            time=time,
+            checks=tuple(checks),
+        )
+
+    def _decision(self) -> Decision | None:
+        """Return what a start would do; None, and a failed check, when it would be refused."""
+        from idrstream.compile import check_extra_metadata
+        from idrstream.screen import tasks_from_table
+
+        request = self._request
+        what = "table and options"
+        try:
+            parse_size(request.disk_budget)
+            tasks = tasks_from_table(
+                self._table, ignore_invalid=request.modes.ignore_invalid_inputs
+            )
+            check_extra_metadata(request.extra_metadata, tasks)
+            wanted = Session(self._place, self._parts, request).wanted(tasks)
+            self._checks.append(Check(what, "ok", f"{len(tasks):,} images"))
+            what = "output folder"
+            decision = self._compare(wanted)
+        except IdrStreamError as error:
+            self._checks.append(failed(what, error))
+            return None
+        if decision.refused:
+            msg = f"{self._place.folder} cannot be gone on with: {decision.refused}"
+            self._checks.append(failed(what, PlanChangedError(msg)))
+            return None
+        how = {"first": "new", "same": "goes on", "grown": "goes on with new batches"}
+        self._checks.append(Check(what, "ok", how.get(decision.how, decision.how)))
+        return decision
+
+    def _compare(self, wanted: Wanted) -> Decision:
+        folder = self._place.folder
+        strangers = unknown_tables(folder) if folder.is_dir() else []
+        if not (folder / JOURNAL_NAME).is_file():
+            return self._first(wanted, strangers)
+        copy = _copy_journal(folder, self._temporary / "journal")
+        with open_reader(copy / JOURNAL_NAME) as connection:
+            journal = JournalReads(connection, folder / JOURNAL_NAME)
+            known = journal.plan()
+            if known is None:
+                return self._first(wanted, strangers)
+            outputs = journal.outputs()
+            proof = prove(folder, outputs, full=False)
+            images = journal.images() if needs_images(wanted, known) else None
+        for number, wrong in proof.broken.items():
+            self._checks.append(
+                Check(f"batch {number}", "unknown", wrong, "it will be computed again")
+            )
+        good = [number for number in outputs if number not in proof.broken]
+        self._done_bytes = (
+            sum(known.batches[number].images for number in good),
+            sum(outputs[number][1] for number in good),
+        )
+        return decide(wanted, known, images=images, broken=proof.broken)
+
+    def _first(self, wanted: Wanted, strangers: Sequence[str]) -> Decision:
+        if strangers and not self._request.modes.force:
+            return Decision(
+                refused=f"it has {len(strangers)} tables that no journal knows; choose a new "
+                "output folder, or delete them with force=True (--force)"
+            )
+        return decide(wanted, None)
+
+    def _fits(self, decision: Decision, left: Sequence[ImageTask]) -> dict[str, int]:
+        """Return how many wells the illumination of each plate looks at that is still to fit."""
+        preprocessor = self._parts.preprocessor
+        wells = Counter(task.plate for tasks in decision.batches.values() for task in tasks)
+        try:
+            return {
+                plate: min(wells[plate], self._place.plate_wells)
+                for plate in dict.fromkeys(task.plate for task in left)
+                if preprocessor.needs_plate_model(plate)
+            }
+        except UserError as error:
+            self._checks.append(failed("illumination", error))
+            return {}
+
+    def _probe(
+        self,
+        left: Sequence[ImageTask],
+        count: int,
+        fits: dict[str, int],
+        load_s: float,
+        decision: Decision,
+    ) -> tuple[int, TimeEstimate] | None:
+        chosen = choose_images(left, count, by_plate=bool(fits))
+        try:
+            found = run_probe(
+                self._place, self._parts, self._request, self._table, chosen, self._temporary
+            )
+        except IdrStreamError as error:
+            self._checks.append(failed("probe", error))
+            return None
+        plates = [[task.plate for task in decision.batches[number]] for number in decision.run]
+        self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all parts"))
+        return found.table_bytes, found.estimate(plates, fits, load_s=load_s)
+
+    def _download(self, sizes: Sizes, count: int) -> Amount | None:
+        if not sizes.known:
+            return sizes.total(count)
+        parts = shadow_parts(self._parts, self._temporary / "sizes")
+        try:
+            part, basis = part_moved(parts, sizes, self._temporary / "sizes")
+        except UserError as error:
+            self._checks.append(failed("movies by frames", error))
+            part, basis = 1.0, "whole movies"
+        return sizes.total(count, part, basis)
+
+    def _peak(self, decision: Decision, sizes: Sizes) -> Amount | None:
+        """Return the most under ``tmp_dir``: movies, batches under way, config and checkpoint."""
+        if not decision.run:
+            return Amount(0, 0, 0, "nothing to do")
+        if not sizes.known:
+            return None
+        lanes, project = self._request.lanes, self._parts.project
+        profiling = ProjectProfiling(project, self._parts.engine, self._place.folder)
+        work = sorted(
+            (sum(map(profiling.expected_bytes, decision.batches[n])) for n in decision.run),
+            reverse=True,
+        )
+        count = sum(len(decision.batches[number]) for number in decision.run)
+        fixed = project.config.path.stat().st_size + project.checkpoint_path.stat().st_size
+        best = (
+            fixed + min(lanes.prefetch, count) * sizes.largest
+            + sum(work[: lanes.batches_in_flight])
+        )  # fmt: skip
+        limit = parse_size(self._request.disk_budget)
+        check = check_budget(self._request.disk_budget, fixed + sizes.largest + work[0])
+        if check is not None:
+            self._checks.append(check)
+        if limit is not None and limit < best:
+            return Amount(limit, limit, limit, "the disk budget")
+        basis = (
+            f"at most: {min(lanes.prefetch, count)} movies and {lanes.batches_in_flight} batches"
+        )
+        return Amount(best, best, best, f"{basis} at once")
+
+    def _output(self, left: Sequence[ImageTask], probed: int | None) -> Amount:
+        images, size = self._done_bytes
+        if probed:
+            each, basis = float(probed), "as in the probe"
+        elif images and size:
+            each, basis = size / images, f"as the {images:,} images that are done"
+        else:
+            frames = sum(len(task.frames) for task in left) / max(1, len(left))
+            each = frames * _NUCLEI * self._parts.project.feature_count * _BYTES_A_FEATURE
+            basis = f"if a frame has {_NUCLEI} nuclei"
+        total = round(each * len(left))
+        return Amount(total, total, total, basis)

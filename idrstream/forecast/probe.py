@@ -1,0 +1,211 @@
+"""Run a few images through the real parts and measure what each stage takes."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import BatchError
+from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
+from idrstream.forecast.plan import TimeEstimate
+from idrstream.forecast.shadow import shadow_parts, shadow_place, shadow_request
+from idrstream.records import ImageTask
+from idrstream.run.events import BatchFinished, BatchPublished, Event, StageFinished, StreamStarted
+from idrstream.run.options import LaneSizes, choose_sizes
+from idrstream.run.request import Parts, Place, Request
+from idrstream.run.session import Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MODEL_ERROR = 0.1
+
+
+@dataclass(slots=True)
+class Measured:
+    """A listener that notes how long everything takes.
+
+    Attributes
+    ----------
+    begun : float
+        When the first batch could begin, on the monotonic clock.
+    of_image : dict
+        Seconds by row of the image and stage.
+    of_batch : dict
+        Seconds by stage, for each batch.
+    table_bytes : int
+        Size of the tables.
+    failed : str
+        Why a batch failed.
+    """
+
+    begun: float = 0.0
+    of_image: dict[int, dict[str, float]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(float))
+    )
+    of_batch: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    table_bytes: int = 0
+    failed: str = ""
+
+    def __call__(self, event: Event) -> None:
+        """Note an event."""
+        if isinstance(event, StreamStarted):
+            self.begun = time.monotonic()
+        elif isinstance(event, StageFinished) and event.task is None:
+            self.of_batch[event.stage].append(event.seconds)
+        elif isinstance(event, StageFinished) and event.task is not None:
+            stages = self.of_image[event.task.row]
+            if event.stage == "download":  # illumination may have brought the same movie before
+                stages[event.stage] = event.seconds
+            else:
+                stages[event.stage] += event.seconds
+        elif isinstance(event, BatchPublished):
+            self.table_bytes += event.published.path.stat().st_size
+        elif isinstance(event, BatchFinished) and event.published is None:
+            self.failed = event.error
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe showed.
+
+    Attributes
+    ----------
+    costs : Costs
+        Seconds of everything.
+    sizes : LaneSizes
+        How many of everything the stream uses at once.
+    table_bytes : int
+        Size of the tables for each image.
+    """
+
+    costs: Costs
+    sizes: LaneSizes
+    table_bytes: int
+
+    def estimate(
+        self, batches: Sequence[Sequence[str]], fits: dict[str, int], *, load_s: float = 0.0
+    ) -> TimeEstimate:
+        """Return how long the whole stream takes; see `seconds_for`.
+
+        `load_s` are seconds that the models took to load before the probe.
+        """
+        costs = replace(self.costs, startup_s=self.costs.startup_s + load_s)
+        work = seconds_for(batches, costs, self.sizes, fits)
+        off = math.hypot(spread([image.total_s for image in costs.images]), _MODEL_ERROR)
+        number = len(costs.images)
+        return TimeEstimate(
+            seconds=costs.startup_s + work,
+            low_s=costs.startup_s + work * max(0.0, 1 - off),
+            high_s=costs.startup_s + work * (1 + off),
+            startup_s=costs.startup_s,
+            images=number,
+            stages={
+                "download": math.fsum(image.download_s for image in costs.images) / number,
+                "preprocess": math.fsum(image.preprocess_s for image in costs.images) / number,
+                "segment": math.fsum(image.segment_s for image in costs.images) / number,
+                "profile": costs.profile_s,
+                "compile": costs.compile_s,
+            },
+        )
+
+
+def choose_images(tasks: Sequence[ImageTask], count: int, *, by_plate: bool) -> list[ImageTask]:
+    """Return images to probe: spread at random, or of one plate if illumination is by plate."""
+    draw = random.Random(0)  # noqa: S311, no secret
+    if by_plate:
+        plate = draw.choice(tasks).plate
+        tasks = [task for task in tasks if task.plate == plate]
+    found = draw.sample(list(tasks), min(count, len(tasks)))
+    return sorted(found, key=lambda task: task.row)
+
+
+def run_probe(
+    place: Place,
+    parts: Parts,
+    request: Request,
+    table: pd.DataFrame,
+    tasks: Sequence[ImageTask],
+    folder: Path,
+) -> Probe:
+    """Run images through the parts in a temporary folder, and measure.
+
+    The first image runs alone before, so that what is slow only once is told apart from what
+    every image costs.
+
+    Parameters
+    ----------
+    place, parts, request : Place, Parts, Request
+        Of the stream; its folders are not touched.
+    table : pandas.DataFrame
+        The table to process.
+    tasks : sequence of ImageTask
+        The images to probe.
+    folder : Path
+        A temporary folder.
+
+    Returns
+    -------
+    Probe
+        What was measured.
+
+    Raises
+    ------
+    BatchError
+        If none of the images could be processed, or their batch not profiled.
+    UserError
+        What would stop the stream.
+    """
+
+    def run(chosen: Sequence[ImageTask], name: str) -> tuple[Measured, float]:
+        measured, here = Measured(), folder / name
+        session = Session(
+            shadow_place(place, here),
+            shadow_parts(parts, here),
+            shadow_request(request, len(chosen)),
+        )
+        started = time.monotonic()
+        session.run(table.iloc[[task.row for task in chosen]], [measured])
+        if measured.failed:
+            msg = f"the images of the probe could not be processed: {measured.failed}"
+            raise BatchError(msg)
+        return measured, time.monotonic() - started
+
+    _, cold_s = run(tasks[:1], "cold")
+    warm, _ = run(tasks, "warm")
+    frames = {number: len(task.frames) for number, task in enumerate(tasks)}
+    images = tuple(
+        ImageCost(
+            stages.get("download", 0.0),
+            stages.get("preprocess", 0.0),
+            stages.get("segment", 0.0),
+            max(1, frames[row]),
+        )
+        for row, stages in sorted(warm.of_image.items())
+        if "segment" in stages
+    )
+    if not images:
+        msg = "none of the images of the probe could be processed; see the log"
+        raise BatchError(msg)
+    number = len(images)
+    read_s = math.fsum(image.preprocess_s for image in images) / number
+    fit_s = math.fsum(warm.of_batch["illumination"])
+    well_s = min(read_s, fit_s / len(tasks))
+    costs = Costs(
+        images=images,
+        profile_s=math.fsum(warm.of_batch["profile"]) / number,
+        compile_s=math.fsum(warm.of_batch["compile"]) / number,
+        fit_once_s=fit_s - len(tasks) * well_s if fit_s else 0.0,
+        fit_well_s=well_s if fit_s else 0.0,
+    )
+    sizes = choose_sizes(request.lanes)
+    plate = tasks[0].plate
+    one = seconds_for([[plate]], costs, sizes, {plate: 1} if fit_s else {})
+    startup_s = max(0.0, cold_s - one)
+    return Probe(replace(costs, startup_s=startup_s), sizes, warm.table_bytes // number)

@@ -1,0 +1,57 @@
+"""The parts of a stream, set to work in a temporary folder: nothing of the user's changes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+from idrstream.profile import DeepProfilerProject
+from idrstream.run.request import Parts, Place, Request
+
+
+def shadow_parts(parts: Parts, folder: Path) -> Parts:
+    """Return parts that keep their models in memory, but their files in `folder`.
+
+    Parameters
+    ----------
+    parts : Parts
+        Of the stream.
+    folder : Path
+        A temporary folder.
+    """
+    from idrstream.preprocess.illumination import PerPlate
+
+    project = DeepProfilerProject(
+        folder / "tmp" / "DP_project", parts.project.config.path, parts.project.checkpoint_path
+    )
+    preprocessor = parts.preprocessor
+    illumination = getattr(preprocessor, "illumination", None)
+    if isinstance(illumination, PerPlate):  # fitted anew: what is in the user's folder stays
+        preprocessor = copy.copy(preprocessor)
+        made = type(illumination)(folder / "illumination", darkfield=illumination.darkfield)
+        preprocessor.illumination = made  # type: ignore[attr-defined]
+    return dataclasses.replace(parts, project=project, preprocessor=preprocessor)
+
+
+def shadow_place(place: Place, folder: Path) -> Place:
+    """Return a place in `folder` for a run that is thrown away."""
+    (folder / "out").mkdir(parents=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    return dataclasses.replace(
+        place, folder=folder / "out", tmp_dir=folder / "tmp", log=None, settings=None
+    )
+
+
+def shadow_request(request: Request, images: int) -> Request:
+    """Return a request for all of a few images, in batches no larger than those of the stream."""
+    from idrstream.run.plans import Modes
+
+    return dataclasses.replace(
+        request,
+        batch_size=max(1, min(request.batch_size, images)),
+        start_batch=0,
+        batch_nums="all",
+        disk_budget=None,
+        modes=Modes(),
+    )

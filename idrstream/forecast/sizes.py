@@ -1,0 +1,193 @@
+"""How much there is to download: asked of the sources, of a sample when there are many."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idrstream.errors import ImageError, TransientDownloadError, UserError
+from idrstream.forecast.plan import Amount, Check
+from idrstream.records import ImageTask
+from idrstream.run.budget import size_text
+
+MOST_ASKED = 200
+_FRAMES_TRIED = 3
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the sources say.
+
+    Attributes
+    ----------
+    of : int
+        Images that there are.
+    known : tuple of int
+        Sizes in bytes of the movies of those that were asked for and told.
+    asked : tuple of ImageTask
+        Images that were asked for.
+    missing : tuple of str
+        What is wrong with those that are not there.
+    broken : str
+        Why nothing could be asked; empty when it could.
+    """
+
+    of: int
+    asked: tuple[ImageTask, ...]
+    known: tuple[int, ...]
+    missing: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
+    broken: str = ""
+
+    @property
+    def largest(self) -> int:
+        """The largest movie seen."""
+        return max(self.known, default=0)
+
+    def check(self) -> Check:
+        """Return whether the movies are there."""
+        what = "movies at their source"
+        sampled = f", a sample of {self.of:,}" if len(self.asked) < self.of else ""
+        if self.broken:
+            return Check(what, "failed", self.broken, "see the message; nothing can be downloaded")
+        for name, found, remedy in (
+            ("are not there", self.missing, "correct the table, or let the stream skip them"),
+            ("did not answer", self.unreachable, "try again, or see idrstream doctor --network"),
+        ):
+            if found:
+                some = "; ".join(found[:_SHOWN])
+                more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+                detail = f"{len(found)} of {len(self.asked)} asked{sampled} {name}: {some}{more}"
+                return Check(what, "failed", detail, remedy)
+        if not self.asked:
+            return Check(what, "ok", "none is needed")
+        if not self.known:
+            return Check(what, "unknown", "this way to the data cannot tell before it moves them")
+        return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all there")
+
+    def total(self, count: int, part: float = 1.0, basis: str = "whole movies") -> Amount | None:
+        """Return the bytes of so many movies.
+
+        Parameters
+        ----------
+        count : int
+            Movies that are moved: one for each image, and those that illumination looks at.
+        part : float
+            Part of a movie that is moved.
+        basis : str
+            What is counted.
+        """
+        if not self.known:
+            return Amount(0, 0, 0, "nothing to do") if not self.of else None
+        number = len(self.known)
+        mean = math.fsum(self.known) / number
+        best = count * mean * part
+        if number == self.of:
+            return Amount(round(best), round(best), round(best), basis)
+        margin = 0.0
+        if number > 1:
+            from scipy import stats
+
+            variance = math.fsum((size - mean) ** 2 for size in self.known) / (number - 1)
+            # A sample without repeats of a known number of movies: less is left open.
+            error = math.sqrt(variance / number * (1 - number / self.of))
+            margin = float(stats.t.ppf(0.975, number - 1)) * error * count * part
+        return Amount(
+            round(best), round(max(0.0, best - margin)), round(best + margin),
+            f"{basis}; sizes of {number:,} of {self.of:,}",
+        )  # fmt: skip
+
+
+def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
+    """Ask the sources for the sizes of movies.
+
+    Parameters
+    ----------
+    downloader : object
+        May offer ``size(task)``.
+    tasks : sequence of ImageTask
+        The images; of more than 200 a random sample is asked for, always the same.
+    at_once : int
+        Questions at once.
+    """
+    asked = tuple(tasks)
+    if len(asked) > MOST_ASKED:
+        asked = tuple(random.Random(0).sample(asked, MOST_ASKED))  # noqa: S311, no secret
+    size_of = getattr(downloader, "size", None)
+    if size_of is None or not asked:
+        return Sizes(len(tasks), asked, ())
+    with ThreadPoolExecutor(max(1, at_once)) as pool:
+        answers = list(pool.map(lambda task: _ask(size_of, task), asked))
+    broken = next((str(answer) for answer in answers if isinstance(answer, UserError)), "")
+    errors = [answer for answer in answers if isinstance(answer, ImageError)]
+    return Sizes(
+        len(tasks),
+        asked,
+        tuple(answer for answer in answers if isinstance(answer, int)),
+        tuple(str(error) for error in errors if not isinstance(error, TransientDownloadError)),
+        tuple(str(error) for error in errors if isinstance(error, TransientDownloadError)),
+        broken,
+    )
+
+
+def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
+    """Return which part of a movie is moved when only frames are brought, from a few tries.
+
+    The frames of up to three movies are brought to a temporary folder.
+
+    Parameters
+    ----------
+    parts : Parts
+        Of the stream.
+    sizes : Sizes
+        What was asked for.
+    folder : Path
+        Where to put them.
+
+    Returns
+    -------
+    tuple of float and str
+        The part, and what it is based on.
+    """
+    from idrstream.download import RangeTransport, TransportDownloader, tell_frames_needed
+    from idrstream.download._fetch import fetch_movie
+
+    downloader = parts.downloader
+    whole = 1.0, "whole movies"
+    if not isinstance(downloader, TransportDownloader) or downloader.fetch == "file":
+        return whole
+    tell_frames_needed(downloader, parts.preprocessor)
+    moved, of = 0, 0
+    tries = sizes.asked[:: max(1, len(sizes.asked) // _FRAMES_TRIED)][:_FRAMES_TRIED]
+    for number, task in enumerate(tries):
+        try:
+            transport, remote, name = downloader.way(task)
+            if not isinstance(transport, RangeTransport):
+                return whole
+            movie = fetch_movie(
+                transport, remote, task, folder / str(number) / name,
+                mode="frames", frames_needed=downloader.frames_needed,
+            )  # fmt: skip
+            size = transport.size(remote)
+        except ImageError:  # its download would take the whole file, or say what is wrong
+            return whole
+        moved += movie.bytes_moved or 0
+        of += size or 0
+    if not of or (downloader.fetch == "auto" and moved > of / 3):
+        return whole
+    basis = f"frames only, {size_text(moved / len(tries))} a movie in {len(tries)} tries"
+    return moved / of, basis
+
+
+def _ask(size_of: Any, task: ImageTask) -> int | Exception | None:
+    try:
+        size: int | None = size_of(task)
+    except (ImageError, UserError) as error:
+        return error
+    return size

@@ -1,0 +1,251 @@
+"""What a plan says, and that it writes nothing: real files, quick parts."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from idrstream.cli import main
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    JournalError,
+    MissingToolError,
+    TransientDownloadError,
+)
+from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
+from idrstream.forecast.sizes import MOST_ASKED, ask_sizes
+from idrstream.records import ImageTask
+from idrstream.run.locks import folder_lock
+
+
+@pytest.fixture(scope="module")
+def screen(quick, tmp_path_factory):
+    return quick.make_screen(tmp_path_factory.mktemp("screen") / "mirror", plates=1)
+
+
+@pytest.fixture
+def table(quick, screen):
+    return quick.table_of(screen)
+
+
+@pytest.fixture
+def stream(quick, screen, tmp_path):
+    stream = quick.make_stream(screen, tmp_path)
+    yield stream
+    stream.close()
+
+
+def listing(folder):
+    """Return everything below a folder with size and time."""
+    return {
+        path.relative_to(folder).as_posix(): (path.stat().st_size, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+    }
+
+
+def failed(plan):
+    return {check.what: check for check in plan.checks if check.state == "failed"}
+
+
+class TestPlan:
+    def test_says_what_is_to_do_and_writes_nothing(self, stream, table, tmp_path, screen):
+        before, others = (
+            listing(tmp_path),
+            set(Path(tempfile.gettempdir()).glob("idrstream-plan-*")),
+        )
+        plan = stream.plan(table, batch_size=4, probe=2)
+        assert listing(tmp_path) == before
+        assert set(Path(tempfile.gettempdir()).glob("idrstream-plan-*")) <= others
+        assert plan.is_good, plan
+        assert (plan.images_left, plan.batches_left, plan.images_done) == (6, 2, 0)
+        movies = 2 * sum(Path(path).stat().st_size for path in screen.movies)
+        # One for each image, and one for each well of the illumination.
+        whole = plan.download
+        assert (whole.bytes, whole.low, whole.high, whole.basis) == (
+            movies, movies, movies, "whole movies",  # two frames of three are no less
+        )  # fmt: skip
+        stream.downloader.fetch = "frames"
+        assert "frames only, 5" in stream.plan(table).download.basis
+        assert plan.time.images == 2
+        assert plan.time.low_s <= plan.time.seconds <= plan.time.high_s
+        assert set(plan.time.stages) == {"download", "preprocess", "segment", "profile", "compile"}
+
+    def test_what_was_foretold_comes(self, stream, table, tmp_path):
+        plan = stream.plan(table, batch_size=2, probe=3)
+        result = stream.run_stream(table, 2, progress=False)
+        size = sum(path.stat().st_size for path in (tmp_path / "out").glob("batch_*"))
+        assert plan.output.bytes == pytest.approx(size, rel=0.5)
+        assert result.disk.peak_bytes <= plan.peak_disk.high
+
+    def test_knows_what_is_done_by_content(self, stream, table, tmp_path):
+        stream.run_stream(table, 2, batch_nums=[0, 2], progress=False)
+        before = listing(tmp_path)
+        plan = stream.plan()
+        assert listing(tmp_path) == before
+        assert (plan.images_done, plan.batches_done, plan.images_left) == (4, 2, 2)
+        (tmp_path / "out" / "batch_2.csv.gz").unlink()
+        assert stream.plan(table, batch_size=2).images_left == 4
+        grown = pd.concat([table, table.iloc[:1].assign(Frames="3")])
+        assert stream.plan(grown, batch_size=2).images_left == 5
+        plan = stream.plan(table, batch_size=3)
+        assert "batch_size was 2, is 3" in failed(plan)["output folder"].detail
+        assert not plan.is_good
+
+    def test_says_what_stands_in_the_way(self, quick, stream, table, tmp_path, screen):
+        assert "row 1, column Frames" in (
+            failed(stream.plan(table.assign(Frames="x")))["table and options"].detail
+        )
+        with folder_lock(tmp_path / "tmp", "tmp_dir"):
+            assert "in use by this process" in failed(stream.plan(table))["tmp_dir is free"].detail
+        assert (
+            "one batch needs" in failed(stream.plan(table, disk_budget="1MB"))["disk_budget"].detail
+        )
+        copy = tmp_path / "mirror"
+        shutil.copytree(screen.folder, copy)
+        next(copy.rglob("*.ch5")).unlink()
+        stream.init_downloader(type(stream.downloader)(copy, screen.screens_path))
+        check = failed(stream.plan(table))["movies at their source"]
+        assert "1 of 6 asked are not there" in check.detail
+        assert check.remedy
+
+    def test_a_model_that_is_missing_is_told(self, stream, table):
+        class NoModel:
+            def load(self):
+                raise MissingToolError("there is no such model")
+
+            def segment(self, frame):
+                raise AssertionError
+
+        stream.init_segmentor(NoModel())
+        assert failed(stream.plan(table))["models load"].detail == "there is no such model"
+
+    def test_a_probe_that_fails_is_told(self, stream, table):
+        class Broken:
+            def segment(self, frame, *, outlines=False):
+                raise ValueError("it does not work")
+
+        stream.init_segmentor(Broken())
+        assert "could not be processed" in failed(stream.plan(table, probe=1))["probe"].detail
+
+    def test_wrong_calls(self, stream, table):
+        with pytest.raises(JournalError):
+            stream.plan()
+        with pytest.raises(ConfigError, match="bach_size: no such option"):
+            stream.plan(table, bach_size=2)
+
+
+class Source:
+    """Tells sizes without files."""
+
+    def __init__(self, size=lambda task: 1_000_000 + 1000 * (task.row % 7), fault=None):
+        self._size, self.fault, self.asked = size, fault, []
+
+    def size(self, task):
+        self.asked.append(task.row)
+        if self.fault is not None and task.row % 2:
+            raise self.fault
+        return self._size(task)
+
+
+def tasks(count):
+    return [ImageTask("P", "A1", row + 1, (1,), row=row) for row in range(count)]
+
+
+class TestSizes:
+    def test_all_are_asked_when_they_are_few(self):
+        source = Source()
+        sizes = ask_sizes(source, tasks(50))
+        assert sorted(source.asked) == list(range(50))
+        total = sizes.total(50)
+        assert total.bytes == total.low == total.high == sum(sizes.known)
+
+    def test_of_many_a_sample_is_asked_and_the_interval_holds_the_truth(self):
+        source = Source()
+        sizes = ask_sizes(source, tasks(20_000))
+        assert len(source.asked) == MOST_ASKED
+        total, truth = sizes.total(20_000), sum(source._size(task) for task in tasks(20_000))
+        assert total.low < truth < total.high
+        assert total.high - total.low < 0.01 * truth
+        assert "sizes of 200 of 20,000" in str(total)
+        assert "a sample of 20,000" in sizes.check().detail
+
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [
+            (DownloadError("no such file"), "25 of 50 asked are not there: no such file"),
+            (TransientDownloadError("timed out"), "25 of 50 asked did not answer"),
+            (ConfigError("no key"), "no key"),
+        ],
+    )
+    def test_what_is_wrong_is_told(self, fault, said):
+        check = ask_sizes(Source(fault=fault), tasks(50)).check()
+        assert check.state == "failed"
+        assert said in check.detail
+        assert check.remedy
+
+    def test_a_source_that_cannot_tell_is_no_failure(self):
+        for source in (object(), Source(lambda task: None)):
+            sizes = ask_sizes(source, tasks(5))
+            assert sizes.check().state == "unknown"
+            assert sizes.total(5) is None
+
+
+PLAN = StreamPlan(
+    folder="<out>", images=9, images_left=6, images_done=3, batches=3, batches_left=2,
+    batches_done=1, download=Amount(10**9, 9 * 10**8, 11 * 10**8, "a <sample>"),
+    time=TimeEstimate(
+        seconds=7500, low_s=6000, high_s=9000, startup_s=20, images=3, stages={"segment": 4.5}
+    ),
+    checks=(Check("models load", "ok", "A"), Check("disk", "failed", "<full>", "free space")),
+)  # fmt: skip
+
+
+def test_reads_as_text_html_and_json():
+    text, html = repr(PLAN), PLAN._repr_html_()
+    for part in (
+        "6 to do, 3 of 9 done", "about 1.0 GB (900.0 MB to 1.1 GB); a <sample>", "free space",
+        "about 2 h 5 min (1 h 40 min to 2 h 30 min), 20 s of it to start; from 3 images",
+        "Not ready: disk", "cannot be told",
+    ):  # fmt: skip
+        assert part in text
+    assert "&lt;full&gt;" in html
+    assert "<full>" not in html
+    assert "<script" not in html
+    assert json.loads(json.dumps(PLAN.as_json()))["is_good"] is False
+
+
+@pytest.mark.models
+def test_the_command_writes_nothing_and_ends_with_1_when_a_check_fails(screen, tmp_path, capsys):
+    from idrstream.demo import config_for
+
+    dp_config = config_for(96, 128, tmp_path)
+    config = tmp_path / "stream.toml"
+    config.write_text(
+        f"""
+        [stream]
+        table = '{screen.table_path}'
+        tmp_dir = 'tmp'
+        final_data_dir = 'out'
+        log = 'stream.log'
+        [download]
+        method = "local"
+        root = '{screen.folder}'
+        screens_path = '{screen.screens_path}'
+        [preprocess]
+        illumination_context = "plate"
+        [profile]
+        dp_config = '{dp_config}'
+        """
+    )
+    before = listing(tmp_path)
+    assert main(["plan", str(config), "--probe", "1", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["images_left"] == 6
+    assert plan["time"]["startup_s"] > 0
+    assert main(["plan", str(config), "--screens-path", "missing.tsv"]) == 1
+    assert "Not ready: settings and parts" in capsys.readouterr().out
+    assert listing(tmp_path) == before
