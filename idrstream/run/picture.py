@@ -156,8 +156,11 @@ def facts(status: Status) -> list[tuple[str, str]]:
     if live is not None and any(lane.jobs for lane in live.lanes):
         lanes = (f"{lane.name} {lane.share:.0%}" for lane in live.lanes if lane.jobs)
         found.append(("lanes", ", ".join(lanes)))
-    elif status.stages:
-        found.append(("lanes", ", ".join(f"{k} {v:.0%}" for k, v in status.stages.items())))
+    elif any(lane.jobs for lane in status.lanes):
+        lanes = (f"{lane.name} {lane.share:.0%}" for lane in status.lanes if lane.jobs)
+        found.append(("lanes", ", ".join(lanes)))
+    if status.bottleneck:
+        found.append(("limit", status.bottleneck.partition(" (")[0]))
     if live is not None and live.disk_peak_bytes:
         limit = "" if live.disk_limit_bytes is None else f" of {size_text(live.disk_limit_bytes)}"
         peak = size_text(live.disk_peak_bytes)

@@ -117,11 +117,9 @@ def _images(status: Status) -> str:
 
 
 def _lanes(status: Status) -> str:
-    live = status.live
-    if live is None or not any(lane.jobs for lane in live.lanes):
-        lanes = "".join(_lane(name, share) for name, share in status.stages.items())
-    else:
-        lanes = "".join(_lane(lane.name, lane.share) for lane in live.lanes if lane.jobs)
+    now = () if status.live is None else status.live.lanes
+    known = now if any(lane.jobs for lane in now) else status.lanes
+    lanes = "".join(_lane(lane.name, lane.share) for lane in known if lane.jobs)
     return f'<dt>Lanes</dt><dd class="lanes">{lanes}</dd>' if lanes else ""
 
 
