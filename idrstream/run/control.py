@@ -171,13 +171,13 @@ class Controls:
                 self._stop = True
 
     def _look(self) -> None:
-        told = 0.0
+        told, phase = 0.0, ""
         while not self._end.is_set():
-            heeded = self._heed()
-            if heeded or time.monotonic() - told >= 2 * _LOOK_S:
-                told = time.monotonic()
+            heeded, now = self._heed(), self._now()
+            if heeded or now.phase != phase or time.monotonic() - told >= 2 * _LOOK_S:
+                told, phase = time.monotonic(), now.phase
                 try:
-                    write_live(self._folder, self._now())
+                    write_live(self._folder, now)
                 except OSError as error:
                     log.debug("how the stream is cannot be told: %s", error)
             self._end.wait(_LOOK_S)
