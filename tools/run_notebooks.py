@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,12 +13,18 @@ from nbclient import NotebookClient
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Names of the pictures in images/, in the order in which a notebook shows them.
-PICTURES = {"quick_start": ("correction", "nuclei", "counts", "features")}
+PICTURES = {
+    "features_to_hits": ("pca", "hits"),
+    "quick_start": ("correction", "nuclei", "counts", "features"),
+}
 
 
 def main() -> None:
-    """Run every notebook and write it back."""
+    """Run the notebooks that are named, or all, and write them back."""
+    os.environ.setdefault("IDRSTREAM_SHARED_DATA", str(PROJECT.parent / "shared" / "data"))
     for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        if sys.argv[1:] and path.stem not in sys.argv[1:]:
+            continue
         notebook = nbformat.read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             NotebookClient(
