@@ -10,10 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from idrstream.collect import Collected, CollectOptions, collect_folder
     from idrstream.config import Settings, load_settings
     from idrstream.download import AsperaDownloader, LocalDownloader, OmeZarrDownloader
     from idrstream.errors import (
         BatchError,
+        CollectError,
         ConfigError,
         IdrStreamError,
         ImageError,
@@ -55,6 +57,9 @@ _HOMES = {
     "BioFormatsReader": "preprocess",
     "CellH5Reader": "preprocess",
     "CellPoseSegmentor": "segment",
+    "CollectError": "errors",
+    "CollectOptions": "collect",
+    "Collected": "collect",
     "CommandEngine": "profile",
     "ConfigError": "errors",
     "DeepProfilerEngine": "profile",
@@ -85,6 +90,7 @@ _HOMES = {
     "TorchEngine": "profile",
     "UserError": "errors",
     "attach": "run.background",
+    "collect_folder": "collect",
     "load_settings": "config",
     "read_table": "screen",
     "simulate_screen": "simulate",
@@ -99,6 +105,9 @@ __all__ = [
     "BioFormatsReader",
     "CellH5Reader",
     "CellPoseSegmentor",
+    "CollectError",
+    "CollectOptions",
+    "Collected",
     "CommandEngine",
     "ConfigError",
     "DeepProfilerEngine",
@@ -129,6 +138,7 @@ __all__ = [
     "TorchEngine",
     "UserError",
     "attach",
+    "collect_folder",
     "load_settings",
     "read_table",
     "simulate_screen",
