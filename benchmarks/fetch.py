@@ -28,12 +28,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-import urllib3
 from link import Link
 
-from idrstream.download import TransportDownloader
-from idrstream.download._fetched import Fetched
-from idrstream.download.frames import HttpFile
+from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.preprocess import CellH5Reader
 from idrstream.records import ImageTask
 from idrstream.simulate import ScreenSpec, simulate_movie
@@ -55,32 +52,6 @@ class Anywhere:
     def movie_path(self, _task: ImageTask) -> str:
         """Return its name."""
         return NAME
-
-
-class WebFolder:
-    """The plainest web transport: one request for a whole file."""
-
-    name = "http"
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Bring a file."""
-        answer = urllib3.PoolManager().request("GET", f"{self.url}/{remote}", preload_content=False)
-        with target.open("wb") as file:
-            shutil.copyfileobj(answer, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-        answer.release_conn()
-        return Fetched(target.stat().st_size, self.name, target.stat().st_size, 1)
-
-    def size(self, _remote: str) -> None:
-        """Return nothing: it is not asked for."""
-
-    def open_ranges(self, remote: str, head_bytes: int) -> HttpFile:
-        """Open a file for reading by ranges."""
-        return HttpFile(f"{self.url}/{remote}", head_bytes)
 
 
 def make_movie(path: Path, n_frames: int) -> None:
@@ -131,8 +102,8 @@ def _wait_for(port: int) -> None:
 
 
 def bring(url: str, frames: tuple[int, ...], fetch: str, folder: Path) -> dict[str, object]:
-    """Bring the movie once, a fresh connection included, and measure it."""
-    downloader = TransportDownloader(WebFolder(url), Anywhere(), fetch=fetch)
+    """Bring the movie once and measure it; connections of earlier ones may be used again."""
+    downloader = TransportDownloader(HttpTransport(url), Anywhere(), fetch=fetch)
     downloader.frames_needed = lambda task, _info: task.frames
     started = time.perf_counter()
     movie = downloader.download(ImageTask("LT0001_02", "A4", 4, frames), folder)

@@ -77,6 +77,7 @@ class Link:
                 if asked.is_set():
                     asked.clear()
                     time.sleep(self._round_trip_s)
+                    late_s = 0.0  # the link was idle meanwhile
                 late_s = self._wait_for(len(data), late_s)
                 client.sendall(data)
 

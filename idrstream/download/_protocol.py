@@ -70,7 +70,8 @@ class Transport(Protocol):
 class RemoteFile(Protocol):
     """One version of one file at its source, read by byte ranges.
 
-    Not for several threads at a time, and without threads of its own: h5py may stand on it.
+    Without threads of its own: h5py may stand on it. Not for several threads at a time, unless
+    it has an attribute ``at_once`` that says for how many.
     """
 
     @property

@@ -46,6 +46,7 @@ class HttpFile:
         self.name = name
         self._url = url
         self._client = WebClient(options)
+        self.at_once = self._client.at_once
         self._version = ""
         self.size_bytes = 0
         self.head = self._get(0, head_bytes)

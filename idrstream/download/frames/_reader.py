@@ -1,7 +1,8 @@
 """A remote file as h5py reads it: synchronous, with a small block cache.
 
-No thread takes part: h5py calls a file object while it holds its lock, and threads beneath it
-can wait for each other for ever when the garbage collector runs.
+No thread takes part in what h5py reads: it calls a file object while it holds its lock, and
+threads beneath it can wait for each other for ever when the garbage collector runs. Several
+ranges that are wanted at once, outside of h5py, come side by side.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from idrstream.download.frames._ranges import ByteRange, KnownBytes, coalesce
@@ -44,6 +47,7 @@ class RangeReader(io.RawIOBase):
         super().__init__()
         self.error: Exception | None = None
         self._remote = remote
+        self._at_once: int = getattr(remote, "at_once", 1)
         self._block_bytes = block_bytes
         self._position = 0
         self._known = KnownBytes()
@@ -116,11 +120,22 @@ class RangeReader(io.RawIOBase):
                 absent.append(item)
             else:
                 yield item, self._known.get(item)
-        for joined in coalesce(absent, GAP_BYTES, MOST_BYTES):
-            data = self._remote.read(*joined)
+        for joined, data in self._read_all(coalesce(absent, GAP_BYTES, MOST_BYTES)):
             while absent and absent[0].stop <= joined.stop:
                 item = absent.pop(0)
                 yield item, data[item.start - joined.start : item.stop - joined.start]
+
+    def _read_all(self, ranges: list[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
+        """Yield ranges with their bytes, in order; a few are asked for at once."""
+        if len(ranges) < 2 or self._at_once < 2:
+            yield from ((joined, self._remote.read(*joined)) for joined in ranges)
+            return
+        following = iter(ranges)
+        with ThreadPoolExecutor(self._at_once, "idrstream-ranges") as threads:
+            while group := list(islice(following, self._at_once)):
+                yield from zip(
+                    group, threads.map(lambda one: self._remote.read(*one), group), strict=True
+                )
 
     def requests_for(self, wanted: Iterable[ByteRange]) -> list[ByteRange]:
         """Return the requests that `read_ranges` would make."""

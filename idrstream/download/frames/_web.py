@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from idrstream.download.frames._errors import ChangedError
 from idrstream.errors import DownloadError, TransientDownloadError
 
 _PIECE_BYTES = 256 * 1024
+_AT_ONCE = 4
 # These do not pass by waiting.
 _FINAL = frozenset({400, 401, 403, 404, 405, 410, 451})
 
@@ -48,7 +50,7 @@ class HttpOptions:
 
 
 class WebClient:
-    """Gets things from a web server; for one thread at a time.
+    """Gets things from a web server; safe to use from several threads.
 
     Parameters
     ----------
@@ -59,11 +61,15 @@ class WebClient:
     ----------
     bytes_moved, requests : int
         Bytes of content that came and requests made so far, failed ones too.
+    at_once : int
+        Requests that are worth making side by side.
     """
 
     def __init__(self, options: HttpOptions | None = None) -> None:
         self._options = options or HttpOptions()
         self.bytes_moved = self.requests = 0
+        self.at_once = min(_AT_ONCE, self._options.connections_per_host)
+        self._counting = threading.Lock()
 
     def get(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
         """Ask for `url` until an answer is good.
@@ -108,7 +114,8 @@ class WebClient:
             if not piece:
                 break
             data += piece
-            self.bytes_moved += len(piece)
+            with self._counting:
+                self.bytes_moved += len(piece)
         if len(data) < expected:
             msg = f"{url}: the answer ends after {len(data):,} of {expected:,} bytes"
             raise TransientDownloadError(msg)
@@ -122,7 +129,8 @@ class WebClient:
         from urllib3.exceptions import HTTPError
 
         options = self._options
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         try:
             answer = request(
                 "GET",
