@@ -67,7 +67,10 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
         raise ValueError(msg)
     if len(literals) == 1:
         if is_regular_expression(text):
-            msg = f"{text!r} is a regular expression: the names of the files are needed to match it"
+            msg = (
+                f"{text!r} is a regular expression, which only a list of the folder's files can "
+                "resolve: write the names with blocks instead, as in red_<1-3>_<dapi,gfp>.tif"
+            )
             raise ValueError(msg)
         return [PatternFile(text, ())]
     blocks = [_block(block) for block in _BLOCK.findall(text)]

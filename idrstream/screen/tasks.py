@@ -25,6 +25,8 @@ logger = logging.getLogger("idrstream.screen")
 PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames", "Site"
 CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
 PLACE_COLUMNS = ("Path", "URL")
+SOURCE = "Source"
+WHOLE_PLATES = frozenset({"key file", "directory"})
 
 MAX_NAME_BYTES = 120
 _SHOWN = 10
@@ -133,6 +135,7 @@ class _Rows:
             self._parsed(SITE, _site, 1) if SITE in cells else list(repeat(1, count))
         )
         self.wells, self.numbers = self._wells()
+        self._check_sources()
 
     def raise_problems(self) -> None:
         if not self.problems:
@@ -197,6 +200,20 @@ class _Rows:
                 if plate in wrong:
                     self._problem(row, f"column {PLATE}: {wrong[plate]}")
         return plates
+
+    def _check_sources(self) -> None:
+        """Note rows whose path stands for a whole plate: no file of theirs can be brought."""
+        sources, paths = (self.cells.get(name, [""] * self.count) for name in (SOURCE, "Path"))
+        urls = self.cells.get("URL", [""] * self.count)
+        for row, (source, path, url) in enumerate(zip(sources, paths, urls, strict=True)):
+            if source in WHOLE_PLATES and not url and ".zarr" not in path.lower():
+                self._problem(
+                    row,
+                    f"column {SOURCE}: {path} is a {source} that stands for the whole plate, of "
+                    "which no single image can be brought; bring the plate by other means, "
+                    "convert it (bfconvert, or use its OME-Zarr copy), set Path or URL to the "
+                    f"file of each image, and {SOURCE} to 'file'",
+                )
 
     def _parsed(self, column: str, parse: Callable[[str], _T], bad: _T) -> list[_T]:
         known: dict[str, _T] = {}

@@ -304,6 +304,10 @@ class TestRealFiles:
         assert set(table["Source"]) == {"key file"}
         assert "3 plate(s) are kept as key files" in caplog.text
         assert table["Original Gene Target"].tolist() == wanted["Gene Symbol"].tolist()
+        with pytest.raises(TableError, match=r"column Source: .*descriptor\.xml is a key"):
+            tasks_from_table(table)
+        table["Path"] = "converted/" + table["Plate"] + "/" + table["Well"] + ".ch5"
+        table["Source"] = "file"
         tasks = tasks_from_table(table)  # 96 wells: B1 is number 13
         numbers = {task.well: task.well_number for task in tasks}
         assert numbers["B1"] == 13
@@ -321,6 +325,17 @@ class TestRealFiles:
         assert len(table) == 95
         assert table["Well Number"].tolist() == [str(n + 1) for n in range(96) if n != 5]
         assert table["Path"][0] == f"converted/{plate}/000.ch5"
+
+
+@pytest.mark.parametrize(("source", "path"), [
+    ("key file", "/uod/idr/filesets/s/p/x.HTD"), ("directory", "/uod/idr/filesets/s/p"),
+])  # fmt: skip
+def test_a_row_that_names_a_whole_plate_is_refused_before_anything_is_brought(source, path):
+    row = {"Plate": "p", "Well": "A1", "Frames": "1", "Path": path, "Source": source}
+    with pytest.raises(TableError, match=rf"row 1, column Source: {path} is a {source} "):
+        tasks_from_table(pd.DataFrame([row]))
+    for there in ({"Path": "s/p.zarr"}, {"URL": "https://host/x.ch5"}, {"Source": "file"}):
+        assert len(tasks_from_table(pd.DataFrame([{**row, **there}]))) == 1
 
 
 def test_command_line(study, tmp_path, capsys):
