@@ -30,6 +30,7 @@ from idrstream.preprocess.reader import MovieInfo, Pixels
 
 logger = logging.getLogger("idrstream.preprocess.java")
 
+_PATIENCE_S = 5.0  # for a request under way when the reader is closed
 _CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})
 
 
@@ -70,6 +71,7 @@ class JavaReader:
         self.request_timeout_s = request_timeout_s
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
+        self._interrupts = 0
         self._cellh5 = CellH5Reader(channel=channel, z=z)
 
     def describe(self) -> dict[str, object]:
@@ -86,10 +88,22 @@ class JavaReader:
 
     def close(self) -> None:
         """End the Java process; the next request starts a new one."""
-        with self._lock:
+        if not self._lock.acquire(timeout=_PATIENCE_S):  # it hangs at a request
+            self.interrupt()
+            self._lock.acquire()
+        try:
             process, self._process = self._process, None
+        finally:
+            self._lock.release()
         if process is not None:
             process.end()
+
+    def interrupt(self) -> None:
+        """End the process at once, from any thread; what is being read or waits for it fails."""
+        self._interrupts += 1
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
@@ -102,7 +116,9 @@ class JavaReader:
         if path.suffix.lower() in _CELLH5_SUFFIXES:
             known = self._cellh5.problems(path, numbers)
         frames: dict[int, Pixels | FrameError] = {}
+        interrupts = self._interrupts
         with self._lock:
+            self._go_on(path, interrupts)
             info, plane = self._info(path)
             for number in numbers:
                 problem = known.get(number) or frame_problem(info, number, path)
@@ -163,7 +179,9 @@ class JavaReader:
 
     def _request(self, path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Ask the process, which is started if need be."""
+        interrupts = self._interrupts
         with self._lock:
+            self._go_on(path, interrupts)
             if self._process is None or not self._process.alive:
                 self.close()
                 self._process = self._start()
@@ -181,6 +199,12 @@ class JavaReader:
             raise _RefusedError(header["message"])
         return header, body
 
+    def _go_on(self, path: Path, interrupts: int) -> None:
+        """Raise when there was an interrupt while the turn of a movie was waited for."""
+        if interrupts != self._interrupts:
+            msg = f"{path}: the reading was stopped"
+            raise MovieError(msg)
+
     def _start(self) -> WorkerProcess:
         self.check()
         started = time.monotonic()
@@ -189,14 +213,15 @@ class JavaReader:
         except OSError as error:
             msg = f"the {self.name} reader did not start: {error}"
             raise MissingToolError(msg) from error
+        self._process = process  # so that it can be interrupted while it starts
         try:
             header, _ = process.receive(self.start_timeout_s)
         except DiedError as error:
-            process.end()
+            self.close()
             msg = f"the {self.name} reader did not start: its process {error}"
             raise MissingToolError(msg) from error
         if "error" in header:
-            process.end()
+            self.close()
             msg = f"the {self.name} reader did not start: {header['message']}"
             raise MissingToolError(msg)
         logger.debug("%s reader started in %.1f s", self.name, time.monotonic() - started)

@@ -102,6 +102,12 @@ class Preprocessor:
             numbers.update(_frames_for_model(info, self.frames_per_movie))
         return tuple(sorted(number for number in numbers if 1 <= number <= info.n_frames))
 
+    def interrupt(self) -> None:
+        """End a helper process of the reader at once, if it has one."""
+        interrupt = getattr(self.reader, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
+
     def needs_plate_model(self, plate: str) -> bool:
         """Tell whether `fit_plate` must be called before movies of a plate are processed."""
         return isinstance(self.illumination, PerPlate) and self.illumination.missing(plate)

@@ -41,6 +41,8 @@ class Context:
     stopping : str
         Empty; ``drain``: finish the batches whose images are all done; ``now``: finish only what
         is being published.
+    abandoned : bool
+        Whether the stream is over though threads are still at work: they may delete nothing.
     """
 
     rooms: Rooms
@@ -52,6 +54,7 @@ class Context:
     cores_used: int = 0
     error: BaseException | None = None
     stopping: str = ""
+    abandoned: bool = False
 
     def tell(self, event: Event) -> bool:
         """Tell the listeners of an event; one that fails ends the stream, and is told."""

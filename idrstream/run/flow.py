@@ -280,6 +280,9 @@ class Flow:
         if error is not None and self._context.error is None:
             self._context.error = error
         self._plates.end()
+        for name, lane in self._context.lanes.items():
+            if name != "compile":  # a table that is being published is finished
+                lane.drop_waiting()
         self._interrupt()
 
     def _interrupt(self) -> None:
@@ -306,7 +309,12 @@ class Flow:
         deadline = min(self._deadline, time.monotonic() + _GRACE_S) + 1.0
         busy = [lane.name for lane in lanes if not lane.join(deadline)]
         if busy:
-            log.warning("Not waited for, as they do not end: %s", ", ".join(busy))
+            # A thread cannot be ended from outside; it ends with the process and must not
+            # touch what a later stream of this process does.
+            self._context.abandoned = True
+            left = f"left behind at work, as they do not end: {', '.join(busy)}"
+            log.error("Threads are %s; they end with this process", left)
+            self._stopped_by = f"{self._why() or 'its end'} ({left})"
         self._folders.clear()
         for profiling in self._rooms.profiling:
             try:

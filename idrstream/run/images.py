@@ -192,7 +192,7 @@ class ImageLanes:
                 context.begin("preprocess", batch, image.task)
                 context.submit(
                     "preprocess",
-                    partial(_read, context.rooms, image),
+                    partial(_read, context, image),
                     partial(self._read_done, image),
                 )
 
@@ -333,13 +333,14 @@ def fetch(rooms: Rooms, task: ImageTask, folder: Path) -> tuple[Movie, int]:
     return movie, size_bytes
 
 
-def _read(rooms: Rooms, image: ImageState) -> Sequence[Frame | Skipped]:
+def _read(context: Context, image: ImageState) -> Sequence[Frame | Skipped]:
     """Read a movie and delete it."""
     assert image.movie is not None  # noqa: S101, it was downloaded
     try:
-        return rooms.preprocessor.process(image.movie)
+        return context.rooms.preprocessor.process(image.movie)
     finally:
-        _delete(image.movie, image.folder)
+        if not context.abandoned:  # the folder may be another stream's by now
+            _delete(image.movie, image.folder)
 
 
 def _delete(movie: Movie, folder: Path | None) -> None:

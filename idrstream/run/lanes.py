@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -119,6 +119,16 @@ class Lane:
         busy = self._busy_s + sum(now - since for since in list(self._since.values()))
         share = busy / (wall_s * self.workers) if wall_s > 0 else 0.0
         return LaneReport(self.name, self.workers, self._done, busy, min(share, 1.0))
+
+    def drop_waiting(self) -> None:
+        """Forget the jobs that no thread has begun; nobody is told."""
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return
+            if job is not None:
+                self.running -= 1
 
     def close(self) -> None:
         """Tell the threads to end after the job they are at."""

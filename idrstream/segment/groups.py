@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -106,8 +106,27 @@ def in_threads(call: Callable[[Item], Result], items: Iterable[Item], threads: i
     count = min(threads, len(items))
     if count < 2:
         return [call(item) for item in items]
-    with ThreadPoolExecutor(count, "segment", initializer=limit_threads, initargs=(1,)) as pool:
-        return list(pool.map(call, items))
+    results: list[Future[Result]] = [Future() for _ in items]
+    jobs = iter(zip(items, results, strict=True))
+    taking = threading.Lock()
+
+    def work() -> None:
+        limit_threads(1)
+        while True:
+            with taking:
+                job = next(jobs, None)
+            if job is None:
+                return
+            try:
+                job[1].set_result(call(job[0]))
+            except BaseException as error:  # goes to the one who waits
+                job[1].set_exception(error)
+
+    # Not those of a pool: the interpreter waits for these at its end, also for one that hangs.
+    for number in range(count):
+        threading.Thread(target=work, name=f"segment-{number}", daemon=True).start()
+    wait(results)
+    return [result.result() for result in results]
 
 
 def limit_threads(count: int) -> None:

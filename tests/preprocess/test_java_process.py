@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +262,28 @@ def test_what_is_not_installed_says_how(tmp_path, ch5, noise):
     with pytest.raises(MissingToolError, match="has no folder 'jars'"):
         ImageJReader(tmp_path / "Fiji.app").info(path)
     ImageJReader("sc.fiji:fiji:2.14.0").check()
+
+
+@pytest.mark.parametrize("verb", ["interrupt", "close"])
+def test_one_that_hangs_is_killed_from_another_thread(make, movie, verb, monkeypatch):
+    monkeypatch.setattr("idrstream.preprocess.java_process._PATIENCE_S", 0.1)
+    reader = make("hangs")
+    told: list[BaseException] = []
+
+    def read():
+        try:
+            reader.read(movie, [1])
+        except MovieError as error:
+            told.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    while reader._process is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    process = reader._process
+    getattr(reader, verb)()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert not process.alive
+    assert len(told) == 1

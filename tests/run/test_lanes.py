@@ -435,7 +435,7 @@ class TestStopping:
         sim.download = download
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
         runner.run(Plan.of(some_tasks(1), batch_size=1))
-        assert "Not waited for, as they do not end: download" in caplog.text
+        assert "left behind at work, as they do not end: download" in caplog.text
         go_on.set()
 
     def test_a_paused_stream_begins_nothing_until_it_goes_on(self, sim):
