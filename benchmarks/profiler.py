@@ -7,12 +7,14 @@ anew for every batch, through DeepProfiler kept ready, and through PyTorch on th
 where there is one, on the GPU. The first batch of a way that keeps something ready is told as its
 start and does not count; the ways take turns, batch by batch. Equality is the largest difference to
 the command's features over their largest value; for half precisions also the relative error of the
-whole.
+whole. Seconds of the processors are told beside those of the clock: on a machine that does other
+things too only their ratio means something.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -57,10 +59,9 @@ def ways(options: argparse.Namespace) -> list[Way]:
     gpu = "0" if options.gpu else "-1"
     found: list[Way] = []
     if not options.torch_only:
-        found = [
-            ("command", lambda: make_engine("command", gpu=gpu)),
-            ("deepprofiler", lambda: make_engine("deepprofiler", gpu=gpu)),
-        ]
+        found = [("deepprofiler", lambda: make_engine("deepprofiler", gpu=gpu))]
+        if not options.no_command:
+            found.insert(0, ("command", lambda: make_engine("command", gpu=gpu)))
     for device in ("cpu", "cuda") if options.gpu else ("cpu",):
         for precision in options.precisions:
             found.append(
@@ -83,24 +84,41 @@ def features_of(project: DeepProfilerProject) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def processor_seconds() -> float:
+    """Return what this process and its children have used of the processors (Linux)."""
+    ticks, parents = {}, {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        pid = int(stat.parent.name)
+        parents[pid] = int(fields[1])
+        ticks[pid] = sum(map(int, fields[11:15]))  # own and those of children that ended
+    family = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(ticks[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(
     found: list[Way], project: DeepProfilerProject, batches: int
-) -> tuple[dict[str, list[float]], dict[str, NDArray[np.float32]]]:
-    """Return the seconds of each way's batches, the first one apart, and its features.
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, NDArray[np.float32]]]:
+    """Return each way's seconds, of the clock and the processors, batch by batch, and features.
 
     The ways take turns, so that what else the machine does meets them all alike.
     """
     engines = {name: make() for name, make in found}
-    seconds: dict[str, list[float]] = {name: [] for name in engines}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
     features = {}
     try:
         for turn in range(batches + 1):
             for name, engine in engines.items():
                 if name == "command" and turn > 2:
                     continue  # it takes ten times as long as all others
-                begun = time.perf_counter()
+                used, begun = processor_seconds(), time.perf_counter()
                 engine.profile(project)
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append((time.perf_counter() - begun, processor_seconds() - used))
                 features[name] = features_of(project)
     finally:
         for engine in engines.values():
@@ -109,21 +127,23 @@ def measure(
 
 
 def rows_of(
-    seconds: dict[str, list[float]], features: dict[str, NDArray[np.float32]]
+    seconds: dict[str, list[tuple[float, float]]], features: dict[str, NDArray[np.float32]]
 ) -> list[dict[str, Any]]:
     """Return a row for each way; times and differences are told beside the first way's."""
     wanted = next(iter(features.values()))
-    worker = seconds.get("deepprofiler")
+    worker = np.median(seconds.get("deepprofiler", [(np.nan, np.nan)])[1:], axis=0)
     rows = []
     for name, (first, *others) in seconds.items():
-        usual, off = float(np.median(others)), features[name] - wanted
+        usual, off = np.median(others, axis=0), features[name] - wanted
         rows.append(
             {
                 "way": name,
-                "first_s": first,
-                "batch_s": others,
-                "nuclei_per_s": len(wanted) / usual,
-                "times_the_worker": float(np.median(worker[1:])) / usual if worker else None,
+                "first_s": first[0],
+                "batch_s": [clock for clock, _ in others],
+                "batch_processor_s": [processor for _, processor in others],
+                "nuclei_per_s": float(len(wanted) / usual[0]),
+                "worker_times_clock": float(worker[0] / usual[0]),
+                "worker_times_processor": float(worker[1] / usual[1]),
                 "largest_difference": float(np.abs(off).max() / np.abs(wanted).max()),
                 "relative_error": float(np.linalg.norm(off) / np.linalg.norm(wanted)),
             }
@@ -144,13 +164,15 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--crops-at-once", type=int)
     parser.add_argument("--gpu", action="store_true", help="also on the GPU")
+    parser.add_argument("--no-command", action="store_true", help="without the slow one")
     parser.add_argument("--torch-only", action="store_true", help="without DeepProfiler")
     parser.add_argument("--out", type=Path, help="JSON file for the raw numbers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="idrstream-benchmark-") as folder:
         project = make_batch(options, Path(folder))
         rows = rows_of(*measure(ways(options), project, options.batches))
-    show([{**row, "batch_s": float(np.median(row["batch_s"])), "way": row["way"]} for row in rows])
+    lists = ("batch_s", "batch_processor_s")
+    show([row | {name: float(np.median(row[name])) for name in lists} for row in rows])
     write_result(
         options.out, "profiler", PACKAGES, options=vars(options) | {"out": None}, rows=rows
     )
