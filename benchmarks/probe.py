@@ -111,12 +111,12 @@ def main() -> None:
         width=given.width, nuclei_per_frame=given.nuclei,
     )  # fmt: skip
     rows = []
+    question = f"How well does plan --probe {given.probe} foretell the time of a whole stream?"
     for context in given.contexts:
         with tempfile.TemporaryDirectory() as name:
             rows.append(measure(Path(name), spec, given.batch_size, context, given.probe))
         _common.show([{k: v for k, v in rows[-1].items() if not isinstance(v, (list, dict))}])
-    question = f"How well does plan --probe {given.probe} foretell the time of a whole stream?"
-    _common.write_result(given.output, question, ["torch", "cellpose"], runs=rows)
+        _common.write_result(given.output, question, ["torch", "cellpose"], runs=rows)
 
 
 if __name__ == "__main__":
