@@ -216,6 +216,8 @@ class Flow:
         batches = self._context.batches
         if not self._inbox.empty():
             self._take_message()
+        elif self._plates.drop_kept():
+            pass
         elif self._space.waits_for_disk:
             now = time.monotonic()
             self._disk_since = self._disk_since or now

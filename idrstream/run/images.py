@@ -19,7 +19,7 @@ from idrstream.run.lanes import Outcome
 from idrstream.run.plates import PlateModels
 from idrstream.run.rooms import Rooms
 from idrstream.run.space import Space
-from idrstream.run.state import BatchState, FrameState, ImageState
+from idrstream.run.state import BatchState, FrameState, ImageState, ModelMovie
 
 log = logging.getLogger(__name__)
 
@@ -135,8 +135,14 @@ class ImageLanes:
                     continue
                 if not self._plates.ready(image.task.plate, batch):
                     continue
-                if not self._space.take(image, batch, context.batches):
-                    return  # in the order of the plan: who comes later must not get in between
+                kept = self._plates.take_kept(image.task)
+                if kept is not None:
+                    batch.waiting.remove(image)
+                    self._adopt(image, kept)
+                    continue
+                while not self._space.take(image, batch, context.batches):
+                    if not self._plates.drop_kept():
+                        return  # in the order of the plan: no later one must get in between
                 batch.waiting.remove(image)
                 self._download(image)
 
@@ -162,6 +168,18 @@ class ImageLanes:
         movie, size_bytes = outcome.value
         image.movie = movie
         self._space.arrived(image, image.batch, size_bytes)
+        self._to_read(image, movie)
+
+    def _adopt(self, image: ImageState, kept: ModelMovie) -> None:
+        """Take the movie that the plate's model was fitted on: it is on the disk already."""
+        assert kept.movie is not None  # noqa: S101, only such are kept
+        self._on_disk += 1
+        image.folder, image.movie = kept.folder, kept.movie
+        self._space.hand_over(kept, image)
+        # As the outcome of a download comes: what is in the inbox is seen before all else.
+        self._context.inbox.put(partial(self._to_read, image, kept.movie))
+
+    def _to_read(self, image: ImageState, movie: Movie) -> None:
         without_model = self._plates.error(image.task.plate)
         if without_model is not None:
             _delete(movie, image.folder)
@@ -248,8 +266,11 @@ class ImageLanes:
     def _start_writes(self) -> None:
         while self._growing and not self._context.stopping:
             state = self._growing[0]
-            if not self._context.lanes["write"].has_room or not self._space.grow(state):
+            if not self._context.lanes["write"].has_room:
                 return
+            while not self._space.grow(state):
+                if not self._plates.drop_kept():
+                    return
             heapq.heappop(self._growing)
             self._context.lanes["write"].submit(
                 partial(_write, state), partial(self._written, state)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ImageError, UserError, storage_error
-from idrstream.records import Movie
+from idrstream.records import ImageTask, Movie
 from idrstream.run.context import Context
 from idrstream.run.lanes import Outcome
 from idrstream.run.space import Space
@@ -58,6 +58,7 @@ class PlateModels:
         self._fitted: set[str] = set()
         self._errors: dict[str, Exception] = {}
         self._fits: dict[str, PlateFit] = {}
+        self._kept: list[ModelMovie] = []
 
     @property
     def waiting(self) -> int:
@@ -101,8 +102,9 @@ class PlateModels:
                     return
                 if movie.started:
                     continue
-                if not self._space.take(movie, fit.batch, context.batches):
-                    return
+                while not self._space.take(movie, fit.batch, context.batches):
+                    if not self.drop_kept():
+                        return
                 movie.started = True
                 self._download(movie)
 
@@ -112,6 +114,38 @@ class PlateModels:
             fit.wants = None
             for movie in fit.movies:
                 movie.reply.put(None)
+
+    def take_kept(self, task: ImageTask) -> ModelMovie | None:
+        """Return the movie of an image that its plate's model has seen, if it is still there."""
+        for movie in self._kept:
+            if movie.task == task:
+                self._kept.remove(movie)
+                return movie
+        return None
+
+    def drop_kept(self) -> bool:
+        """Delete a movie that is kept for its image, the last one; tell whether there was one."""
+        if not self._kept:
+            return False
+        self._delete(self._kept.pop())
+        return True
+
+    def _seen(self, movie: ModelMovie) -> None:
+        """Keep a movie for its own image when that comes soon, else delete it."""
+        context = self._context
+        soon = any(image.task == movie.task for batch in context.batches for image in batch.waiting)
+        room = len(self._kept) < context.sizes.prefetch
+        if soon and room and not context.stopping and self._space.may_keep(movie):
+            self._kept.append(movie)
+        else:
+            self._delete(movie)
+
+    def _delete(self, movie: ModelMovie) -> None:
+        if movie.movie is not None:
+            movie.movie.path.unlink(missing_ok=True)
+        if movie.folder is not None:
+            shutil.rmtree(movie.folder, ignore_errors=True)
+        self._gone(movie)
 
     def _begin(self, plate: str, batch: BatchState) -> None:
         tasks = [task for task in self._plan.tasks if task.plate == plate]
@@ -142,10 +176,7 @@ class PlateModels:
             try:
                 yield got
             finally:
-                got.path.unlink(missing_ok=True)
-                if wanted.folder is not None:
-                    shutil.rmtree(wanted.folder, ignore_errors=True)
-                inbox.put(partial(self._gone, wanted))
+                inbox.put(partial(self._seen, wanted))
 
     def _asks(self, wanted: ModelMovie) -> None:
         if not wanted.replied:
@@ -177,6 +208,7 @@ class PlateModels:
         error = outcome.error
         if error is None:
             found, size_bytes = outcome.value
+            movie.movie = found
             self._space.arrived(movie, batch, size_bytes)
             self._reply(movie, found)
             return
@@ -218,9 +250,5 @@ class PlateModels:
         """Delete a movie that a fit did not take, when it is there."""
         if movie.reply.empty():
             return
-        got = movie.reply.get()
-        if isinstance(got, Movie):
-            got.path.unlink(missing_ok=True)
-            if movie.folder is not None:
-                shutil.rmtree(movie.folder, ignore_errors=True)
-            self._gone(movie)
+        if isinstance(movie.reply.get(), Movie):
+            self._delete(movie)

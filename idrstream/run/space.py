@@ -137,6 +137,19 @@ class Space:
             )
             self._halt(BudgetError(msg))
 
+    def may_keep(self, item: ModelMovie) -> bool:
+        """Tell whether a movie may stay for its own image: not where sizes are not known."""
+        return self.budget.limit_bytes is None or item.size_bytes is not None
+
+    def hand_over(self, movie: ModelMovie, image: ImageState) -> None:
+        """Let an image have a model's movie, and the space that it has."""
+        size = self.budget.held(movie.key)
+        self.budget.release(movie.key)
+        image.size_bytes, image.sized = movie.size_bytes, movie.sized
+        more = max(size, self.expected_bytes(image, image.batch))
+        if not self.budget.resize(image.key, more):
+            self.budget.resize(image.key, size)  # it was held until now
+
     def gone(self, item: ImageState | ModelMovie, batch: BatchState) -> None:
         """Note that the movie of an image is deleted, read or not."""
         self._forget(item.key)

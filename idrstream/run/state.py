@@ -167,6 +167,7 @@ class ModelMovie:
     sized: bool = False
     started: bool = False
     replied: bool = False
+    movie: Movie | None = None
     reply: SimpleQueue[Movie | BaseException | None] = field(default_factory=SimpleQueue)
 
     @property

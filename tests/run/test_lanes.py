@@ -298,6 +298,22 @@ def test_a_movie_larger_than_its_source_said_stops_the_stream(sim):
         run(sim, some_tasks(4), 4, LaneOptions(), 320_000)
 
 
+def test_a_movie_of_a_plates_model_is_brought_once(sim):
+    sim.plate_models = True
+    result = run(sim, some_tasks(6), 3, LaneOptions())
+    assert not result.rerun_batches
+    assert sorted(sim.downloads) == list(range(6))
+
+
+def test_movies_of_a_model_are_given_up_where_space_is_short(sim):
+    sim.plate_models = True
+    one = 100_000 + 64 * 1024
+    result = run(sim, some_tasks(4), 1, LaneOptions(), one)
+    assert not result.rerun_batches
+    assert max(sim.used) <= one
+    assert set(sim.downloads) == set(range(4))
+
+
 @pytest.mark.parametrize("told", [None, 50_000], ids=["no size", "a wrong size"])
 def test_a_movie_that_outgrows_the_budget_is_stopped_while_it_arrives(sim, told):
     stopped = threading.Event()
