@@ -59,6 +59,15 @@ def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask
         log.warning("%s cannot be written: %s", folder / PROVENANCE_NAME, error)
 
 
+def is_outdated(folder: Path) -> bool:
+    """Tell whether a folder has tables newer than its provenance, as a death may leave it."""
+    try:
+        written = (folder / PROVENANCE_NAME).stat().st_mtime_ns
+    except OSError:
+        return True
+    return any(path.stat().st_mtime_ns > written for path in folder.glob("batch_*"))
+
+
 def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str, Any]:
     """Return the provenance of an output folder from its journal.
 

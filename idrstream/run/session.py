@@ -31,7 +31,7 @@ from idrstream.run.outputs import (
     unknown_tables,
 )
 from idrstream.run.plans import Decision, Wanted
-from idrstream.run.provenance import PROVENANCE_NAME, write_provenance
+from idrstream.run.provenance import is_outdated, write_provenance
 from idrstream.run.ranges import as_ranges
 from idrstream.run.request import Parts, Place, Request, identity_of
 from idrstream.run.versions import changed_versions, versions
@@ -128,7 +128,7 @@ class Session:
                 try:
                     return runner.run(_plan(wanted, decision))
                 finally:
-                    if decision.run or not (place.folder / PROVENANCE_NAME).exists():
+                    if decision.run or is_outdated(place.folder):
                         write_provenance(place.folder, self._parts.downloader, tasks)
 
     def wanted(self, tasks: tuple[Any, ...]) -> Wanted:
