@@ -33,6 +33,10 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
         for uri, content in _notebook(path):
             files.append(File.generated(config, uri, content=content))
+    for room in sorted(_rooms()):
+        if files.get_file_from_path(f"api/{room}.md") is None:
+            page = f"::: idrstream.{room}\n"
+            files.append(File.generated(config, f"api/{room}.md", content=page))
     there = {file.src_uri for file in files.documentation_pages()}
     listed: set[str] = set()
     config.nav = _fit(config.nav or [], there, listed)
@@ -156,6 +160,12 @@ def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
     yield f"notebooks/{path.stem}.md", "\n".join([*lines, "", note, ""])
 
 
+def _rooms() -> set[str]:
+    """Name the packages that say what is public in them; each has a page in the reference."""
+    packages = (PROJECT / "idrstream").glob("[!_]*/__init__.py")
+    return {path.parent.name for path in packages if "__all__ = " in path.read_text("utf-8")}
+
+
 def _public() -> dict[str, tuple[str, str]]:
     """Give the public names: where each is documented, and the first line of its docstring."""
     package = importlib.import_module("idrstream")
@@ -176,6 +186,8 @@ def _public_names() -> str:
 def _other_names() -> str:
     """Document the public names whose modules have no page of their own."""
     pages = (path.read_text(encoding="utf-8") for path in (PROJECT / "docs/api").glob("*.md"))
-    rooms = {f"idrstream.{room}" for page in pages for room in DIRECTIVE.findall(page)}
+    rooms = _rooms() | {room for page in pages for room in DIRECTIVE.findall(page)}
     homes = dict.fromkeys(home for home, _ in _public().values())
-    return "\n\n".join(f"::: {home}" for home in homes if home.rpartition(".")[0] not in rooms)
+    return "\n\n".join(
+        f"::: {home}" for home in homes if home.rpartition(".")[0].partition(".")[2] not in rooms
+    )

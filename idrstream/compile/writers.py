@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TableWriter = Callable[["pd.DataFrame", Path], None]
+"""Writes a table to a path: called as `writer(table, path)`."""
 
 _LINE_END = "\r\n"
 _ROWS = 2048  # written together: bounds the memory that text takes

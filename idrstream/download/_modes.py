@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 FetchMode = Literal["auto", "frames", "file"]
+"""What is brought of a movie: what moves fewer bytes, the wanted frames, or the whole file."""
+
 FETCH_MODES: tuple[FetchMode, ...] = ("auto", "frames", "file")
+"""All of `FetchMode`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from idrstream.profile.engine import CommandEngine, Engine
 from idrstream.profile.torch_engine import Precision, TorchEngine
 
 EngineName = Literal["torch", "deepprofiler", "command"]
+"""Name of an engine."""
 
 _TIMEOUT_S = 3600.0
 

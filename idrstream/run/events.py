@@ -174,6 +174,7 @@ Event = (
     | LanesMeasured
     | StreamFinished
 )
+"""Anything that happens in a stream."""
 
 
 class Listener(Protocol):

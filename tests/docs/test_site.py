@@ -1,5 +1,6 @@
 """The documentation site: builds without a warning, and is sound in a real browser."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -66,6 +67,16 @@ def test_every_public_name_is_in_the_reference(site):
         assert anchor, name
         page = (site / "api" / anchor[1]).read_text(encoding="utf-8")
         assert f'id="{anchor[2]}"' in page
+
+
+def test_every_room_is_in_the_reference(site):
+    missing = []
+    for room in sorted((PROJECT / "idrstream").glob("[!_]*/__init__.py")):
+        name = f"idrstream.{room.parent.name}"
+        public = getattr(importlib.import_module(name), "__all__", ())
+        page = (site / "api" / f"{room.parent.name}.html").read_text(encoding="utf-8")
+        missing += [f"{name}.{one}" for one in public if f'id="{name}.{one}"' not in page]
+    assert missing == []
 
 
 def test_parameters_of_the_reference_are_lists_with_shapes(site):
