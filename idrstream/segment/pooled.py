@@ -217,7 +217,7 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         """Return the masks ``(Y, X)`` of a frame as ``eval`` makes them of its flows."""
         values = _resized(flows.values, shape)
         steps = int(200 / (self.diam_mean / diameter_px))
-        return masks_from_flows(values, steps=steps, **options)
+        return masks_from_flows(values, steps=steps, device=self.net.device, **options)
 
     def _compute_masks(
         self, shape: Any, flows: Any, cellprob: Any, *, interp: bool = True, **options: Any
