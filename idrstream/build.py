@@ -130,7 +130,7 @@ def run_options(settings: Settings) -> dict[str, Any]:
 
     names = (
         "progress", "replan", "force", "force_recompute", "ignore_invalid_inputs",
-        "ignore_failed_outputs", "share_gpu", "disk_budget",
+        "ignore_failed_outputs", "share_gpu", "disk_budget", "pictures",
     )  # fmt: skip
     lanes = {item.name: getattr(settings.stream, item.name) for item in fields(LaneOptions)}
     options = {name: getattr(settings.stream, name) for name in names}

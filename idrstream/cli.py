@@ -55,6 +55,7 @@ _COMMANDS = {
     "stop": _Command("idrstream.run.commands.stop", "end a running stream at a safe point"),
     "resume": _Command("idrstream.run.commands.resume", "go on with a stream that ended early"),
     "rerun": _Command("idrstream.run.commands.rerun", "run batches again that had failures"),
+    "report": _Command("idrstream.report.cli", "write the quality report of an output folder"),
     "verify": _Command("idrstream.run.commands.verify", "prove the tables in an output folder"),
     "collect": _Command("idrstream.collect.cli", "one dataset and well profiles of all batches"),
     "table": _Command("idrstream.screen.cli", "write the table to process from IDR study files"),

@@ -76,6 +76,9 @@ class StreamSettings:
     disk_budget: Annotated[
         str | None, Doc("Hard limit on everything under tmp_dir, such as 20GB; none by default.")
     ] = None
+    pictures: Annotated[
+        str, Doc("What example pictures for the report may take in the output folder; 0: none.")
+    ] = "50MB"
     batches_in_flight: Annotated[int, Ge(1), Doc("Batches under way at once.")] = 3
     downloads_at_once: Annotated[int, Ge(1), Doc("Movies fetched at once.")] = 4
     prefetch: Annotated[

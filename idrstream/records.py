@@ -91,6 +91,25 @@ class Movie:
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """What a frame was like before its illumination was corrected, for the quality control.
+
+    Attributes
+    ----------
+    saturated : float
+        Share of the pixels at the camera's highest grey level, 0 to 1.
+    shading : NDArray
+        Shape ``(8, 8)``, float64: grey level of the background in each part of the frame.
+    source : str
+        Where the movie came from.
+    """
+
+    saturated: float
+    shading: NDArray[np.float64]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a movie, ready for segmentation.
 
@@ -102,11 +121,14 @@ class Frame:
         Frame number, counted from 1.
     task : ImageTask
         What it was read for.
+    raw : Raw, optional
+        What was measured of it before it was corrected.
     """
 
     pixels: NDArray[Any]
     number: int
     task: ImageTask
+    raw: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +147,8 @@ class Nuclei:
         The image they belong to.
     diameter_px : float
         Nucleus diameter that was given or estimated, in pixels.
+    areas : NDArray, optional
+        Shape ``(n,)``, float64: pixels of each mask; None when the segmentor does not tell.
     """
 
     locations: NDArray[np.float64]
@@ -132,6 +156,7 @@ class Nuclei:
     frame_number: int
     task: ImageTask
     diameter_px: float
+    areas: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of nuclei."""

@@ -278,6 +278,7 @@ class IdrStream(FolderVerbs):
         share_gpu: bool = False,
         disk_budget: str | int | None = None,
         lanes: LaneOptions | None = None,
+        pictures: str | int | None = "50MB",
     ) -> RunResult | BackgroundRun:
         """Extract the features of all images of a table that are not done yet.
 
@@ -326,6 +327,9 @@ class IdrStream(FolderVerbs):
             Hard limit on everything under `tmp_dir`, for example ``"20GB"``; None for none.
         lanes : LaneOptions, optional
             How many downloads, batches and so on at once; chosen for the machine by default.
+        pictures : str or int, optional
+            What example pictures for the report may take in the output folder; None or 0 for
+            none.
 
         Returns
         -------
@@ -359,6 +363,7 @@ class IdrStream(FolderVerbs):
             share_gpu=share_gpu,
             disk_budget=disk_budget,
             lanes=lanes,
+            pictures=pictures,
             replan=replan,
             force=force,
             force_recompute=force_recompute,

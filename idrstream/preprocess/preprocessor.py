@@ -9,6 +9,7 @@ import numpy as np
 
 from idrstream.errors import ConfigError, FrameError, ImageError, MovieError, storage_error
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
+from idrstream.preprocess.look import look
 from idrstream.preprocess.reader import MovieInfo, MovieReader, Pixels
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
@@ -78,7 +79,7 @@ class Preprocessor:
         else:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
-        return [_result(read[number], number, task, model) for number in task.frames]
+        return [_result(read[number], number, movie, model) for number in task.frames]
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie, and no others.
@@ -231,12 +232,14 @@ def _stack(frames: Sequence[Pixels | FrameError], info: MovieInfo) -> Pixels:
 
 
 def _result(
-    pixels: Pixels | FrameError, number: int, task: ImageTask, model: IlluminationModel | None
+    pixels: Pixels | FrameError, number: int, movie: Movie, model: IlluminationModel | None
 ) -> Frame | Skipped:
+    task = movie.task
     try:
         if isinstance(pixels, FrameError):
             raise pixels
-        return Frame(pixels if model is None else model.correct(pixels), number, task)
+        raw = look(pixels, movie.source)
+        return Frame(pixels if model is None else model.correct(pixels), number, task, raw)
     except FrameError as error:
         stops = storage_error(error)
         if stops is not None:

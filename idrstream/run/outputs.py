@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.compile import atomic_path
 from idrstream.compile.publish import file_sha256
+from idrstream.report.notes import forget
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
+QUALITY = ("qc", "pictures")  # measures of every frame, example pictures
 
 _BATCH = re.compile(r"batch_(\d+)\.(csv\.gz|parquet)")
 _PART = re.compile(r"\..+\.part")
@@ -118,6 +120,7 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
         if number in known and outputs.get(number, ("",))[0] != path.name:
             log.info("Deleting %s: its batch is not done", path)
             path.unlink(missing_ok=True)
+    forget(folder, sorted(attempted - outputs.keys()))
 
 
 def delete_tables(folder: Path, names: Iterable[str]) -> None:
@@ -125,6 +128,8 @@ def delete_tables(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         log.info("Deleting %s, which is not part of the new plan", folder / name)
         (folder / name).unlink(missing_ok=True)
+        match = _BATCH.fullmatch(name)
+        forget(folder, (int(match[1]),) if match else ())
 
 
 def delete_illumination(folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from idrstream.errors import CompileError
 if TYPE_CHECKING:
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.records import Frame, ImageTask, Nuclei, Published
+    from idrstream.report import BatchNotes
     from idrstream.run.journal_reads import FrameKey
 
 _FILE_BYTES = 4096  # what a file has beside its content: headers, its entry in tables
@@ -41,6 +43,8 @@ class ProjectProfiling:
     keep : Mapping[int, set], optional
         Frames (plate, well number, site, frame) that the tables of batches have already: a new
         table without them is not published.
+    notes : callable, optional
+        Makes what notes the quality of the frames of a batch; see `BatchNotes`.
     """
 
     def __init__(
@@ -52,6 +56,7 @@ class ProjectProfiling:
         extra_metadata: Sequence[str] = (),
         output_format: str = "csv.gz",
         keep: Mapping[int, Set[FrameKey]] | None = None,
+        notes: Callable[[], BatchNotes] | None = None,
     ) -> None:
         self._project = project
         self._engine = engine
@@ -59,6 +64,9 @@ class ProjectProfiling:
         self._extra_metadata = tuple(extra_metadata)
         self._format = output_format
         self._keep = keep or {}
+        self._notes = notes and notes()
+        self._outlines = "object_outlines" in self._extra_metadata
+        self._tasks: tuple[ImageTask, ...] = ()
 
     @classmethod
     def slots(
@@ -90,11 +98,16 @@ class ProjectProfiling:
             self._project.remove_siblings()
 
     def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Write a frame and its nuclei into the project."""
+        """Write a frame and its nuclei into the project, and note their quality."""
+        if self._notes is not None:
+            self._notes.add(frame, nuclei)
+        if not self._outlines:  # they were only for the picture
+            nuclei = replace(nuclei, outlines=None)
         self._project.add(frame, nuclei)
 
     def profile(self, tasks: Sequence[ImageTask]) -> None:
         """Write ``index.csv`` in the order of `tasks` and compute the features of all nuclei."""
+        self._tasks = tuple(tasks)
         self._project.arrange(tasks)
         self._project.write_index()
         self._engine.profile(self._project)
@@ -119,11 +132,15 @@ class ProjectProfiling:
                 f"{len(lost)} frames that the batch's table has would be lost (first: plate "
                 f"{plate} well number {well_number} frame {frame}); the earlier table is kept"
             )
+        if self._notes is not None:  # first: what is published has its notes
+            self._notes.publish(number, self._tasks)
         path = self._folder / f"batch_{number}.{self._format}"
         return publish(table, path, WRITERS[self._format])
 
     def clear(self) -> None:
         """Delete images, locations, index and features of the batch."""
+        if self._notes is not None:
+            self._notes.clear()
         self._project.clear()
 
     def interrupt(self) -> None:
@@ -138,7 +155,8 @@ class ProjectProfiling:
 
     def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
         """Return how much of the disk a frame needs at most, features included."""
-        points = sum(len(outline) for outline in nuclei.outlines or ())
+        shapes = nuclei.outlines if self._outlines else None
+        points = sum(len(outline) for outline in shapes or ())
         return self._bytes(frame.pixels.nbytes, len(nuclei), points)
 
     def _bytes(self, pixels: int, nuclei: int, points: int) -> int:

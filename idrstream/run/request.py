@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idrstream.errors import ConfigError
+from idrstream.run.budget import parse_size
 from idrstream.run.options import LaneOptions
 from idrstream.run.plans import Modes
 
@@ -41,6 +42,7 @@ class Request:
     output_format: Literal["csv.gz", "parquet"] = "csv.gz"
     share_gpu: bool = False
     disk_budget: str | int | None = None
+    pictures: str | int | None = "50MB"
     lanes: LaneOptions = field(default_factory=LaneOptions)
     modes: Modes = field(default_factory=Modes)
 
@@ -98,6 +100,17 @@ def request_of(**options: Any) -> Request:
     given["lanes"] = given.get("lanes") or LaneOptions()
     chosen = {name: value for name, value in options.items() if name in modes}
     return Request(**given, modes=Modes(**chosen))
+
+
+def pictures_bytes(size: str | int | None) -> int:
+    """Return what example pictures may take; 0 for none.
+
+    Raises
+    ------
+    ConfigError
+        When it is no size.
+    """
+    return 0 if size in (0, "0") else parse_size(size) or 0
 
 
 def place_of(stream: IdrStream) -> Place:

@@ -33,7 +33,8 @@ from idrstream.run.outputs import (
 from idrstream.run.plans import Decision, Wanted
 from idrstream.run.provenance import is_outdated, write_provenance
 from idrstream.run.ranges import as_ranges
-from idrstream.run.request import Parts, Place, Request, identity_of
+from idrstream.run.request import Parts, Place, Request, identity_of, pictures_bytes
+from idrstream.run.segmenting import Segmenting
 from idrstream.run.versions import changed_versions, versions
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Session:
         from idrstream.screen import tasks_from_table
 
         parse_size(self._request.disk_budget)  # a wrong one shows before anything else
+        pictures_bytes(self._request.pictures)
         tasks = tasks_from_table(table, ignore_invalid=self._request.modes.ignore_invalid_inputs)
         check_extra_metadata(self._request.extra_metadata, tasks)
         place = self._place
@@ -232,19 +234,21 @@ class Session:
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
         from idrstream.download import tell_frames_needed
+        from idrstream.report import BatchNotes, PictureStore
         from idrstream.run import Rooms, Runner
         from idrstream.run.profiling import ProjectProfiling
 
         parts, request = self._parts, self._request
         tell_frames_needed(parts.downloader, parts.preprocessor)
         outlines = "object_outlines" in request.extra_metadata
-        many = getattr(parts.segmentor, "segment_many", None)
+        pictures = PictureStore(self._place.folder, pictures_bytes(request.pictures))
+        segmenting = Segmenting(parts.segmentor, pictures, outlines=outlines)
         rooms = Rooms(
             downloader=parts.downloader,
             wait_until_complete=self._wait_until_complete,
             preprocessor=parts.preprocessor,
-            segment=partial(parts.segmentor.segment, outlines=outlines),
-            segment_many=many and partial(many, outlines=outlines),
+            segment=segmenting.one,
+            segment_many=segmenting.many if hasattr(parts.segmentor, "segment_many") else None,
             profiling=ProjectProfiling.slots(
                 request.lanes.batches_in_flight,
                 parts.project,
@@ -253,6 +257,7 @@ class Session:
                 extra_metadata=request.extra_metadata,
                 output_format=request.output_format,
                 keep=keep,
+                notes=partial(BatchNotes, self._place.folder, pictures),
             ),
         )
         return Runner(

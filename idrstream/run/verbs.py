@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.collect import Collected, CollectOptions
+    from idrstream.report.write import Report
     from idrstream.run.result import RunResult
 
 
@@ -177,6 +178,25 @@ class FolderVerbs:
         from idrstream.collect import collect_folder
 
         return collect_folder(self.final_data_dir, out, options, replace=replace)
+
+    def report(self, out: Path | str | None = None, *, features: bool = True) -> Report:
+        """Write the quality report of the output folder; a notebook shows it.
+
+        Parameters
+        ----------
+        out : path, optional
+            The HTML file; by default ``report.html`` in the output folder.
+        features : bool
+            Whether to look at the features, too: that reads batch tables.
+
+        Returns
+        -------
+        Report
+            The file and its warnings; see `idrstream.report.write.write_report`.
+        """
+        from idrstream.report.write import write_report
+
+        return write_report(self.final_data_dir, out, features=features)
 
 
 def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from idrstream.compile.publish import columns_digest, file_sha256
 from idrstream.run.journal_file import open_reader
 from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import LOCK_NAME
-from idrstream.run.outputs import ILLUMINATION, TABLES, is_ours
+from idrstream.run.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
 from idrstream.run.provenance import PROVENANCE_NAME
 
 
@@ -129,6 +129,7 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
         ]
         known = {name for (name,) in connection.execute("SELECT table_file FROM plans")}
         logs = {Path(name) for (name,) in connection.execute("SELECT DISTINCT log FROM runs")}
+    known.add("report.html")
     known |= {path.name for path in logs if path.parent == folder.absolute()}
     problems = [found for output in outputs if (found := _problem(folder, output, quick=quick))]
     bad = {problem.file for problem in problems}
@@ -193,7 +194,7 @@ def _not_known(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
             strays.append(Problem(name, "stray", "it belongs to no batch that is done"))
-        elif not name.startswith((f"{TABLES}/", f"{ILLUMINATION}/")):
+        elif name.split("/")[0] not in (TABLES, ILLUMINATION, *QUALITY) or "/" not in name:
             others.append(name)
     return strays, others
 

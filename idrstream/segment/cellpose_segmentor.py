@@ -191,6 +191,7 @@ class CellPoseSegmentor:
             frame_number=frame.number,
             task=frame.task,
             diameter_px=diameter_px,
+            areas=np.bincount(labels.ravel())[1:].astype(np.float64),
         )
 
     def masks(self, pixels: NDArray[Any]) -> tuple[Labels, float]:

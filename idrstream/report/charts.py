@@ -1,0 +1,207 @@
+"""Charts as SVG text: they follow the page's colours and carry their own words."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Viridis (S. van der Walt, N. Smith; CC0) at nine places: even in print and for the colour-blind.
+_VIRIDIS = np.array(
+    [
+        (68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141),
+        (39, 173, 129), (92, 200, 99), (170, 220, 50), (253, 231, 37),
+    ]
+)  # fmt: skip
+_CELL = 10
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 190, 46, 34
+SYMBOLS = ("circle", "square", "triangle", "diamond")
+
+
+def data_uri(content: bytes, kind: str = "image/png") -> str:
+    """Return a picture as part of the page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def coloured(values: NDArray[np.float64], low: float, high: float) -> bytes:
+    """Return an array as PNG in viridis; what is NaN is transparent."""
+    from PIL import Image
+
+    span = high - low if high > low else 1.0
+    place = np.clip((np.nan_to_num(values, nan=low) - low) / span, 0, 1) * (len(_VIRIDIS) - 1)
+    colours = np.stack(
+        [np.interp(place, np.arange(len(_VIRIDIS)), _VIRIDIS[:, band]) for band in range(3)], -1
+    )
+    alpha = np.where(np.isnan(values), 0, 255)[..., None]
+    packed = io.BytesIO()
+    pixels = np.concatenate([np.rint(colours), alpha], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(packed, "PNG", optimize=True)
+    return packed.getvalue()
+
+
+def plate_map(
+    values: NDArray[np.float64],
+    low: float,
+    high: float,
+    *,
+    words: str,
+    crosses: Iterable[tuple[int, int]] = (),
+) -> str:
+    """Return a plate in its layout.
+
+    Parameters
+    ----------
+    values : NDArray
+        Shape ``(rows, columns)``; NaN where nothing is known.
+    low, high : float
+        Ends of the colour scale.
+    words : str
+        The text alternative.
+    crosses : iterable of (int, int)
+        Wells with a cross: row and column.
+    """
+    rows, columns = values.shape
+    left, top = 14, 12
+    width, height = columns * _CELL, rows * _CELL
+    step = 1 if columns <= 12 else 2
+    letters = "".join(
+        f'<text x="{left - 3}" y="{top + row * _CELL + 8}" text-anchor="end">{_letters(row)}</text>'
+        for row in range(0, rows, step)
+    )
+    numbers = "".join(
+        f'<text x="{left + column * _CELL + 5}" y="{top - 3}" text-anchor="middle">'
+        f"{column + 1}</text>"
+        for column in range(0, columns, step)
+    )
+    marks = "".join(
+        f"M{left + c * _CELL + 2} {top + r * _CELL + 2}l6 6m0-6l-6 6" for r, c in crosses
+    )
+    cross = f'<path class="cross" d="{marks}"/>' if marks else ""
+    return (
+        f'<svg class="plate" role="img" viewBox="0 0 {left + width + 2} {top + height + 2}" '
+        f'aria-label="{escape(words)}">{letters}{numbers}'
+        f'<rect class="board" x="{left}" y="{top}" width="{width}" height="{height}"/>'
+        f'<image x="{left}" y="{top}" width="{width}" height="{height}" '
+        f'preserveAspectRatio="none" href="{data_uri(coloured(values, low, high))}"/>{cross}</svg>'
+    )
+
+
+def histogram(values: NDArray[np.float64], *, words: str, label: str, bins: int = 30) -> str:
+    """Return a histogram; the last bar holds what is above the 99.5th percentile, too."""
+    top = float(np.quantile(values, 0.995))
+    low = float(values.min())
+    if top <= low:
+        top = low + 1
+    counts, edges = np.histogram(np.clip(values, low, top), bins=bins, range=(low, top))
+    highest = max(int(counts.max()), 1)
+    plot = _HEIGHT - _BOTTOM - 8
+    step = (_WIDTH - _LEFT - 8) / bins
+    bars = "".join(
+        f'<rect x="{_LEFT + at * step:.1f}" y="{8 + plot * (1 - n / highest):.1f}" '
+        f'width="{max(step - 1, 0.5):.1f}" height="{plot * n / highest:.1f}"/>'
+        for at, n in enumerate(counts.tolist())
+        if n
+    )
+    return _framed(
+        f'<g class="bars">{bars}</g>', words, label, "frames",
+        (_short(edges[0]), _short(edges[-1])), ("0", _short(highest)),
+    )  # fmt: skip
+
+
+def lines(
+    series: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    *,
+    words: str,
+    label: str,
+    y_label: str,
+) -> str:
+    """Return lines over hours from the first point."""
+    x_all = np.concatenate([x for x, _ in series])
+    y_all = np.concatenate([y for _, y in series])
+    x_top, y_top = max(float(x_all.max()), 1e-9), max(float(y_all.max()), 1e-9)
+    paths = []
+    for x, y in series:
+        keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), 400)).astype(int))
+        points = " ".join(
+            f"{_LEFT + (_WIDTH - _LEFT - 8) * x[i] / x_top:.1f},"
+            f"{8 + (_HEIGHT - _BOTTOM - 8) * (1 - y[i] / y_top):.1f}"
+            for i in keep
+        )
+        paths.append(f'<polyline points="{points}"/>')
+    return _framed(
+        f'<g class="line">{"".join(paths)}</g>', words, label, y_label,
+        ("0", _short(x_top)), ("0", _short(y_top)),
+    )  # fmt: skip
+
+
+def scatter(
+    groups: Sequence[tuple[str, NDArray[np.float64]]], *, words: str, labels: tuple[str, str]
+) -> str:
+    """Return points in groups, each with a symbol and a colour of its own."""
+    points = np.concatenate([xy for _, xy in groups])
+    low, high = points.min(axis=0), points.max(axis=0)
+    span = np.where(high > low, high - low, 1)
+    size = np.array([_WIDTH - _LEFT - 24, 300 - _BOTTOM - 24])
+    marks = []
+    for number, (_, xy) in enumerate(groups):
+        at = (xy - low) / span * size
+        shapes = "".join(
+            symbol(SYMBOLS[number % len(SYMBOLS)], _LEFT + 8 + x, 16 + size[1] - y) for x, y in at
+        )
+        marks.append(f'<g class="group{number % 4}">{shapes}</g>')
+    return _framed(
+        "".join(marks), words, labels[0], labels[1], (_short(low[0]), _short(high[0])),
+        (_short(low[1]), _short(high[1])), height=300,
+    )  # fmt: skip
+
+
+def symbol(name: str, x: float, y: float) -> str:
+    """Return a symbol around a point."""
+    if name == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6"/>'
+    path = {
+        "square": "m-3.3 -3.3h6.6v6.6h-6.6z",
+        "triangle": "m0 -4.2l4 7.2h-8z",
+        "diamond": "m0 -4.8l4 4.8l-4 4.8l-4 -4.8z",
+    }[name]
+    return f'<path d="M{x:.1f} {y:.1f}{path}"/>'
+
+
+def _framed(
+    inner: str,
+    words: str,
+    label: str,
+    y_label: str,
+    x_ends: tuple[str, str],
+    y_ends: tuple[str, str],
+    height: int = _HEIGHT,
+) -> str:
+    base = height - _BOTTOM
+    middle = (_LEFT + _WIDTH - 8) / 2
+    return (
+        f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height}" '
+        f'aria-label="{escape(words)}">'
+        f'<path class="axis" d="M{_LEFT} 4V{base}H{_WIDTH - 4}"/>{inner}'
+        f'<text x="{_LEFT}" y="{base + 14}">{x_ends[0]}</text>'
+        f'<text x="{_WIDTH - 6}" y="{base + 14}" text-anchor="end">{x_ends[1]}</text>'
+        f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{escape(label)}</text>'
+        f'<text x="{_LEFT - 4}" y="{base}" text-anchor="end">{y_ends[0]}</text>'
+        f'<text x="{_LEFT - 4}" y="16" text-anchor="end">{y_ends[1]}</text>'
+        f'<text transform="translate(11 {base / 2}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y_label)}</text></svg>"
+    )
+
+
+def _letters(row: int) -> str:
+    return chr(65 + row) if row < 26 else _letters(row // 26 - 1) + chr(65 + row % 26)
+
+
+def _short(number: float) -> str:
+    return f"{number:.3g}" if abs(number) < 1e4 else f"{number:,.0f}"

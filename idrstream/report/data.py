@@ -1,0 +1,224 @@
+"""What a report is made of, read from an output folder; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idrstream.errors import IdrStreamError
+from idrstream.report.notes import COLUMNS, qc_path
+from idrstream.report.pictures import picture_key
+from idrstream.run.journal_file import open_reader
+from idrstream.run.journal_schema import JOURNAL_NAME
+from idrstream.run.status import Status, read_failures, read_status
+from idrstream.screen.wells import well_position
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+MEASURES = ("Nuclei", "Area", "Intensity", "Focus", "Background", "Saturated")
+_ILLUMINATION = "illumination"
+_MODEL_PX = 96  # the longer side of a model's picture
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the stream, as the journal has it."""
+
+    number: int
+    started: float
+    elapsed_s: float
+    state: str
+    stopped_by: str
+    host: str
+    log: str
+    parts: Mapping[str, Any]
+    options: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderData:
+    """What an output folder holds.
+
+    Attributes
+    ----------
+    folder : Path
+        The folder.
+    status : Status
+        How far the stream is.
+    runs : tuple of Run
+        In order.
+    images : pandas.DataFrame
+        ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: rows of the plan; row and
+        column of the well counted from 0.
+    ended : pandas.DataFrame
+        ``Run, Ended, Images, Nuclei``: batches that were published, in order of time.
+    failures : pandas.DataFrame
+        As `read_failures` returns them.
+    frames : pandas.DataFrame
+        The quality measures, one row per frame, with ``Batch, Key, Row, Column``.
+    unmeasured : int
+        Batches that are done and have no quality measures.
+    models : Mapping[str, NDArray]
+        Flatfields by plate, made smaller.
+    batches : pandas.DataFrame
+        ``Batch, File, Rows``: tables in place.
+    table : pandas.DataFrame or None
+        The table to process, as it was kept.
+    """
+
+    folder: Path
+    status: Status
+    runs: tuple[Run, ...]
+    images: pd.DataFrame
+    ended: pd.DataFrame
+    failures: pd.DataFrame
+    frames: pd.DataFrame
+    unmeasured: int
+    models: Mapping[str, NDArray[np.float64]]
+    batches: pd.DataFrame
+    table: pd.DataFrame | None
+
+    @property
+    def plates(self) -> tuple[str, ...]:
+        """Plates of the plan, in order."""
+        return tuple(dict.fromkeys(self.images["Plate"]))
+
+
+def read_folder(folder: Path) -> FolderData:
+    """Read an output folder, also while its stream runs.
+
+    Raises
+    ------
+    JournalError
+        If it has no journal that can be read.
+    """
+    import pandas as pd
+
+    status = read_status(folder)
+    with open_reader(folder / JOURNAL_NAME) as connection:
+        runs = _runs(connection)
+        images = pd.read_sql_query(
+            "SELECT batch AS Batch, plate AS Plate, well AS Well, well_number AS Well_Number, "
+            "site AS Site, state AS State FROM images ORDER BY batch, position",
+            connection,
+        )
+        ended = pd.read_sql_query(
+            "SELECT a.run AS Run, a.ended AS Ended, b.images AS Images, a.nuclei AS Nuclei "
+            "FROM attempts a JOIN batches b ON b.number = a.batch "
+            "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended",
+            connection,
+        )
+        batches = pd.read_sql_query(
+            'SELECT number AS Batch, file AS File, rows AS "Rows" FROM batches '
+            "WHERE state = 'done' ORDER BY number",
+            connection,
+        )
+        kept = connection.execute("SELECT table_file FROM plans ORDER BY id DESC LIMIT 1")
+        table_file = (kept.fetchone() or ("",))[0]
+    _place_wells(images)
+    frames, unmeasured = _frames(folder, batches["Batch"].tolist())
+    return FolderData(
+        folder=folder,
+        status=status,
+        runs=runs,
+        images=images,
+        ended=ended,
+        failures=read_failures(folder),
+        frames=frames,
+        unmeasured=unmeasured,
+        models=_models(folder, tuple(dict.fromkeys(images["Plate"]))),
+        batches=batches,
+        table=_table(folder / table_file) if table_file else None,
+    )
+
+
+def _runs(connection: sqlite3.Connection) -> tuple[Run, ...]:
+    rows = connection.execute(
+        "SELECT id, started, elapsed_s, state, stopped_by, host, log, parts, options, versions "
+        "FROM runs ORDER BY id"
+    )
+    return tuple(Run(*row[:7], *(json.loads(text) for text in row[7:])) for row in rows)
+
+
+def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
+    """Return the measures of all frames of batches that are done, and how many have none."""
+    import pandas as pd
+
+    tables, missing = [], 0
+    for number in numbers:
+        try:
+            found = pd.read_csv(
+                qc_path(folder, number),
+                dtype={"Plate": str, "Well": str, "Shading": str, "Source": str},
+                keep_default_na=False,
+                na_values={name: [""] for name in MEASURES},
+            )
+        except (OSError, ValueError):
+            missing += 1
+            continue
+        tables.append(found.assign(Batch=number))
+    if not tables:
+        frames = pd.DataFrame({name: pd.Series(dtype=object) for name in (*COLUMNS, "Batch")})
+        frames = frames.astype(dict.fromkeys(MEASURES, float))
+    else:
+        frames = pd.concat(tables, ignore_index=True)
+    frames["Key"] = [
+        picture_key(*place)
+        for place in zip(
+            frames["Plate"], frames["Well_Number"], frames["Site"], frames["Frame"], strict=True
+        )
+    ]
+    _place_wells(frames)
+    return frames, missing
+
+
+def _place_wells(table: pd.DataFrame) -> None:
+    """Add row and column of each well; of the name, or of the number on a plate of 384."""
+    places = []
+    for name, number in zip(table["Well"], table["Well_Number"], strict=True):
+        try:
+            places.append(well_position(name))
+        except ValueError:
+            places.append(divmod(int(number) - 1, 24))
+    table["Row"] = [row for row, _ in places]
+    table["Column"] = [column for _, column in places]
+
+
+def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    from idrstream.preprocess.plate_model import IlluminationModel
+
+    models = {}
+    for plate in plates:
+        path = folder / _ILLUMINATION / f"{plate}.npz"
+        if path.is_file():
+            try:
+                models[plate] = _smaller(IlluminationModel.load(path).flatfield)
+            except IdrStreamError:
+                continue  # the stream itself tells of it
+    return models
+
+
+def _smaller(field: NDArray[Any]) -> NDArray[np.float64]:
+    step = max(1, -(-max(field.shape) // _MODEL_PX))
+    height, width = (length // step * step for length in field.shape)
+    blocks = field[:height, :width].reshape(height // step, step, width // step, step)
+    smaller: NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
+    return smaller
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    from idrstream.screen import read_table
+
+    try:
+        return read_table(path)
+    except (IdrStreamError, OSError):
+        return None

@@ -1,0 +1,238 @@
+"""A first look at the features: well profiles, their main axes, and how well controls separate."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from idrstream.report.data import FolderData
+
+log = logging.getLogger(__name__)
+
+MAX_NUCLEI = 60_000  # of which profiles are made: a first look, not an analysis
+_MAD = 1.4826
+NULL = 1000
+_KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a first look at the features shows.
+
+    Attributes
+    ----------
+    wells : pandas.DataFrame
+        ``Plate, Well, Group, PC1, PC2``: one row per well profile.
+    explained : tuple of float
+        Share of the variance along the two axes.
+    precision : pandas.DataFrame or None
+        ``Target, Wells, mAP, p``: positive controls against negative ones; None without.
+    why_no_precision : str
+        Why there is none.
+    nuclei, batches : int
+        How much was read.
+    of_batches : int
+        How many batches there are.
+    """
+
+    wells: pd.DataFrame
+    explained: tuple[float, float]
+    precision: pd.DataFrame | None
+    why_no_precision: str
+    nuclei: int
+    batches: int
+    of_batches: int
+
+
+def look_at_features(data: FolderData) -> Look | None:
+    """Make profiles of wells and compare them.
+
+    A profile is the mean of the features of a well's nuclei; each feature is then centred on the
+    median of the plate's negative controls (of all its wells without such) and divided by
+    their scaled median absolute deviation over all plates. The axes are principal components.
+
+    Returns
+    -------
+    Look or None
+        None when fewer than three wells have features.
+    """
+    import pandas as pd
+
+    chosen = _choose(data)
+    profiles, nuclei = _profiles(data, chosen)
+    if len(profiles) < 3:
+        return None
+    meta = _metadata(profiles.index.to_frame(index=False), data)
+    values = _normalised(profiles.to_numpy(dtype=np.float64), meta)
+    centred = values - values.mean(axis=0)
+    left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
+    axes = left[:, :2] * lengths[:2]
+    total = max(float((lengths**2).sum()), 1e-12)
+    meta = meta.assign(PC1=axes[:, 0], PC2=axes[:, 1] if axes.shape[1] > 1 else 0.0)
+    precision, why = _precision(meta, values)
+    shares = [float(length**2 / total) for length in lengths[:2]]
+    return Look(
+        wells=pd.DataFrame(meta[["Plate", "Well", "Group", "PC1", "PC2"]]),
+        explained=(shares[0], shares[1] if len(shares) > 1 else 0.0),
+        precision=precision,
+        why_no_precision=why,
+        nuclei=nuclei,
+        batches=len(chosen),
+        of_batches=len(data.batches),
+    )
+
+
+def _choose(data: FolderData) -> list[tuple[int, str]]:
+    """Return the batches to read: evenly spread, as many as the limit of nuclei allows."""
+    rows = int(data.batches["Rows"].sum())
+    step = max(1, -(-rows // MAX_NUCLEI))
+    chosen = data.batches.iloc[::step]
+    return list(zip(chosen["Batch"].tolist(), chosen["File"].tolist(), strict=True))
+
+
+def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.DataFrame, int]:
+    import pandas as pd
+
+    sums, counts = [], []
+    for _, file in chosen:
+        try:
+            cells = _read(data.folder / file)
+        except (OSError, ValueError) as error:
+            log.warning("%s is left out of the report's features: %s", file, error)
+            continue
+        features = [name for name in cells.columns if not name.startswith(("Meta", "Loc", "Obj"))]
+        groups = cells[_KEYS].assign(
+            Metadata_Well=cells["Metadata_Well"].astype(str).str.rsplit("_", n=1).str[0]
+        )
+        keys = [groups[name].astype(str) for name in _KEYS]
+        sums.append(cells[features].groupby(keys, sort=False).sum())
+        counts.append(cells.groupby(keys, sort=False).size())
+    if not sums:
+        return pd.DataFrame(), 0
+    total = pd.concat(sums).groupby(level=[0, 1, 2], sort=False).sum()
+    count = pd.concat(counts).groupby(level=[0, 1, 2], sort=False).sum()
+    return total.div(count, axis=0), int(count.sum())
+
+
+def _read(path: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if path.name.endswith(".parquet"):
+        return pd.read_parquet(path)
+    import pyarrow.csv as pa_csv
+
+    found: pd.DataFrame = pa_csv.read_csv(path).to_pandas()
+    return found.drop(columns=[found.columns[0]])
+
+
+def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
+    """Add what the table says of each well: name, group, target."""
+    keys = keys.set_axis(["Plate", "Number", "Site"], axis=1)
+    names = {
+        (plate, str(number)): well
+        for plate, number, well in zip(
+            data.images["Plate"], data.images["Well_Number"], data.images["Well"], strict=True
+        )
+    }
+    places = list(zip(keys["Plate"], keys["Number"], strict=True))
+    keys["Well"] = [names.get(place, place[1]) for place in places]
+    groups, targets = _controls(data.table)
+    keys["Group"] = [groups.get((plate, names.get((plate, n), n)), "") for plate, n in places]
+    keys["Target"] = [targets.get((plate, names.get((plate, n), n)), "") for plate, n in places]
+    return keys
+
+
+def _controls(
+    table: pd.DataFrame | None,
+) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
+    """Return control type and target of each well, as far as the table has them."""
+    if table is None or "Well" not in table:
+        return {}, {}
+    control = next((name for name in table.columns if "control" in name.lower()), None)
+    target = next((name for name in table.columns if "target" in name.lower()), None)
+    places = list(zip(table["Plate"].astype(str), table["Well"].astype(str), strict=True))
+
+    def column(name: str | None) -> dict[tuple[str, str], str]:
+        if name is None:
+            return {}
+        return dict(zip(places, table[name].fillna("").astype(str).str.strip(), strict=True))
+
+    return column(control), column(target)
+
+
+def _is(meta: pd.DataFrame, word: str) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (
+        meta["Group"].str.lower().str.contains(word, regex=False).to_numpy(dtype=bool)
+    )
+    return found
+
+
+def _normalised(values: NDArray[np.float64], meta: pd.DataFrame) -> NDArray[np.float64]:
+    negative = _is(meta, "negative")
+    values = values.copy()
+    reference = np.zeros(len(values), dtype=bool)
+    for plate in meta["Plate"].unique():
+        here = (meta["Plate"] == plate).to_numpy()
+        usual = here & negative if (here & negative).any() else here
+        reference |= usual
+        values[here] -= np.median(values[usual], axis=0)
+    spread = _MAD * np.median(np.abs(values[reference]), axis=0)
+    # Few reference wells can agree by chance: no feature may weigh more for that.
+    whole = _MAD * np.median(np.abs(values), axis=0)
+    spread = np.maximum(spread, 0.1 * whole)
+    good = np.isfinite(spread) & (spread > 0)
+    kept: NDArray[np.float64] = np.clip(values[:, good] / spread[good], -50, 50)
+    return kept if kept.shape[1] else np.zeros((len(values), 1))
+
+
+def _precision(meta: pd.DataFrame, values: NDArray[np.float64]) -> tuple[pd.DataFrame | None, str]:
+    """Return the mean average precision of each positive control against negative controls.
+
+    The phenotypic activity of Kalinin et al. (Nat Commun 2025, doi:10.1038/s41467-025-60306-2):
+    do the wells of a target find each other before the negative controls? By `copairs`.
+    """
+    positive, negative = _is(meta, "positive"), _is(meta, "negative")
+    if not (positive.any() and negative.any()):
+        return None, "the table has no positive and negative controls among the wells with features"
+    target = meta["Target"].where(meta["Target"] != "", "positive control")
+    kinds = target[positive].value_counts()
+    if not (kinds >= 2).any():
+        return None, "no positive control has two wells with features"
+    try:
+        from copairs import map as copairs_map
+        from copairs.matching import assign_reference_index
+    except ImportError:
+        return None, "copairs is not installed: pip install 'idrstream[report]'"
+    import pandas as pd
+
+    several = positive & target.isin(kinds[kinds >= 2].index).to_numpy()
+    wanted = several | negative
+    named = pd.DataFrame({"Target": target.where(several, "negative control")})[wanted]
+    named = named.reset_index(drop=True)
+    named = assign_reference_index(
+        named, "Target == 'negative control'", reference_col="Reference", default_value=-1
+    )
+    scores = copairs_map.average_precision(
+        named, values[wanted], ["Target", "Reference"], [], [], ["Target", "Reference"],
+        progress_bar=False,
+    )  # fmt: skip
+    scores = scores[scores["Target"] != "negative control"]
+    found = copairs_map.mean_average_precision(
+        scores, ["Target"], null_size=NULL, threshold=0.05, seed=0, progress_bar=False
+    )
+    return pd.DataFrame(
+        {
+            "Target": found["Target"],
+            "Wells": found["Target"].map(kinds),
+            "mAP": found["mean_average_precision"],
+            "p": found["p_value"],
+        }
+    ).sort_values("mAP", ascending=False), ""

@@ -1,0 +1,219 @@
+"""What is wrong with a screen, in words: robust thresholds on the quality measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from idrstream.report.data import FolderData
+
+EMPTY = 0.05  # of its plate's median count: below that a well is empty
+EMPTY_MEDIAN = 5  # nuclei: in plates with fewer nobody can tell
+SATURATED = 0.005  # share of a frame's pixels
+SATURATED_TIMES = 5  # more than the plate's median
+MADS = 5.0
+# What a plate may differ from the others at least, whatever the spread: (measure, unit, floor).
+_PLATE_FLOORS = {"Focus": 0.25, "Intensity": 0.3, "Background": 0.3}
+SHADING = 0.04  # root mean square difference between plates
+_SHOWN = 8
+_MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal one
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """One warning.
+
+    Attributes
+    ----------
+    kind : str
+        ``empty``, ``plate``, ``saturated``, ``vignetting`` or ``failed``.
+    subject : str
+        Plate, wells or stage it is about.
+    text : str
+        The sentence.
+    """
+
+    kind: str
+    subject: str
+    text: str
+
+
+def find_warnings(data: FolderData) -> tuple[Warned, ...]:
+    """Return what a user should look at, worst kinds first.
+
+    Parameters
+    ----------
+    data : FolderData
+        The output folder.
+
+    Returns
+    -------
+    tuple of Warned
+        Empty for a screen without peculiarities.
+    """
+    frames = data.frames
+    return (
+        *_failed(data),
+        *_empty(frames),
+        *_plates_off(frames),
+        *_saturated(frames),
+        *_vignetting(frames),
+    )
+
+
+def _failed(data: FolderData) -> Iterable[Warned]:
+    """Yield one warning per stage in which images failed, and one for batches."""
+    for stage, failures in data.failures.groupby("Stage", sort=False):
+        if stage == "batch":
+            numbers = ", ".join(map(str, failures["Batch"][:_SHOWN]))
+            text = f"{_count(len(failures), 'batch', 'batches')} failed as a whole ({numbers})."
+            yield Warned("failed", "batch", text)
+            continue
+        places = dict.fromkeys(
+            f"{plate} {well}"
+            for plate, well in zip(failures["Plate"], failures["Well"], strict=True)
+        )
+        words = {
+            "download": "could not be downloaded",
+            "preprocess": "could not be read or corrected",
+            "segment": "could not be segmented",
+        }.get(str(stage), f"failed in stage {stage}")
+        text = f"{_count(len(failures), 'image')} {words}: {_some(places)}."
+        yield Warned("failed", str(stage), text)
+
+
+def _empty(frames: pd.DataFrame) -> Iterable[Warned]:
+    for plate, rows in frames.groupby("Plate", sort=False):
+        counts = rows.groupby("Well", sort=False)["Nuclei"].median()
+        usual = counts.median()
+        if usual < EMPTY_MEDIAN:
+            continue
+        for well, count in counts[counts <= EMPTY * usual].items():
+            text = (
+                f"Well {well} of plate {plate} is empty: {count:.0f} nuclei in a frame, where the "
+                f"plate's median is {usual:.0f}."
+            )
+            yield Warned("empty", f"{plate} {well}", text)
+
+
+def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
+    """Yield one warning per plate that is unlike the others in focus or intensity."""
+    seen = frames[frames["Nuclei"] > 0]
+    found: dict[str, list[str]] = {}
+    for measure, floor in _PLATE_FLOORS.items():
+        of_plate = seen.groupby("Plate", sort=False)[measure]
+        medians, counts = of_plate.median().dropna(), of_plate.count()
+        if len(medians) < 2:
+            continue
+        centre = medians.median()
+        # A plate's median wavers as its frames spread; plates differ among each other anyway.
+        spread = (seen[measure] - of_plate.transform("median")).abs()
+        within = _MAD * spread.median() * 1.25 / np.sqrt(counts[medians.index].clip(lower=1))
+        sigma = np.hypot(_MAD * (medians - centre).abs().median(), within)
+        limit = floor if measure == "Focus" else floor * abs(centre)
+        for plate, median in medians.items():
+            apart = median - centre
+            mads = apart / sigma[plate] if sigma[plate] > 0 else np.inf * np.sign(apart)
+            if abs(apart) < limit or abs(mads) < MADS or (measure == "Focus" and apart > 0):
+                continue
+            found.setdefault(str(plate), []).append(_off(measure, median, centre, mads))
+    for plate, words in found.items():
+        yield Warned("plate", plate, f"Plate {plate} {' and '.join(words)}.")
+
+
+def _off(measure: str, median: float, centre: float, mads: float) -> str:
+    far = f"{abs(mads):.0f} MADs" if np.isfinite(mads) else "far"
+    values = f"(median {median:.3g}, other plates {centre:.3g})"
+    if measure == "Focus":
+        return f"is out of focus: its power-spectrum slope is {far} below {values}"
+    side = "above" if mads > 0 else "below"
+    name = "its nuclei's intensity" if measure == "Intensity" else "its background"
+    return f"differs in brightness: {name} is {far} {side} {values}"
+
+
+def _saturated(frames: pd.DataFrame) -> Iterable[Warned]:
+    for plate, rows in frames.groupby("Plate", sort=False):
+        shares = rows.groupby("Well", sort=False)["Saturated"].max().dropna()
+        usual = shares.median()
+        bad = shares[(shares > SATURATED) & (shares > SATURATED_TIMES * usual)]
+        if usual > SATURATED:
+            text = (
+                f"Plate {plate} is saturated: in half of its wells more than {usual:.1%} of the "
+                "pixels are at the camera's highest level."
+            )
+            yield Warned("saturated", str(plate), text)
+        for well, share in bad.items():
+            text = (
+                f"Well {well} of plate {plate} is saturated: {share:.1%} of the pixels of a frame "
+                "are at the camera's highest level; intensities there mean nothing."
+            )
+            yield Warned("saturated", f"{plate} {well}", text)
+
+
+def plate_shading(frames: pd.DataFrame) -> dict[str, NDArray[np.float64]]:
+    """Return the median shading of each plate's frames.
+
+    Returns
+    -------
+    dict
+        Plate to an array of shape ``(8, 8)`` with mean 1: background before the correction.
+    """
+    fields = {}
+    for plate, texts in frames.groupby("Plate", sort=False)["Shading"]:
+        grids = [np.array(text.split(), dtype=np.float64) for text in texts if text]
+        if grids:
+            field = np.median(np.stack(grids), axis=0)
+            side = int(np.sqrt(len(field)))
+            fields[str(plate)] = (field / field.mean()).reshape(side, side)
+    return fields
+
+
+def shading_drift(fields: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Return how far each plate's shading is from the median of all plates.
+
+    Returns
+    -------
+    dict
+        Plate to the root mean square difference, as a share of the mean brightness.
+    """
+    if not fields:
+        return {}
+    usual = np.median(np.stack(list(fields.values())), axis=0)
+    return {plate: float(np.sqrt(np.mean((field - usual) ** 2))) for plate, field in fields.items()}
+
+
+def _vignetting(frames: pd.DataFrame) -> Iterable[Warned]:
+    fields = plate_shading(frames)
+    drift = shading_drift(fields)
+    if len(drift) == 2:
+        first, second = fields
+        apart = float(np.sqrt(np.mean((fields[first] - fields[second]) ** 2)))
+        if apart > SHADING:
+            text = f"The vignetting of plates {first} and {second} differs by {apart:.1%}."
+            yield Warned("vignetting", f"{first} {second}", text)
+        return
+    usual = np.median(list(drift.values())) if drift else 0.0
+    for plate, apart in drift.items():
+        if apart > SHADING and apart > 3 * usual:
+            text = (
+                f"The vignetting of plate {plate} differs by {apart:.1%} from the other plates: "
+                "the light or the optics changed."
+            )
+            yield Warned("vignetting", plate, text)
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _some(items: Iterable[str]) -> str:
+    items = list(items)
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
