@@ -85,7 +85,8 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
     begun = {run.number: run.started for run in data.runs}
     series, rates, before = [], [], 0
     for run, rows in ended.groupby("Run", sort=True):
-        hours = (rows["Ended"].to_numpy() - begun.get(int(run), rows["Ended"].iloc[0])) / 3600
+        first = float(rows["Ended"].iloc[0])
+        hours = (rows["Ended"].to_numpy(dtype=np.float64) - begun.get(int(str(run)), first)) / 3600
         done = rows["Images"].to_numpy().cumsum().astype(float)
         series.append((np.concatenate([[0.0], hours]), np.concatenate([[0.0], done])))
         before += int(done[-1])
@@ -124,16 +125,15 @@ def failures(data: FolderData) -> list[dict[str, Any]]:
     """Return what failed by kind, with the calls that run it again."""
     from shlex import quote
 
+    import pandas as pd
+
     found = []
     for kind, rows in data.failures.groupby("Kind", sort=False):
         batches = sorted(set(rows["Batch"].tolist()))
         numbers = ",".join(map(str, batches))
         shown = rows.head(_ROWS)
         cells = [
-            [
-                "" if value is None or value != value or str(value) == "<NA>" else str(value)
-                for value in row
-            ]
+            ["" if pd.isna(value) else str(value) for value in row]
             for row in shown[
                 ["Batch", "Plate", "Well", "Frame", "Stage", "Reason"]
             ].itertuples(index=False)
@@ -217,8 +217,8 @@ def plates(data: FolderData, warned: Iterable[Warned]) -> list[dict[str, Any]]:
                 continue
             wells = frames.groupby(["Row", "Column"], sort=False)[item.column].median()
             values = np.full(shape, np.nan)
-            for (row, column), value in wells.items():
-                values[row, column] = value
+            at = wells.index.to_frame(index=False).to_numpy(dtype=np.intp)
+            values[at[:, 0], at[:, 1]] = wells.to_numpy(dtype=np.float64)
             words = _map_words(plate, item, frames, len(crosses))
             maps.append(
                 (item.title, charts.plate_map(values, *ends[item.column], words=words,
@@ -358,7 +358,8 @@ def _webp_size(content: bytes) -> tuple[int, int]:
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as picture:
-        return picture.size
+        width, height = picture.size
+    return int(width), int(height)
 
 
 def histograms(data: FolderData) -> list[tuple[str, str]]:
@@ -397,11 +398,11 @@ def feature_words(look: Look) -> dict[str, Any]:
         "each plate's negative controls, or on all its wells where it has none, and scaled by "
         "their median absolute deviation. A look, not an analysis."
     )
-    rows = None
+    precise: list[tuple[str, ...]] | None = None
     if look.precision is not None:
-        rows = [
-            (row.Target, row.Wells, f"{row.mAP:.3f}", f"{row.p:.3f}")
-            for row in look.precision.itertuples(index=False)
+        precise = [
+            (str(target), str(wells), f"{precision:.3f}", f"{p:.3f}")
+            for target, wells, precision, p in look.precision.itertuples(index=False)
         ]
     first, second = look.explained
     return {
@@ -414,7 +415,7 @@ def feature_words(look: Look) -> dict[str, Any]:
             for at, (name, points) in enumerate(groups)
         ],
         "explained": f"{first + second:.0%}",
-        "precision": rows,
+        "precision": precise,
         "why": look.why_no_precision,
         "null": f"{NULL:,}",
     }

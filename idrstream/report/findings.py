@@ -116,12 +116,15 @@ def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
         # A plate's median wavers as its frames spread; plates differ among each other anyway.
         spread = (seen[measure] - of_plate.transform("median")).abs()
         within = _MAD * spread.median() * 1.25 / np.sqrt(counts[medians.index].clip(lower=1))
-        sigma = np.hypot(_MAD * (medians - centre).abs().median(), within)
+        between = _MAD * float((medians - centre).abs().median())
+        sigmas = np.hypot(between, np.asarray(within, dtype=np.float64))
         limit = floor if measure == "Focus" else floor * abs(centre)
-        for plate, median in medians.items():
+        for (plate, median), sigma in zip(medians.items(), sigmas.tolist(), strict=True):
             apart = median - centre
-            mads = apart / sigma[plate] if sigma[plate] > 0 else np.inf * np.sign(apart)
-            if abs(apart) < limit or abs(mads) < MADS or (measure == "Focus" and apart > 0):
+            if abs(apart) <= limit or (measure == "Focus" and apart > 0):
+                continue
+            mads = apart / sigma if sigma > 0 else float(np.copysign(np.inf, apart))
+            if abs(mads) < MADS:
                 continue
             found.setdefault(str(plate), []).append(_off(measure, median, centre, mads))
     for plate, words in found.items():

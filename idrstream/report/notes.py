@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,12 +91,12 @@ def qc_path(folder: Path, number: int) -> Path:
     return folder / QC / f"batch_{number}.csv"
 
 
-def forget(folder: Path, numbers: Iterable[int]) -> None:
+def forget(folder: Path, numbers: Set[int]) -> None:
     """Delete the measures and pictures of batches that do not count as done."""
     store = PictureStore(folder, 0)
-    for number in numbers:
-        path = qc_path(folder, number)
-        if not path.is_file():
+    for path in sorted((folder / QC).glob("batch_*.csv")):
+        number = path.stem.removeprefix("batch_")
+        if not number.isdigit() or int(number) not in numbers:
             continue
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)

@@ -1,9 +1,9 @@
 """Example pictures: outlined frames and single nuclei, small, within a budget, found again.
 
 Which frames are kept does not depend on the order in which they come: each has a rank, drawn from
-the seed, its plate, well, site and frame. Kept are those of the lowest ranks as long as they fit
-into the budget together. So a stream that was interrupted ends with the same pictures, and
-whoever knows a picture's plate, well and frame can compute its name.
+the seed, its plate, well, site and frame. Kept are those of the lowest ranks, as many as fit into
+the budget at the largest size that a picture can have. So a stream that was interrupted ends with
+the same pictures, and whoever knows a picture's plate, well and frame can compute its name.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import hashlib
 import io
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,9 @@ CROP_PX = 64
 CROPS = 8
 SEED = 0
 _OUTLINE = np.array([255, 210, 60], dtype=np.uint8)
-_QUALITY = 62
+_QUALITIES = (62, 40, 20, 5)
+_FRAME_BYTES, _CROPS_BYTES = 22_000, 8_000
+PICTURE_BYTES = _FRAME_BYTES + _CROPS_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,6 @@ class Picture:
     key: str
     frame: bytes
     crops: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """Its files' size together."""
-        return len(self.frame) + len(self.crops)
 
 
 def picture_key(plate: str, well_number: int, site: int, frame: int, seed: int = SEED) -> str:
@@ -114,8 +112,8 @@ def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
             y, x = np.clip((y, x), 0, np.array(grey.shape) - 1)
             left = place * (CROP_PX + 2)
             strip[:, left : left + CROP_PX] = padded[y : y + CROP_PX, x : x + CROP_PX]
-        crops = _webp(strip)
-    return Picture(key, _webp(outlined), crops)
+        crops = _webp(strip, _CROPS_BYTES)
+    return Picture(key, _webp(outlined, _FRAME_BYTES), crops)
 
 
 class PictureStore:
@@ -132,16 +130,14 @@ class PictureStore:
     def __init__(self, folder: Path, budget_bytes: int) -> None:
         self.folder = folder / PICTURES
         self.budget_bytes = budget_bytes
+        self._most = max(0, budget_bytes) // PICTURE_BYTES
         self._lock = threading.Lock()
-        self._sizes = _sizes(self.folder)
+        self._kept = sorted({path.name.split("_")[0] for path in self.folder.glob("*.webp")})
 
     def wants(self, key: str) -> bool:
         """Tell whether a picture of this rank would be kept, by what is there now."""
-        if self.budget_bytes <= 0:
-            return False
         with self._lock:
-            used = sum(size for other, size in self._sizes.items() if other < key)
-        return used < self.budget_bytes
+            return bisect_left(self._kept, key) < self._most
 
     def keep(self, pictures: Iterable[Picture]) -> None:
         """Write pictures, as far as the budget allows, and delete those that it does not.
@@ -153,19 +149,21 @@ class PictureStore:
         """
         with self._lock:
             new = {picture.key: picture for picture in pictures}
-            sizes = {**self._sizes, **{key: one.size_bytes for key, one in new.items()}}
-            kept = _within(sizes, self.budget_bytes)
-            for key in sorted(new.keys() & kept):
-                self._write(new[key])
-            for key in sorted(self._sizes.keys() - kept):
+            ranks = sorted({*self._kept, *new})
+            kept, out = ranks[: self._most], ranks[self._most :]
+            for key in kept:
+                if key in new:
+                    self._write(new[key])
+            for key in out:
                 self._delete(key)
-            self._sizes = {key: sizes[key] for key in kept}
+            self._kept = kept
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete pictures."""
         with self._lock:
             for key in keys:
-                if self._sizes.pop(key, None) is not None:
+                if key in self._kept:
+                    self._kept.remove(key)
                     self._delete(key)
 
     def _write(self, picture: Picture) -> None:
@@ -190,27 +188,6 @@ def picture_paths(folder: Path, key: str) -> tuple[Path, Path]:
 
 def _names(key: str) -> tuple[str, str]:
     return f"{key}_frame.webp", f"{key}_nuclei.webp"
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    if folder.is_dir():
-        for path in folder.glob("*.webp"):
-            key = path.name.split("_")[0]
-            sizes[key] = sizes.get(key, 0) + path.stat().st_size
-    return sizes
-
-
-def _within(sizes: Mapping[str, int], budget_bytes: int) -> set[str]:
-    """Return the lowest ranks that fit together; what is behind the first that does not is out."""
-    kept: set[str] = set()
-    total = 0
-    for key in sorted(sizes):
-        total += sizes[key]
-        if total > budget_bytes:
-            break
-        kept.add(key)
-    return kept
 
 
 def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -247,9 +224,15 @@ def _cross(point: NDArray[np.float64]) -> NDArray[np.int64]:
     )
 
 
-def _webp(pixels: NDArray[np.uint8]) -> bytes:
+def _webp(pixels: NDArray[np.uint8], most_bytes: int) -> bytes:
+    """Return a picture as WebP of at most so many bytes, less exact where it must be."""
     from PIL import Image
 
-    packed = io.BytesIO()
-    Image.fromarray(pixels).save(packed, "WEBP", quality=_QUALITY, method=4)
-    return packed.getvalue()
+    picture = Image.fromarray(pixels)
+    while True:
+        for quality in _QUALITIES:
+            packed = io.BytesIO()
+            picture.save(packed, "WEBP", quality=quality, method=4)
+            if packed.tell() <= most_bytes:
+                return packed.getvalue()
+        picture = picture.resize((picture.width // 2, picture.height // 2))

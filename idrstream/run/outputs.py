@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,16 +120,15 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
         if number in known and outputs.get(number, ("",))[0] != path.name:
             log.info("Deleting %s: its batch is not done", path)
             path.unlink(missing_ok=True)
-    forget(folder, sorted(attempted - outputs.keys()))
+    forget(folder, set(known) - outputs.keys())
 
 
-def delete_tables(folder: Path, names: Iterable[str]) -> None:
+def delete_tables(folder: Path, names: Sequence[str]) -> None:
     """Delete tables that do not belong to the folder's plan any more."""
     for name in names:
         log.info("Deleting %s, which is not part of the new plan", folder / name)
         (folder / name).unlink(missing_ok=True)
-        match = _BATCH.fullmatch(name)
-        forget(folder, (int(match[1]),) if match else ())
+    forget(folder, {int(match[1]) for match in map(_BATCH.fullmatch, names) if match})
 
 
 def delete_illumination(folder: Path) -> None:

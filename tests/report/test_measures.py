@@ -1,0 +1,176 @@
+"""What is measured of a frame, and which pictures are kept."""
+
+import dataclasses
+import io
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+
+from idrstream.preprocess.look import look
+from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.report.findings import plate_shading
+from idrstream.report.measures import measure, power_slope
+from idrstream.report.notes import BatchNotes, forget, qc_path
+from idrstream.report.pictures import (
+    FRAME_PX,
+    PICTURE_BYTES,
+    Picture,
+    PictureStore,
+    draw,
+    picture_key,
+)
+
+TASK = ImageTask("P1", "A4", 4, (1, 2))
+
+
+def nuclei_of(points, areas=None, outlines=None):
+    points = np.array(points, dtype=float).reshape(-1, 2)
+    return Nuclei(points, outlines, 1, TASK, 17.0, areas)
+
+
+@pytest.fixture
+def pixels():
+    rng = np.random.default_rng(0)
+    image = ndimage.gaussian_filter(rng.random((160, 200)), 2)
+    image = (image - image.min()) / np.ptp(image)
+    return (20 + 150 * image + rng.normal(0, 1, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+class TestMeasures:
+    def test_area_intensity_and_background(self):
+        pixels = np.full((64, 64), 30, np.uint16)
+        pixels[10:21, 10:21] = 130
+        pixels[40:51, 40:51] = 230
+        found = measure(
+            Frame(pixels, 1, TASK), nuclei_of([(15, 15), (45, 45)], np.array([100.0, 140.0]))
+        )
+        assert (found.nuclei, found.area, found.background) == (2, 120.0, 30.0)
+        assert found.intensity == pytest.approx(150.0)
+
+    def test_a_frame_without_nuclei(self):
+        found = measure(Frame(np.full((64, 64), 7, np.uint8), 1, TASK), nuclei_of([]))
+        assert found.nuclei == 0
+        assert np.isnan([found.area, found.intensity, found.focus, found.saturated]).all()
+
+    def test_the_more_blurred_the_steeper_is_the_slope(self, pixels):
+        slopes = [power_slope(ndimage.gaussian_filter(pixels.astype(float), s)) for s in (0, 2, 4)]
+        assert slopes[0] > slopes[1] > slopes[2]
+
+    def test_the_slope_of_known_spectra(self):
+        rng = np.random.default_rng(1)
+        y, x = np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None]
+        radius = np.hypot(y, x)
+        radius[0, 0] = 1
+        noise = np.fft.fft2(rng.normal(size=(256, 256)))
+        for power in (0, 2, 3):  # a ring of radius r has r times as many frequencies
+            image = np.fft.ifft2(noise / radius ** (power / 2)).real
+            assert power_slope(image) == pytest.approx(1 - power, abs=0.1)
+
+    @pytest.mark.parametrize(("dtype", "level"), [(np.uint8, 255), (np.uint16, 4095)])
+    def test_saturation_of_cameras(self, dtype, level):
+        pixels = np.full((40, 40), 20, dtype)
+        pixels[:4, :10] = level
+        assert look(pixels).saturated == pytest.approx(40 / 1600)
+        pixels[:4, :10] = level - 1
+        assert look(pixels).saturated == 0
+
+    def test_shading_is_of_the_background(self):
+        y, x = np.mgrid[-1:1:160j, -1:1:160j]
+        field = 1 - 0.3 * (y**2 + x**2) / 2
+        pixels = np.rint(100 * field).astype(np.uint8)
+        pixels[50:60, 50:60] = 250  # a nucleus
+        found = look(pixels).shading
+        want = 100 * field.reshape(8, 20, 8, 20).mean(axis=(1, 3))
+        assert np.abs(found - want).max() < 3
+
+
+class TestPictures:
+    def test_what_is_drawn(self, pixels):
+        outline = np.array([(40, c) for c in range(30, 60)])
+        nuclei = nuclei_of([(45, 45), (1, 198)], outlines=(outline, outline[:1]))
+        made = draw(Frame(pixels, 1, TASK), nuclei, "k")
+        frame = np.asarray(Image.open(io.BytesIO(made.frame)))
+        assert frame.shape == (160, 200, 3)
+        line = frame[40, 30:60].astype(int)
+        assert (line[2:-2, 0] - line[2:-2, 2] > 30).all()  # yellow
+        assert Image.open(io.BytesIO(made.crops)).size == (2 * 64 + 2, 64)
+        assert draw(Frame(pixels, 1, TASK), nuclei, "k") == made
+
+    def test_large_frames_become_small(self):
+        made = draw(Frame(np.zeros((600, 2000), np.uint16), 1, TASK), nuclei_of([]), "k")
+        assert Image.open(io.BytesIO(made.frame)).size == (FRAME_PX, round(FRAME_PX * 0.3))
+        assert made.crops == b""
+
+    @settings(deadline=None, max_examples=30)
+    @given(st.data())
+    def test_what_is_kept_depends_on_no_order(self, tmp_path_factory, data):
+        sizes = data.draw(st.lists(st.integers(1, 40), min_size=1, max_size=15))
+        budget = data.draw(st.integers(0, 8)) * PICTURE_BYTES
+        made = [
+            Picture(picture_key("P", number, 1, 1), bytes(size), b"")
+            for number, size in enumerate(sizes)
+        ]
+        seen = []
+        for seed in (1, 2):
+            folder = tmp_path_factory.mktemp("store")
+            left = list(made)
+            random.Random(seed).shuffle(left)
+            while left:
+                count = random.Random(seed + len(left)).randint(1, len(left))
+                store = PictureStore(folder, budget)  # begun anew, as after a death
+                wanted = [picture for picture in left[:count] if store.wants(picture.key)]
+                store.keep(wanted)
+                left = left[count:]
+            seen.append({p.name: p.stat().st_size for p in folder.glob("pictures/*")})
+            assert len(seen[-1]) == min(budget // PICTURE_BYTES, len(made))
+        assert seen[0] == seen[1]
+
+    def test_the_worst_picture_is_within_its_size(self):
+        noise = np.random.default_rng(0).integers(0, 255, (700, 700)).astype(np.uint8)
+        made = draw(Frame(noise, 1, TASK), nuclei_of([(50 * n, 50 * n) for n in range(9)]), "k")
+        assert len(made.frame) + len(made.crops) <= PICTURE_BYTES
+
+    def test_no_budget_no_pictures(self, tmp_path):
+        store = PictureStore(tmp_path, 0)
+        assert not store.wants("0")
+
+
+class TestNotes:
+    def test_rows_are_in_the_order_of_the_plan_and_can_be_forgotten(self, tmp_path, pixels):
+        notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
+        for number in (2, 1):
+            frame = Frame(pixels, number, TASK, look(pixels, "https://u:secret@host/a.ch5"))
+            nuclei = dataclasses.replace(nuclei_of([(9, 9)]), frame_number=number)
+            notes.add(frame, nuclei)
+        notes.publish(7, [TASK])
+        lines = qc_path(tmp_path, 7).read_text().splitlines()
+        assert [line.split(",")[4] for line in lines] == ["Frame", "1", "2"]
+        assert "secret" not in lines[1]
+        assert len(list(tmp_path.glob("pictures/*"))) == 4
+        forget(tmp_path, {7, 8})
+        assert list(tmp_path.glob("*/*")) == []
+
+    def test_what_is_cleared_is_not_published(self, tmp_path, pixels):
+        notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
+        notes.add(Frame(pixels, 1, TASK), nuclei_of([(9, 9)]))
+        notes.clear()
+        notes.publish(0, [TASK])
+        assert len(qc_path(tmp_path, 0).read_text().splitlines()) == 1
+        assert list(tmp_path.glob("pictures/*")) == []
+
+
+def test_shading_of_a_plate_is_the_median_of_its_frames():
+    import pandas as pd
+
+    grid = " ".join(["1000"] * 63)
+    frames = pd.DataFrame(
+        {"Plate": ["P"] * 3, "Shading": [f"{grid} {n}" for n in (500, 900, 4000)]}
+    )
+    field = plate_shading(frames)["P"]
+    assert field.shape == (8, 8)
+    assert field[7, 7] / field[0, 0] == pytest.approx(0.9)

@@ -1,0 +1,157 @@
+"""The report of real streams: what it warns of, what is on the page, how a browser shows it."""
+
+import json
+import re
+import shutil
+
+import pytest
+from browser import NARROW, SCHEMES, WIDE, opened
+
+from idrstream.cli import main
+from idrstream.errors import JournalError, StorageError
+from idrstream.report.data import read_folder
+from idrstream.report.findings import find_warnings
+from idrstream.report.pictures import picture_key, picture_paths, shown_nuclei
+from idrstream.report.write import write_report
+
+
+@pytest.fixture(scope="module")
+def page(planted):
+    return planted.report().path
+
+
+class TestWarnings:
+    def test_the_five_planted_problems_and_no_sixth(self, planted):
+        found = find_warnings(read_folder(planted.final_data_dir))
+        assert sorted((item.kind, item.subject) for item in found) == [
+            ("empty", "SIM0001_01 A15"),
+            ("failed", "download"),
+            ("plate", "SIM0002_01"),
+            ("saturated", "SIM0001_01 B2"),
+            ("vignetting", "SIM0003_01"),
+        ]
+        words = {item.kind: item.text for item in found}
+        assert "out of focus" in words["plate"]
+        assert "brightness" not in words["plate"]  # its intensity is lower, but as it is blurred
+        assert "SIM0001_01 M13" in words["failed"]
+
+    def test_none_on_a_clean_screen(self, clean):
+        assert find_warnings(read_folder(clean.final_data_dir)) == ()
+
+
+class TestFolder:
+    def test_a_picture_is_found_by_plate_well_and_frame(self, clean):
+        frames = read_folder(clean.final_data_dir).frames
+        for row in frames.itertuples():
+            key = picture_key(row.Plate, row.Well_Number, row.Site, row.Frame)
+            frame, crops = picture_paths(clean.final_data_dir, key)
+            assert frame.is_file()
+            assert crops.is_file() == bool(row.Nuclei)
+            assert all(1 <= number <= row.Nuclei for number in shown_nuclei(key, row.Nuclei))
+
+    def test_the_folder_is_proven_with_its_new_files(self, planted):
+        planted.report()
+        found = planted.verify()
+        assert found.others == ()
+        assert found.problems == ()
+
+    def test_a_stream_of_before_has_no_measures_and_says_so(self, clean, tmp_path):
+        folder = tmp_path / "old"
+        shutil.copytree(clean.final_data_dir, folder)
+        for name in ("qc", "pictures"):
+            shutil.rmtree(folder / name)
+        report = write_report(folder)
+        text = report.path.read_text()
+        assert "5 of 5 batches that are done have no quality measures" in text
+        assert report.warnings == ()
+        assert "First look at the features" in text
+
+    def test_a_folder_without_a_stream(self, tmp_path):
+        with pytest.raises(JournalError):
+            write_report(tmp_path)
+
+    def test_a_page_that_cannot_be_written(self, clean, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(StorageError, match="--out"):
+            write_report(clean.final_data_dir, tmp_path / "file" / "page.html", features=False)
+
+
+class TestPage:
+    def test_what_failed_and_the_calls_that_rerun_it(self, planted, page):
+        text = page.read_text()
+        assert f"idrstream rerun {planted.final_data_dir} --batch-nums 0" in text
+        kind = planted.failed()["Kind"].iloc[0]
+        assert f"stream.rerun_failed(&#39;{kind}&#39;)" in text
+
+    def test_what_was_run(self, planted, page):
+        text = page.read_text()
+        assert planted.project.describe()["checkpoint_sha256"] in text
+        assert "torch" in text
+        assert re.search(r"local: idr0013-neumann-mitocheck/\S+</th><td>5 frames", text)
+
+    def test_controls_are_compared_by_copairs(self, page):
+        pytest.importorskip("copairs")
+        text = page.read_text()
+        assert "by copairs" in text
+        assert "negative control (" in text
+
+    def test_names_from_elsewhere_are_escaped(self, clean, tmp_path):
+        folder = tmp_path / "out"
+        shutil.copytree(clean.final_data_dir, folder)
+        qc = folder / "qc" / "batch_0.csv"
+        qc.write_text(qc.read_text().replace("local: ", "<script>alert(1)</script>local: "))
+        assert "<script>" not in write_report(folder, features=False).path.read_text()
+
+    def test_a_notebook_shows_it(self, page):
+        from idrstream.report.write import Report
+
+        shown = Report(page, ())._repr_html_()
+        assert shown.startswith("<iframe")
+        assert shown.count("<") == 2  # the page is inside, as text
+
+    def test_the_command_tells_the_warnings(self, planted, tmp_path, capsys):
+        out = tmp_path / "page.html"
+        words = [
+            "report",
+            str(planted.final_data_dir),
+            "--out",
+            str(out),
+            "--no-features",
+            "--json",
+        ]
+        assert main(words) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["path"] == str(out)
+        assert len(told["warnings"]) == 5
+        assert "The features were not looked at" in out.read_text()
+
+    def test_watching_a_stream_that_is_over_ends_at_once(self, clean, tmp_path, capsys):
+        out = tmp_path / "page.html"
+        assert main(["report", str(clean.final_data_dir), "--out", str(out), "--watch"]) == 0
+        assert "setInterval" not in out.read_text()
+        assert "Nothing peculiar" in capsys.readouterr().out
+
+
+class TestBrowser:
+    @pytest.mark.parametrize("scheme", SCHEMES)
+    @pytest.mark.parametrize("width", [NARROW, WIDE])
+    def test_nothing_is_wrong(self, chromium, page, width, scheme):
+        with opened(chromium, page, width=width, scheme=scheme) as seen:
+            assert seen.faults() == []
+            assert seen.page.locator("main img").count() > 30
+            assert seen.page.locator(".warnings li").count() == 5
+
+    def test_a_watched_page(self, chromium, clean, tmp_path):
+        page = write_report(
+            clean.final_data_dir, tmp_path / "page.html", features=False, watch_s=30
+        ).path
+        with opened(chromium, page, width=NARROW) as seen:
+            assert seen.faults() == []
+            assert seen.page.get_by_label("Load this page anew every 30 s").is_checked()
+
+    def test_the_first_stop_of_the_keyboard_leads_to_the_content(self, chromium, page):
+        with opened(chromium, page) as seen:
+            seen.page.keyboard.press("Tab")
+            assert seen.page.evaluate("document.activeElement.textContent") == "To the content"
+            seen.page.keyboard.press("Enter")
+            assert seen.page.evaluate("document.activeElement.id") == "main"
