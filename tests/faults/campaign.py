@@ -587,6 +587,7 @@ def main():
     parser.add_argument("--short", action="store_true", help="one of each, for the suite")
     parser.add_argument("--only", help="name of a kind of fault")
     parser.add_argument("--limit", type=int, help="at most so many trials")
+    parser.add_argument("--minutes", type=float, help="begin no trial after so long")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="leave the folders of bad trials")
     given = parser.parse_args()
@@ -600,6 +601,8 @@ def main():
         planned = [item for item in planned if item[0].__name__ == given.only]
     results = []
     for number, (fault, fixed) in enumerate(planned[: given.limit]):
+        if given.minutes and time.monotonic() - started > 60 * given.minutes:
+            break
         place = folder / f"trial_{number}"
         trial = Trial(fault.__name__)
         began = time.monotonic()
@@ -624,6 +627,7 @@ def main():
             "seconds": round(bench.seconds, 2), "files": sorted(bench.wanted),
         },
         "can_mount": can_mount(),
+        "planned": len(planned),
         "trials": len(results),
         "struck": sum(trial.struck for trial in results),
         "good": sum(trial.is_good for trial in results),
