@@ -187,15 +187,17 @@ def coloured(text: str) -> str:
 
 def report(browser: Browser, features: Path) -> None:
     """Picture the top of the report and its maps of plates."""
-    command = [sys.executable, "-m", "idrstream", "report", str(features)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    pages = sorted(features.rglob("report*.html"))
+    command = [sys.executable, "-m", "idrstream", "report", features.name]
+    done = subprocess.run(command, cwd=features.parent, capture_output=True, text=True, check=True)
+    pages = sorted(features.glob("report*.html"))
     if not pages:
         raise SystemExit(f"no report in {features}: {done.stdout}")
-    context = browser.new_context(viewport={"width": 1200, "height": 1500}, device_scale_factor=1)
+    context = browser.new_context(viewport={"width": 1200, "height": 1100}, device_scale_factor=1)
     page = context.new_page()
     page.goto(pages[0].resolve().as_uri())
     save("report.png", page.screenshot())
+    page.locator("#plates").evaluate("element => element.scrollIntoView()")
+    save("report_plates.png", page.screenshot())
     context.close()
 
 
