@@ -20,8 +20,9 @@ from tifffile import imread
 
 from idrstream.segment.shipped import intensity_percentiles
 
-CROP_PX = 112
-DIAM_MEAN = 17.0
+CROP_PX = 160
+DIAM_MEAN = 24.0
+SMALL_EXPONENT, SMALL_MOST = 0.7, 5.0
 CLUSTER_DISTANCE = 0.35
 DIMMED = 0.4
 
@@ -37,7 +38,7 @@ class Labelled:
     image : np.ndarray
         Shape ``(2, Y, X)``, float32: scaled as for segmentation; channel 1 is zero.
     targets : np.ndarray
-        Shape ``(3, Y, X)``, float32: nucleus or not, flow along y, flow along x.
+        Shape ``(4, Y, X)``, float32: nucleus or not, weight, flow along y, flow along x.
     labels : np.ndarray
         Shape ``(Y, X)``, int32: 0 is background, every nucleus has its own number.
     diameter_px : float
@@ -126,6 +127,7 @@ def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, targets.astype(np.float16))
+    targets = np.insert(targets, 1, weigh_small(masks), axis=0)
     # As for segmentation: in an image with few nuclei the 99th percentile lies in the medium.
     lower, upper = np.percentile(image, intensity_percentiles(image))
     scaled = (image.astype(np.float32) - lower) / max(upper - lower, 1e-3)
@@ -136,6 +138,21 @@ def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
         labels=masks,
         diameter_px=max(5.0, float(utils.diameters(masks)[0])),
     )
+
+
+def weigh_small(labels: np.ndarray) -> np.ndarray:
+    """Return how much each pixel counts, ``(Y, X)``: more in the small nuclei of an image.
+
+    The measure counts nuclei, the loss counts pixels: without this the nuclei of a few pixels are
+    not learned beside large ones.
+    """
+    area = np.bincount(labels.ravel()).astype(np.float32)
+    present = area[1:][area[1:] > 0]
+    if not present.size:
+        return np.ones(labels.shape, np.float32)
+    gain = np.clip((np.median(present) / np.maximum(area, 1)) ** SMALL_EXPONENT, 1, SMALL_MOST)
+    gain[0] = 1
+    return gain.astype(np.float32)[labels]
 
 
 def sampling_weights(data: list[Labelled]) -> np.ndarray:
@@ -190,6 +207,7 @@ def draw_batch(
     size: int,
     rng: np.random.Generator,
     crop_px: int = CROP_PX,
+    diameter_px: float = DIAM_MEAN,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw augmented crops at network scale.
 
@@ -198,11 +216,11 @@ def draw_batch(
     images : np.ndarray
         Shape ``(size, 2, crop_px, crop_px)``, float32.
     targets : np.ndarray
-        Shape ``(size, 3, crop_px, crop_px)``, float32.
+        Shape ``(size, 4, crop_px, crop_px)``, float32, as in `Labelled`.
     """
     picked = [data[i] for i in rng.choice(len(data), size, p=weights)]
     np.random.seed(rng.integers(2**31))  # noqa: NPY002  # Cellpose draws from the global generator
-    rescale = np.array([d.diameter_px / DIAM_MEAN for d in picked]) * np.exp(
+    rescale = np.array([d.diameter_px / diameter_px for d in picked]) * np.exp(
         rng.normal(0, 0.08, size)
     )
     images, targets, _ = transforms.random_rotate_and_resize(

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from cellpose.resnet_torch import CPnet
-from cellpose.train import _loss_fn_seg as cellpose_loss
 from nuclei_data import (
+    CROP_PX,
     DIAM_MEAN,
     Labelled,
     draw_batch,
@@ -35,6 +35,18 @@ def new_network() -> CPnet:
     return net.to(memory_format=torch.channels_last)
 
 
+def weighted_loss(output: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+    """Return Cellpose's loss, with the pixels weighted as the targets say."""
+    wanted = torch.from_numpy(targets)
+    weights = wanted[:, 1].clamp(min=1)
+    weights = weights / weights.mean()
+    flows = (output[:, :2] - 5 * wanted[:, 2:]).square().mean(1)
+    nucleus = torch.nn.functional.binary_cross_entropy_with_logits(
+        output[:, 2], (wanted[:, 0] > 0.5).float(), reduction="none"
+    )
+    return ((flows / 2 + nucleus) * weights).mean()
+
+
 def update_average(average: CPnet, net: CPnet, decay: float) -> None:
     """Move the averaged weights and batch statistics towards those of ``net``."""
     with torch.no_grad():
@@ -45,7 +57,9 @@ def update_average(average: CPnet, net: CPnet, decay: float) -> None:
                 a.copy_(b)
 
 
-def settle_statistics(net: CPnet, data: list[Labelled], rng: np.random.Generator) -> None:
+def settle_statistics(
+    net: CPnet, data: list[Labelled], rng: np.random.Generator, at: tuple[int, float]
+) -> None:
     """Measure the batch statistics of averaged weights anew, on crops as in training.
 
     Averages of statistics of changing weights lag, and one odd batch stays in them for long.
@@ -59,7 +73,7 @@ def settle_statistics(net: CPnet, data: list[Labelled], rng: np.random.Generator
     net.train()
     with torch.no_grad():
         for _ in range(STATISTICS_BATCHES):
-            net(torch.from_numpy(draw_batch(data, weights, 16, rng)[0]))
+            net(torch.from_numpy(draw_batch(data, weights, 16, rng, *at)[0]))
     for part, momentum in zip(norms, usual, strict=True):
         part.momentum = momentum
     net.eval()
@@ -70,9 +84,7 @@ def validation_loss(net: CPnet, crops: tuple[np.ndarray, np.ndarray]) -> float:
     net.eval()
     with torch.no_grad():
         losses = [
-            cellpose_loss(
-                crops[1][i : i + 8], net(torch.from_numpy(crops[0][i : i + 8]))[0], "cpu"
-            ).item()
+            weighted_loss(net(torch.from_numpy(crops[0][i : i + 8]))[0], crops[1][i : i + 8]).item()
             for i in range(0, len(crops[0]), 8)
         ]
     return float(np.mean(losses))
@@ -103,7 +115,8 @@ def train(
     """Train and return the network with averaged weights; checkpoints go to ``options.out``."""
     rng = np.random.default_rng(options.seed)
     weights = sampling_weights(data)
-    crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1))
+    at = (options.crop, options.diameter)
+    crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at)
     average = copy.deepcopy(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
     start, losses = time.time(), []
@@ -114,11 +127,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = options.rate * one_cycle(done, options.warm)
         net.train()
-        images, targets = draw_batch(data, weights, options.batch, rng)
+        images, targets = draw_batch(data, weights, options.batch, rng, *at)
         # Half precision where the processor has it is three times as fast; the loss is in single.
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
             output = net(torch.from_numpy(images).to(memory_format=torch.channels_last))[0]
-        loss = cellpose_loss(targets, output.float(), "cpu")
+        loss = weighted_loss(output.float(), targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -141,7 +154,7 @@ def train(
             with (options.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             save(average, options.out / "average.pt")
-    settle_statistics(average, data, rng)
+    settle_statistics(average, data, rng, at)
     print(f"validation {validation_loss(average, crops):.4f} with statistics measured anew")
     save(average, options.out / "average.pt")
     return average
@@ -159,6 +172,8 @@ def main() -> None:
     parser.add_argument("--until", type=int, help="stop at this step of the schedule")
     parser.add_argument("--minutes", type=float, help="end after this time, whatever the steps")
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--crop", type=int, default=CROP_PX, help="side of the crops in pixels")
+    parser.add_argument("--diameter", type=float, default=DIAM_MEAN, help="in the crops")
     parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate")
     parser.add_argument("--warm", type=float, default=0.1, help="part of the steps for warming up")
     parser.add_argument("--decay", type=float, default=0.995, help="of the average of the weights")
@@ -183,6 +198,8 @@ def main() -> None:
     net = new_network()
     if options.start:
         net.load_state_dict(torch.load(options.start, weights_only=True))
+    net.diam_mean.data.fill_(options.diameter)
+    net.diam_labels.data.fill_(options.diameter)
     train(net, data, held_out, options)
 
 

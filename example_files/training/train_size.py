@@ -77,6 +77,9 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--diameter", type=float, help="of nuclei where the network works; default: as trained"
+    )
     parser.add_argument("--images", type=int, help="use that many images only")
     parser.add_argument("--ridge", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
@@ -85,7 +88,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     network = options.out / "nuclei.npz"
     state = torch.load(options.weights, weights_only=True)
-    save_nuclei_network(network, state, WIDTHS, float(state["diam_mean"][0]))
+    trained_at = float(state["diam_mean"][0])
+    if options.diameter:
+        state["diam_mean"].fill_(options.diameter)
+    save_nuclei_network(network, state, WIDTHS, trained_at)
     model = load_nuclei_network(network)
     held_out = options.validation.read_text().split()
     rng = np.random.default_rng(options.seed)
