@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from idrstream.download._superblock import HDF5_SIGNATURE, hdf5_end_of_file
-from idrstream.errors import ImageError, IncompleteFileError, MovieError
+from idrstream.errors import ImageError, IncompleteFileError, MovieError, storage_error
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -80,6 +80,7 @@ def look_at(path: Path, size_bytes: int | None = None, *, name: str | None = Non
     except FileNotFoundError:
         return Look("waiting", _missing_reason(path), signature)
     except OSError as error:
+        _raise_if_of_machine(error)
         return Look("waiting", f"cannot be read: {error.strerror or error}", signature)
 
 
@@ -258,7 +259,15 @@ def _open_problem(path: Path) -> str | None:
         with h5py.File(path, "r"):
             return None
     except OSError as error:
+        _raise_if_of_machine(error)
         return str(error)
+
+
+def _raise_if_of_machine(error: OSError) -> None:
+    """Do not blame a movie for what the machine lacks: without handles none can be opened."""
+    stops = storage_error(error)
+    if stops is not None:
+        raise stops from error
 
 
 def _signature(path: Path) -> tuple[int, ...]:

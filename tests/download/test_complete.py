@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from idrstream.download import check_complete, hdf5_end_of_file, wait_until_complete
 from idrstream.download.complete import look_at
-from idrstream.errors import IncompleteFileError, MovieError
+from idrstream.errors import IncompleteFileError, MovieError, StorageError
 
 
 @pytest.mark.parametrize("userblock", [0, 512, 1024, 4096])
@@ -282,3 +282,20 @@ def test_nothing_is_opened_before_it_is_complete(tmp_path, movie_bytes, monkeypa
     path.write_bytes(movie_bytes)
     wait_until_complete(path, timeout_s=1, poll_s=0.01)
     assert opened
+
+
+@pytest.mark.parametrize("message", ["[Errno 24] Too many open files", "errno = 24, flags = 0"])
+def test_a_movie_is_not_blamed_for_the_end_of_open_files(
+    tmp_path, movie_bytes, monkeypatch, message
+):
+    path = tmp_path / "x.ch5"
+    path.write_bytes(movie_bytes)
+
+    def refuse(*_):
+        if message.startswith("errno"):  # as HDF5 tells it
+            raise OSError(f"Unable to synchronously open file ({message})")
+        raise OSError(24, "Too many open files", str(path))
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(StorageError, match="limit for open files"):
+        look_at(path)
