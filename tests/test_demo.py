@@ -28,7 +28,10 @@ def test_demo_finds_what_was_simulated_and_leaves_results_only(tmp_path, monkeyp
     assert false <= 10
     assert flatfield >= 0.99
     left = {path.name for path in (tmp_path / "idrstream_demo" / "features").iterdir()}
-    assert left == {"batch_0.csv.gz", "illumination", "journal.sqlite", "stream.log", "tables"}
+    assert left == {
+        "batch_0.csv.gz", "illumination", "journal.sqlite", "pictures", "provenance.json", "qc",
+        "stream.log", "tables",
+    }  # fmt: skip
     assert not (tmp_path / "idrstream_demo" / "tmp").exists()
 
     assert main(["demo", *SMALL]) == 2  # a second one does not overwrite the first

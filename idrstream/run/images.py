@@ -138,17 +138,18 @@ class ImageLanes:
                 kept = self._plates.take_kept(image.task)
                 if kept is not None:
                     batch.waiting.remove(image)
+                    _log_begin(image.task)
                     self._adopt(image, kept)
                     continue
                 while not self._space.take(image, batch, context.batches):
                     if not self._plates.drop_kept():
                         return  # in the order of the plan: no later one must get in between
                 batch.waiting.remove(image)
+                _log_begin(image.task)
                 self._download(image)
 
     def _download(self, image: ImageState) -> None:
         task = image.task
-        log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
         self._on_disk += 1
         image.folder = self._folders.take(task.plate)
         self._space.begins(image)
@@ -399,3 +400,7 @@ def _write(state: FrameState) -> None:
 
 def _stops_stream(error: BaseException) -> bool:
     return isinstance(error, UserError) or not isinstance(error, Exception)
+
+
+def _log_begin(task: ImageTask) -> None:
+    log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))

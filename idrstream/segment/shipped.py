@@ -111,12 +111,22 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     from idrstream.segment.pooled import PooledModel
 
     class NucleiModel(PooledModel):
-        """Cellpose's model, which scales each image by `intensity_percentiles`."""
+        """Cellpose's model, which scales each image by `intensity_percentiles`.
+
+        Noise alone is not scaled up to the range of nuclei, but is black (`shows_nuclei`).
+        """
 
         def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float]:
             return intensity_percentiles(pixels)
 
+        def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+            if not shows_nuclei(pixels):
+                return np.zeros(pixels.shape, np.float32)
+            return super().normalised(pixels)
+
         def eval(self, x: Any, **options: Any) -> Any:
+            if not shows_nuclei(x):
+                x = np.zeros_like(x)
             options.setdefault("normalize", {"percentile": list(self.percentiles(x))})
             return super().eval(x, **options)
 
@@ -154,20 +164,39 @@ def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
     lower, upper : float
         In percent.
     """
+    bright = _bright(image)
+    if bright is None:
+        return _LOWER, _UPPER[0]
+    return _LOWER, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), *_UPPER))
+
+
+def shows_nuclei(image: NDArray[Any]) -> bool:
+    """Tell whether anything in an image of shape ``(Y, X)`` stands out of the noise.
+
+    It does when Otsu's threshold parts bright from dark, or when a pixel of the smoothed image
+    lies more than seven deviations (from the median of absolute ones) above the median. Without
+    this the noise of an empty well, scaled to the full range, would look like nuclei.
+    """
+    bright = _bright(image)
+    return bright is not None and bool(bright.any())
+
+
+def _bright(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return which pixels are those of nuclei, roughly; None for an image of one value."""
     from scipy import ndimage
     from skimage.filters import threshold_otsu
 
     smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0)
     if smooth.min() == smooth.max():
-        return _LOWER, _UPPER[0]
-    bright = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
+        return None
+    bright: NDArray[np.bool_] = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
     medium = smooth[~bright]
     if smooth[bright].mean() < medium.mean() + _APART * medium.std():
         # Otsu cut through the medium: there are hardly any nuclei, so the median lies in it.
         middle = np.median(smooth)
         spread = 1.4826 * np.median(np.abs(smooth - middle))
         bright = smooth > middle + 2 * _APART * spread
-    return _LOWER, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), *_UPPER))
+    return bright
 
 
 def build_network(widths: list[int], diam_mean: float) -> Any:

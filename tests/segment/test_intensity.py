@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from idrstream.segment.shipped import intensity_percentiles
+from idrstream.segment.shipped import intensity_percentiles, shows_nuclei
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 
@@ -33,3 +33,15 @@ def test_a_frame_without_contrast(value):
 def test_a_shift_or_factor_of_the_grey_levels_changes_nothing():
     pixels = frame(40).frames[0].astype(np.float32)
     assert intensity_percentiles(pixels) == pytest.approx(intensity_percentiles(pixels * 16 + 100))
+
+
+@pytest.mark.parametrize("shape", [(96, 128), (300, 400)])
+@pytest.mark.parametrize(("level", "noise", "dtype"), [(24, 1.0, np.uint8), (300, 20.0, np.uint16)])
+def test_noise_alone_shows_no_nuclei_and_one_dim_nucleus_does(shape, level, noise, dtype):
+    rng = np.random.default_rng(0)
+    image = level + rng.normal(0, noise, shape) + np.linspace(0, noise, shape[1])
+    assert not shows_nuclei(image.astype(dtype))
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    image[np.hypot(y - 40, x - 50) < 8] += 8 * noise
+    assert shows_nuclei(image.astype(dtype))
+    assert not shows_nuclei(np.full(shape, level, dtype))
