@@ -90,17 +90,25 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
     def there(values: NDArray[np.generic]) -> Tensor:
         return torch.from_numpy(values).to(image.device)
 
-    left, right = there(x.low)[:, None, :], there(x.high)[:, None, :]
+    # Flat indices and sums in place: half the time of indexing with rows and columns.
+    flat, width = image.reshape(-1), image.shape[1]
+    kind = np.int32 if image.numel() < 2**31 else np.int64
+    left, right = (column.astype(kind)[:, None, :] for column in (x.low, x.high))
     across = there(x.weight)[:, None, :]
+    shape = len(points), box_size, box_size
 
     def row(numbers: NDArray[np.int64]) -> Tensor:
-        rows = there(numbers)[:, :, None]
-        start = image[rows, left]
-        return start + (image[rows, right] - start) * across
+        start_of = (numbers * width).astype(kind)[:, :, None]
+        start, end = (
+            flat.index_select(0, there((start_of + column).reshape(-1))).reshape(shape)
+            for column in (left, right)
+        )
+        return end.sub_(start).mul_(across).add_(start)
 
     top = row(y.low)
-    crops = top + (row(y.high) - top) * there(y.weight)[:, :, None]
-    inside = there(y.inside)[:, :, None] & there(x.inside)[:, None, :]
-    crops = torch.where(inside, crops, torch.zeros((), device=image.device))
+    crops = row(y.high).sub_(top).mul_(there(y.weight)[:, :, None]).add_(top)
+    if not (y.inside.all() and x.inside.all()):
+        crops.masked_fill_(there(~(y.inside[:, :, None] & x.inside[:, None, :])), 0)
     low = crops.amin((1, 2), keepdim=True)
-    return (crops - low) / (crops.amax((1, 2), keepdim=True) - low + _EPSILON)
+    length = crops.amax((1, 2), keepdim=True) - low + _EPSILON
+    return crops.sub_(low).div_(length)

@@ -170,8 +170,8 @@ class TorchEngine:
                 )  # fmt: skip
                 self._network, done, device = None, [], torch.device("cpu")
         if not done:
-            self._network_for(project, device)
             parts = split_parts(crops, self._usual(project, device), pooled=False)
+            self._network_for(project, device)
             limit_threads(1)  # also when there is one part only: the same bytes whatever there is
             try:
                 done = in_threads(lambda part: self._compute(project, device, part), parts, threads)
@@ -253,11 +253,18 @@ class TorchEngine:
             feature_layer=config.feature_layer,
         )
         precision = getattr(torch, self._precision)
-        ready: Network = (
-            fuse(network, len(config.channels), config.box_size, precision)
-            if not self._pools(device)
-            else network.to(device=device, dtype=precision)
-        )
+        ready: Network
+        if self._pools(device):
+            ready = network.to(device=device, dtype=precision)
+        else:
+            # oneDNN lays weights out for as many threads as it has now: for one, as they are used.
+            # Else every call lays them out anew, which in bfloat16 takes three times as long.
+            threads = torch_threads()
+            limit_threads(1)
+            try:
+                ready = fuse(network, len(config.channels), config.box_size, precision)
+            finally:
+                limit_threads(threads)
         self._network = (key, ready)
         return ready
 
