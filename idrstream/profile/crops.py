@@ -93,14 +93,14 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
     # Flat indices and sums in place: half the time of indexing with rows and columns.
     flat, width = image.reshape(-1), image.shape[1]
     kind = np.int32 if image.numel() < 2**31 else np.int64
-    left, right = (column.astype(kind)[:, None, :] for column in (x.low, x.high))
+    left, right = (there(column.astype(kind))[:, None, :] for column in (x.low, x.high))
     across = there(x.weight)[:, None, :]
     shape = len(points), box_size, box_size
 
     def row(numbers: NDArray[np.int64]) -> Tensor:
-        start_of = (numbers * width).astype(kind)[:, :, None]
+        start_of = there((numbers * width).astype(kind))[:, :, None]
         start, end = (
-            flat.index_select(0, there((start_of + column).reshape(-1))).reshape(shape)
+            flat.index_select(0, (start_of + column).reshape(-1)).reshape(shape)
             for column in (left, right)
         )
         return end.sub_(start).mul_(across).add_(start)
@@ -108,7 +108,7 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
     top = row(y.low)
     crops = row(y.high).sub_(top).mul_(there(y.weight)[:, :, None]).add_(top)
     if not (y.inside.all() and x.inside.all()):
-        crops.masked_fill_(there(~(y.inside[:, :, None] & x.inside[:, None, :])), 0)
+        crops.masked_fill_(there(~y.inside)[:, :, None] | there(~x.inside)[:, None, :], 0)
     low = crops.amin((1, 2), keepdim=True)
     length = crops.amax((1, 2), keepdim=True) - low + _EPSILON
     return crops.sub_(low).div_(length)
