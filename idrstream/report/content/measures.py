@@ -1,0 +1,87 @@
+"""The measures of frames as the page names them, and how they are distributed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from idrstream.report import charts
+
+if TYPE_CHECKING:
+    from idrstream.report.data import FolderData
+
+
+class Measure(NamedTuple):
+    """A measure as the page names it."""
+
+    column: str
+    title: str
+    text: str
+    digits: int
+
+
+MEASURES = (
+    Measure("Nuclei", "Nuclei", "Nuclei in a frame.", 0),
+    Measure("Area", "Nucleus area", "Median area of the masks of a frame's nuclei, in pixels.", 0),
+    Measure(
+        "Intensity", "Intensity",
+        "Median over a frame's nuclei of the mean grey level of the 5 x 5 pixels at their "
+        "centroid, after the correction of the illumination, above the background.", 1,
+    ),
+    Measure(
+        "Focus", "Focus",
+        "Slope of the log power spectrum over the log spatial frequency: CellProfiler's "
+        "PowerLogLogSlope, which Bray et al. 2012 recommend (doi:10.1177/1087057111420292). The "
+        "more negative, the more blurred; frames without nuclei are near 0.", 2,
+    ),
+    Measure("Background", "Background", "25th percentile of a frame's corrected grey levels.", 1),
+    Measure(
+        "Saturated", "Saturated share",
+        "Share of the pixels at the camera's highest grey level, before the correction.", 4,
+    ),
+)  # fmt: skip
+
+
+def scales(data: FolderData) -> dict[str, tuple[float, float]]:
+    """Return the ends of each measure's colour scale: the same for all plates."""
+    found = {}
+    for item in MEASURES:
+        values = data.frames[item.column].dropna()
+        if len(values):
+            low, high = np.quantile(values, (0.01, 0.99))
+            found[item.column] = (float(low), float(high))
+    return found
+
+
+def measure_words(data: FolderData) -> list[dict[str, Any]]:
+    """Return the measures with the ends of their scales."""
+    ends = scales(data)
+    found = []
+    for item in MEASURES:
+        low, high = ends.get(item.column, (None, None))
+        found.append(
+            {
+                "title": item.title,
+                "text": item.text,
+                "low": None if low is None else f"{low:.{item.digits}f}",
+                "high": None if high is None else f"{high:.{item.digits}f}",
+            }
+        )
+    return found
+
+
+def histograms(data: FolderData) -> list[tuple[str, str]]:
+    """Return charts of how the measures are distributed over frames."""
+    found = []
+    for item in MEASURES:
+        values = data.frames[item.column].dropna().to_numpy(dtype=np.float64)
+        if len(values) < 2:
+            continue
+        low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+        words = (
+            f"Histogram of {item.title.lower()} over {len(values)} frames: median "
+            f"{middle:.{item.digits}f}, 90 % from {low:.{item.digits}f} to {high:.{item.digits}f}."
+        )
+        found.append((charts.histogram(values, words=words, label=item.title), words))
+    return found

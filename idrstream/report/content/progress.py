@@ -1,0 +1,77 @@
+"""How far the stream is: the numbers at the top, and images over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idrstream.report import charts
+from idrstream.report.content.times import duration
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idrstream.report.data import FolderData
+
+
+def tiles(data: FolderData) -> list[tuple[str, str]]:
+    """Return the numbers at the top."""
+    status = data.status
+    found = [
+        ("State", status.state),
+        ("Batches", f"{status.batches_done:,} of {status.batches:,}"),
+        ("Images", f"{status.images_done:,} of {status.images:,}"),
+        ("Left out", f"{status.images_failed:,}"),
+        ("Nuclei", f"{status.nuclei:,}"),
+        ("Tables", f"{status.bytes / 1e6:,.1f} MB"),
+    ]
+    if status.images_per_hour is not None:
+        found.append(("Images an hour", f"{status.images_per_hour:,.0f}"))
+    if status.left_s is not None:
+        found.append(("Time left", duration(status.left_s)))
+    return found
+
+
+def throughput(data: FolderData) -> list[tuple[str, str]]:
+    """Return charts of images over time, and their captions."""
+    ended = data.ended
+    if len(ended) < 2:
+        return []
+    begun = {run.number: run.started for run in data.runs}
+    series, rates, before = [], [], 0
+    for run, rows in ended.groupby("Run", sort=True):
+        first = float(rows["Ended"].iloc[0])
+        hours = (rows["Ended"].to_numpy(dtype=np.float64) - begun.get(int(str(run)), first)) / 3600
+        done = rows["Images"].to_numpy().cumsum().astype(float)
+        series.append((np.concatenate([[0.0], hours]), np.concatenate([[0.0], done])))
+        before += int(done[-1])
+        if len(rows) > 2 and hours[-1] > 0:
+            rates.append(_rate(hours, done))
+    words = f"Line: images published over time, {before} in {len(series)} runs."
+    figures = [
+        (
+            charts.lines(series, words=words, label="hours since the run began", y_label="images"),
+            "Images published in each run.",
+        )
+    ]
+    if rates:
+        last = rates[-1][1]
+        words = f"Line: images an hour over time, last {last[-1]:.0f}, highest {last.max():.0f}."
+        figures.append(
+            (
+                charts.lines(rates, words=words, label="hours since the run began",
+                             y_label="images an hour"),
+                "Rate over an eighth of each run at a time.",
+            )
+        )  # fmt: skip
+    return figures
+
+
+def _rate(
+    hours: NDArray[np.float64], done: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    at = np.linspace(0, hours[-1], 49)
+    reached = np.interp(at, np.concatenate([[0], hours]), np.concatenate([[0], done]))
+    width = 6
+    return at[width:], (reached[width:] - reached[:-width]) / (at[width] - at[0])
