@@ -1,16 +1,8 @@
-"""Settings of a stream: defaults < TOML file < environment < command line.
-
-Every option of the Python interface is a field of one of the sections below. In a TOML file
-it stands in its section (``[stream] batch_size = 10``), in the environment it is
-``IDRSTREAM_BATCH_SIZE`` and on the command line ``--batch-size``.
-"""
+"""The sections of the settings: typed and frozen, every option with what it means."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +10,6 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 from typing_extensions import Doc
-
-from idrstream.errors import ConfigError
-from idrstream.redact import HIDDEN, redact
-
-ENVIRONMENT_PREFIX = "IDRSTREAM_"
-
-_SECRET = re.compile(r"password|secret|token")
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
@@ -276,6 +261,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "segment": SegmentSettings,
     "profile": ProfileSettings,
 }
+"""The sections of a TOML file by name."""
 
 
 def section_of() -> dict[str, str]:
@@ -284,188 +270,4 @@ def section_of() -> dict[str, str]:
         option.name: section
         for section, kind in SECTIONS.items()
         for option in dataclasses.fields(kind)
-    }
-
-
-def load_settings(
-    path: Path | None,
-    *,
-    environment: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Settings:
-    """Read and check the settings of a stream.
-
-    Parameters
-    ----------
-    path : Path or None
-        A TOML file with the sections above; relative paths in it are relative to its folder.
-    environment : Mapping[str, str], optional
-        Environment variables, by default those of the process.
-    options : Mapping[str, str], optional
-        Options by name (``batch_size``), as text; they win over everything else.
-
-    Returns
-    -------
-    Settings
-        Typed and frozen.
-
-    Raises
-    ------
-    ConfigError
-        Naming the file, section and key of every wrong value.
-    """
-    raw = _read_toml(path) if path is not None else {}
-    return _layered(raw, environment, options, str(path) if path else "the options")
-
-
-def settings_from_json(
-    stored: Mapping[str, Any],
-    *,
-    environment: Mapping[str, str] | None = None,
-    options: Mapping[str, str] | None = None,
-) -> Settings:
-    """Return settings that `as_json` made plain, with environment and options on top.
-
-    Parameters
-    ----------
-    stored : Mapping
-        As `as_json` returned it.
-    environment, options : Mapping[str, str], optional
-        As for `load_settings`.
-
-    Returns
-    -------
-    Settings
-        Typed and frozen.
-
-    Raises
-    ------
-    ConfigError
-        Naming every wrong value, and an option that had a secret, which is not stored.
-    """
-    raw = {section: dict(values) for section, values in stored.items()}
-    settings = _layered(raw, environment, options, "the stored settings")
-    for section in SECTIONS:
-        for option in dataclasses.fields(getattr(settings, section)):
-            if HIDDEN in str(getattr(getattr(settings, section), option.name)):
-                msg = (
-                    f"{section}.{option.name} had a secret, which is not stored; give it again, "
-                    f"as {ENVIRONMENT_PREFIX}{option.name.upper()} in the environment"
-                )
-                raise ConfigError(msg)
-    return settings
-
-
-def _layered(
-    raw: dict[str, dict[str, Any]],
-    environment: Mapping[str, str] | None,
-    options: Mapping[str, str] | None,
-    origin: str,
-) -> Settings:
-    sections = section_of()
-    for name, value in (environment if environment is not None else os.environ).items():
-        option = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name.startswith(ENVIRONMENT_PREFIX) and option in sections:
-            raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    for option, value in (options or {}).items():
-        raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    return _validate(raw, origin)
-
-
-def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-
-    try:
-        raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        msg = f"there is no configuration file {path}"
-        raise ConfigError(msg) from error
-    except (OSError, ValueError, RecursionError) as error:
-        # tomllib's own errors are ValueErrors, as those of wrong text and endless numbers
-        msg = f"{path} is not a TOML file: {error}"
-        raise ConfigError(msg) from error
-    for section, content in raw.items():
-        if section not in SECTIONS:
-            msg = f"{path}: unknown section [{section}]; there are {', '.join(SECTIONS)}"
-            raise ConfigError(msg)
-        if not isinstance(content, dict):
-            msg = f"{path}: {section} must be a section, [{section}]"
-            raise ConfigError(msg)
-        for option in _path_options(section) & content.keys():
-            if isinstance(content[option], str) and content[option]:
-                content[option] = str(path.parent / Path(content[option]).expanduser())
-    return raw
-
-
-def _path_options(section: str) -> set[str]:
-    return {item.name for item in dataclasses.fields(SECTIONS[section]) if "Path" in str(item.type)}
-
-
-_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
-_MOST_BATCHES = 1_000_000
-_LISTS = frozenset({"batch_nums", "chain", "channels", "extra_metadata", "omezarr_roots"})
-
-
-def _from_text(option: str, value: str) -> Any:
-    """Split the options that are lists; everything else is converted by the validation."""
-    if (
-        option in ("batch_nums", "chain", "extra_metadata", "channels", "omezarr_roots")
-        and value != "all"
-    ):
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        return _with_ranges(parts) if option == "batch_nums" else parts
-    return value
-
-
-def _with_ranges(parts: list[str]) -> list[str | int]:
-    """Write ranges of batches (``3-17``) out; what is none is left for the validation."""
-    numbers: list[str | int] = []
-    for part in parts:
-        found = _RANGE.fullmatch(part)
-        first, last = (int(found[1]), int(found[2])) if found else (0, -1)
-        if first <= last < first + _MOST_BATCHES:
-            numbers += range(first, last + 1)
-        else:
-            numbers.append(part)
-    return numbers
-
-
-def _validate(raw: Mapping[str, Any], origin: str) -> Settings:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Settings).validate_python(raw)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
-        msg = f"{origin} has wrong settings:\n  " + "\n  ".join(lines)
-        raise ConfigError(msg) from error
-
-
-def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return settings as plain values for a JSON file: paths absolute, no secrets.
-
-    Options that are secrets by their name are left out, and passwords in addresses.
-    """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return [plain(item) for item in value]
-        if isinstance(value, Path):
-            return str(value.expanduser().absolute())
-        return redact(value) if isinstance(value, str) else value
-
-    return {
-        section: {
-            option.name: plain(getattr(values, option.name))
-            for option in dataclasses.fields(values)
-            if not _SECRET.search(option.name)
-        }
-        for section in SECTIONS
-        for values in (getattr(settings, section),)
     }
