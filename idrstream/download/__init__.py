@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from idrstream.download._aspera_options import AsperaOptions
 from idrstream.download._fetch import (
     TransportDownloader,
     as_downloader,
@@ -18,7 +19,7 @@ from idrstream.download._protocol import (
 )
 from idrstream.download._superblock import hdf5_end_of_file
 from idrstream.download.addresses import transport_for
-from idrstream.download.aspera import AsperaDownloader, AsperaOptions, AsperaTransport
+from idrstream.download.aspera import AsperaDownloader, AsperaTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.complete import check_complete, wait_until_complete
 from idrstream.download.factory import Ways, make_downloader

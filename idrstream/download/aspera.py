@@ -8,102 +8,37 @@ does not grow is stopped and resumed.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from idrstream.download._ascp_process import StoppedError, read_tail, run_watched
-from idrstream.download._ascp_text import AscpFailure, classify, quote
+from idrstream.download._ascp_attempt import (
+    PARTIAL_SUFFIX,
+    AttemptError,
+    final_error,
+    remove_leftovers,
+    run_attempt,
+    worth_another,
+)
 from idrstream.download._aspera_keys import Keys, check_key
-from idrstream.download._errors import InterruptedDownloadError, NotThereError
+from idrstream.download._aspera_options import AsperaOptions
+from idrstream.download._errors import InterruptedDownloadError
 from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
 from idrstream.download._gate import connection_to
 from idrstream.download._part import PART_SUFFIX, SIDECAR_SUFFIX, sync_folder
 from idrstream.download._source import check_remote
-from idrstream.download.complete import check_complete
 from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.download.table_locator import TableLocator
 from idrstream.download.transfer import write_sidecar
-from idrstream.errors import (
-    ConfigError,
-    DownloadError,
-    ImageError,
-    MissingToolError,
-    MovieError,
-    TransientDownloadError,
-)
-
-logger = logging.getLogger("idrstream.download.aspera")
+from idrstream.errors import ConfigError, DownloadError, MissingToolError
 
 ARCHIVE_ROOT = "/pub/databases/IDR"
-PARTIAL_SUFFIX = ".partial"
 _BLOCK_BYTES = 1 << 20
-_LEFTOVERS = (PARTIAL_SUFFIX, ".aspx", ".partial.aspx")
 _STUDIES = {"idr0013": IDR0013_STUDY}
-
-
-@dataclass(frozen=True, slots=True)
-class AsperaOptions:
-    """How to call ascp; the defaults are those of the public archive.
-
-    Attributes
-    ----------
-    user, host, port : str, str, int
-        The server; ``fasp-public@fasp.ebi.ac.uk``, TCP and UDP port 33001.
-    rate : str
-        Target rate as ascp writes it, for example ``300m`` for 300 Mb/s.
-    timeout_s : float
-        Time limit of one attempt.
-    stall_s : float
-        An attempt whose files do not grow for this long is stopped.
-    attempts : int
-        Attempts for one file, resumed from what is there.
-    poll_s : float
-        Time between two looks at the growing file.
-    connections_per_host : int
-        Transfers from the server at a time.
-    deep : bool
-        Decode every frame of a movie before it is accepted.
-    sidecar : bool
-        Write ``<name>.source.json``: address, size, SHA-256, time.
-    """
-
-    user: str = "fasp-public"
-    host: str = "fasp.ebi.ac.uk"
-    port: int = 33001
-    rate: str = "300m"
-    timeout_s: float = 3600.0
-    stall_s: float = 90.0
-    attempts: int = 5
-    poll_s: float = 0.5
-    connections_per_host: int = 4
-    deep: bool = False
-    sidecar: bool = True
-
-    def __post_init__(self) -> None:
-        for what, value in (("user", self.user), ("host", self.host), ("rate", self.rate)):
-            if not value or value.startswith("-") or any(c.isspace() or c in "@:" for c in value):
-                msg = f"aspera {what} {value!r} is not usable"
-                raise ConfigError(msg)
-        if self.attempts < 1:
-            msg = f"aspera attempts must be at least 1, not {self.attempts}"
-            raise ConfigError(msg)
-
-
-class _AttemptError(Exception):
-    """One attempt failed."""
-
-    def __init__(self, failure: AscpFailure, said: str) -> None:
-        super().__init__(f"{failure.kind}: {said}")
-        self.failure = failure
-        self.said = said
 
 
 class AsperaTransport:
@@ -238,14 +173,21 @@ class AsperaTransport:
         retrying = Retrying(
             stop=stop_after_attempt(self.options.attempts),
             wait=wait_exponential(multiplier=2, min=2, max=60),
-            retry=lambda state: _worth_another(
+            retry=lambda state: worth_another(
                 state.outcome.exception() if state.outcome else None, keys
             ),
             sleep=self._sleep or (lambda seconds: _wait(stopped, seconds)),
             reraise=True,
         )
         try:
-            retrying(self._attempt, remote, part, target.name, keys, stopped)
+            retrying(
+                run_attempt,
+                lambda folder: self.command(remote, part, folder, keys.current),
+                part,
+                target.name,
+                self.options,
+                lambda: _raise_if(stopped),
+            )
             tried = retrying.statistics["attempt_number"]
             fetched = self._finish(part, tried, time.monotonic() - started)
             if self.options.sidecar:
@@ -253,57 +195,17 @@ class AsperaTransport:
                 write_sidecar(target, address, fetched)
             part.replace(target)
             sync_folder(target.parent)
-        except _AttemptError as error:
+        except AttemptError as error:
             tried = retrying.statistics["attempt_number"]
             sidecar.unlink(missing_ok=True)
-            raise _final_error(error, remote, tried) from None
+            raise final_error(error, remote, tried) from None
         except BaseException:
             sidecar.unlink(missing_ok=True)
             raise
         finally:
             part.unlink(missing_ok=True)
-            _remove_leftovers(part)
+            remove_leftovers(part)
         return fetched
-
-    def _attempt(
-        self, remote: str, part: Path, name: str, keys: Keys, stopped: threading.Event
-    ) -> None:
-        def bytes_written() -> int:
-            _raise_if(stopped)
-            return _bytes_of(part)
-
-        with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as folder:
-            log_folder = Path(folder)
-            try:
-                said, returncode = run_watched(
-                    self.command(remote, part, log_folder, keys.current),
-                    bytes_written,
-                    timeout_s=self.options.timeout_s,
-                    stall_s=self.options.stall_s,
-                    poll_s=self.options.poll_s,
-                )
-            except StoppedError as error:
-                stalled = AscpFailure("stopped", "yes", TransientDownloadError)
-                raise _AttemptError(stalled, str(error)) from error
-            said += "".join(read_tail(path) for path in sorted(log_folder.iterdir()))
-        failure = classify(said, returncode)
-        if failure is not None:
-            raise _AttemptError(failure, quote(said) or f"exit status {returncode}, no words")
-        try:
-            check_complete(part, name=name)
-            if self.options.deep:
-                from idrstream.download._deep import decode_all
-
-                decode_all(part, name)
-        except MovieError:
-            part.unlink(missing_ok=True)
-            raise
-        except ImageError as error:
-            # Exit 0 but not the whole file: seen with a server under load. Begin anew.
-            part.unlink(missing_ok=True)
-            _remove_leftovers(part)
-            short = AscpFailure("short file", "yes", TransientDownloadError)
-            raise _AttemptError(short, f"ascp ended well but {error}") from error
 
     def _finish(self, part: Path, tried: int, seconds: float) -> Fetched:
         """Bring the file to the disk and take its digest."""
@@ -376,15 +278,6 @@ class AsperaDownloader(TransportDownloader):
         super().__init__(transport, locator)
 
 
-def _worth_another(error: BaseException | None, keys: Keys) -> bool:
-    if not isinstance(error, _AttemptError):
-        return False
-    logger.info("ascp: %s", error)
-    if error.failure.retry == "once":
-        return keys.refused()
-    return error.failure.retry == "yes"
-
-
 def _wait(stopped: threading.Event, seconds: float) -> None:
     stopped.wait(seconds)
 
@@ -393,28 +286,3 @@ def _raise_if(stopped: threading.Event) -> None:
     if stopped.is_set():
         msg = "the transfer was interrupted"
         raise InterruptedDownloadError(msg)
-
-
-def _final_error(error: _AttemptError, remote: str, tried: int) -> Exception:
-    times = "once" if tried == 1 else f"{tried} times"
-    advice = f"; {error.failure.advice}" if error.failure.advice else ""
-    kind = NotThereError if error.failure.kind == "no such file" else error.failure.error
-    return kind(
-        f"ascp, tried {times}, did not bring {remote} ({error.failure.kind}): {error.said}{advice}"
-    )
-
-
-def _bytes_of(target: Path) -> int:
-    """Return the bytes of the target and its partial file: what grows during a transfer."""
-    total = 0
-    for path in (target, target.with_name(target.name + PARTIAL_SUFFIX)):
-        try:
-            total += path.stat().st_size
-        except OSError:
-            continue
-    return total
-
-
-def _remove_leftovers(target: Path) -> None:
-    for suffix in _LEFTOVERS:
-        target.with_name(target.name + suffix).unlink(missing_ok=True)

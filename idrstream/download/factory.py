@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from idrstream.download._aspera_options import AsperaOptions
 from idrstream.download._fetch import TransportDownloader
 from idrstream.download._modes import FetchMode
 from idrstream.download._protocol import Transport
 from idrstream.download.addresses import Addresses
-from idrstream.download.aspera import ARCHIVE_ROOT, AsperaOptions, AsperaTransport
+from idrstream.download.aspera import ARCHIVE_ROOT, AsperaTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.ftp import IDR_FTP_ROOT, FtpTransport
 from idrstream.download.http import IDR_HTTPS_ROOT, HttpTransport
