@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from idrstream.download._aspera_options import AsperaOptions
-from idrstream.download._fetch import (
-    TransportDownloader,
-    as_downloader,
-    tell_frames_needed,
-)
+from idrstream.download._downloader import TransportDownloader, tell_frames_needed
 from idrstream.download._fetched import Fetched
+from idrstream.download._legacy import as_downloader
 from idrstream.download._modes import FETCH_MODES, FetchMode
 from idrstream.download._protocol import (
     Downloader,

@@ -25,8 +25,8 @@ from idrstream.download._ascp_attempt import (
 )
 from idrstream.download._aspera_keys import Keys, check_key
 from idrstream.download._aspera_options import AsperaOptions
+from idrstream.download._downloader import TransportDownloader
 from idrstream.download._errors import InterruptedDownloadError
-from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
 from idrstream.download._gate import connection_to
 from idrstream.download._part import PART_SUFFIX, SIDECAR_SUFFIX, sync_folder

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from idrstream.download._aspera_options import AsperaOptions
-from idrstream.download._fetch import TransportDownloader
+from idrstream.download._downloader import TransportDownloader
 from idrstream.download._modes import FetchMode
 from idrstream.download._protocol import Transport
 from idrstream.download.addresses import Addresses

@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from idrstream.download._downloader import TransportDownloader
 from idrstream.download._errors import NotThereError, SpoiledError
-from idrstream.download._fetch import TransportDownloader
 from idrstream.download._fetched import Fetched
 from idrstream.download._modes import FetchMode
 from idrstream.download._source import Answer
