@@ -18,6 +18,8 @@ from cellpose.models import CellposeModel
 from numpy.typing import NDArray
 
 from idrstream.segment.dynamics import masks_from_flows
+from idrstream.segment.groups import limit_threads, torch_threads
+from idrstream.segment.intensity import USUAL_PERCENTILES
 from idrstream.segment.network import STYLE_LENGTH, FoldedNetwork
 from idrstream.segment.tiles import TileBlend, TilePlan, cut_tile, plan_tiles
 
@@ -180,9 +182,15 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
             return FoldedNetwork(copy.deepcopy(self.net).to("cpu"))
 
         gpu = self.net.device.type != "cpu"
-        self._runner = TileRunner(
-            FoldedNetwork(self.net, precision), batch_size, on_processor if gpu else None
-        )
+        # oneDNN lays weights out for as many threads as it has now: for the one that each frame
+        # of a group gets, see `side_by_side`. Else some are laid out anew at every call.
+        threads = torch_threads()
+        limit_threads(1)
+        try:
+            network = FoldedNetwork(self.net, precision)
+        finally:
+            limit_threads(threads)
+        self._runner = TileRunner(network, batch_size, on_processor if gpu else None)
         self._last = threading.local()
 
     @property
@@ -190,16 +198,21 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         """Whether tiles of several frames are worth going through the network together."""
         return self._runner is not None and self._runner.pools
 
-    def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float]:
-        """Return the percentiles of a frame's pixels that become 0 and 1 for the network."""
+    def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float] | None:
+        """Return the percentiles of a frame's pixels that become 0 and 1 for the network.
+
+        None when there is nothing to see, so that the frame is black for it.
+        """
         del pixels
-        return 1.0, 99.0
+        return USUAL_PERCENTILES
 
     def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return a frame of shape ``(Y, X)`` as ``eval`` scales it for the network."""
-        low, high = self.percentiles(pixels)
+        percentiles = self.percentiles(pixels)
+        if percentiles is None:
+            return np.zeros(pixels.shape, np.float32)
         stack = pixels.astype(np.float32)[np.newaxis, :, :, np.newaxis]
-        scaled = transforms.normalize_img(stack, percentile=[low, high])
+        scaled = transforms.normalize_img(stack, percentile=list(percentiles))
         image: NDArray[np.float32] = np.ascontiguousarray(scaled[0, :, :, 0])
         return image
 
@@ -217,7 +230,7 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         """Return the masks ``(Y, X)`` of a frame as ``eval`` makes them of its flows."""
         values = _resized(flows.values, shape)
         steps = int(200 / (self.diam_mean / diameter_px))
-        return masks_from_flows(values, steps=steps, device=self.net.device, **options)
+        return masks_from_flows(values, steps=steps, **options)
 
     def _compute_masks(
         self, shape: Any, flows: Any, cellprob: Any, *, interp: bool = True, **options: Any

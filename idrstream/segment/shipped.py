@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from idrstream import models
 from idrstream.errors import MissingToolError
+from idrstream.segment.intensity import USUAL_PERCENTILES, visible_percentiles
 
 FORMAT_VERSION = 1
 _STYLE_LENGTH = 256
@@ -21,9 +22,6 @@ _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
 _AGREEMENT = 0.1
 _ROUNDS = 4
-_LOWER, _UPPER = 1.0, (99.0, 99.98)
-_LEFT_OUT = 0.2
-_APART = 3.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,23 +109,16 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     from idrstream.segment.pooled import PooledModel
 
     class NucleiModel(PooledModel):
-        """Cellpose's model, which scales each image by `intensity_percentiles`.
+        """Cellpose's model, which scales each image by `visible_percentiles`."""
 
-        Noise alone is not scaled up to the range of nuclei, but is black (`shows_nuclei`).
-        """
-
-        def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float]:
-            return intensity_percentiles(pixels)
-
-        def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
-            if not shows_nuclei(pixels):
-                return np.zeros(pixels.shape, np.float32)
-            return super().normalised(pixels)
+        def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float] | None:
+            return visible_percentiles(pixels)
 
         def eval(self, x: Any, **options: Any) -> Any:
-            if not shows_nuclei(x):
-                x = np.zeros_like(x)
-            options.setdefault("normalize", {"percentile": list(self.percentiles(x))})
+            percentiles = self.percentiles(x)
+            if percentiles is None:
+                x, percentiles = np.zeros_like(x), USUAL_PERCENTILES
+            options.setdefault("normalize", {"percentile": list(percentiles)})
             return super().eval(x, **options)
 
     arrays = _read_arrays(path)
@@ -144,59 +135,6 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
     model.diam_labels = float(state["diam_labels"][0])
     model.pretrained_model = str(path)
     return model
-
-
-def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
-    """Return the percentiles of an image's pixels that become 0 and 1 for the network.
-
-    Cellpose takes the 1st and the 99th. Where nuclei cover less than about a hundredth of a frame
-    the 99th lies in the medium: nuclei are then cut off at a multiple of 1 and its noise fills the
-    range. Here the upper one is the 99th, too, unless that would cut off more than the brightest
-    fifth of the nuclei: then it is as much higher, up to 99.98.
-
-    Parameters
-    ----------
-    image : NDArray
-        Shape ``(Y, X)``.
-
-    Returns
-    -------
-    lower, upper : float
-        In percent.
-    """
-    bright = _bright(image)
-    if bright is None:
-        return _LOWER, _UPPER[0]
-    return _LOWER, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), *_UPPER))
-
-
-def shows_nuclei(image: NDArray[Any]) -> bool:
-    """Tell whether anything in an image of shape ``(Y, X)`` stands out of the noise.
-
-    It does when Otsu's threshold parts bright from dark, or when a pixel of the smoothed image
-    lies more than seven deviations (from the median of absolute ones) above the median. Without
-    this the noise of an empty well, scaled to the full range, would look like nuclei.
-    """
-    bright = _bright(image)
-    return bright is not None and bool(bright.any())
-
-
-def _bright(image: NDArray[Any]) -> NDArray[np.bool_] | None:
-    """Return which pixels are those of nuclei, roughly; None for an image of one value."""
-    from scipy import ndimage
-    from skimage.filters import threshold_otsu
-
-    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0)
-    if smooth.min() == smooth.max():
-        return None
-    bright: NDArray[np.bool_] = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
-    medium = smooth[~bright]
-    if smooth[bright].mean() < medium.mean() + _APART * medium.std():
-        # Otsu cut through the medium: there are hardly any nuclei, so the median lies in it.
-        middle = np.median(smooth)
-        spread = 1.4826 * np.median(np.abs(smooth - middle))
-        bright = smooth > middle + 2 * _APART * spread
-    return bright
 
 
 def build_network(widths: list[int], diam_mean: float) -> Any:

@@ -31,45 +31,6 @@ def test_pixels_end_where_cellposes_do(steps):
     assert np.array_equal(follow(field, np.stack(pixels).astype(np.float32), steps), expected)
 
 
-@pytest.mark.parametrize("steps", [1, 37, 200])
-def test_a_device_moves_pixels_to_the_same_places(steps):
-    import torch
-
-    from idrstream.segment.dynamics import follow, follow_on_device
-
-    flows = smooth_flows(steps)
-    inside = flows[2] > 0
-    field = np.ascontiguousarray(flows[:2] * inside / np.float32(5))
-    starts = np.stack(np.nonzero(inside)).astype(np.float32)
-    wanted = follow(field, starts, steps)
-    assert not np.array_equal(wanted, starts)
-    found = follow_on_device(field, starts, steps, torch.device("cpu"))
-    np.testing.assert_array_equal(found, wanted)
-
-
-@pytest.mark.parametrize("fits", [True, False])
-def test_masks_by_way_of_a_gpu_are_the_same(fits, monkeypatch):
-    import torch
-
-    from idrstream.segment import dynamics
-
-    real, asked = dynamics.follow_on_device, []
-
-    def on_gpu(field, starts, steps, device):
-        asked.append(device.type)
-        if not fits:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(field, starts, steps, torch.device("cpu"))
-
-    flows = flows_of_disks()
-    wanted = dynamics.masks_from_flows(flows, steps=150)
-    assert wanted.max() >= 4
-    monkeypatch.setattr(dynamics, "follow_on_device", on_gpu)
-    found = dynamics.masks_from_flows(flows, steps=150, device=torch.device("cuda", 0))
-    assert asked == ["cuda"]
-    np.testing.assert_array_equal(found, wanted)
-
-
 def flows_of_disks():
     """Return flows as a network might see them: disks, with some noise, one of them spoilt."""
     from cellpose.dynamics import masks_to_flows

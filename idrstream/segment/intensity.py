@@ -1,0 +1,76 @@
+"""Which grey levels of a frame the network sees as 0 and 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+USUAL_PERCENTILES = (1.0, 99.0)
+"""Those of Cellpose."""
+
+_HIGHEST = 99.98
+_LEFT_OUT = 0.2
+_APART = 3.5
+
+
+def visible_percentiles(image: NDArray[Any]) -> tuple[float, float] | None:
+    """Return what `intensity_percentiles` does, or None where `shows_nuclei` does not hold."""
+    bright = _bright(image)
+    return None if bright is None or not bright.any() else _percentiles(bright)
+
+
+def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
+    """Return the percentiles of an image's pixels that become 0 and 1 for the network.
+
+    Cellpose takes the 1st and the 99th. Where nuclei cover less than about a hundredth of a frame
+    the 99th lies in the medium: nuclei are then cut off at a multiple of 1 and its noise fills the
+    range. Here the upper one is the 99th, too, unless that would cut off more than the brightest
+    fifth of the nuclei: then it is as much higher, up to 99.98.
+
+    Parameters
+    ----------
+    image : NDArray
+        Shape ``(Y, X)``.
+
+    Returns
+    -------
+    lower, upper : float
+        In percent.
+    """
+    bright = _bright(image)
+    return USUAL_PERCENTILES if bright is None else _percentiles(bright)
+
+
+def shows_nuclei(image: NDArray[Any]) -> bool:
+    """Tell whether anything in an image of shape ``(Y, X)`` stands out of the noise.
+
+    It does when Otsu's threshold parts bright from dark, or when a pixel of the smoothed image
+    lies more than seven deviations (from the median of absolute ones) above the median. Without
+    this the noise of an empty well, scaled to the full range, would look like nuclei.
+    """
+    return visible_percentiles(image) is not None
+
+
+def _percentiles(bright: NDArray[np.bool_]) -> tuple[float, float]:
+    lower, usual = USUAL_PERCENTILES
+    return lower, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), usual, _HIGHEST))
+
+
+def _bright(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Return which pixels are those of nuclei, roughly; None for an image of one value."""
+    from scipy import ndimage
+    from skimage.filters import threshold_otsu
+
+    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0)
+    if smooth.min() == smooth.max():
+        return None
+    bright: NDArray[np.bool_] = smooth > threshold_otsu(smooth)  # type: ignore[no-untyped-call]
+    medium = smooth[~bright]
+    if smooth[bright].mean() < medium.mean() + _APART * medium.std():
+        # Otsu cut through the medium: there are hardly any nuclei, so the median lies in it.
+        middle = np.median(smooth)
+        spread = 1.4826 * np.median(np.abs(smooth - middle))
+        bright = smooth > middle + 2 * _APART * spread
+    return bright
