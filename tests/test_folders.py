@@ -11,7 +11,7 @@ from idrstream.errors import ConfigError, StorageError
 from idrstream.folders import refuse_links
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepProfilerProject
-from idrstream.run.images import Folders
+from idrstream.run.movie_folders import Folders
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from idrstream.run.budget import DiskBudget, DiskMeter, DiskUse, size_text, tree
 from idrstream.run.context import Context
 from idrstream.run.events import LanesMeasured, Listener, StreamFinished, StreamStarted
 from idrstream.run.growth import GrowthWatch
-from idrstream.run.images import Folders, ImageLanes
+from idrstream.run.images import ImageLanes
 from idrstream.run.lanes import Inbox, Lane, LaneReport
+from idrstream.run.movie_folders import Folders
 from idrstream.run.options import LaneSizes
 from idrstream.run.plates import PlateModels
 from idrstream.run.result import RunResult

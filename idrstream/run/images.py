@@ -4,71 +4,22 @@ from __future__ import annotations
 
 import heapq
 import logging
-import shutil
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from idrstream.errors import ImageError, UserError, storage_error
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.records import Frame, ImageTask, Movie, Skipped
 from idrstream.redact import redact
-from idrstream.run.budget import tree_bytes
+from idrstream.run import image_jobs
 from idrstream.run.context import Context
 from idrstream.run.events import ImageFinished
 from idrstream.run.lanes import Outcome
+from idrstream.run.movie_folders import Folders
 from idrstream.run.plates import PlateModels
-from idrstream.run.rooms import Rooms
 from idrstream.run.space import Space
 from idrstream.run.state import BatchState, FrameState, ImageState, ModelMovie
 
 log = logging.getLogger(__name__)
-
-
-class Folders:
-    """Folders for movies, each for one at a time, so that equal names never meet.
-
-    The first movie of a plate goes to ``downloads/<plate>``, one that comes while that is there
-    to ``downloads_2/<plate>``, and so on.
-
-    Parameters
-    ----------
-    root : Path
-        The folder ``downloads``.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._taken: set[Path] = set()
-
-    def take(self, plate: str) -> Path:
-        """Return a folder that nobody has."""
-        number = 1
-        while (folder := self._numbered(number) / plate) in self._taken:
-            number += 1
-        self._taken.add(folder)
-        return folder
-
-    def give_back(self, folder: Path | None) -> None:
-        """Note that a folder is empty again."""
-        self._taken.discard(folder or self.root)
-
-    def all(self) -> list[Path]:
-        """Return all such folders that are there, also those of a stream that died."""
-        return [
-            path
-            for path in self.root.parent.glob(f"{self.root.name}*")
-            if path == self.root or path.name.removeprefix(f"{self.root.name}_").isdigit()
-        ]
-
-    def clear(self) -> None:
-        """Delete them all."""
-        for path in self.all():
-            if path.is_symlink():  # where it leads is not ours
-                path.unlink()
-            shutil.rmtree(path, ignore_errors=True)
-
-    def _numbered(self, number: int) -> Path:
-        return self.root if number == 1 else self.root.with_name(f"{self.root.name}_{number}")
 
 
 class ImageLanes:
@@ -114,7 +65,7 @@ class ImageLanes:
         """Drop all that is under way of a batch that is set back; none of its jobs runs."""
         for image in batch.images:
             if image.movie is not None:
-                _delete(image.movie, image.folder)
+                image_jobs.delete(image.movie, image.folder)
                 self._folders.give_back(image.folder)
                 self._on_disk -= 1
         for waiting in (self._frames, self._growing):
@@ -155,7 +106,7 @@ class ImageLanes:
         self._space.begins(image)
         self._context.begin("download", image.batch, task)
         self._context.lanes["download"].submit(
-            partial(fetch, self._context.rooms, task, image.folder),
+            partial(image_jobs.fetch, self._context.rooms, task, image.folder),
             partial(self._downloaded, image),
         )
 
@@ -183,7 +134,7 @@ class ImageLanes:
     def _to_read(self, image: ImageState, movie: Movie) -> None:
         without_model = self._plates.error(image.task.plate)
         if without_model is not None:
-            _delete(movie, image.folder)
+            image_jobs.delete(movie, image.folder)
             self._left_disk(image)
             self._fail(image, "illumination", without_model)
             return
@@ -211,7 +162,7 @@ class ImageLanes:
                 context.begin("preprocess", batch, image.task)
                 context.submit(
                     "preprocess",
-                    partial(_read, context, image),
+                    partial(image_jobs.read, context, image),
                     partial(self._read_done, image),
                 )
 
@@ -247,7 +198,7 @@ class ImageLanes:
                 context.begin("segment", state.image.batch, state.image.task)
             context.submit(
                 "segment",
-                partial(_segment, context.rooms, [state.frame for state in group]),
+                partial(image_jobs.segment, context.rooms, [state.frame for state in group]),
                 partial(self._segmented, group),
                 count,
             )
@@ -274,7 +225,7 @@ class ImageLanes:
                     return
             heapq.heappop(self._growing)
             self._context.lanes["write"].submit(
-                partial(_write, state), partial(self._written, state)
+                partial(image_jobs.write, state), partial(self._written, state)
             )
 
     def _written(self, state: FrameState, outcome: Outcome) -> None:
@@ -339,63 +290,6 @@ class ImageLanes:
         self._space.settle(image)
         nuclei = sum(item for item in image.results if isinstance(item, int))
         self._context.tell(ImageFinished(image.batch.batch, image.task, nuclei, image.skipped))
-
-
-def fetch(rooms: Rooms, task: ImageTask, folder: Path) -> tuple[Movie, int]:
-    """Bring a movie to the disk, proven complete; nothing is left when that fails."""
-    try:
-        movie = rooms.downloader.download(task, folder)
-        rooms.wait_until_complete(movie)
-        size_bytes = tree_bytes(folder)
-        if movie.path.parent != folder:
-            size_bytes += movie.path.stat().st_size
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return movie, size_bytes
-
-
-def _read(context: Context, image: ImageState) -> Sequence[Frame | Skipped]:
-    """Read a movie and delete it."""
-    assert image.movie is not None  # noqa: S101, it was downloaded
-    try:
-        return context.rooms.preprocessor.process(image.movie)
-    finally:
-        if not context.abandoned:  # the folder may be another stream's by now
-            _delete(image.movie, image.folder)
-
-
-def _delete(movie: Movie, folder: Path | None) -> None:
-    movie.path.unlink(missing_ok=True)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _segment(rooms: Rooms, frames: Sequence[Frame]) -> Sequence[Nuclei | BaseException]:
-    """Segment frames together, and one by one where that fails, so that only bad ones fail."""
-    if rooms.segment_many is not None and len(frames) > 1:
-        try:
-            found = list(rooms.segment_many(frames))
-        except UserError:
-            raise
-        except Exception as error:
-            log.debug("segmenting %d frames one by one after %s", len(frames), error)
-        else:
-            if len(found) == len(frames):
-                return found
-    return [_segment_one(rooms, frame) for frame in frames]
-
-
-def _segment_one(rooms: Rooms, frame: Frame) -> Nuclei | BaseException:
-    try:
-        return rooms.segment(frame)
-    except BaseException as error:  # the border of a frame; its owner decides what it means
-        return error
-
-
-def _write(state: FrameState) -> None:
-    assert state.nuclei is not None  # noqa: S101, it is segmented
-    state.image.batch.profiling.add(state.frame, state.nuclei)
 
 
 def _stops_stream(error: BaseException) -> bool:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 from idrstream.errors import ImageError, UserError, storage_error
 from idrstream.records import ImageTask, Movie
 from idrstream.run.context import Context
+from idrstream.run.image_jobs import fetch
 from idrstream.run.lanes import Outcome
 from idrstream.run.space import Space
 from idrstream.run.state import BatchState, ModelMovie, PlateFit
 
 if TYPE_CHECKING:
-    from idrstream.run.images import Folders
+    from idrstream.run.movie_folders import Folders
     from idrstream.screen import Plan
 
 log = logging.getLogger(__name__)
@@ -191,8 +192,6 @@ class PlateModels:
             self._give_up(movie)
 
     def _download(self, movie: ModelMovie) -> None:
-        from idrstream.run.images import fetch
-
         movie.folder = self._folders.take(movie.task.plate)
         self._space.begins(movie)
         self._context.begin("download", movie.fit.batch, movie.task)
