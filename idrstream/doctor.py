@@ -166,7 +166,7 @@ def probe_movie(ends: Endpoints) -> str:
 
     from idrstream.download import HttpTransport, TransferOptions
     from idrstream.download.frames._reader import RangeReader
-    from idrstream.preprocess.cellh5 import channel_dataset
+    from idrstream.preprocess.cellh5_layout import channel_dataset
 
     options = TransferOptions(
         connect_timeout_s=ends.timeout_s, stall_timeout_s=ends.timeout_s, attempts=1

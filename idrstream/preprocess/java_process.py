@@ -19,13 +19,8 @@ import numpy as np
 
 from idrstream._worker_process import DiedError, WorkerProcess
 from idrstream.errors import FrameError, MissingToolError, MovieError
-from idrstream.preprocess.cellh5 import (
-    CellH5Reader,
-    check_pixel_type,
-    frame_problem,
-    hole,
-    plane_to_read,
-)
+from idrstream.preprocess.cellh5 import CellH5Reader
+from idrstream.preprocess.movie_checks import check_pixel_type, frame_problem, hole, plane_to_read
 from idrstream.preprocess.reader import MovieInfo, Pixels
 
 logger = logging.getLogger("idrstream.preprocess.java")

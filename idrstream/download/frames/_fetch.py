@@ -17,7 +17,7 @@ from idrstream.download.frames._errors import ChangedError
 from idrstream.download.frames._reader import RangeReader
 from idrstream.download.frames._small import Layout, SmallMovie, chunks_of_frames
 from idrstream.errors import DownloadError, MovieError, TransientDownloadError
-from idrstream.preprocess.cellh5 import channel_dataset, movie_info
+from idrstream.preprocess.cellh5_layout import channel_dataset, movie_info
 from idrstream.preprocess.reader import MovieInfo
 from idrstream.records import ImageTask
 

@@ -25,7 +25,7 @@ from idrstream.download.omezarr._image import (
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store, open_store
 from idrstream.errors import ConfigError, DownloadError
-from idrstream.preprocess.cellh5 import check_pixel_type
+from idrstream.preprocess.movie_checks import check_pixel_type
 from idrstream.preprocess.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
 
