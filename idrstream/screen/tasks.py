@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import logging
-import re
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
+from idrstream.screen.cells import name_problem, plate_widths, site_number, well_of, whole_number
+from idrstream.screen.columns import (
+    CORE_COLUMNS,
+    FRAMES,
+    PLACE_COLUMNS,
+    PLATE,
+    SITE,
+    SOURCE,
+    WELL,
+    WELL_NUMBER,
+    check_columns,
+)
 from idrstream.screen.frames import parse_frames
 from idrstream.screen.table import clean_column, clean_header
-from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_number, well_position
 
 if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger("idrstream.screen")
 
-# Columns that become fields of their own; all others are metadata.
-PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames", "Site"
-CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
-PLACE_COLUMNS = ("Path", "URL")
-SOURCE = "Source"
 WHOLE_PLATES = frozenset({"key file", "directory"})
-
-MAX_NAME_BYTES = 120
 _SHOWN = 10
-_MOST_ROWS = 702  # A to ZZ
 
 _T = TypeVar("_T")
-
-_UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_SPREADSHEET_ERRORS = frozenset(
-    ("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "########")
-)
 
 
 def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tuple[ImageTask, ...]:
@@ -67,7 +63,7 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
         named with its column (the first ten in full). Rows count from 1, without the header.
     """
     names = clean_header(list(table.columns), (*CORE_COLUMNS, *PLACE_COLUMNS))
-    _check_columns(names)
+    check_columns(names)
     cells = {name: clean_column(table.iloc[:, i]) for i, name in enumerate(names)}
     rows = _Rows(cells, len(table))
     if not ignore_invalid:
@@ -90,35 +86,6 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
     return rows.tasks(frozenset(repeats) | rows.problems.keys())
 
 
-def name_problem(name: str) -> str | None:
-    """Say why a plate's name cannot become part of file names and program arguments.
-
-    Returns
-    -------
-    str or None
-        The reason; None when it can.
-    """
-    if not name:
-        return "empty"
-    if name.upper() in _SPREADSHEET_ERRORS:
-        return f"{name!r} is an error of the spreadsheet it came from"
-    if _UNSAFE.search(name) or name.startswith(("-", ".", "~")) or name.endswith("."):
-        return (
-            f"{name[:80]!r} has a slash or control character, starts with a dash or dot, or ends "
-            "with a dot; such a name cannot become a file name"
-        )
-    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-        return (
-            f"{name[:40]!r}... is longer than {MAX_NAME_BYTES} bytes; such a name cannot "
-            "become a file name"
-        )
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return f"{name!r} has half a character; such a name cannot become a file name"
-    return None
-
-
 class _Rows:
     """The columns of a table on their way to tasks, and what is wrong with them.
 
@@ -132,7 +99,7 @@ class _Rows:
         self.plates = self._plates()
         self.frames: list[tuple[int, ...]] = self._parsed(FRAMES, parse_frames, ())
         self.sites: list[int] = (
-            self._parsed(SITE, _site, 1) if SITE in cells else list(repeat(1, count))
+            self._parsed(SITE, site_number, 1) if SITE in cells else list(repeat(1, count))
         )
         self.wells, self.numbers = self._wells()
         self._check_sources()
@@ -234,20 +201,20 @@ class _Rows:
         names = self.cells.get(WELL) or [""] * self.count
         numbers: list[int | None] = [None] * self.count
         if WELL_NUMBER in self.cells:
-            numbers = self._parsed(WELL_NUMBER, _whole, None)
+            numbers = self._parsed(WELL_NUMBER, whole_number, None)
         placed = [False] * self.count
         for column in PLACE_COLUMNS:
             if column in self.cells:
                 placed = [a or bool(b) for a, b in zip(placed, self.cells[column], strict=True)]
         keys = list(zip(self.plates, names, numbers, placed, strict=True))
         different = dict.fromkeys(keys)
-        widths = _plate_widths(different)
+        widths = plate_widths(different)
         known: dict[Any, tuple[str, int]] = {}
         wrong: dict[Any, str] = {}
         for key in different:
             plate, name, number, free = key
             try:
-                known[key] = _well(name, number, widths.get(plate) if free else None)
+                known[key] = well_of(name, number, widths.get(plate) if free else None)
             except ValueError as error:
                 known[key] = ("", 0)
                 wrong[key] = str(error)
@@ -278,82 +245,3 @@ class _Rows:
                     )
                     break
         return repeated
-
-
-def _plate_widths(keys: Iterable[tuple[str, str, Any, bool]]) -> dict[str, int]:
-    """Return how many columns each plate has, as its wells' names and numbers tell.
-
-    Only rows that say themselves where their movie is are asked: the others follow idr0013's
-    plates of 24 columns.
-    """
-    widths: dict[str, int] = {}
-    widest: dict[str, int] = {}
-    for plate, name, number, free in keys:
-        if not free or not name:
-            continue
-        try:
-            row, column = well_position(name)
-        except ValueError:
-            continue
-        widest[plate] = max(widest.get(plate, 0), column + 1)
-        if number and row:
-            width, rest = divmod(number - 1 - column, row)
-            if rest == 0 and width > column:
-                widths.setdefault(plate, width)
-    for plate, columns in widest.items():
-        widths.setdefault(plate, PLATE_COLUMNS if columns <= PLATE_COLUMNS else 48)
-    return widths
-
-
-@lru_cache(maxsize=4096)
-def _well(name: str, number: int | None, width: int | None) -> tuple[str, int]:
-    """Return name and number of a well of which at least one is given."""
-    free = {} if width is None else {"columns": width, "rows": _MOST_ROWS}
-    if not name:
-        if number is None:
-            msg = f"column {WELL}: empty"
-            raise ValueError(msg)
-        try:
-            return well_name(number, **free), number
-        except ValueError as error:
-            msg = f"column {WELL_NUMBER}: {error}"
-            raise ValueError(msg) from error
-    try:
-        by_name = well_number(name, **free)
-    except ValueError as error:
-        msg = f"column {WELL}: {error}"
-        raise ValueError(msg) from error
-    if number is not None and number != by_name:
-        msg = f"column {WELL_NUMBER}: {number}, but well {name} is number {by_name}"
-        raise ValueError(msg)
-    return name, by_name
-
-
-def _check_columns(columns: Sequence[str]) -> None:
-    missing = [name for name in (PLATE, FRAMES) if name not in columns]
-    if WELL not in columns and WELL_NUMBER not in columns:
-        missing.append(f"{WELL} (or {WELL_NUMBER})")
-    if missing:
-        msg = (
-            f"the table to process lacks the column {', '.join(missing)}; "
-            f"it has {', '.join(columns) or 'none'}"
-        )
-        raise TableError(msg)
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        msg = f"the table to process has the column {', '.join(repeated)} more than once"
-        raise TableError(msg)
-
-
-def _whole(text: str) -> int | None:
-    if not text:
-        return None
-    match = re.fullmatch(r"(\d{1,9})(?:\.0*)?", text, flags=re.ASCII)
-    if match is None or int(match[1]) < 1:
-        msg = f"{text[:80]!r} is not a whole number of at least 1"
-        raise ValueError(msg)
-    return int(match[1])
-
-
-def _site(text: str) -> int:
-    return _whole(text) or 1

@@ -1,0 +1,30 @@
+"""The columns of a table to process by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from idrstream.errors import TableError
+
+# Columns that become fields of their own; all others are metadata.
+PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames", "Site"
+CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
+PLACE_COLUMNS = ("Path", "URL")
+SOURCE = "Source"
+
+
+def check_columns(columns: Sequence[str]) -> None:
+    """Raise `TableError` when a column is missing or there twice."""
+    missing = [name for name in (PLATE, FRAMES) if name not in columns]
+    if WELL not in columns and WELL_NUMBER not in columns:
+        missing.append(f"{WELL} (or {WELL_NUMBER})")
+    if missing:
+        msg = (
+            f"the table to process lacks the column {', '.join(missing)}; "
+            f"it has {', '.join(columns) or 'none'}"
+        )
+        raise TableError(msg)
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        msg = f"the table to process has the column {', '.join(repeated)} more than once"
+        raise TableError(msg)
