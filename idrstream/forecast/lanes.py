@@ -203,7 +203,7 @@ class _Play:
         batch.fetched.append(cost)
 
     def _read(self) -> None:
-        limit = max(4, 2 * self._sizes.frames_at_once)
+        limit = self._sizes.frames_in_memory
         for batch in self._batches:
             while batch.fetched:
                 held = self._reading_frames + self._held_frames
@@ -226,7 +226,7 @@ class _Play:
         while self._frames:
             count = min(self._sizes.frames_at_once, len(self._frames))
             cores = min(count, self._sizes.cores) if count > 1 else self._sizes.cores
-            if not self._room("segment", cores, 1):
+            if not self._room("segment", cores, self._sizes.groups_at_once):
                 return
             group = [self._frames.popleft() for _ in range(count)]
             seconds = sum(item[2] for item in group)

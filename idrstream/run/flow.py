@@ -243,7 +243,7 @@ class Flow:
             "download": (sizes.downloads_at_once, 0, None),
             "illumination": (1, 1 << 30, threads),
             "preprocess": (sizes.preprocess_workers, 1, 1),
-            "segment": (1, 1, threads),
+            "segment": (sizes.groups_at_once, 1, threads),
             "write": (1, 4, None),
             "profile": (1, 0, threads),
             "compile": (1, 1 << 30, None),

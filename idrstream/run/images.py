@@ -49,7 +49,7 @@ class ImageLanes:
         self._frames: list[FrameState] = []
         self._growing: list[FrameState] = []
         sizes = context.sizes
-        self._frames_limit = max(4, 2 * sizes.frames_at_once)
+        self._frames_limit = sizes.frames_in_memory
         self._at_once = sizes.frames_at_once if context.rooms.segment_many else 1
 
     def pump(self) -> None:

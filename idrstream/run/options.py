@@ -57,7 +57,10 @@ class LaneOptions:
 
 @dataclass(frozen=True, slots=True)
 class LaneSizes:
-    """`LaneOptions` with every choice made; 0 still means no limit."""
+    """`LaneOptions` with every choice made; 0 still means no limit.
+
+    ``groups_at_once`` is how many groups of frames are segmented at once.
+    """
 
     batches_in_flight: int
     downloads_at_once: int
@@ -65,6 +68,12 @@ class LaneSizes:
     preprocess_workers: int
     cores: int
     frames_at_once: int
+    groups_at_once: int = 1
+
+    @property
+    def frames_in_memory(self) -> int:
+        """Frames that may be read before they are segmented: a group more than are at work."""
+        return max(4, (self.groups_at_once + 1) * self.frames_at_once)
 
 
 def choose_sizes(
@@ -74,7 +83,8 @@ def choose_sizes(
 
     On a machine without a GPU all heavy stages want the processor, and a stage that has it all
     is done sooner than several that fight for it: reading and correction take one core each,
-    segmentation one for each of its frames, profiling all. With a GPU the networks run there.
+    segmentation one for each of its frames, profiling all. With a GPU the networks run there, and
+    while it is at one group of frames the processor prepares or finishes another.
 
     Parameters
     ----------
@@ -101,6 +111,7 @@ def choose_sizes(
         ),
         cores=shared,
         frames_at_once=pick(options.frames_at_once, 8 if gpu else min(16, shared or found)),
+        groups_at_once=2 if gpu and not shared else 1,
     )
 
 

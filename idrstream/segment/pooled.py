@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +79,10 @@ class TileRunner:
     ) -> None:
         self._network = network
         self._on_processor = on_processor
-        self._pixels = batch_size * _CELLPOSE_TILE_PX if network.device.type != "cpu" else 0
+        gpu = network.device.type != "cpu"
+        self._pixels = batch_size * _CELLPOSE_TILE_PX if gpu else 0
+        # The batch size is what its memory holds of one batch, not of one for each thread.
+        self._one_batch: AbstractContextManager[Any] = threading.Lock() if gpu else nullcontext()
 
     @property
     def pools(self) -> bool:
@@ -121,18 +125,24 @@ class TileRunner:
         """Yield flows and style of each tile, running as many together as fit."""
         start = 0
         while start < len(members):
-            height, width = padded[members[0][0]].plan.tile
-            count = max(1, self._pixels // (height * width))
-            part = members[start : start + count]
-            batch = np.zeros((len(part), 2, height, width), np.float32)
-            for slot, (image, tile) in zip(batch, part, strict=True):
-                slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
-            results = self._try(batch)
-            if results is None:
-                self._make_smaller(len(part), height * width)
-                continue
+            with self._one_batch:
+                results = self._next_tiles(padded, members[start:])
             yield from results
-            start += len(part)
+            start += len(results)
+
+    def _next_tiles(
+        self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return flows and style of the first tiles, none when fewer are to be tried next."""
+        height, width = padded[members[0][0]].plan.tile
+        part = members[: max(1, self._pixels // (height * width))]
+        batch = np.zeros((len(part), 2, height, width), np.float32)
+        for slot, (image, tile) in zip(batch, part, strict=True):
+            slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
+        results = self._try(batch)
+        if results is None:
+            self._make_smaller(len(part), height * width)
+        return results or []
 
     def _try(
         self, batch: NDArray[np.float32]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -147,6 +149,28 @@ def test_a_gpu_without_memory_for_one_tile_leaves_it_to_the_processor(images, ca
     asked = len(gpu.asked)
     check_flows(runner.run(images[:1], [1.0]), images[:1])
     assert len(gpu.asked) == asked
+
+
+def test_groups_of_several_threads_share_the_memory_of_a_gpu(images):
+    from idrstream.segment.pooled import TileRunner
+
+    running = threading.Lock()
+
+    class OneBatch(Network):
+        def __call__(self, tiles):
+            assert running.acquire(blocking=False), "two batches on the GPU at once"
+            try:
+                time.sleep(0.001)
+                return super().__call__(tiles)
+            finally:
+                running.release()
+
+    network = OneBatch(fit=3)
+    runner = TileRunner(network, batch_size=16)
+    with ThreadPoolExecutor(4) as pool:
+        for flows in pool.map(lambda _: runner.run(images, [1.0] * 3), range(8)):
+            check_flows(flows, images)
+    assert [count for count in network.asked if count > 3] == [9, 4]  # each halved once
 
 
 def test_without_any_memory_the_frame_fails_not_the_stream(segmentor, frames):
