@@ -204,4 +204,4 @@ def _letters(row: int) -> str:
 
 
 def _short(number: float) -> str:
-    return f"{number:.3g}" if abs(number) < 1e4 else f"{number:,.0f}"
+    return f"{number:.3g}" if abs(number) < 1e3 else f"{number:,.0f}"

@@ -213,6 +213,10 @@ def _precision(meta: pd.DataFrame, values: NDArray[np.float64]) -> tuple[pd.Data
         return None, "copairs is not installed: pip install 'idrstream[report]'"
     import pandas as pd
 
+    # A plate's only negative control is its own reference: a profile of zeros has no direction.
+    negative = negative & np.any(values != 0, axis=1)
+    if not negative.any():
+        return None, "no plate has two negative controls with features to compare with"
     several = positive & target.isin(kinds[kinds >= 2].index).to_numpy()
     wanted = several | negative
     named = pd.DataFrame({"Target": target.where(several, "negative control")})[wanted]

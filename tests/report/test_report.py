@@ -14,6 +14,11 @@ from idrstream.report.findings import find_warnings
 from idrstream.report.pictures import picture_key, picture_paths, shown_nuclei
 from idrstream.report.write import write_report
 
+PAPER = 703  # pixels between the margins of A4
+FONTS = """() => [...new Set([...document.querySelectorAll('main *, header *, footer *')]
+    .filter(one => [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()))
+    .map(one => getComputedStyle(one).fontFamily))]"""
+
 
 @pytest.fixture(scope="module")
 def page(planted):
@@ -95,6 +100,16 @@ class TestPage:
         assert "by copairs" in text
         assert "negative control (" in text
 
+    def test_its_style_is_as_it_was_written(self, page):
+        style = page.read_text().partition("<style>")[2].partition("</style>")[0]
+        assert '"Segoe UI"' in style
+        assert "&" not in style
+
+    def test_a_short_run_is_drawn_over_minutes(self, page):
+        text = page.read_text()
+        assert "minutes since the run began" in text
+        assert "hours since" not in text
+
     def test_names_from_elsewhere_are_escaped(self, clean, tmp_path):
         folder = tmp_path / "out"
         shutil.copytree(clean.final_data_dir, folder)
@@ -140,6 +155,38 @@ class TestBrowser:
             assert seen.faults() == []
             assert seen.page.locator("main img").count() > 30
             assert seen.page.locator(".warnings li").count() == 5
+
+    def test_one_family_of_letters_everywhere(self, chromium, page):
+        with opened(chromium, page) as seen:
+            used = seen.page.evaluate(FONTS)
+        assert len(used) == 2, used  # one for text, also in charts, and one for code
+        assert all(family.endswith(("sans-serif", "monospace")) for family in used)
+
+    @pytest.mark.parametrize("scheme", SCHEMES)
+    def test_paper_has_all_and_nothing_to_press(self, chromium, page, tmp_path, scheme):
+        text = page.read_text()
+        name = "SIM0004_01"
+        folded = re.sub(
+            rf"<h3>{name}</h3>\s*(<div class=\"plates\">.*?</div>)",
+            rf'<details class="plate"><summary>{name}</summary>\1</details>',
+            text,
+            flags=re.DOTALL,
+        )
+        assert folded != text
+        path = tmp_path / "page.html"
+        path.write_text(folded)
+        with opened(chromium, path, width=PAPER, scheme=scheme) as seen:
+            seen.page.emulate_media(media="print", color_scheme=scheme)
+            assert seen.wide() == []
+            for what in ("nav", ".skip", "details.plate"):
+                assert not seen.page.locator(what).first.is_visible(), what
+            assert seen.page.locator("details:not(.plate) dd").first.is_visible()
+            assert seen.page.locator("p.paper").is_visible()
+            style = "getComputedStyle(document.body).backgroundColor"
+            assert seen.page.evaluate(style) == "rgb(255, 255, 255)"
+            # Example frames stand three in a row; the plate that is folded up takes no page.
+            pages = seen.page.pdf(format="A4").count(b"/Type /Page\n")
+        assert 8 <= pages <= 12
 
     def test_a_watched_page(self, chromium, clean, tmp_path):
         page = write_report(

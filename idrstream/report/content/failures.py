@@ -27,12 +27,13 @@ def failures(data: FolderData) -> list[dict[str, Any]]:
                 ["Batch", "Plate", "Well", "Frame", "Stage", "Reason"]
             ].itertuples(index=False)
         ]  # fmt: skip
+        noun = "1 batch" if len(batches) == 1 else f"{len(batches)} batches"
         more = f"; the first {_ROWS} are shown" if len(rows) > _ROWS else ""
         found.append(
             {
                 "kind": kind,
                 "count": len(rows),
-                "caption": f"{len(rows)} in {len(batches)} batches{more}.",
+                "caption": f"{len(rows)} in {noun}{more}.",
                 "rows": cells,
                 "cli": f"idrstream rerun {quote(str(data.folder))} --batch-nums {numbers}",
                 "python": f"stream.rerun_failed({str(kind)!r})  # batches {numbers}",

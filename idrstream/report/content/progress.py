@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from idrstream.report.data import FolderData
 
+_IN_MINUTES_H = 2  # shorter runs are drawn over minutes
+
 
 def tiles(data: FolderData) -> list[tuple[str, str]]:
     """Return the numbers at the top."""
@@ -39,19 +41,24 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
     if len(ended) < 2:
         return []
     begun = {run.number: run.started for run in data.runs}
-    series, rates, before = [], [], 0
+    series, rates, before, longest = [], [], 0, 0.0
     for run, rows in ended.groupby("Run", sort=True):
         first = float(rows["Ended"].iloc[0])
         hours = (rows["Ended"].to_numpy(dtype=np.float64) - begun.get(int(str(run)), first)) / 3600
         done = rows["Images"].to_numpy().cumsum().astype(float)
         series.append((np.concatenate([[0.0], hours]), np.concatenate([[0.0], done])))
         before += int(done[-1])
+        longest = max(longest, float(hours[-1]))
         if len(rows) > 2 and hours[-1] > 0:
             rates.append(_rate(hours, done))
+    unit, to_unit = ("minutes", 60.0) if longest < _IN_MINUTES_H else ("hours", 1.0)
+    label = f"{unit} since the run began"
     words = f"Line: images published over time, {before} in {len(series)} runs."
     figures = [
         (
-            charts.lines(series, words=words, label="hours since the run began", y_label="images"),
+            charts.lines(
+                [(x * to_unit, y) for x, y in series], words=words, label=label, y_label="images"
+            ),
             "Images published in each run.",
         )
     ]
@@ -60,8 +67,10 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
         words = f"Line: images an hour over time, last {last[-1]:.0f}, highest {last.max():.0f}."
         figures.append(
             (
-                charts.lines(rates, words=words, label="hours since the run began",
-                             y_label="images an hour"),
+                charts.lines(
+                    [(x * to_unit, y) for x, y in rates], words=words, label=label,
+                    y_label="images an hour",
+                ),
                 "Rate over an eighth of each run at a time.",
             )
         )  # fmt: skip
