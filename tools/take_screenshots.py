@@ -49,7 +49,7 @@ SGR = re.compile(r"\x1b\[([\d;]*)m")
 OTHER_CODES = re.compile(r"\x1b\[[\d;?]*[A-Za-ln-z]")
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>
 body {{ margin: 0; background: {ground}; color: {ink}; }}
-body {{ font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
+body {{ font: 15px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; }}
 #shot {{ display: inline-block; padding: 18px 22px; }}
 pre {{ margin: 0; font: 14.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }}
 .in {{ display: flex; gap: 14px; margin-bottom: 12px; }}
@@ -192,9 +192,13 @@ def report(browser: Browser, features: Path) -> None:
     pages = sorted(features.glob("report*.html"))
     if not pages:
         raise SystemExit(f"no report in {features}: {done.stdout}")
+    # Where it was run on this machine is of no use to a reader.
+    shown = features.parent / "shown.html"
+    text = pages[0].read_text(encoding="utf-8")
+    shown.write_text(text.replace(f"{features.parent.resolve()}/", ""), encoding="utf-8")
     context = browser.new_context(viewport={"width": 1200, "height": 1100}, device_scale_factor=1)
     page = context.new_page()
-    page.goto(pages[0].resolve().as_uri())
+    page.goto(shown.resolve().as_uri())
     save("report.png", page.screenshot())
     page.locator("#plates").evaluate("element => element.scrollIntoView()")
     save("report_plates.png", page.screenshot())
