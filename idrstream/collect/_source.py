@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idrstream.compile.publish import file_sha256
+from idrstream.digests import file_sha256
 from idrstream.errors import CollectError
 from idrstream.records import ImageTask
 from idrstream.run.journal_file import open_reader

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 from idrstream.compile.atomic import atomic_path
 from idrstream.compile.writers import TableWriter, write_csv_gz
+from idrstream.digests import file_sha256
 from idrstream.errors import StorageError
 from idrstream.records import Published
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_BLOCK_BYTES = 1 << 20
 
 
 def publish(table: pd.DataFrame, path: Path, writer: TableWriter = write_csv_gz) -> Published:
@@ -58,12 +57,3 @@ def publish(table: pd.DataFrame, path: Path, writer: TableWriter = write_csv_gz)
 def columns_digest(names: Iterable[str]) -> str:
     """Return the SHA-256 of column names in their order."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

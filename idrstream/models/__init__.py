@@ -6,10 +6,10 @@ Nothing here loads a model; `idrstream.segment.shipped` does.
 
 from __future__ import annotations
 
-import hashlib
 from importlib import resources
 from pathlib import Path
 
+from idrstream.digests import file_sha256
 from idrstream.errors import MissingToolError
 
 __all__ = [
@@ -23,8 +23,6 @@ __all__ = [
 
 NUCLEI = "idrstream-nuclei"
 """The ``model_type`` that means the nuclei model in this package."""
-
-_BLOCK_BYTES = 1 << 20
 
 
 def nuclei_model_path() -> Path:
@@ -60,14 +58,10 @@ def model_digest(path: str | Path) -> str:
     idrstream.errors.MissingToolError
         When the file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
+        return file_sha256(Path(path))
     except OSError as error:
         raise MissingToolError(f"model file {path} cannot be read: {error}") from error
-    return digest.hexdigest()
 
 
 def _shipped(name: str) -> Path:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.compile.publish import file_sha256
+from idrstream.digests import file_sha256
 from idrstream.errors import ConfigError, PlanChangedError, TableError
 from idrstream.run.identity import differences, image_lines, images_sha256, result_columns
 from idrstream.run.outputs import TABLES

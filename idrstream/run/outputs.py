@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.compile import atomic_path
-from idrstream.compile.publish import file_sha256
+from idrstream.digests import file_sha256
 from idrstream.report.notes import forget
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from idrstream.compile.publish import columns_digest, file_sha256
+from idrstream.compile.publish import columns_digest
+from idrstream.digests import file_sha256
 from idrstream.run.journal_file import open_reader
 from idrstream.run.journal_schema import JOURNAL_NAME
 from idrstream.run.locks import LOCK_NAME
