@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from functools import partial
 
-from idrstream.errors import BatchError, UserError, storage_error
+from idrstream.errors import BatchError, storage_error
 from idrstream.records import Batch, Published
 from idrstream.redact import redact
 from idrstream.run.context import Context
@@ -143,9 +143,7 @@ class BatchLanes:
         """Record that a batch failed, or end the stream."""
         if self._context.stopping == "now":
             return  # it was interrupted, or might have been
-        stops = error if isinstance(error, UserError) else storage_error(error)
-        if stops is not None or not isinstance(error, Exception):
-            self._context.halt(stops or error)
+        if not self._context.goes_on_after(error):
             return
         unforeseen = None if isinstance(error, BatchError) else error
         log.error(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
+from idrstream.errors import UserError, storage_error
 from idrstream.records import ImageTask
 from idrstream.run.events import Event, Listener, StageFinished, StageStarted
 from idrstream.run.lanes import Inbox, Lane, Outcome
@@ -92,6 +93,17 @@ class Context:
             self.stopping = "drain"
         if self.error is None:
             self.error = error
+
+    def goes_on_after(self, error: BaseException) -> TypeGuard[Exception]:
+        """Tell whether the stream goes on after an error of a job; where not, it is ended.
+
+        What the user must mend and a full disk would make every further image or batch fail, too.
+        """
+        stops_itself = isinstance(error, UserError) or not isinstance(error, Exception)
+        stops = error if stops_itself else storage_error(error)
+        if stops is not None:
+            self.halt(stops)
+        return stops is None
 
     def cost(self, name: str, frames: int = 1) -> int:
         """Return how many cores a job of a lane uses."""

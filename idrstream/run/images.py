@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 
-from idrstream.errors import ImageError, UserError, storage_error
+from idrstream.errors import ImageError
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 from idrstream.redact import redact
 from idrstream.run import image_jobs
@@ -265,9 +265,7 @@ class ImageLanes:
         stopping = self._context.stopping
         if stopping == "now" or (stopping and stage == "download"):
             return None  # it was interrupted, or might have been
-        stops = error if _stops_stream(error) else storage_error(error)
-        if stops is not None:
-            self._context.halt(stops)
+        if not self._context.goes_on_after(error):
             return None
         if not isinstance(error, ImageError):
             log.error("unforeseen error in stage %s of %s", stage, task.name, exc_info=error)
@@ -290,10 +288,6 @@ class ImageLanes:
         self._space.settle(image)
         nuclei = sum(item for item in image.results if isinstance(item, int))
         self._context.tell(ImageFinished(image.batch.batch, image.task, nuclei, image.skipped))
-
-
-def _stops_stream(error: BaseException) -> bool:
-    return isinstance(error, UserError) or not isinstance(error, Exception)
 
 
 def _log_begin(task: ImageTask) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from idrstream.errors import ImageError, UserError, storage_error
+from idrstream.errors import ImageError, UserError
 from idrstream.records import ImageTask, Movie
 from idrstream.run.context import Context
 from idrstream.run.image_jobs import fetch
@@ -212,9 +212,7 @@ class PlateModels:
             self._reply(movie, found)
             return
         self._gone(movie)
-        stops = error if isinstance(error, UserError) else storage_error(error)
-        if stops is not None or not isinstance(error, Exception):
-            self._context.halt(stops or error)
+        if not self._context.goes_on_after(error):
             self._reply(movie, None)
             return
         # A model is kept for good: none is fitted without a movie that is missing only because
@@ -237,9 +235,7 @@ class PlateModels:
             return
         if isinstance(error, _StreamEndsError):
             return
-        stops = error if isinstance(error, UserError) else storage_error(error)
-        if stops is not None or not isinstance(error, Exception):
-            self._context.halt(stops or error)
+        if not self._context.goes_on_after(error):
             return
         if not isinstance(error, ImageError):
             log.error("unforeseen error in the illumination of %s", fit.plate, exc_info=error)
