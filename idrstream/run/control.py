@@ -16,7 +16,6 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Literal, get_args
 
 from idrstream.errors import ConfigError, LockedError, StorageError
@@ -138,12 +137,7 @@ class Controls:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End, and remove the files."""
         self._end.set()
         self._thread.join()

@@ -14,8 +14,6 @@ from idrstream.run.events import BatchFinished, Event, StreamFinished, StreamSta
 from idrstream.run.ranges import as_ranges
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from idrstream.run.result import RunResult
 
 log = logging.getLogger(__name__)
@@ -92,12 +90,7 @@ class StreamLog:
         """Return the open log."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop logging to the file."""
         self.close()
 
