@@ -22,9 +22,6 @@ log = logging.getLogger(__name__)
 PathLike = str | Path
 IlluminationContext = Literal["frames", "movie", "plate"]
 
-# Full names of the studies whose folders the archive names differently from their accession.
-_STUDIES = {"idr0013": "idr0013-neumann-mitocheck"}
-
 
 class StreamParts:
     """The parts of a stream object: none at first; the ``init_`` calls set them.
@@ -90,7 +87,7 @@ class StreamParts:
             if aspera_key_path is None:
                 msg = "init_downloader needs aspera_key_path beside aspera_path"
                 raise ConfigError(msg)
-            study = idr_index_name or _STUDIES.get(self.idr_id, self.idr_id)
+            study = idr_index_name or self.idr_id
             self.downloader = AsperaDownloader(
                 Path(aspera_path), Path(aspera_key_path), screens_path, study
             )
