@@ -109,25 +109,15 @@ class NoIllumination:
 
 
 @dataclass(frozen=True, slots=True)
-class FrameContext:
-    """The first IDR_stream's context; see `context_frames`.
-
-    Attributes
-    ----------
-    darkfield : bool
-        Estimate what the camera adds without light, too. Needs many frames to be any good.
-    """
+class _PerMovie:
+    """A model fitted anew for each movie, on its context frames."""
 
     darkfield: bool = False
-    name: str = "frames"
+    name: str = ""
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result."""
         return {"context": self.name, "darkfield": self.darkfield}
-
-    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:
-        """Return the frame and its neighbours, or the whole movie when several are wanted."""
-        return context_frames(wanted, info.n_frames, info.valid)
 
     def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:
         """Fit a model on the context frames of one image.
@@ -137,11 +127,29 @@ class FrameContext:
         MovieError
             If no model can be fitted on them.
         """
-        return fit_basic(stack, darkfield=self.darkfield, context=self.name, source=_source(task))
+        source = f"{task.name} site {task.site}"
+        return fit_basic(stack, darkfield=self.darkfield, context=self.name, source=source)
 
 
 @dataclass(frozen=True, slots=True)
-class WholeMovie:
+class FrameContext(_PerMovie):
+    """The first IDR_stream's context; see `context_frames`.
+
+    Attributes
+    ----------
+    darkfield : bool
+        Estimate what the camera adds without light, too. Needs many frames to be any good.
+    """
+
+    name: str = "frames"
+
+    def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:
+        """Return the frame and its neighbours, or the whole movie when several are wanted."""
+        return context_frames(wanted, info.n_frames, info.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeMovie(_PerMovie):
     """A model for each movie, fitted on all its valid frames.
 
     Attributes
@@ -150,26 +158,11 @@ class WholeMovie:
         Estimate what the camera adds without light, too.
     """
 
-    darkfield: bool = False
     name: str = "movie"
-
-    def describe(self) -> dict[str, object]:
-        """Return what changes a result."""
-        return {"context": self.name, "darkfield": self.darkfield}
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
         """Return every valid frame."""
         return tuple(number for number, valid in enumerate(info.valid, start=1) if valid)
-
-    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:
-        """Fit a model on all frames of the movie.
-
-        Raises
-        ------
-        MovieError
-            If no model can be fitted on them.
-        """
-        return fit_basic(stack, darkfield=self.darkfield, context=self.name, source=_source(task))
 
 
 class PerPlate:
@@ -278,7 +271,3 @@ class PerPlate:
                 self._models[plate] = IlluminationModel.load(path)
                 _LOG.info("Illumination of plate %s: taken from %s", plate, path)
             return self._models[plate]
-
-
-def _source(task: ImageTask) -> str:
-    return f"{task.name} site {task.site}"
