@@ -21,6 +21,7 @@ _WINDOW_PX = 512
 _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
 _AGREEMENT = 0.1
+_STEP = 1.05
 _ROUNDS = 4
 
 
@@ -30,7 +31,9 @@ class SizeEstimator:
 
     As in Cellpose, a linear regression on the network's style vector gives a first value, and the
     median diameter of the masks found at that scale the next; here the second step is repeated
-    when the two disagree, and both see a window of a large image only.
+    when the two disagree, and both see a window of a large image only. That of a large image is
+    rounded to steps of 5 %: a pixel more or less on some mask, as another processor or precision
+    makes it, would else change the scale and with it the border of every nucleus.
     Source: Stringer et al., Nature Methods 18, 100-106 (2021), "size model".
 
     Attributes
@@ -68,7 +71,11 @@ class SizeEstimator:
             changed = abs(np.log(found / diameter))
             if changed < _AGREEMENT:
                 # The network has seen a small image whole at this scale: segmenting costs nothing.
-                return diameter if max(image.shape) <= _side(diameter) else found
+                return (
+                    diameter
+                    if max(image.shape) <= _side(diameter)
+                    else _rounded(found, model.diam_mean)
+                )
             diameter = found
         return diameter
 
@@ -226,6 +233,12 @@ def _median_diameter(image: NDArray[Any], model: Any, diameter_px: float) -> flo
     areas = np.bincount(masks.ravel())[1:]
     value = float(np.median(np.sqrt(areas[areas > 0])) * 2 / np.sqrt(np.pi))
     return float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
+
+
+def _rounded(diameter_px: float, usual_px: float) -> float:
+    """Return the nearest of the usual diameter times powers of the step, within the limits."""
+    steps = round(np.log(diameter_px / usual_px) / np.log(_STEP))
+    return float(np.clip(usual_px * _STEP**steps, _SMALLEST_PX, _LARGEST_PX))
 
 
 def _side(diameter_px: float) -> int:
