@@ -289,7 +289,8 @@ def compare(first: Path, ours: Path) -> dict[str, Any]:
 
     a, b = load(first), load(ours)
     names = [name for name in a.columns if name.startswith("efficientnet_")]
-    errors: list[float] = []
+    firsts: list[Any] = []
+    seconds: list[Any] = []
     distances: list[float] = []
     key = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
     others = dict(list(b.groupby(key)))
@@ -300,19 +301,30 @@ def compare(first: Path, ours: Path) -> dict[str, Any]:
             continue
         distance, index = cKDTree(other[place]).query(mine[place], distance_upper_bound=3.0)
         near = np.isfinite(distance)
-        x = mine[names].to_numpy()[near]
-        y = other[names].to_numpy()[index[near]]
         distances += list(distance[near])
-        errors += list(np.linalg.norm(x - y, axis=1) / np.linalg.norm(x, axis=1))
+        firsts.append(mine[names].to_numpy()[near])
+        seconds.append(other[names].to_numpy()[index[near]])
     same = np.array(distances) < 1e-6
+    x, y = np.concatenate(firsts), np.concatenate(seconds)
+    errors = np.linalg.norm(x - y, axis=1) / np.linalg.norm(x, axis=1)
+    # Beside how much nuclei differ from each other.
+    from_mean = np.linalg.norm(x - y, axis=1) / np.linalg.norm(x - x.mean(axis=0), axis=1)
+    centred = [features - features.mean(axis=0) for features in (x, y)]
+    correlation = (centred[0] * centred[1]).sum(axis=0) / np.prod(
+        [np.linalg.norm(features, axis=0) for features in centred], axis=0
+    )
     return {
         "nuclei_first": len(a),
         "nuclei_ours": len(b),
         "matched_within_3_px": len(errors),
         "at_the_same_place": int(same.sum()),
-        "feature_error_at_the_same_place_max": float(np.max(np.array(errors)[same], initial=0)),
+        "distance_px_median": float(np.median(distances)),
+        "feature_error_at_the_same_place_max": float(np.max(errors[same], initial=0)),
         "feature_error_median": float(np.median(errors)),
         "feature_error_p95": float(np.quantile(errors, 0.95)),
+        "feature_error_of_spread_median": float(np.median(from_mean)),
+        "feature_correlation_median": float(np.nanmedian(correlation)),
+        "feature_correlation_p05": float(np.nanquantile(correlation, 0.05)),
     }
 
 
@@ -391,7 +403,8 @@ def report(found: dict[str, Any]) -> None:
             f"{kind}: {one['ratio']:.2f} times as fast; of {one['nuclei_first']} nuclei "
             f"{one['matched_within_3_px']} within 3 px, {one['at_the_same_place']} at the same "
             f"place to the last digit; features differ by {one['feature_error_median']:.2g} "
-            f"(median), there by {one['feature_error_at_the_same_place_max']:.2g} at most"
+            f"(median), there by {one['feature_error_at_the_same_place_max']:.2g} at most; "
+            f"correlation {one['feature_correlation_median']:.5f} (median of features)"
         )
 
 

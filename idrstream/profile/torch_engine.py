@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.features_file import read_points, write_features
 from idrstream.profile.outputs import check_features
 from idrstream.profile.parts import Crops, Part, split_parts
-from idrstream.segment.groups import in_threads, limit_threads, torch_threads
+from idrstream.threads import in_threads, threads_limited, torch_threads
 
 if TYPE_CHECKING:
     import torch
@@ -172,13 +173,11 @@ class TorchEngine:
         if not done:
             parts = split_parts(crops, self._usual(project, device), pooled=False)
             self._network_for(project, device)
-            limit_threads(1)  # also when there is one part only: the same bytes whatever there is
             try:
-                done = in_threads(lambda part: self._compute(project, device, part), parts, threads)
+                with threads_limited(1):  # also of one part only: the same bytes whatever there is
+                    done = in_threads(partial(self._compute, project, device), parts, threads)
             except _NotOneCropFitsError as error:
                 raise ProfileError(f"the memory does not hold even one crop: {error}") from error
-            finally:
-                limit_threads(threads)
         return np.concatenate(done)
 
     def _compute(
@@ -259,12 +258,8 @@ class TorchEngine:
         else:
             # oneDNN lays weights out for as many threads as it has now: for one, as they are used.
             # Else every call lays them out anew, which in bfloat16 takes three times as long.
-            threads = torch_threads()
-            limit_threads(1)
-            try:
+            with threads_limited(1):
                 ready = fuse(network, len(config.channels), config.box_size, precision)
-            finally:
-                limit_threads(threads)
         self._network = (key, ready)
         return ready
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
+
+from idrstream.threads import limit_threads, torch_is_there
 
 log = logging.getLogger(__name__)
 
@@ -176,11 +177,9 @@ def _limit_threads(count: int | None) -> bool:
     """Limit torch's threads for the calling thread; tell whether that is settled."""
     if count is None:
         return True
-    torch = sys.modules.get("torch")
-    limit = getattr(torch, "set_num_threads", None)
-    if limit is None:  # not imported yet, or only half
+    if not torch_is_there():
         return False
-    limit(count)
+    limit_threads(count)
     return True
 
 

@@ -20,16 +20,14 @@ from idrstream.segment.cellpose_models import LoadedModel, load_model, model_fil
 from idrstream.segment.groups import (
     Prepared,
     Stages,
-    all_processors,
     check_pixels,
-    limit_threads,
     named,
     one_frames_errors,
     side_by_side,
-    torch_threads,
 )
 from idrstream.segment.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.specs import CellposeSpecs
+from idrstream.threads import all_processors, limit_threads, torch_threads
 
 if TYPE_CHECKING:
     import pandas as pd

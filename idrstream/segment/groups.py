@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,11 +13,10 @@ from numpy.typing import NDArray
 
 from idrstream.errors import SegmentationError, UserError
 from idrstream.records import Frame, Nuclei
+from idrstream.threads import in_threads
 
 _log = logging.getLogger("idrstream.segment")
-_set_threads = threading.Lock()
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -98,61 +94,6 @@ def side_by_side(
             return error
 
     return in_threads(call, frames, threads)
-
-
-def in_threads(call: Callable[[Item], Result], items: Iterable[Item], threads: int) -> list[Result]:
-    """Call for each item, in several threads that use one thread of PyTorch each."""
-    items = list(items)
-    count = min(threads, len(items))
-    if count < 2:
-        return [call(item) for item in items]
-    results: list[Future[Result]] = [Future() for _ in items]
-    jobs = iter(zip(items, results, strict=True))
-    taking = threading.Lock()
-
-    def work() -> None:
-        limit_threads(1)
-        while True:
-            with taking:
-                job = next(jobs, None)
-            if job is None:
-                return
-            try:
-                job[1].set_result(call(job[0]))
-            except BaseException as error:  # goes to the one who waits
-                job[1].set_exception(error)
-
-    # Not those of a pool: the interpreter waits for these at its end, also for one that hangs.
-    for number in range(count):
-        threading.Thread(target=work, name=f"segment-{number}", daemon=True).start()
-    wait(results)
-    return [result.result() for result in results]
-
-
-def limit_threads(count: int) -> None:
-    """Let PyTorch use so many threads for what the calling thread does, and no other one."""
-    import torch
-
-    with _set_threads:
-        before = torch.get_num_threads()
-        torch.set_num_threads(count)
-        # The number is the calling thread's, but new threads inherit the last one that was set
-        # anywhere: setting it in a thread that ends gives them back what they had.
-        other = threading.Thread(target=torch.set_num_threads, args=(before,))
-        other.start()
-        other.join()
-
-
-def torch_threads() -> int:
-    """Return how many threads PyTorch may use for what the calling thread does."""
-    import torch
-
-    return torch.get_num_threads()
-
-
-def all_processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_pixels(pixels: NDArray[Any]) -> None:

@@ -15,10 +15,10 @@ from cellpose.models import CellposeModel
 from numpy.typing import NDArray
 
 from idrstream.segment.dynamics import masks_from_flows
-from idrstream.segment.groups import limit_threads, torch_threads
 from idrstream.segment.intensity import USUAL_PERCENTILES
 from idrstream.segment.network import FoldedNetwork
 from idrstream.segment.tile_runner import Flows, TileRunner
+from idrstream.threads import threads_limited
 
 
 class PooledModel(CellposeModel):  # type: ignore[misc]
@@ -39,12 +39,8 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         gpu = self.net.device.type != "cpu"
         # oneDNN lays weights out for as many threads as it has now: for the one that each frame
         # of a group gets, see `side_by_side`. Else some are laid out anew at every call.
-        threads = torch_threads()
-        limit_threads(1)
-        try:
+        with threads_limited(1):
             network = FoldedNetwork(self.net, precision)
-        finally:
-            limit_threads(threads)
         self._runner = TileRunner(network, batch_size, on_processor if gpu else None)
         self._last = threading.local()
 

@@ -19,7 +19,7 @@ import idrstream.run.flow as flow
 from pathlib import Path
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import NoIllumination
-from idrstream.segment.groups import in_threads
+from idrstream.threads import in_threads
 from test_java_process import FakeReader
 
 flow._GRACE_S = 1.0

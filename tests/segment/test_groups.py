@@ -14,14 +14,7 @@ import pytest
 from idrstream.errors import MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.segment import CellPoseSegmentor
-from idrstream.segment.groups import (
-    Prepared,
-    Stages,
-    all_processors,
-    in_threads,
-    limit_threads,
-    torch_threads,
-)
+from idrstream.segment.groups import Prepared, Stages
 
 pytestmark = pytest.mark.models
 
@@ -209,31 +202,3 @@ def test_what_the_user_has_to_mend_is_no_frames_error():
     frames = [Frame(np.zeros((3, 3)), number, task(number)) for number in (1, 2)]
     with pytest.raises(MissingToolError):
         Stages(prepare, list, lambda one, flows: None).run(frames, threads=2)
-
-
-def test_limiting_the_threads_of_one_thread_leaves_the_others_alone():
-    seen = {}
-
-    def limited():
-        limit_threads(1)
-        seen["limited"] = torch_threads()
-
-    def other(name):
-        seen[name] = torch_threads()
-
-    before = torch_threads()
-    limit_threads(3)
-    for name, call in (("limited", limited), ("other", lambda: other("other"))):
-        thread = threading.Thread(target=call, name=name)
-        thread.start()
-        thread.join()
-    seen["own"] = torch_threads()
-    limit_threads(before)
-    assert seen == {"limited": 1, "other": before, "own": 3}
-
-
-def test_threads_keep_the_order_and_raise():
-    assert in_threads(lambda n: n * n, range(5), 3) == [0, 1, 4, 9, 16]
-    with pytest.raises(ZeroDivisionError):
-        in_threads(lambda n: 1 / n, [1, 0], 2)
-    assert all_processors() >= 1
