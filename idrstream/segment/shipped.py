@@ -22,7 +22,7 @@ _WINDOW_DIAMETERS = 16
 _ENOUGH_NUCLEI = 12
 _AGREEMENT = 0.1
 _STEP = 1.05
-_ROUNDS = 4
+_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +62,26 @@ class SizeEstimator:
         float
             5 to 150; where no nucleus is found, what the style says.
         """
-        first = self.from_style(image_style(_window(image, _STYLE_WINDOW_PX), model))
-        diameter = first
+        diameter = first = self.from_style(image_style(_window(image, _STYLE_WINDOW_PX), model))
+        enough = True  # a window is, until it shows few nuclei
         for _ in range(_ROUNDS):
-            found = _median_diameter(image, model, diameter)
-            if found is None:
+            part = _window(image, _side(diameter)) if enough else image
+            number, found = _seen(part, model, diameter)
+            whole = part.shape == image.shape
+            if whole and number == 0:
                 return first
-            changed = abs(np.log(found / diameter))
-            if changed < _AGREEMENT:
+            larger = found > diameter and not _agree(found, diameter)
+            if not whole and number < _ENOUGH_NUCLEI and not larger:
+                # The whole, but not at far too large a scale, which would take long. Rounded, as it
+                # will most likely be segmented, for then the network need not see it again.
+                enough, diameter = False, _rounded(diameter, model.diam_mean)
+            elif not _agree(found, diameter):
+                diameter = found if enough else _rounded(found, model.diam_mean)
+            elif whole and enough:
                 # The network has seen a small image whole at this scale: segmenting costs nothing.
-                return (
-                    diameter
-                    if max(image.shape) <= _side(diameter)
-                    else _rounded(found, model.diam_mean)
-                )
-            diameter = found
+                return diameter
+            else:
+                return _rounded(found, model.diam_mean)
         return diameter
 
     def from_style(self, style: NDArray[Any]) -> float:
@@ -223,16 +228,21 @@ def image_style(image: NDArray[Any], model: Any) -> NDArray[np.float32]:
     return np.nan_to_num(np.asarray(style, np.float32))
 
 
-def _median_diameter(image: NDArray[Any], model: Any, diameter_px: float) -> float | None:
-    part = _window(image, _side(diameter_px))
-    masks = _masks(part, model, diameter_px)
-    if masks.max() < _ENOUGH_NUCLEI and part.shape != image.shape:
-        masks = _masks(image, model, diameter_px)
+def _seen(image: NDArray[Any], model: Any, diameter_px: float) -> tuple[int, float]:
+    """Return how many nuclei there are at a scale, and their median diameter.
+
+    Without any the diameter is the one given.
+    """
+    masks = _masks(image, model, diameter_px)
     if masks.max() == 0:
-        return None
+        return 0, diameter_px
     areas = np.bincount(masks.ravel())[1:]
     value = float(np.median(np.sqrt(areas[areas > 0])) * 2 / np.sqrt(np.pi))
-    return float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
+    return int((areas > 0).sum()), float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
+
+
+def _agree(one_px: float, other_px: float) -> bool:
+    return bool(abs(np.log(one_px / other_px)) < _AGREEMENT)
 
 
 def _rounded(diameter_px: float, usual_px: float) -> float:
