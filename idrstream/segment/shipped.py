@@ -32,8 +32,9 @@ class SizeEstimator:
     As in Cellpose, a linear regression on the network's style vector gives a first value, and the
     median diameter of the masks found at that scale the next; here the second step is repeated
     when the two disagree, and both see a window of a large image only. That of a large image is
-    rounded to steps of 5 %: a pixel more or less on some mask, as another processor or precision
-    makes it, would else change the scale and with it the border of every nucleus.
+    rounded up to steps of 5 %: a pixel more or less on some mask, as another processor or
+    precision makes it, would else change the scale and with it the border of every nucleus. Up,
+    because nuclei in pieces come apart where they are enlarged too much.
     Source: Stringer et al., Nature Methods 18, 100-106 (2021), "size model".
 
     Attributes
@@ -246,8 +247,8 @@ def _agree(one_px: float, other_px: float) -> bool:
 
 
 def _rounded(diameter_px: float, usual_px: float) -> float:
-    """Return the nearest of the usual diameter times powers of the step, within the limits."""
-    steps = round(np.log(diameter_px / usual_px) / np.log(_STEP))
+    """Return the next larger of the usual diameter times powers of the step, within the limits."""
+    steps = np.ceil(np.log(diameter_px / usual_px) / np.log(_STEP))
     return float(np.clip(usual_px * _STEP**steps, _SMALLEST_PX, _LARGEST_PX))
 
 
