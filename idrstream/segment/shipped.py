@@ -248,7 +248,7 @@ def _agree(one_px: float, other_px: float) -> bool:
 
 def _rounded(diameter_px: float, usual_px: float) -> float:
     """Return the next larger of the usual diameter times powers of the step, within the limits."""
-    steps = np.ceil(np.log(diameter_px / usual_px) / np.log(_STEP))
+    steps = np.ceil(np.log(diameter_px / usual_px) / np.log(_STEP) - 1e-6)
     return float(np.clip(usual_px * _STEP**steps, _SMALLEST_PX, _LARGEST_PX))
 
 
