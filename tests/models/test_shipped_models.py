@@ -157,6 +157,16 @@ def test_estimate_looks_at_the_whole_image_when_the_window_has_few_nuclei():
     assert [shape for shape, _ in network.asked] == [(512, 512), (1024, 1344)]
 
 
+def test_the_whole_of_a_sparse_image_is_not_looked_at_on_far_too_large_a_scale():
+    network = _Network(side=30, number=3)
+    estimator = shipped.SizeEstimator(np.zeros(256), float(np.log(12)))
+    found = estimator.estimate(np.zeros((1024, 1344)), network)
+    assert found == pytest.approx(26 * 1.05**6)  # the next above 33.9
+    whole = [diameter for shape, diameter in network.asked if shape == (1024, 1344)]
+    assert whole == [pytest.approx(found)]  # and at the scale at which it will be segmented
+    assert len(network.asked) == 3
+
+
 def test_estimate_keeps_the_scale_at_which_a_small_image_was_seen_when_it_agrees():
     network = _Network(side=18)
     estimator = shipped.SizeEstimator(np.zeros(256), float(np.log(20)))
