@@ -83,7 +83,7 @@ def in_threads(call: Callable[[Item], Result], items: Iterable[Item], threads: i
 
     # Not those of a pool: the interpreter waits for these at its end, also for one that hangs.
     for number in range(count):
-        threading.Thread(target=work, name=f"segment-{number}", daemon=True).start()
+        threading.Thread(target=work, name=f"idrstream-call-{number}", daemon=True).start()
     wait(results)
     return [result.result() for result in results]
 
