@@ -131,7 +131,7 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """Return a row for each way; times and differences are told beside the first way's."""
     wanted = next(iter(features.values()))
-    worker = np.median(seconds.get("deepprofiler", [(np.nan, np.nan)])[1:], axis=0)
+    worker = np.median(seconds.get("deepprofiler", [(np.nan, np.nan)] * 2)[1:], axis=0)
     rows = []
     for name, (first, *others) in seconds.items():
         usual, off = np.median(others, axis=0), features[name] - wanted
