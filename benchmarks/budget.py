@@ -33,8 +33,9 @@ from link import Link
 
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
-from idrstream.run import Rooms, Runner
-from idrstream.run.budget import size_text
+from idrstream.schedule.disk.budget import size_text
+from idrstream.schedule.runner import Runner
+from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
 
 FRAME_BYTES, FEATURE_BYTES = 1024 * 1344, 150 * 1280 * 4

@@ -31,7 +31,7 @@ import numpy as np
 from link import Link
 
 from idrstream.download import HttpTransport, TransportDownloader
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.records import ImageTask
 from idrstream.simulate import ScreenSpec, simulate_movie
 from idrstream.simulate.cellh5 import write_cellh5

@@ -33,7 +33,7 @@ from idrstream.errors import SegmentationError
 from idrstream.models import profiler_checkpoint_path
 from idrstream.profile import DeepProfilerProject, make_engine
 from idrstream.records import Frame, ImageTask, Nuclei
-from idrstream.run.options import LaneOptions, choose_sizes
+from idrstream.schedule.options import LaneOptions, choose_sizes
 from idrstream.segment import CellPoseSegmentor
 from idrstream.simulate import ScreenSpec, simulate_movie
 

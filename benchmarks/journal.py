@@ -19,21 +19,21 @@ import tempfile
 import time
 from pathlib import Path
 
+from idrstream.folder.decide import decide, needs_images
+from idrstream.folder.journal.journal import Journal, RunInfo
+from idrstream.folder.outputs import prove
+from idrstream.folder.plans import Wanted
+from idrstream.folder.status import read_failures, read_status
 from idrstream.records import Batch, ImageTask, Published
-from idrstream.run import (
+from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
     BatchStarted,
     ImageFinished,
-    RunResult,
     StageFinished,
     StreamFinished,
 )
-from idrstream.run.decide import decide, needs_images
-from idrstream.run.journal import Journal, RunInfo
-from idrstream.run.outputs import prove
-from idrstream.run.plans import Wanted
-from idrstream.run.status import read_failures, read_status
+from idrstream.schedule.result import RunResult
 from idrstream.screen import Plan, well_name
 
 REPEATS = 3

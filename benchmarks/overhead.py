@@ -30,10 +30,12 @@ from typing import Any
 import _common
 import numpy as np
 
-from idrstream.compile import atomic_path
+from idrstream.files import atomic_path
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
-from idrstream.run import BatchFinished, LaneOptions, Rooms, Runner
-from idrstream.run.events import Event
+from idrstream.schedule.events import BatchFinished, Event
+from idrstream.schedule.options import LaneOptions
+from idrstream.schedule.runner import Runner
+from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
 
 PROBE_EVERY = 20  # batches
@@ -179,9 +181,9 @@ def measure(batches: int, *, journal: bool) -> dict[str, Any]:
 
 
 def _journal(folder: Path, plan: Plan) -> Any:
-    from idrstream.run.decide import decide
-    from idrstream.run.journal import Journal, RunInfo
-    from idrstream.run.plans import Wanted
+    from idrstream.folder.decide import decide
+    from idrstream.folder.journal.journal import Journal, RunInfo
+    from idrstream.folder.plans import Wanted
 
     wanted = Wanted.of(plan.tasks, {"benchmark": {}}, (), batch_size=plan.batch_size)
     journal = Journal(folder)

@@ -20,15 +20,20 @@ from typing import Any
 
 import numpy as np
 
-from idrstream.preprocess.look import look
+from idrstream.folder.decide import decide
+from idrstream.folder.journal.journal import Journal, RunInfo
+from idrstream.folder.plans import Modes, Wanted
+from idrstream.quality.look import look
+from idrstream.quality.notes import BatchNotes
+from idrstream.quality.pictures import PictureStore
 from idrstream.records import Batch, Frame, ImageTask, Nuclei, Published
-from idrstream.report.notes import BatchNotes
-from idrstream.report.pictures import PictureStore
 from idrstream.report.write import write_report
-from idrstream.run.decide import decide
-from idrstream.run.events import BatchFinished, BatchPublished, BatchStarted, ImageFinished
-from idrstream.run.journal import Journal, RunInfo
-from idrstream.run.plans import Modes, Wanted
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    BatchStarted,
+    ImageFinished,
+)
 from idrstream.screen.wells import well_name
 
 WELLS = 384

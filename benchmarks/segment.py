@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from idrstream.evaluate.segmentation import THRESHOLDS, compare
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import SHIPPED, CellPoseSegmentor
-from idrstream.segment.masks import as_labels, trace_outlines
+from idrstream.segment.cellpose.masks import as_labels, trace_outlines
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 FLOW_THRESHOLD = 0.8
@@ -77,7 +77,7 @@ def cellpose_loop(
 
 def _cellpose_model(name: str, *, gpu: bool) -> tuple[Any, Any]:
     if name == SHIPPED:
-        from idrstream.segment.shipped import load_shipped
+        from idrstream.segment.cellpose.shipped import load_shipped
 
         return load_shipped(gpu)  # not prepared: all of `eval` is Cellpose's
     from cellpose.models import CellposeModel

@@ -25,13 +25,10 @@ if TYPE_CHECKING:
         UserError,
     )
     from idrstream.forecast import StreamPlan
-    from idrstream.preprocess import (
-        BasicpyPreprocessor,
-        BioFormatsReader,
-        CellH5Reader,
-        ImageJReader,
-        Preprocessor,
-    )
+    from idrstream.formats.cellh5.reader import CellH5Reader
+    from idrstream.formats.java.bioformats import BioFormatsReader
+    from idrstream.formats.java.imagej import ImageJReader
+    from idrstream.preprocess import BasicpyPreprocessor, Preprocessor
     from idrstream.profile import (
         CommandEngine,
         DeepProfilerEngine,
@@ -39,23 +36,23 @@ if TYPE_CHECKING:
         TorchEngine,
     )
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
-    from idrstream.run import RunResult
-    from idrstream.run.background import BackgroundRun, StreamHandle, attach
+    from idrstream.schedule.result import RunResult
     from idrstream.screen import Plan, read_table, table_from_idr
     from idrstream.segment import CellPoseSegmentor
     from idrstream.simulate import ScreenSpec, simulate_screen
-    from idrstream.stream import DeepProfilerRun, IdrStream
+    from idrstream.stream.stream import DeepProfilerRun, IdrStream
+    from idrstream.watch.background import BackgroundRun, StreamHandle, attach
 
 __version__ = "0.1.0"
 
 # Public name -> module that has it; looked up on first use.
 _HOMES = {
     "AsperaDownloader": "download",
-    "BackgroundRun": "run.background",
+    "BackgroundRun": "watch.background",
     "BasicpyPreprocessor": "preprocess",
     "BatchError": "errors",
-    "BioFormatsReader": "preprocess",
-    "CellH5Reader": "preprocess",
+    "BioFormatsReader": "formats",
+    "CellH5Reader": "formats",
     "CellPoseSegmentor": "segment",
     "CollectError": "errors",
     "CollectOptions": "collect",
@@ -64,12 +61,12 @@ _HOMES = {
     "ConfigError": "errors",
     "DeepProfilerEngine": "profile",
     "DeepProfilerProject": "profile",
-    "DeepProfilerRun": "stream",
+    "DeepProfilerRun": "stream.stream",
     "Frame": "records",
     "IdrStream": "stream",
     "IdrStreamError": "errors",
     "ImageError": "errors",
-    "ImageJReader": "preprocess",
+    "ImageJReader": "formats",
     "ImageTask": "records",
     "LocalDownloader": "download",
     "MissingToolError": "errors",
@@ -79,17 +76,17 @@ _HOMES = {
     "Plan": "screen",
     "Preprocessor": "preprocess",
     "Published": "records",
-    "RunResult": "run",
+    "RunResult": "schedule",
     "ScreenSpec": "simulate",
     "Settings": "config",
     "Skipped": "records",
     "StorageError": "errors",
-    "StreamHandle": "run.background",
+    "StreamHandle": "watch.background",
     "StreamPlan": "forecast",
     "TableError": "errors",
     "TorchEngine": "profile",
     "UserError": "errors",
-    "attach": "run.background",
+    "attach": "watch.background",
     "collect_folder": "collect",
     "load_settings": "config",
     "read_table": "screen",

@@ -2,6 +2,6 @@
 
 import sys
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 
 sys.exit(main())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from idrstream.run import RunResult
+    from idrstream.schedule.result import RunResult
     from idrstream.simulate import Score, ScreenSpec, SimulatedScreen
 
 _MARKER = ".idrstream-demo"
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(namespace: argparse.Namespace) -> int:
     """Run the demo and say what came of it."""
-    from idrstream.run.cli import summary
+    from idrstream.cli.run import summary
     from idrstream.simulate import ScreenSpec
 
     spec = ScreenSpec(
@@ -120,7 +120,7 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     from idrstream.download import LocalDownloader
     from idrstream.screen import read_table
     from idrstream.simulate import simulate_screen
-    from idrstream.stream import IdrStream
+    from idrstream.stream.stream import IdrStream
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARKER).touch()

@@ -122,7 +122,7 @@ def probe_http(url: str, ends: Endpoints) -> str:
     """Ask a web server for an address; return what it says."""
     import urllib3
 
-    from idrstream.download._pool import user_agent
+    from idrstream.download.transports.pool import user_agent
 
     with urllib3.PoolManager() as pool:
         reply = pool.request(
@@ -165,8 +165,8 @@ def probe_movie(ends: Endpoints) -> str:
     import h5py
 
     from idrstream.download import HttpTransport, TransferOptions
-    from idrstream.download.frames._reader import RangeReader
-    from idrstream.preprocess.cellh5_layout import channel_dataset
+    from idrstream.formats.cellh5.layout import channel_dataset
+    from idrstream.formats.hdf5_ranges.reader import RangeReader
 
     options = TransferOptions(
         connect_timeout_s=ends.timeout_s, stall_timeout_s=ends.timeout_s, attempts=1

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from idrstream import models
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.demo import _make_room, _masks_of, config_for
 from idrstream.errors import ConfigError
 from idrstream.segment.locations import format_outline

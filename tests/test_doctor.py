@@ -9,7 +9,7 @@ import sys
 import pytest
 from local_servers import NGINX, ftp, nginx
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.doctor import Endpoints, as_table, check_here, check_network
 
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import idrstream
-from idrstream import cli, errors
+from idrstream import errors
+from idrstream.cli import main as cli
 from idrstream.errors import ConfigError, IdrStreamError, ImageError, TableError, UserError
 from idrstream.redact import HIDDEN, RedactingFilter, redact, redacted
 from idrstream.run.log import StreamLog, errors_logged
@@ -81,7 +82,7 @@ def command(monkeypatch):
         def handle(_namespace):
             raise error
 
-        monkeypatch.setattr("idrstream.screen.cli.handle", handle)
+        monkeypatch.setattr("idrstream.cli.table.handle", handle)
         return cli.main(["table", "p.tsv", "--out", "t.tsv"])
 
     return install

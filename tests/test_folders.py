@@ -8,10 +8,10 @@ import pytest
 
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
-from idrstream.folders import refuse_links
+from idrstream.files import refuse_links
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepProfilerProject
-from idrstream.run.movie_folders import Folders
+from idrstream.schedule.disk.movie_folders import Folders
 
 
 @pytest.fixture

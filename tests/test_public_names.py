@@ -29,7 +29,7 @@ def test_an_unknown_name_is_an_attribute_error():
 
 @pytest.mark.parametrize(
     "code",
-    ["import idrstream", "from idrstream.cli import main", "from idrstream import IdrStream"],
+    ["import idrstream", "from idrstream.cli.main import main", "from idrstream import IdrStream"],
 )
 def test_nothing_heavy_is_imported_before_it_is_used(code):
     probe = f"{code}; import sys; print([name for name in {HEAVY!r} if name in sys.modules])"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError, StorageError, TableError
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from idrstream.threads import (
+from idrstream.workers.threads import (
     all_processors,
     in_threads,
     limit_threads,

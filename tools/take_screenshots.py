@@ -37,7 +37,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from idrstream.run.background import BackgroundRun
+    from idrstream.watch.background import BackgroundRun
 
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "docs" / "images"

@@ -18,7 +18,7 @@ from scipy import ndimage
 from scipy.cluster.hierarchy import fcluster, linkage
 from tifffile import imread
 
-from idrstream.segment.intensity import intensity_percentiles
+from idrstream.segment.network.intensity import intensity_percentiles
 
 CROP_PX = 160
 DIAM_MEAN = 24.0

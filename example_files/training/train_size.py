@@ -16,7 +16,7 @@ from nuclei_data import list_ids
 from tifffile import imread
 from train_nuclei import WIDTHS
 
-from idrstream.segment.shipped import (
+from idrstream.segment.cellpose.shipped import (
     SizeEstimator,
     image_style,
     load_nuclei_network,

@@ -18,7 +18,7 @@ from idrstream.collect._options import CollectOptions
 from idrstream.collect._profiles import Profiles, make_profiles
 from idrstream.collect._source import Source, read_source
 from idrstream.errors import CollectError, StorageError
-from idrstream.run.provenance import (
+from idrstream.folder.provenance import (
     PROVENANCE_NAME,
     known_addresses,
     read_provenance,

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idrstream.digests import file_sha256
 from idrstream.errors import CollectError
+from idrstream.files import file_sha256
+from idrstream.folder.journal.file import open_reader
+from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.records import ImageTask
-from idrstream.run.journal_file import open_reader
-from idrstream.run.journal_schema import JOURNAL_NAME
-from idrstream.run.verbs import read_begun
+from idrstream.stream.verbs import read_begun
 
 _SHOWN = 20
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from idrstream.compile.atomic import atomic_path
 from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
 from idrstream.compile.single_cells import (
@@ -18,7 +17,6 @@ __all__ = [
     "PycytominerMerge",
     "SingleCellMerge",
     "TableWriter",
-    "atomic_path",
     "check_complete",
     "check_extra_metadata",
     "compile_batch",

@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.compile.atomic import atomic_path
 from idrstream.compile.writers import TableWriter, write_csv_gz
-from idrstream.digests import file_sha256
 from idrstream.errors import StorageError
+from idrstream.files import atomic_path, file_sha256
 from idrstream.records import Published
 
 if TYPE_CHECKING:

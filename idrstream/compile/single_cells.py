@@ -17,7 +17,7 @@ from idrstream.segment.locations import Locations, read_locations
 if TYPE_CHECKING:
     import pandas as pd
 
-    from idrstream.profile.project import DeepProfilerProject, ProjectImage
+    from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
     from idrstream.records import ImageTask
 
 OBJECT_OUTLINES = "object_outlines"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from idrstream.download._protocol import Transport
-from idrstream.download.transfer import TransferOptions
+from idrstream.download.protocol import Transport
+from idrstream.download.transports.transfer import TransferOptions
 from idrstream.errors import ConfigError, DownloadError
 
 
@@ -70,7 +70,7 @@ class Addresses:
             raise DownloadError(msg)
         root = f"{scheme}://{parts.netloc}/"
         if scheme in ("http", "https") and parts.query:
-            from idrstream.download.http import HttpTransport
+            from idrstream.download.transports.http import HttpTransport
 
             return HttpTransport(root, self.options, query=parts.query), path
         if root not in self._known:
@@ -89,21 +89,21 @@ class Addresses:
 
     def _build(self, scheme: str, root: str) -> Transport:
         if scheme == "ftp":
-            from idrstream.download.ftp import FtpTransport
+            from idrstream.download.transports.ftp import FtpTransport
 
             return FtpTransport(root, self.options)
         if scheme == "s3":
-            from idrstream.download.s3 import S3Transport
+            from idrstream.download.transports.s3 import S3Transport
 
             return S3Transport(
                 root, self.options, endpoint=self.s3_endpoint, anonymous=self.s3_anonymous
             )
-        from idrstream.download.http import HttpTransport
+        from idrstream.download.transports.http import HttpTransport
 
         return HttpTransport(root, self.options)
 
     def _local(self, address: str) -> tuple[Transport, str]:
-        from idrstream.download.local import LocalTransport, path_from_address
+        from idrstream.download.transports.local import LocalTransport, path_from_address
 
         path = path_from_address(address)
         root = path.anchor or "/"

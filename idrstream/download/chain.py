@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from idrstream.download._errors import InterruptedDownloadError, NotThereError
-from idrstream.download._fetched import Fetched
-from idrstream.download._protocol import RangeTransport, Transport
+from idrstream.download.protocol import RangeTransport, Transport
+from idrstream.download.transports.errors import InterruptedDownloadError, NotThereError
+from idrstream.download.transports.fetched import Fetched
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -24,7 +24,7 @@ from idrstream.errors import (
 )
 
 if TYPE_CHECKING:
-    from idrstream.download._protocol import RemoteFile
+    from idrstream.download.protocol import RemoteFile
 
 logger = logging.getLogger("idrstream.download")
 

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from idrstream.download._aspera_options import AsperaOptions
-from idrstream.download._downloader import TransportDownloader
-from idrstream.download._modes import FetchMode
-from idrstream.download._protocol import Transport
 from idrstream.download.addresses import Addresses
-from idrstream.download.aspera import ARCHIVE_ROOT, AsperaTransport
+from idrstream.download.aspera.options import AsperaOptions
+from idrstream.download.aspera.transport import ARCHIVE_ROOT, AsperaTransport
 from idrstream.download.chain import TransportChain
-from idrstream.download.ftp import IDR_FTP_ROOT, FtpTransport
-from idrstream.download.http import IDR_HTTPS_ROOT, HttpTransport
-from idrstream.download.local import LOCAL_OPTIONS, LocalTransport
-from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
-from idrstream.download.s3 import S3Transport
-from idrstream.download.table_locator import TableLocator
-from idrstream.download.transfer import TransferOptions
+from idrstream.download.downloader import TransportDownloader
+from idrstream.download.locate.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.download.locate.table import TableLocator
+from idrstream.download.modes import FetchMode
+from idrstream.download.protocol import Transport
+from idrstream.download.transports.ftp import IDR_FTP_ROOT, FtpTransport
+from idrstream.download.transports.http import IDR_HTTPS_ROOT, HttpTransport
+from idrstream.download.transports.local import LOCAL_OPTIONS, LocalTransport
+from idrstream.download.transports.s3 import S3Transport
+from idrstream.download.transports.transfer import TransferOptions
 from idrstream.errors import ConfigError
 
 WAYS = ("local", "aspera", "https", "ftp", "s3")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from idrstream.evaluate.crops import LabelledCrops, read_crops
 from idrstream.evaluate.probe import ProbeResult, grouped_probe, split_probe
-from idrstream.evaluate.segmentation import ImageResult, SegmentationResult, evaluate_segmentation
+from idrstream.evaluate.segmentation import (
+    ImageResult,
+    SegmentationResult,
+    evaluate_segmentation,
+)
 
 __all__ = [
     "ImageResult",

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from idrstream.errors import IdrStreamError
+from idrstream.folder.locks import holder
 from idrstream.forecast.plan import Amount, Check
 from idrstream.redact import redact
-from idrstream.run.budget import disk_free_bytes, parse_size, size_text
-from idrstream.run.locks import holder
 from idrstream.run.request import Parts
+from idrstream.schedule.disk.budget import disk_free_bytes, parse_size, size_text
 
 
 def check_lock(folder: Path, role: str) -> Check:

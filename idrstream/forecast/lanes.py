@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from idrstream.run.options import LaneSizes
+from idrstream.schedule.options import LaneSizes
 
 _MOST_IMAGES = 600  # played through; beyond that the rate of the second half goes on
 

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import IdrStreamError, PlanChangedError, UserError
+from idrstream.folder.decide import decide, needs_images
+from idrstream.folder.journal.file import open_reader
+from idrstream.folder.journal.reads import JournalReads
+from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.outputs import prove, unknown_tables
+from idrstream.folder.plans import Decision, Wanted
 from idrstream.forecast.checks import (
     check_budget,
     check_disk,
@@ -23,17 +29,11 @@ from idrstream.forecast.probe import choose_images, run_probe
 from idrstream.forecast.shadow import shadow_parts
 from idrstream.forecast.sizes import Sizes, ask_sizes, part_moved
 from idrstream.records import ImageTask
-from idrstream.run.budget import parse_size
-from idrstream.run.decide import decide, needs_images
-from idrstream.run.journal_file import open_reader
-from idrstream.run.journal_reads import JournalReads
-from idrstream.run.journal_schema import JOURNAL_NAME
-from idrstream.run.outputs import prove, unknown_tables
-from idrstream.run.plans import Decision, Wanted
 from idrstream.run.profiling import ProjectProfiling
 from idrstream.run.request import Parts, Place, Request
 from idrstream.run.session import Session
-from idrstream.run.verbs import read_begun
+from idrstream.schedule.disk.budget import parse_size
+from idrstream.stream.verbs import read_begun
 
 if TYPE_CHECKING:
     import pandas as pd

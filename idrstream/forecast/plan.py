@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
-from idrstream.run.budget import size_text
-from idrstream.run.picture import duration
+from idrstream.schedule.disk.budget import size_text
+from idrstream.watch.picture import duration
 
 State = Literal["ok", "failed", "unknown"]
 _SIGNS = {"ok": "✔", "failed": "✖", "unknown": "?"}

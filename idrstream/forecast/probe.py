@@ -16,10 +16,16 @@ from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
 from idrstream.forecast.plan import TimeEstimate
 from idrstream.forecast.shadow import shadow_parts, shadow_place, shadow_request
 from idrstream.records import ImageTask
-from idrstream.run.events import BatchFinished, BatchPublished, Event, StageFinished, StreamStarted
-from idrstream.run.options import LaneSizes, choose_sizes
 from idrstream.run.request import Parts, Place, Request
 from idrstream.run.session import Session
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    Event,
+    StageFinished,
+    StreamStarted,
+)
+from idrstream.schedule.options import LaneSizes, choose_sizes
 
 if TYPE_CHECKING:
     import pandas as pd

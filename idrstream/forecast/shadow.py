@@ -45,7 +45,7 @@ def shadow_place(place: Place, folder: Path) -> Place:
 
 def shadow_request(request: Request, images: int) -> Request:
     """Return a request for all of a few images, in batches no larger than those of the stream."""
-    from idrstream.run.plans import Modes
+    from idrstream.folder.plans import Modes
 
     return dataclasses.replace(
         request,

@@ -13,7 +13,7 @@ from typing import Any
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
 from idrstream.records import ImageTask
-from idrstream.run.budget import size_text
+from idrstream.schedule.disk.budget import size_text
 
 MOST_ASKED = 200
 _FRAMES_TRIED = 3
@@ -156,7 +156,7 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
         The part, and what it is based on.
     """
     from idrstream.download import RangeTransport, TransportDownloader, tell_frames_needed
-    from idrstream.download._fetch import fetch_movie
+    from idrstream.download.fetch import fetch_movie
 
     downloader = parts.downloader
     whole = 1.0, "whole movies"

@@ -1,7 +1,7 @@
 """The models that ship: where their files are, and which ones they are.
 
 ``nuclei.md`` and ``profiler.md`` beside this module say how they were made and how good they are.
-Nothing here loads a model; `idrstream.segment.shipped` does.
+Nothing here loads a model; `idrstream.segment.cellpose.shipped` does.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from idrstream.digests import file_sha256
 from idrstream.errors import MissingToolError
+from idrstream.files import file_sha256
 
 __all__ = [
     "NUCLEI",

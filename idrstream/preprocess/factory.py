@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from idrstream.errors import ConfigError
+from idrstream.formats.reader import MovieReader, make_reader
 from idrstream.preprocess.illumination import (
     FrameContext,
     Illumination,
@@ -15,7 +16,6 @@ from idrstream.preprocess.illumination import (
     WholeMovie,
 )
 from idrstream.preprocess.preprocessor import Preprocessor
-from idrstream.preprocess.reader import MovieReader, make_reader
 
 IlluminationName = Literal["off", "frames", "movie", "plate"]
 

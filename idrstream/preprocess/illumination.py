@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idrstream.errors import ConfigError
-from idrstream.folders import refuse_links
+from idrstream.files import refuse_links
 from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from idrstream.preprocess.reader import MovieInfo
+    from idrstream.formats.reader import MovieInfo
     from idrstream.records import ImageTask
 
 __all__ = [

@@ -123,7 +123,7 @@ class IlluminationModel:
         OSError
             If it cannot be written.
         """
-        from idrstream.compile import atomic_path
+        from idrstream.files import atomic_path
 
         with atomic_path(path) as part, part.open("wb") as file:
             np.savez_compressed(

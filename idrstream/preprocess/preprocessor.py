@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from idrstream.errors import ConfigError, FrameError, ImageError, MovieError, storage_error
+from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
-from idrstream.preprocess.look import look
-from idrstream.preprocess.reader import MovieInfo, MovieReader, Pixels
+from idrstream.quality.look import look
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 logger = logging.getLogger("idrstream.preprocess")
@@ -40,7 +40,7 @@ class Preprocessor:
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result, for the identity of images."""
-        from idrstream.run.identity import describe_part
+        from idrstream.folder.identity import describe_part
 
         by_plate = isinstance(self.illumination, PerPlate)
         return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from idrstream.profile.checkpoint import Checkpoint
-from idrstream.profile.config import ProfileConfig
-from idrstream.profile.deepprofiler_engine import DeepProfilerEngine
+from idrstream.profile.deepprofiler.config import ProfileConfig
+from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
+from idrstream.profile.deepprofiler.outputs import check_features
+from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
 from idrstream.profile.engine import CommandEngine, Engine
 from idrstream.profile.engines import EngineName, make_engine
-from idrstream.profile.outputs import check_features
-from idrstream.profile.project import DeepProfilerProject, ProjectImage
-from idrstream.profile.torch_engine import TorchEngine
+from idrstream.profile.torch.engine import TorchEngine
 
 __all__ = [
     "Checkpoint",

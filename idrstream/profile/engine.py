@@ -10,11 +10,11 @@ import sys
 import threading
 from typing import Protocol, runtime_checkable
 
-from idrstream import _guarded
 from idrstream.errors import MissingToolError, ProfileError
-from idrstream.profile._command import Finished, end, run_command
-from idrstream.profile.outputs import check_features
-from idrstream.profile.project import DeepProfilerProject
+from idrstream.profile.command import Finished, end, run_command
+from idrstream.profile.deepprofiler.outputs import check_features
+from idrstream.profile.deepprofiler.project import DeepProfilerProject
+from idrstream.workers import guarded as _guarded
 
 _log = logging.getLogger("idrstream.profile")
 

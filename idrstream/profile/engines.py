@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from idrstream.errors import ConfigError
-from idrstream.profile.deepprofiler_engine import DeepProfilerEngine
+from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
 from idrstream.profile.engine import CommandEngine, Engine
-from idrstream.profile.torch_engine import Precision, TorchEngine
+from idrstream.profile.torch.engine import Precision, TorchEngine
 
 EngineName = Literal["torch", "deepprofiler", "command"]
 """Name of an engine."""

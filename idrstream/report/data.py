@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.errors import IdrStreamError
-from idrstream.report.notes import COLUMNS, qc_path
-from idrstream.report.pictures import picture_key
-from idrstream.run.journal_file import open_reader
-from idrstream.run.journal_schema import JOURNAL_NAME
-from idrstream.run.status import Status, read_failures, read_status
+from idrstream.folder.journal.file import open_reader
+from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.status import Status, read_failures, read_status
+from idrstream.quality.notes import COLUMNS, qc_path
+from idrstream.quality.pictures import picture_key
 from idrstream.screen.wells import well_position
 
 if TYPE_CHECKING:

@@ -103,7 +103,7 @@ def write_report(
     StorageError
         If the file cannot be written.
     """
-    from idrstream.compile import atomic_path
+    from idrstream.files import atomic_path
     from idrstream.report.data import read_folder
 
     folder = Path(folder)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from idrstream.errors import StorageError
-from idrstream.run.live import read_live
-from idrstream.run.locks import holder
+from idrstream.folder.live import read_live
+from idrstream.folder.locks import holder
 
 OUTPUT_NAME = "detached.log"
 _TAIL_BYTES = 4000

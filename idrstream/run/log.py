@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import StorageError
 from idrstream.redact import RedactingFilter
-from idrstream.run.events import BatchFinished, Event, StreamFinished, StreamStarted
-from idrstream.run.ranges import as_ranges
+from idrstream.schedule.events import BatchFinished, Event, StreamFinished, StreamStarted
+from idrstream.text import as_ranges
 
 if TYPE_CHECKING:
-    from idrstream.run.result import RunResult
+    from idrstream.schedule.result import RunResult
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from idrstream.compile import WRITERS, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
 
 if TYPE_CHECKING:
+    from idrstream.folder.journal.reads import FrameKey
     from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.quality.notes import BatchNotes
     from idrstream.records import Frame, ImageTask, Nuclei, Published
-    from idrstream.report import BatchNotes
-    from idrstream.run.journal_reads import FrameKey
 
 _FILE_BYTES = 4096  # what a file has beside its content: headers, its entry in tables
 _NUCLEI = 400  # of a frame, as long as none was seen

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from idrstream.errors import ConfigError
-from idrstream.run.budget import parse_size
-from idrstream.run.options import LaneOptions
-from idrstream.run.plans import Modes
+from idrstream.folder.plans import Modes
+from idrstream.schedule.disk.budget import parse_size
+from idrstream.schedule.options import LaneOptions
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.profile import DeepProfilerProject, Engine
-    from idrstream.run.rooms import Preprocessing
+    from idrstream.schedule.stages import Preprocessing
     from idrstream.segment import Segmentor
-    from idrstream.stream import IdrStream
+    from idrstream.stream.stream import IdrStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +152,8 @@ def parts_of(stream: IdrStream) -> Parts:
 
 
 def identity_of(place: Place, parts: Parts, request: Request) -> dict[str, Any]:
-    """Return the settings that change a result, JSON-ready; see `idrstream.run.identity`."""
-    from idrstream.run.identity import describe_stream
+    """Return the settings that change a result, JSON-ready; see `idrstream.folder.identity`."""
+    from idrstream.folder.identity import describe_stream
 
     identity = describe_stream(
         place.study,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from idrstream.report.pictures import picture_key
+from idrstream.quality.pictures import picture_key
 
 if TYPE_CHECKING:
     from idrstream.errors import SegmentationError
+    from idrstream.quality.pictures import PictureStore
     from idrstream.records import Frame, Nuclei
-    from idrstream.report import PictureStore
 
 
 class Segmenting:

@@ -12,16 +12,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import PlanChangedError
-from idrstream.run.budget import parse_size
-from idrstream.run.control import Controls
-from idrstream.run.decide import decide, needs_images
-from idrstream.run.identity import describe_part, differences, result_columns
-from idrstream.run.journal import Journal, RunInfo
-from idrstream.run.journal_reads import FrameKey
-from idrstream.run.journal_schema import JOURNAL_NAME
-from idrstream.run.locks import Lock, folder_lock, gpu_lock
-from idrstream.run.log import log_events
-from idrstream.run.outputs import (
+from idrstream.folder.decide import decide, needs_images
+from idrstream.folder.identity import describe_part, differences, result_columns
+from idrstream.folder.journal.journal import Journal, RunInfo
+from idrstream.folder.journal.reads import FrameKey
+from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.locks import Lock, folder_lock, gpu_lock
+from idrstream.folder.outputs import (
     clear_parts,
     clear_unfinished,
     delete_illumination,
@@ -30,18 +27,23 @@ from idrstream.run.outputs import (
     prove,
     unknown_tables,
 )
-from idrstream.run.plans import Decision, Wanted
-from idrstream.run.provenance import is_outdated, write_provenance
-from idrstream.run.ranges import as_ranges
+from idrstream.folder.plans import Decision, Wanted
+from idrstream.folder.provenance import is_outdated, write_provenance
+from idrstream.folder.versions import changed_versions, versions
+from idrstream.run.log import log_events
 from idrstream.run.request import Parts, Place, Request, identity_of, pictures_bytes
 from idrstream.run.segmenting import Segmenting
-from idrstream.run.versions import changed_versions, versions
+from idrstream.schedule.disk.budget import parse_size
+from idrstream.text import as_ranges
+from idrstream.watch.control import Controls
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.records import Movie
-    from idrstream.run import Listener, Runner, RunResult
+    from idrstream.schedule.events import Listener
+    from idrstream.schedule.result import RunResult
+    from idrstream.schedule.runner import Runner
     from idrstream.screen import Plan
 
 log = logging.getLogger(__name__)
@@ -234,9 +236,11 @@ class Session:
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
         from idrstream.download import tell_frames_needed
-        from idrstream.report import BatchNotes, PictureStore
-        from idrstream.run import Rooms, Runner
+        from idrstream.quality.notes import BatchNotes
+        from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import ProjectProfiling
+        from idrstream.schedule.runner import Runner
+        from idrstream.schedule.stages import Rooms
 
         parts, request = self._parts, self._request
         tell_frames_needed(parts.downloader, parts.preprocessor)
@@ -270,7 +274,7 @@ class Session:
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:
-        from idrstream.download import wait_until_complete
+        from idrstream.formats.complete import wait_until_complete
 
         wait_until_complete(
             movie.path,

@@ -12,7 +12,7 @@ from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from idrstream.download.table_locator import under_archive
+from idrstream.download.locate.table import under_archive
 from idrstream.errors import ConfigError, TableError
 from idrstream.screen.annotation import choose_rows, read_annotation
 from idrstream.screen.columns import FRAMES, PLATE, SITE, WELL, WELL_NUMBER

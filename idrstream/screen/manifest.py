@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from idrstream.download.locate import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.download.locate.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
 from idrstream.screen.pattern import expand_pattern

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idrstream.download.locate import check_name
+from idrstream.download.locate.idr0013 import check_name
 from idrstream.errors import TableError
 
 PlateKind = Literal["screen", "pattern", "key file", "directory"]

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
-from idrstream.screen.cells import name_problem, plate_widths, site_number, well_of, whole_number
+from idrstream.screen.cells import (
+    name_problem,
+    plate_widths,
+    site_number,
+    well_of,
+    whole_number,
+)
 from idrstream.screen.columns import (
     CORE_COLUMNS,
     FRAMES,

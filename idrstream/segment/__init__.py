@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from idrstream.segment._protocol import Segmentor
-from idrstream.segment.cellpose_segmentor import CellPoseSegmentor
+from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
+from idrstream.segment.cellpose.specs import BUILT_IN, SHIPPED, CellposeSpecs
 from idrstream.segment.locations import Locations, read_locations, write_locations
-from idrstream.segment.specs import BUILT_IN, SHIPPED, CellposeSpecs
+from idrstream.segment.protocol import Segmentor
 
 __all__ = [
     "BUILT_IN",

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.collect import CollectOptions, collect_folder
 from idrstream.collect._cells import _pieces, _regrouped
 from idrstream.compile import WRITERS
 from idrstream.errors import CollectError, StorageError
-from idrstream.run.again import load_provenance
+from idrstream.run.reproduce import load_provenance
 
 QUICK = CollectOptions(feature_select=("variance_threshold", "drop_na_columns"))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from idrstream.compile import atomic_path
+from idrstream.files import atomic_path
 
 
 def names(folder):

@@ -10,7 +10,7 @@ import pytest
 
 from idrstream import IdrStream
 from idrstream.download import AsperaDownloader, AsperaOptions, AsperaTransport, Transport
-from idrstream.download._ascp_text import classify, quote
+from idrstream.download.aspera.text import classify, quote
 from idrstream.errors import (
     ConfigError,
     DownloadError,

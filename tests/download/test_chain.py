@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from idrstream.download import Fetched
-from idrstream.download._errors import InterruptedDownloadError, NotThereError
 from idrstream.download.chain import TransportChain
+from idrstream.download.transports.errors import InterruptedDownloadError, NotThereError
 from idrstream.errors import (
     ConfigError,
     DownloadError,

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idrstream.download import check_complete, hdf5_end_of_file, wait_until_complete
-from idrstream.download.complete import look_at
 from idrstream.errors import IncompleteFileError, MovieError, StorageError
+from idrstream.formats.cellh5.superblock import hdf5_end_of_file
+from idrstream.formats.complete import check_complete, look_at, wait_until_complete
 
 
 @pytest.mark.parametrize("userblock", [0, 512, 1024, 4096])

@@ -8,10 +8,10 @@ import pytest
 
 from idrstream.download import AsperaOptions, AsperaTransport, LocalTransport
 from idrstream.download.chain import TransportChain
-from idrstream.download.ftp import FtpTransport
-from idrstream.download.http import HttpTransport
-from idrstream.download.s3 import S3Transport
-from idrstream.download.transfer import TransferOptions
+from idrstream.download.transports.ftp import FtpTransport
+from idrstream.download.transports.http import HttpTransport
+from idrstream.download.transports.s3 import S3Transport
+from idrstream.download.transports.transfer import TransferOptions
 from idrstream.testing.transports import TransportTests
 
 QUICK = TransferOptions(

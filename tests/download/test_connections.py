@@ -11,11 +11,11 @@ import pytest
 from fault_proxy import FaultProxy
 
 from idrstream.download import HttpTransport, TransferOptions, TransportChain
-from idrstream.download._gate import connection_to
-from idrstream.download._retry import retry_after_s, try_again
-from idrstream.download.frames import HttpOptions
 from idrstream.download.omezarr._store import open_store
-from idrstream.download.s3 import S3Transport
+from idrstream.download.ranges.web import HttpOptions
+from idrstream.download.transports.gate import connection_to
+from idrstream.download.transports.retry import retry_after_s, try_again
+from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import DownloadError, TransientDownloadError
 
 

@@ -14,7 +14,7 @@ from idrstream.download import (
     TransportDownloader,
     as_downloader,
 )
-from idrstream.download.local import path_from_address
+from idrstream.download.transports.local import path_from_address
 from idrstream.errors import (
     ConfigError,
     DownloadError,

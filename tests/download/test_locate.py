@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idrstream.download import Idr0013Locator, Locator, PlateScreens
-from idrstream.download.locate import check_name, movie_name
+from idrstream.download.locate.idr0013 import check_name, movie_name
 from idrstream.errors import ConfigError, DownloadError, TableError
 from idrstream.records import ImageTask
 

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from idrstream.download import AsperaOptions, AsperaTransport, S3Transport, TransferOptions
-from idrstream.download._aspera_keys import check_key, key_kind
+from idrstream.download.aspera.keys import check_key, key_kind
 from idrstream.errors import ConfigError, DownloadError, MissingToolError
 
 OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"

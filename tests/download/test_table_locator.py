@@ -10,8 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idrstream.download import LocalDownloader, LocalTransport, TableLocator, TransportDownloader
-from idrstream.download.table_locator import given_place, target_name
+from idrstream.download import (
+    LocalDownloader,
+    LocalTransport,
+    TableLocator,
+    TransportDownloader,
+)
+from idrstream.download.locate.table import given_place, target_name
 from idrstream.errors import DownloadError, MovieError
 from idrstream.records import ImageTask
 

@@ -16,10 +16,10 @@ import pytest
 from fault_proxy import Fault, FaultProxy
 
 from idrstream.download import LocalTransport
-from idrstream.download._part import PartFile
-from idrstream.download.ftp import FtpTransport
-from idrstream.download.http import HttpTransport, digests_of, version_of
-from idrstream.download.transfer import TransferOptions
+from idrstream.download.transports.ftp import FtpTransport
+from idrstream.download.transports.http import HttpTransport, digests_of, version_of
+from idrstream.download.transports.part import PartFile
+from idrstream.download.transports.transfer import TransferOptions
 from idrstream.errors import (
     ConfigError,
     DownloadError,

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from skimage.io import imsave
 
+from idrstream.cli import evaluate as cli
 from idrstream.errors import ConfigError, MissingToolError
-from idrstream.evaluate import cli, deepfeatures
+from idrstream.evaluate import deepfeatures
 from idrstream.evaluate.classical import classical_features
 from idrstream.evaluate.crops import read_crops
 from idrstream.evaluate.picture import draw_confusion

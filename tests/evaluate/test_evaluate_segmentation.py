@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from idrstream.cli import evaluate as cli
 from idrstream.errors import ConfigError
-from idrstream.evaluate import cli
 from idrstream.evaluate.segmentation import compare, evaluate_segmentation, find_pairs
 
 

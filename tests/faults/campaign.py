@@ -36,17 +36,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import idrstream.run.journal as journal_module
 import pyarrow.parquet  # noqa: F401, imported here once for all children
 import pycytominer  # noqa: F401
 import quick_parts as quick
 import scipy.ndimage  # noqa: F401
 import tifffile  # noqa: F401
 
-import idrstream.run.journal as journal_module
 import idrstream.run.session  # noqa: F401
 from idrstream.errors import IdrStreamError, LockedError
-from idrstream.run.journal_writer import JournalWriter
-from idrstream.run.verify import verify_folder
+from idrstream.folder.journal.writer import JournalWriter
+from idrstream.folder.verify import verify_folder
 
 DONE, REFUSED, INTERRUPTED, BROKEN, FAILED = 0, 3, 4, 5, 6
 BATCH_SIZE = 2

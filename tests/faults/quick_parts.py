@@ -14,10 +14,11 @@ from scipy import ndimage
 
 from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
 from idrstream.demo import config_for
-from idrstream.preprocess import CellH5Reader, Preprocessor
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.preprocess.plate_model import IlluminationModel
-from idrstream.profile.outputs import check_features
+from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.records import Nuclei
 
 HEIGHT, WIDTH = 96, 128

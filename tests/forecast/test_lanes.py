@@ -3,7 +3,7 @@
 import pytest
 
 from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
-from idrstream.run.options import LaneOptions, LaneSizes, choose_sizes
+from idrstream.schedule.options import LaneOptions, LaneSizes, choose_sizes
 
 SIZES = LaneSizes(
     batches_in_flight=3, downloads_at_once=4, prefetch=8, preprocess_workers=2, cores=2,

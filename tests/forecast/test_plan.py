@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -16,10 +16,10 @@ from idrstream.errors import (
     MissingToolError,
     TransientDownloadError,
 )
+from idrstream.folder.locks import folder_lock
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.sizes import MOST_ASKED, ask_sizes
 from idrstream.records import ImageTask
-from idrstream.run.locks import folder_lock
 
 
 @pytest.fixture(scope="module")

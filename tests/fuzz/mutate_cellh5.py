@@ -70,7 +70,7 @@ def mutated(whole: bytes, seed: int) -> bytes:
 def read_all(source: Path, first: int, count: int, scratch: Path) -> None:
     """Child: read mutated files, one line for each; the last line is that of a crash."""
     from idrstream.errors import IdrStreamError
-    from idrstream.preprocess import CellH5Reader
+    from idrstream.formats.cellh5.reader import CellH5Reader
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     whole, reader = source.read_bytes(), CellH5Reader()

@@ -13,8 +13,8 @@ import numpy as np
 
 from idrstream.errors import DownloadError
 from idrstream.records import Frame, Movie, Nuclei, Published, Skipped
-from idrstream.run import Rooms
-from idrstream.run.budget import tree_bytes
+from idrstream.schedule.disk.budget import tree_bytes
+from idrstream.schedule.stages import Rooms
 
 FRAME_BYTES, FEATURE_BYTES = 30_000, 20_000
 

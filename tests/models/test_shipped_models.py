@@ -11,7 +11,7 @@ import pytest
 from idrstream import models
 from idrstream.errors import MissingToolError
 from idrstream.profile import ProfileConfig
-from idrstream.segment import shipped
+from idrstream.segment.cellpose import shipped
 
 PATHS = [
     models.nuclei_model_path,

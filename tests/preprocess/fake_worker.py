@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from idrstream._worker_messages import watched_requests, write_message
-from idrstream.preprocess._java_protocol import ImageProblemError, MissingError
-from idrstream.preprocess._java_worker import serve
+from idrstream.formats.java.protocol import ImageProblemError, MissingError
+from idrstream.formats.java.worker import serve
+from idrstream.workers.messages import watched_requests, write_message
 
 INFO = {
     "n_frames": 3,

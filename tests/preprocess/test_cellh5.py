@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idrstream.errors import FrameError, MovieError
-from idrstream.preprocess import CellH5Reader, MovieInfo, MovieReader
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.reader import MovieInfo, MovieReader
 
 
 def test_real_movies(real_movies):

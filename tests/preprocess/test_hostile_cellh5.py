@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from idrstream.errors import FrameError, MovieError
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
 
 POSITION = "sample/0/plate/P/experiment/W/position/01"
 CHANNEL = f"{POSITION}/image/channel"

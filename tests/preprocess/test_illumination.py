@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from idrstream.errors import ConfigError, FrameError, MovieError
+from idrstream.formats.reader import MovieInfo
 from idrstream.preprocess.illumination import (
     FrameContext,
     IlluminationModel,
@@ -22,7 +23,6 @@ from idrstream.preprocess.illumination import (
     context_frames,
     fit_basic,
 )
-from idrstream.preprocess.reader import MovieInfo
 from idrstream.records import ImageTask
 from idrstream.simulate import simulate_movie, tiny_spec
 

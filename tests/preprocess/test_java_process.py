@@ -15,8 +15,11 @@ import pytest
 
 import idrstream
 from idrstream.errors import FrameError, MissingToolError, MovieError
-from idrstream.preprocess import BioFormatsReader, CellH5Reader, ImageJReader, MovieReader
-from idrstream.preprocess.java_process import JavaReader
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.process import JavaReader
+from idrstream.formats.reader import MovieReader
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 
@@ -98,7 +101,7 @@ def test_a_forgotten_reader_takes_its_process_with_it(movie):
 def test_an_interpreter_that_ends_takes_its_process_with_it(movie):
     program = (
         "import sys; from pathlib import Path\n"
-        "from idrstream.preprocess.java_process import JavaReader\n"
+        "from idrstream.formats.java.process import JavaReader\n"
         f"JavaReader._command = lambda s, f: [sys.executable, {str(FAKE)!r}, s.location, f]\n"
         f"r = JavaReader('well'); r.info(Path({str(movie)!r}))\n"
         "print(r._process._popen.pid, r._process.folder)\n"
@@ -266,7 +269,7 @@ def test_what_is_not_installed_says_how(tmp_path, ch5, noise):
 
 @pytest.mark.parametrize("verb", ["interrupt", "close"])
 def test_one_that_hangs_is_killed_from_another_thread(make, movie, verb, monkeypatch):
-    monkeypatch.setattr("idrstream.preprocess.java_process._PATIENCE_S", 0.1)
+    monkeypatch.setattr("idrstream.formats.java.process._PATIENCE_S", 0.1)
     reader = make("hangs")
     told: list[BaseException] = []
 

@@ -18,15 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idrstream._worker_messages import read_message, write_message
-from idrstream.preprocess import _java_worker as worker
-from idrstream.preprocess._java_bioformats import BioFormats, start_jvm
-from idrstream.preprocess._java_imagej import ImageJ, to_tczyx
-from idrstream.preprocess._java_protocol import (
-    ImageProblemError,
-    MissingError,
-    identity,
-)
+from idrstream.formats.java import worker as worker
+from idrstream.formats.java.bioformats_backend import BioFormats, start_jvm
+from idrstream.formats.java.imagej_backend import ImageJ, to_tczyx
+from idrstream.formats.java.protocol import ImageProblemError, MissingError, identity
+from idrstream.workers.messages import read_message, write_message
 
 words = st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.integers(), max_size=4)
 
@@ -416,7 +412,7 @@ def test_the_module_runs_as_a_program(tmp_path):
     import idrstream
 
     done = subprocess.run(
-        [sys.executable, "-m", "idrstream.preprocess._java_worker", "other", "x", str(tmp_path)],
+        [sys.executable, "-m", "idrstream.formats.java.worker", "other", "x", str(tmp_path)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(Path(idrstream.__file__).parents[1])},

@@ -10,7 +10,8 @@ import tifffile
 
 from idrstream import models
 from idrstream.errors import MovieError
-from idrstream.preprocess import CellH5Reader, make_preprocessor
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.preprocess import make_preprocessor
 from idrstream.profile import DeepProfilerProject
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
 

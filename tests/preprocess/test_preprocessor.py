@@ -8,11 +8,11 @@ import pytest
 import tifffile
 
 from idrstream.errors import ConfigError, FrameError, MovieError
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.imagej import ImageJReader
 from idrstream.preprocess import (
     BasicpyPreprocessor,
-    CellH5Reader,
     FrameContext,
-    ImageJReader,
     NoIllumination,
     PerPlate,
     Preprocessor,

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from idrstream.errors import ConfigError
-from idrstream.preprocess import BioFormatsReader, CellH5Reader, ImageJReader, make_reader
-from idrstream.preprocess.reader import is_coordinate
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.reader import is_coordinate, make_reader
 
 
 @pytest.mark.parametrize(

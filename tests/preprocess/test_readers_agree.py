@@ -10,7 +10,10 @@ import pytest
 import tifffile
 
 from idrstream.errors import FrameError, MissingToolError, MovieError
-from idrstream.preprocess import BioFormatsReader, CellH5Reader, ImageJReader, MovieReader
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.reader import MovieReader
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idrstream.preprocess import BioFormatsReader, CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
 from idrstream.simulate import simulate_movie, simulate_screen, tiny_spec
 
 

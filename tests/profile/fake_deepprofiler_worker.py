@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from idrstream._worker_messages import watched_requests, write_message
-from idrstream.profile._deepprofiler_worker import serve
+from idrstream.profile.deepprofiler.worker import serve
+from idrstream.workers.messages import watched_requests, write_message
 
 how = sys.argv[1]
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idrstream.profile.crops import cut_crops, sample_positions
+from idrstream.profile.torch.crops import cut_crops, sample_positions
 
 
 def one_crop(image, center, box_size):

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import idrstream
-from idrstream import _guarded
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile import DeepProfilerEngine, Engine, make_engine
-from idrstream.profile.deepprofiler_engine import resident_bytes
+from idrstream.profile.deepprofiler.engine import resident_bytes
+from idrstream.workers import guarded as _guarded
 
 FAKE = Path(__file__).with_name("fake_deepprofiler_worker.py")
 

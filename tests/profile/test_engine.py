@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from idrstream import _guarded
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile import CommandEngine, Engine
 from idrstream.profile import engine as engine_module
-from idrstream.profile._command import run_command
+from idrstream.profile.command import run_command
+from idrstream.workers import guarded as _guarded
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_features_that_hardly_vary_are_a_warning(project, stand_in, caplog, add,
 
 @pytest.mark.parametrize("how", ["hang", "stubborn"])
 def test_a_command_that_hangs_is_ended(project, stand_in, monkeypatch, how, add):
-    from idrstream.profile import _command
+    from idrstream.profile import command as _command
 
     monkeypatch.setattr(_command, "_GRACE_S", 0.5)
     stand_in(how)

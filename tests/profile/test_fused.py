@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from idrstream.profile import efficientnet, fused
-from idrstream.profile.efficientnet import build_network
-from idrstream.profile.fused import FusedNetwork, fuse
+from idrstream.profile.torch import efficientnet, fused
+from idrstream.profile.torch.efficientnet import build_network
+from idrstream.profile.torch.fused import FusedNetwork, fuse
 
 HAS_IT = torch.backends.mkldnn.is_available()
 needs_it = pytest.mark.skipif(not HAS_IT, reason="PyTorch without oneDNN")

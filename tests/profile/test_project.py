@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from idrstream.errors import ConfigError, ImageError, MovieError, StorageError
 from idrstream.profile import DeepProfilerProject
-from idrstream.profile.project_image import plate_folder
+from idrstream.profile.deepprofiler.project_image import plate_folder
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.segment import read_locations
 

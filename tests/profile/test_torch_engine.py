@@ -14,7 +14,7 @@ import torch
 from idrstream.errors import ConfigError, ProfileError
 from idrstream.profile import DeepProfilerProject, Engine, TorchEngine, make_engine
 from idrstream.profile.checkpoint import Checkpoint
-from idrstream.profile.efficientnet import build_network
+from idrstream.profile.torch.efficientnet import build_network
 from idrstream.records import Frame, Nuclei
 
 

@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
 from idrstream.demo import config_for
-from idrstream.preprocess import CellH5Reader, Preprocessor
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.preprocess import Preprocessor
 from idrstream.records import Nuclei
 
 HEIGHT, WIDTH = 192, 256

@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from idrstream.preprocess.look import look
-from idrstream.records import Frame, ImageTask, Nuclei
-from idrstream.report.findings import plate_shading
-from idrstream.report.measures import measure, power_slope
-from idrstream.report.notes import BatchNotes, forget, qc_path
-from idrstream.report.pictures import (
+from idrstream.quality.look import look
+from idrstream.quality.measures import measure, power_slope
+from idrstream.quality.notes import BatchNotes, forget, qc_path
+from idrstream.quality.pictures import (
     FRAME_PX,
     PICTURE_BYTES,
     Picture,
@@ -24,6 +22,8 @@ from idrstream.report.pictures import (
     draw,
     picture_key,
 )
+from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.report.findings import plate_shading
 
 TASK = ImageTask("P1", "A4", 4, (1, 2))
 

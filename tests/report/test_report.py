@@ -7,11 +7,11 @@ import shutil
 import pytest
 from browser import NARROW, SCHEMES, WIDE, opened
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.errors import JournalError, StorageError
+from idrstream.quality.pictures import picture_key, picture_paths, shown_nuclei
 from idrstream.report.data import read_folder
 from idrstream.report.findings import find_warnings
-from idrstream.report.pictures import picture_key, picture_paths, shown_nuclei
 from idrstream.report.write import write_report
 
 PAPER = 703  # pixels between the margins of A4

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from idrstream.errors import ConfigError
-from idrstream.run.budget import DiskBudget, DiskMeter, parse_size, size_text, tree_bytes
+from idrstream.schedule.disk.budget import (
+    DiskBudget,
+    DiskMeter,
+    parse_size,
+    size_text,
+    tree_bytes,
+)
 
 KEYS = st.sampled_from(["fixed", ("image", 0, 0), ("image", 0, 1), ("model", "P", 0)])
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 import idrstream
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.errors import ConfigError, JournalError, LockedError, TableError
-from idrstream.run import BatchFinished
-from idrstream.run.control import CONTROL_NAME, STOPPED, ask
-from idrstream.run.live import LIVE_NAME, Live, read_live, write_live, write_small
-from idrstream.run.locks import Holder, folder_lock, holder
+from idrstream.folder.live import LIVE_NAME, Live, read_live, write_live, write_small
+from idrstream.folder.locks import Holder, folder_lock, holder
+from idrstream.schedule.events import BatchFinished
+from idrstream.watch.control import CONTROL_NAME, STOPPED, ask
 
 PROJECT = Path(__file__).resolve().parents[2]
 OWN_FILES = (CONTROL_NAME, LIVE_NAME)

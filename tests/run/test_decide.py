@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idrstream.errors import ConfigError
+from idrstream.folder.decide import decide, needs_images
+from idrstream.folder.identity import image_digest
+from idrstream.folder.plans import KnownBatch, KnownImage, KnownPlan, Modes, Wanted
 from idrstream.records import ImageTask
-from idrstream.run.decide import decide, needs_images
-from idrstream.run.identity import image_digest
-from idrstream.run.plans import KnownBatch, KnownImage, KnownPlan, Modes, Wanted
 from idrstream.screen import well_name
 
 SETTINGS = {"segmentor": {"diameter": 17}}

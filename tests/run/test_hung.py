@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from idrstream.run.status import read_status
+from idrstream.folder.status import read_status
 
 HERE = Path(__file__).parent
 HANGS = """

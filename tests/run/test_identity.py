@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idrstream.records import ImageTask
-from idrstream.run import identity
-from idrstream.run.identity import (
+from idrstream.folder import identity
+from idrstream.folder.identity import (
     describe_part,
     describe_stream,
     differences,
@@ -16,6 +15,7 @@ from idrstream.run.identity import (
     images_sha256,
     result_columns,
 )
+from idrstream.records import ImageTask
 
 
 class Plain:

@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from idrstream.errors import JournalError, StorageError
+from idrstream.folder.decide import decide
+from idrstream.folder.journal import file as schema
+from idrstream.folder.journal.journal import Journal, RunInfo
+from idrstream.folder.plans import Wanted
+from idrstream.folder.status import read_status
 from idrstream.records import Batch, ImageTask, Published, Skipped
-from idrstream.run import (
+from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
     BatchStarted,
     ImageFinished,
-    LaneReport,
     LanesMeasured,
-    RunResult,
     StageFinished,
     StreamFinished,
     StreamStarted,
 )
-from idrstream.run import journal_file as schema
-from idrstream.run.decide import decide
-from idrstream.run.journal import Journal, RunInfo
-from idrstream.run.plans import Wanted
-from idrstream.run.status import read_status
+from idrstream.schedule.lanes import LaneReport
+from idrstream.schedule.result import RunResult
 from idrstream.screen import Plan, well_name
 
 INFO = RunInfo(pid=1, host="here", options={}, parts={}, versions={"python": "3"})
@@ -299,7 +299,7 @@ class TestWhatIsNoted:
 
     def test_the_clock_does_not_matter_for_how_long_it_took(self, journal, monkeypatch):
         begin(journal, tasks(2))
-        monkeypatch.setattr("idrstream.run.journal_runs.time.time", lambda: 10.0)  # long ago
+        monkeypatch.setattr("idrstream.folder.journal.runs.time.time", lambda: 10.0)  # long ago
         plan = Plan.of(tasks(2), batch_size=2)
         journal(StreamStarted(plan))
         journal(StreamFinished(RunResult((), plan, 1.0)))

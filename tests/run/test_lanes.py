@@ -21,9 +21,17 @@ from idrstream.errors import (
     StorageError,
 )
 from idrstream.records import ImageTask
-from idrstream.run import BatchFinished, BatchStarted, ImageFinished, LaneOptions, Runner
-from idrstream.run.budget import tree_bytes
-from idrstream.run.events import BatchPublished, StageFinished, StageStarted
+from idrstream.schedule.disk.budget import tree_bytes
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    BatchStarted,
+    ImageFinished,
+    StageFinished,
+    StageStarted,
+)
+from idrstream.schedule.options import LaneOptions
+from idrstream.schedule.runner import Runner
 from idrstream.screen import Plan, well_name
 
 FAULTS = {
@@ -349,13 +357,14 @@ def test_a_budget_of_one_movie_is_enough(sim):
 def test_a_full_disk_is_waited_for(sim, monkeypatch):
     free = [50, 50, 10**9]
     monkeypatch.setattr(
-        "idrstream.run.space.disk_free_bytes", lambda _: free.pop(0) if free[1:] else free[0]
+        "idrstream.schedule.disk.space.disk_free_bytes",
+        lambda _: free.pop(0) if free[1:] else free[0],
     )
     assert not run(sim, some_tasks(2), 1, LaneOptions(), 10**9).rerun_batches
 
 
 def test_a_disk_that_stays_full_stops_the_stream(sim, monkeypatch):
-    monkeypatch.setattr("idrstream.run.space.disk_free_bytes", lambda _: 50)
+    monkeypatch.setattr("idrstream.schedule.disk.space.disk_free_bytes", lambda _: 50)
     with pytest.raises(StorageError, match=r"has 50 bytes free, but the next movie needs 165.5 kB"):
         run(sim, some_tasks(2), 1, LaneOptions(), 10**9)
 
@@ -440,7 +449,7 @@ class TestStopping:
         assert len(result.batches) == 0
 
     def test_what_cannot_be_interrupted_is_not_waited_for(self, sim, monkeypatch, caplog):
-        monkeypatch.setattr("idrstream.run.flow._GRACE_S", 0.2)
+        monkeypatch.setattr("idrstream.schedule.flow._GRACE_S", 0.2)
         go_on = threading.Event()
 
         def download(task, folder):

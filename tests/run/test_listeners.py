@@ -5,19 +5,19 @@ import pytest
 
 from idrstream.errors import StorageError
 from idrstream.records import ImageTask, Published, Skipped
-from idrstream.run import (
+from idrstream.run.log import StreamLog
+from idrstream.schedule.events import (
     BatchFinished,
     BatchStarted,
     ImageFinished,
-    RunResult,
     StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
 )
-from idrstream.run.log import StreamLog
-from idrstream.run.progress import ProgressBars
+from idrstream.schedule.result import RunResult
 from idrstream.screen import Plan
+from idrstream.watch.progress import ProgressBars
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def events(tmp_path):
 
 
 def test_bars_show_batches_images_stages_and_failures(events, capsys, monkeypatch):
-    monkeypatch.setattr("idrstream.run.progress._DRAW_S", 0.0)
+    monkeypatch.setattr("idrstream.watch.progress._DRAW_S", 0.0)
     bars = ProgressBars()
     for event in events:
         bars(event)

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from idrstream.errors import LockedError, StorageError
-from idrstream.run import locks
-from idrstream.run.locks import Lock, folder_lock, gpu_lock, holder
+from idrstream.folder import locks
+from idrstream.folder.locks import Lock, folder_lock, gpu_lock, holder
 
 TAKE = """
 import sys

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 
 import pytest
 
-from idrstream.run.live import LaneNow, Live
-from idrstream.run.locks import Holder
-from idrstream.run.picture import RecentFailure, duration, one_line, picture, wants_colour
-from idrstream.run.picture_html import picture_html
-from idrstream.run.status import Status
+from idrstream.folder.live import LaneNow, Live
+from idrstream.folder.locks import Holder
+from idrstream.folder.status import Status
+from idrstream.watch.picture import RecentFailure, duration, one_line, picture, wants_colour
+from idrstream.watch.picture_html import picture_html
 
 LIVE = Live(
     holder=Holder(7, "here", 0.0), time=1.0, phase="running", under_way=3,
@@ -125,7 +125,7 @@ class TestHtml:
 
     @pytest.mark.parametrize("background", [1.0, 0.006])  # white, and #111
     def test_bars_stand_out(self, background):
-        from idrstream.run.picture_html import _AMBER, _BLUE
+        from idrstream.watch.picture_html import _AMBER, _BLUE
 
         for colour in (_BLUE, _AMBER):
             light = _luminance(colour)

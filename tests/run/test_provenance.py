@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 import quick_parts
 
 from idrstream import ScreenSpec, simulate_screen
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError
-from idrstream.run.again import load_provenance
-from idrstream.run.provenance import known_addresses, read_provenance, save_provenance
+from idrstream.folder.provenance import known_addresses, read_provenance, save_provenance
+from idrstream.run.reproduce import load_provenance
 
 NAME = "provenance.json"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError
-from idrstream.run.ranges import as_python, as_ranges
+from idrstream.text import as_python, as_ranges
 
 NUMBERS = st.sets(st.integers(0, 60))
 NEEDED = {"table": "t", "tmp_dir": "a", "final_data_dir": "b"}

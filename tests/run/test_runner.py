@@ -17,19 +17,19 @@ from idrstream.errors import (
     StorageError,
 )
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
-from idrstream.run import (
+from idrstream.run.log import log_events
+from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
     ImageFinished,
-    LaneOptions,
-    Rooms,
-    Runner,
     StageFinished,
     StageStarted,
     StreamFinished,
     StreamStarted,
 )
-from idrstream.run.log import log_events
+from idrstream.schedule.options import LaneOptions
+from idrstream.schedule.runner import Runner
+from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
 
 

@@ -22,9 +22,15 @@ from idrstream.errors import (
     StorageError,
     TableError,
 )
-from idrstream.run import BatchFinished, BatchPublished, BatchStarted, ImageFinished, LaneOptions
-from idrstream.run.journal_file import open_reader
-from idrstream.run.locks import folder_lock
+from idrstream.folder.journal.file import open_reader
+from idrstream.folder.locks import folder_lock
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    BatchStarted,
+    ImageFinished,
+)
+from idrstream.schedule.options import LaneOptions
 
 ONE_BY_ONE = LaneOptions(batches_in_flight=1)
 
@@ -383,7 +389,7 @@ class TestLocks:
     def test_one_stream_for_each_gpu_unless_told_otherwise(
         self, quick, screen, table, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr("idrstream.run.locks.tempfile.gettempdir", lambda: str(tmp_path))
+        monkeypatch.setattr("idrstream.folder.locks.tempfile.gettempdir", lambda: str(tmp_path))
         at_work, go_on = threading.Event(), threading.Event()
         streams = [quick.make_stream(screen, tmp_path / name) for name in "ab"]
         for stream in streams:
@@ -484,7 +490,7 @@ class TestFoldersWithoutAStream:
                 raise OSError(30, "Read-only file system", str(path))
             return real(path, flags, *rest, **more)
 
-        monkeypatch.setattr("idrstream.run.locks.os.open", refuse)
+        monkeypatch.setattr("idrstream.folder.locks.os.open", refuse)
         with pytest.raises(StorageError, match="Read-only file system"):
             run(again, table)
 
@@ -492,7 +498,7 @@ class TestFoldersWithoutAStream:
 class TestCommands:
     @pytest.fixture
     def idrstream(self, capsys):
-        from idrstream.cli import main
+        from idrstream.cli.main import main
 
         def call(*words):
             code = main([str(word) for word in words])

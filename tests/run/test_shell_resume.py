@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from idrstream import ScreenSpec, simulate_screen
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.demo import config_for
-from idrstream.run.verify import verify_folder
+from idrstream.folder.verify import verify_folder
 
 PROJECT = Path(__file__).parents[2]
 BATCHES = ["batch_0.csv.gz", "batch_1.csv.gz", "batch_2.csv.gz", "batch_3.csv.gz"]

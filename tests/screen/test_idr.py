@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.download import LocalDownloader
 from idrstream.errors import ConfigError, TableError
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.screen import Plan, read_table, table_from_idr, tasks_from_table
 
 ARCHIVE = "/uod/idr/filesets"

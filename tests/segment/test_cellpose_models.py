@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from idrstream.errors import ConfigError, MissingToolError
-from idrstream.segment import CellposeSpecs, cellpose_models
-from idrstream.segment.cellpose_models import LoadedModel, fetch_built_in, load_model
+from idrstream.segment import CellposeSpecs
+from idrstream.segment.cellpose import models as cellpose_models
+from idrstream.segment.cellpose.models import LoadedModel, fetch_built_in, load_model
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +131,7 @@ def fake(monkeypatch):
     # What a size file may hold has tests of its own: test_size_file.py.
     monkeypatch.setattr(cellpose_models, "check_size_file", lambda path: None)
     pooled = SimpleNamespace(PooledModel=FakeModel)
-    monkeypatch.setitem(sys.modules, "idrstream.segment.pooled", pooled)
+    monkeypatch.setitem(sys.modules, "idrstream.segment.network.pooled", pooled)
     monkeypatch.setattr(logging.getLogger("cellpose"), "level", logging.NOTSET)
     return SimpleNamespace(torch=torch, package=package, pooled=pooled)
 
@@ -258,7 +259,9 @@ def test_the_shipped_model_comes_with_its_estimator(fake, monkeypatch):
         return model, estimator
 
     monkeypatch.setitem(
-        sys.modules, "idrstream.segment.shipped", SimpleNamespace(load_shipped=load_shipped)
+        sys.modules,
+        "idrstream.segment.cellpose.shipped",
+        SimpleNamespace(load_shipped=load_shipped),
     )
     loaded = load_model(specs(model_type="idrstream-nuclei"))
     assert loaded == LoadedModel(model, estimator, 18.5)

@@ -10,7 +10,7 @@ import pytest
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import CellPoseSegmentor
-from idrstream.segment.masks import as_labels, centroids
+from idrstream.segment.cellpose.masks import as_labels, centroids
 
 pytestmark = pytest.mark.models
 
@@ -87,7 +87,7 @@ def test_masks_of_a_trained_network_are_cellposes_own(simulated, precision):
     from cellpose.metrics import average_precision
 
     from idrstream.models import nuclei_model_path
-    from idrstream.segment.shipped import load_nuclei_network
+    from idrstream.segment.cellpose.shipped import load_nuclei_network
 
     frame, _ = simulated
     own = load_nuclei_network(nuclei_model_path()).eval(frame, diameter=14, channels=[0, 0])[0]

@@ -12,8 +12,9 @@ import pytest
 
 from idrstream.errors import MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask
-from idrstream.segment import CellPoseSegmentor, Segmentor, cellpose_segmentor
-from idrstream.segment.cellpose_models import LoadedModel
+from idrstream.segment import CellPoseSegmentor, Segmentor
+from idrstream.segment.cellpose import segmentor as cellpose_segmentor
+from idrstream.segment.cellpose.models import LoadedModel
 
 TASK = ImageTask("LT0001_02", "A4", 4, (50,))
 

@@ -21,7 +21,7 @@ def smooth_flows(seed, shape=(90, 110)):
 def test_pixels_end_where_cellposes_do(steps):
     from cellpose.dynamics import follow_flows
 
-    from idrstream.segment.dynamics import follow
+    from idrstream.segment.network.dynamics import follow
 
     flows = smooth_flows(steps)
     inside = flows[2] > 0
@@ -49,7 +49,7 @@ def flows_of_disks():
 def test_masks_are_cellposes(flow_threshold, at_least):
     from cellpose.dynamics import resize_and_compute_masks
 
-    from idrstream.segment.dynamics import masks_from_flows
+    from idrstream.segment.network.dynamics import masks_from_flows
 
     flows = flows_of_disks()
     options = {"flow_threshold": flow_threshold, "cellprob_threshold": -0.1, "min_size": 4}
@@ -60,7 +60,7 @@ def test_masks_are_cellposes(flow_threshold, at_least):
 
 
 def test_nothing_inside_is_no_mask():
-    from idrstream.segment.dynamics import masks_from_flows
+    from idrstream.segment.network.dynamics import masks_from_flows
 
     masks = masks_from_flows(np.full((3, 20, 30), -5, np.float32), steps=10)
     assert masks.shape == (20, 30)

@@ -19,7 +19,7 @@ def theirs(masks, flows):
 
 
 def ours(masks, flows):
-    from idrstream.segment.flow_errors import flow_errors
+    from idrstream.segment.network.flow_errors import flow_errors
 
     return flow_errors(masks, flows)
 

@@ -14,7 +14,7 @@ import pytest
 from idrstream.errors import MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.segment import CellPoseSegmentor
-from idrstream.segment.groups import Prepared, Stages
+from idrstream.segment.cellpose.groups import Prepared, Stages
 
 pytestmark = pytest.mark.models
 
@@ -108,7 +108,7 @@ def check_flows(flows, images):
 
 
 def test_tiles_of_several_frames_go_through_together(images):
-    from idrstream.segment.tile_runner import TileRunner
+    from idrstream.segment.network.tile_runner import TileRunner
 
     network = Network(fit=100)
     check_flows(TileRunner(network, batch_size=8).run(images, [1.0] * 3), images)
@@ -118,7 +118,7 @@ def test_tiles_of_several_frames_go_through_together(images):
 
 @pytest.mark.parametrize("words", ["CUDA out of memory", "CUDNN_STATUS_ALLOC_FAILED"])
 def test_out_of_memory_halves_the_batch_for_good(images, words, caplog):
-    from idrstream.segment.tile_runner import TileRunner
+    from idrstream.segment.network.tile_runner import TileRunner
 
     network = Network(fit=2, error=RuntimeError(words))
     runner = TileRunner(network, batch_size=16)
@@ -131,7 +131,7 @@ def test_out_of_memory_halves_the_batch_for_good(images, words, caplog):
 
 
 def test_a_gpu_without_memory_for_one_tile_leaves_it_to_the_processor(images, caplog):
-    from idrstream.segment.tile_runner import TileRunner
+    from idrstream.segment.network.tile_runner import TileRunner
 
     gpu, processor = Network(fit=0), Network(fit=1, device="cpu")
     runner = TileRunner(gpu, 4, lambda: processor)
@@ -145,7 +145,7 @@ def test_a_gpu_without_memory_for_one_tile_leaves_it_to_the_processor(images, ca
 
 
 def test_groups_of_several_threads_share_the_memory_of_a_gpu(images):
-    from idrstream.segment.tile_runner import TileRunner
+    from idrstream.segment.network.tile_runner import TileRunner
 
     running = threading.Lock()
 
@@ -167,7 +167,7 @@ def test_groups_of_several_threads_share_the_memory_of_a_gpu(images):
 
 
 def test_without_any_memory_the_frame_fails_not_the_stream(segmentor, frames):
-    from idrstream.segment.tile_runner import TileRunner
+    from idrstream.segment.network.tile_runner import TileRunner
 
     model = segmentor._model.get().model
     model._runner = TileRunner(Network(fit=0), 4, lambda: Network(fit=0, device="cpu"))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from idrstream.segment.intensity import intensity_percentiles, shows_nuclei
+from idrstream.segment.network.intensity import intensity_percentiles, shows_nuclei
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 

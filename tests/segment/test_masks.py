@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from idrstream.segment.masks import as_labels, centroids, trace_outlines
+from idrstream.segment.cellpose.masks import as_labels, centroids, trace_outlines
 
 label_images = hnp.arrays(
     np.int32,

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.models
 def make_network(widths):
     import torch
 
-    from idrstream.segment.shipped import build_network
+    from idrstream.segment.cellpose.shipped import build_network
 
     torch.manual_seed(1)
     network = build_network(list(widths), 17.0).eval()
@@ -43,7 +43,7 @@ def network(request):
 def test_flows_and_styles_are_cellposes(network, count, fused, monkeypatch):
     import torch
 
-    from idrstream.segment.network import FoldedNetwork
+    from idrstream.segment.network.network import FoldedNetwork
 
     if not fused:  # as on a GPU, or a processor without oneDNN
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
@@ -59,7 +59,7 @@ def test_flows_and_styles_are_cellposes(network, count, fused, monkeypatch):
 def test_bfloat16_stays_near(network):
     import torch
 
-    from idrstream.segment.network import FoldedNetwork
+    from idrstream.segment.network.network import FoldedNetwork
 
     x = tiles(1, 64, 64)
     flows, styles = FoldedNetwork(network)(x)
@@ -72,7 +72,7 @@ def test_bfloat16_stays_near(network):
 def test_later_training_does_not_change_it(network):
     import torch
 
-    from idrstream.segment.network import FoldedNetwork
+    from idrstream.segment.network.network import FoldedNetwork
 
     folded = FoldedNetwork(network)
     x = tiles(1, 32, 32)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from idrstream.errors import ConfigError
-from idrstream.segment._size_file import check_size_file
+from idrstream.segment.cellpose.size_file import check_size_file
 
 
 class Harm:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idrstream.segment.tiles import TileBlend, cut_tile, plan_tiles
+from idrstream.segment.network.tiles import TileBlend, cut_tile, plan_tiles
 
 SIDES = st.integers(1, 120).map(lambda n: 16 * n)
 

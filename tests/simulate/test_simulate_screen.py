@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from idrstream.cli import main
+from idrstream.cli.main import main
 from idrstream.errors import ConfigError, MovieError
 from idrstream.screen import read_table, tasks_from_table
 from idrstream.simulate import load_truth, simulate_movie, simulate_screen, tiny_spec

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.download.omezarr._codecs import Pipeline, v2_pipeline, v3_pipeline, without_crc32c
+from idrstream.download.omezarr._codecs import (
+    Pipeline,
+    v2_pipeline,
+    v3_pipeline,
+    without_crc32c,
+)
 from idrstream.download.omezarr._store import Store
 from idrstream.errors import MovieError
 

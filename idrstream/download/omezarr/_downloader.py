@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.download.complete import check_complete
-from idrstream.download.frames import HttpOptions
-from idrstream.download.frames._small import Layout, SmallMovie
-from idrstream.download.locate import check_name
+from idrstream.download.locate.idr0013 import check_name
 from idrstream.download.omezarr._image import (
     ChunkError,
     Group,
@@ -24,13 +21,16 @@ from idrstream.download.omezarr._image import (
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store, open_store
+from idrstream.download.ranges.web import HttpOptions
 from idrstream.errors import ConfigError, DownloadError
-from idrstream.preprocess.movie_checks import check_pixel_type
-from idrstream.preprocess.reader import MovieInfo
+from idrstream.formats.complete import check_complete
+from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
+from idrstream.formats.movie_checks import check_pixel_type
+from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
 
 if TYPE_CHECKING:
-    from idrstream.download.frames import FramesNeeded
+    from idrstream.download.ranges.fetch import FramesNeeded
 
 logger = logging.getLogger("idrstream.download")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idrstream.download.locate import check_name
+from idrstream.download.locate.idr0013 import check_name
 from idrstream.errors import ConfigError, DownloadError, TableError
 
 _FIELD = re.compile(r"\{(\w+)\}")

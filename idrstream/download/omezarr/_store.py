@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from idrstream.download.frames import HttpOptions, Traffic
-from idrstream.download.frames._web import WebClient, refusal
+from idrstream.download.modes import Traffic
+from idrstream.download.ranges.web import HttpOptions, WebClient, refusal
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 
 # Stores that do not let strangers list a bucket answer 403 for what is not in it.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.quality.pictures import picture_paths, shown_nuclei
 from idrstream.report import charts
-from idrstream.report.pictures import picture_paths, shown_nuclei
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData

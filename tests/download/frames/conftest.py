@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from idrstream.download.frames import HttpFile, HttpOptions
-from idrstream.download.frames._errors import NoRangesError
+from idrstream.download.ranges.http import HttpFile
+from idrstream.download.ranges.web import HttpOptions
+from idrstream.formats.hdf5_ranges.errors import NoRangesError
 from idrstream.records import ImageTask
 
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idrstream.download.frames import LocalFile
-from idrstream.download.frames import _btree as btree
-from idrstream.download.frames._ranges import ByteRange
-from idrstream.download.frames._reader import RangeReader
+from idrstream.download.ranges.local import LocalFile
 from idrstream.errors import MovieError
+from idrstream.formats.hdf5_ranges import btree as btree
+from idrstream.formats.hdf5_ranges.ranges import ByteRange
+from idrstream.formats.hdf5_ranges.reader import RangeReader
 
 CHUNKS = (1, 1, 1, 2, 3)
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, RangeTransport
-from idrstream.download._errors import BusyError
-from idrstream.download.frames import TakenFrames, TakeTheFile, choose_way, fetch_frames
+from idrstream.download.ranges.fetch import TakenFrames, TakeTheFile, choose_way, fetch_frames
+from idrstream.download.transports.errors import BusyError
 from idrstream.errors import DownloadError, FrameError, MovieError, TransientDownloadError
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
 
 NAME = "00004_01.ch5"
 DATASET = "sample/0/plate/PL--x/experiment/00004/position/1/image/channel"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idrstream.download.omezarr import OmeZarrDownloader
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.records import ImageTask
 
 pytestmark = [

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 
 from idrstream import IdrStream, load_settings
-from idrstream.download import Downloader, LocalTransport, TransportDownloader, tell_frames_needed
-from idrstream.download.frames import HttpOptions
+from idrstream.download import (
+    Downloader,
+    LocalTransport,
+    TransportDownloader,
+    tell_frames_needed,
+)
 from idrstream.download.omezarr import OmeZarrDownloader, PlateTable
 from idrstream.download.omezarr._codecs import crc32c
 from idrstream.download.omezarr._store import s3_url
+from idrstream.download.ranges.web import HttpOptions
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -23,7 +28,8 @@ from idrstream.errors import (
     TableError,
     TransientDownloadError,
 )
-from idrstream.preprocess import CellH5Reader, make_preprocessor
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.preprocess import make_preprocessor
 from idrstream.records import Frame, ImageTask
 from idrstream.simulate.cellh5 import write_cellh5
 

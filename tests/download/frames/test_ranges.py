@@ -5,8 +5,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idrstream.download.frames._ranges import ByteRange, KnownBytes, coalesce
-from idrstream.download.frames._reader import RangeReader
+from idrstream.formats.hdf5_ranges.ranges import ByteRange, KnownBytes, coalesce
+from idrstream.formats.hdf5_ranges.reader import RangeReader
 
 DATA = bytes(range(256)) * 40
 ranges = st.lists(

@@ -7,9 +7,10 @@ import pytest
 
 from idrstream.download import LocalTransport, TransportDownloader, tell_frames_needed
 from idrstream.errors import ConfigError, MovieError, TransientDownloadError
-from idrstream.preprocess import CellH5Reader, make_preprocessor
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.reader import MovieInfo
+from idrstream.preprocess import make_preprocessor
 from idrstream.preprocess.illumination import FrameContext
-from idrstream.preprocess.reader import MovieInfo
 from idrstream.records import Frame, ImageTask
 
 

@@ -4,9 +4,9 @@ import importlib.util
 import tempfile
 from pathlib import Path
 
+from idrstream.folder.journal.journal import Journal
+from idrstream.folder.journal.schema import VERSION
 from idrstream.records import Batch
-from idrstream.run.journal import Journal
-from idrstream.run.journal_schema import VERSION
 
 HERE = Path(__file__).parent
 

@@ -1,0 +1,140 @@
+"""The ``idrstream`` command; thin: it only calls the Python interface."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from idrstream import __version__
+from idrstream.errors import IdrStreamError
+from idrstream.redact import redact
+
+EXIT_OK, EXIT_FAILURES, EXIT_USAGE, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
+
+_DESCRIPTION = "Stream a whole screen of the Image Data Resource to single-cell features."
+_EPILOG = """\
+exit codes:
+  0    everything done
+  1    done, but some images or batches failed; a later run may do them
+  2    a setting or option is wrong
+  3    the table to process, or a study's file, is wrong
+  4    a program, package or model is not installed
+  5    a disk is full or cannot be written
+  6    another stream has the folder or the GPU
+  7    the output folder was begun with another plan
+  8    the output folder's journal cannot be used
+  9    the disk budget is too small
+  10   the batches of an output folder cannot be collected as they are
+  70   an unforeseen error: the message says where its traceback is
+  130  interrupted; finished batches are kept
+docs/errors.md has cause and cure of every error.
+"""
+
+
+class _Command(NamedTuple):
+    """A subcommand: where its parser and handler are, imported only when it is used."""
+
+    module: str
+    help: str
+
+
+_COMMANDS = {
+    "demo": _Command("idrstream.demo", "simulate a small screen and stream it to features"),
+    "simulate": _Command("idrstream.cli.simulate", "write a synthetic screen with known truth"),
+    "run": _Command("idrstream.cli.run", "run a stream from a TOML file"),
+    "plan": _Command("idrstream.cli.plan", "say what a stream would do, need and meet"),
+    "status": _Command("idrstream.cli.status", "say how far a stream is"),
+    "pause": _Command("idrstream.cli.pause", "let a running stream begin nothing new"),
+    "stop": _Command("idrstream.cli.stop", "end a running stream at a safe point"),
+    "resume": _Command("idrstream.cli.resume", "go on with a stream that ended early"),
+    "rerun": _Command("idrstream.cli.rerun", "run batches again that had failures"),
+    "report": _Command("idrstream.cli.report", "write the quality report of an output folder"),
+    "verify": _Command("idrstream.cli.verify", "prove the tables in an output folder"),
+    "collect": _Command("idrstream.cli.collect", "one dataset and well profiles of all batches"),
+    "table": _Command("idrstream.cli.table", "write the table to process from IDR study files"),
+    "doctor": _Command("idrstream.doctor", "say what is installed and which servers answer"),
+    "evaluate": _Command("idrstream.cli.evaluate", "measure models on labelled data"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        0: everything done; 1: done, but some images or batches failed; 2 to 9: something the
+        user has to change, by kind (`IdrStreamError.exit_code`); 70: an unforeseen error;
+        130: interrupted.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog="idrstream",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"idrstream {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in given if not word.startswith("-")), None)
+    for name, command in _COMMANDS.items():
+        sub = commands.add_parser(name, help=command.help, description=command.help)
+        if name == chosen:
+            # Only the chosen command's module is imported: --help stays quick.
+            module = importlib.import_module(command.module)
+            module.add_arguments(sub)
+            sub.set_defaults(handler=module.handle)
+    namespace = parser.parse_args(given)
+    handler: Callable[[argparse.Namespace], int] = namespace.handler
+    # Without a handler Python writes warnings and tracebacks to the terminal by itself.
+    logging.getLogger("idrstream").addHandler(logging.NullHandler())
+    try:
+        return handler(namespace)
+    except IdrStreamError as error:
+        sys.stderr.write(f"idrstream: {error}\n[{_named(error)}]\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("idrstream: interrupted; finished batches are kept\n")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read the output has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # or the end writes to it again
+        return EXIT_OK
+    except Exception as error:
+        sys.stderr.write(
+            f"idrstream: unforeseen {type(error).__name__}: {redact(str(error))}\n"
+            f"This is a fault of idrstream; please report it with {_save_traceback()}\n"
+        )
+        return EXIT_UNFORESEEN
+
+
+def _named(error: IdrStreamError) -> str:
+    return f"{type(error).__name__}, see {error.help_section()}"
+
+
+def _save_traceback() -> str:
+    """Write the traceback that is being handled to a file of its own and return its path."""
+    text = redact(traceback.format_exc())
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="idrstream-error-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(text)
+    except OSError:
+        return f"this:\n{text}"
+    return file.name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""``idrstream report DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page [DIR/report.html]")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument(
+        "--no-features", action="store_true", help="read no batch tables: quick on large folders"
+    )
+    parser.add_argument(
+        "--watch", type=int, nargs="?", const=60, metavar="SECONDS",
+        help="write it anew every so many seconds as long as the stream runs [60]",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="write path and warnings as JSON")
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Write the page and say what is in it."""
+    from idrstream.folder.status import read_status
+    from idrstream.report.write import summary, write_report
+
+    watch_s = namespace.watch and max(5, namespace.watch)
+    opened = False
+    while True:
+        running = bool(watch_s) and read_status(namespace.folder).state == "running"
+        report = write_report(
+            namespace.folder,
+            namespace.out,
+            features=not namespace.no_features,
+            watch_s=watch_s if running else None,
+        )
+        if namespace.open and not opened:
+            import webbrowser
+
+            opened = webbrowser.open(report.path.absolute().as_uri())
+        if not running:
+            break
+        time.sleep(watch_s)
+    text = json.dumps(summary(report), indent=1) if namespace.json else repr(report)
+    sys.stdout.write(f"{text}\n")
+    return 0

@@ -1,0 +1,98 @@
+"""``idrstream resume DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.cli.run import add_setting_options, given_options, report
+from idrstream.config import settings_from_json
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from idrstream.schedule.result import RunResult
+    from idrstream.stream.stream import IdrStream
+
+
+# A mode is for one run, not for those that follow.
+_MODES = ("replan", "force", "force_recompute", "ignore_invalid_inputs", "ignore_failed_outputs")
+# What `resume` takes from the folder's plan unless it is said anew.
+_OF_THE_CALL = ("batch_size", "start_batch", "batch_nums", "extra_metadata", "output_format")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and one option per setting."""
+    add_folder(parser)
+    add_setting_options(parser)
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Run every batch that is not done; a stream that is paused goes on where it runs."""
+    from idrstream.folder.status import read_status
+    from idrstream.watch.background import attach
+
+    if read_status(namespace.folder).state == "paused":
+        status = attach(namespace.folder).resume()
+        text = json.dumps(status.as_json(), indent=1) if namespace.json else f"{status!r}"
+        sys.stdout.write(f"{text}\n")
+        return 0
+    return go_on(namespace, lambda stream, options: stream.resume(**options))
+
+
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that goes on takes."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("--json", action="store_true", help="write what was done as JSON")
+
+
+def go_on(
+    namespace: argparse.Namespace,
+    work: Callable[[IdrStream, dict[str, Any]], RunResult],
+) -> int:
+    """Build the stream of an output folder anew, let it work, and say what came of it.
+
+    Raises
+    ------
+    ConfigError
+        When the stream was not built from settings.
+    """
+    from idrstream.folder.status import read_status
+    from idrstream.run.log import errors_logged
+    from idrstream.stream.build import build_stream, run_options
+    from idrstream.stream.stream import IdrStream
+    from idrstream.stream.verbs import read_begun
+
+    folder: Path = namespace.folder
+    stored = read_begun(folder).settings
+    if stored is None:
+        msg = (
+            f"the stream in {folder} was built in Python, from objects that a journal cannot "
+            "hold: build it there again and call stream.resume() or stream.rerun_failed()"
+        )
+        raise ConfigError(msg)
+    # The folder may have been moved since.
+    kept = {name: value for name, value in stored["stream"].items() if name not in _MODES}
+    kept |= {"final_data_dir": str(folder), "start_batch": 0, "batch_nums": "all"}
+    given = given_options(namespace)
+    if "table" in given:
+        msg = "the folder has a copy of its table; for a table that grew use idrstream run"
+        raise ConfigError(msg)
+    if namespace.json:
+        given["progress"] = "false"
+    settings = settings_from_json({**stored, "stream": kept}, options=given)
+    stream = build_stream(IdrStream, settings)
+    with closing(stream), errors_logged():
+        options = run_options(settings)
+        options |= {name: getattr(settings.stream, name) for name in _OF_THE_CALL if name in given}
+        result = work(stream, options)
+    if not namespace.json:
+        return report(result, folder)
+    content = read_status(folder).as_json()
+    content["run"] = [item.batch.number for item in result.batches]
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    return 1 if result.rerun_batches else 0

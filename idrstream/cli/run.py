@@ -1,0 +1,173 @@
+"""``idrstream run``: a stream from a TOML file."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from typing_extensions import Doc
+
+from idrstream.config import ENVIRONMENT_PREFIX, SECTIONS, load_settings, section_of
+from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.text import as_ranges
+
+if TYPE_CHECKING:
+    from idrstream.config import Settings
+    from idrstream.run.reproduce import Provenance
+    from idrstream.schedule.result import RunResult
+    from idrstream.stream.stream import IdrStream
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the configuration file and one option per setting."""
+    parser.add_argument(
+        "config", type=Path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
+    )
+    parser.add_argument(
+        "--detach", action="store_true",
+        help="run in a process of its own, which outlives the terminal",
+    )  # fmt: skip
+    add_again_options(parser)
+    add_setting_options(parser)
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Run the stream and say what came of it."""
+    from idrstream.run.log import errors_logged
+    from idrstream.stream.build import build_stream, run_settings
+    from idrstream.stream.stream import IdrStream
+
+    again = _provenance(namespace)
+    if again is None:
+        settings = load_settings(namespace.config, options=given_options(namespace))
+    else:
+        settings = again.settings(given_options(namespace))
+    if namespace.detach:
+        from idrstream.run.detach import start_detached
+
+        code, said = start_detached(
+            namespace.config, given_options(namespace), settings.stream.final_data_dir
+        )
+        sys.stdout.write(said)
+        return code
+    stream = build_stream(IdrStream, settings)
+    with closing(stream), errors_logged():
+        if again is not None:
+            warn_of_changes(again, stream, settings, accept=namespace.accept_differences)
+        result = run_settings(stream, settings)
+    return report(result, settings.stream.final_data_dir)
+
+
+def add_again_options(parser: argparse.ArgumentParser) -> None:
+    """Add what runs a stream again from its provenance."""
+    parser.add_argument(
+        "--from", type=Path, dest="provenance", metavar="provenance.json",
+        help="run a stream again instead, with the table and settings of its output folder; "
+        "results go to idrstream_again/features unless --final-data-dir is given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-differences", action="store_true",
+        help="with --from: run it although models, table or settings are others now",
+    )  # fmt: skip
+
+
+def _provenance(namespace: argparse.Namespace) -> Provenance | None:
+    if (namespace.config is None) == (namespace.provenance is None):
+        msg = "give either CONFIG.toml or --from provenance.json"
+        raise ConfigError(msg)
+    if namespace.provenance is None:
+        return None
+    if namespace.detach:
+        msg = "--detach works with CONFIG.toml, not with --from"
+        raise ConfigError(msg)
+    from idrstream.run.reproduce import load_provenance
+
+    return load_provenance(namespace.provenance)
+
+
+def warn_of_changes(
+    again: Provenance, stream: IdrStream, settings: Settings, *, accept: bool
+) -> None:
+    """Refuse or tell what is not as the provenance says; versions are only told."""
+    try:
+        changed = again.check(stream, settings)
+    except PlanChangedError as error:
+        if not accept:
+            raise
+        changed = [str(error), *again.changed_versions()]
+    for change in changed:
+        sys.stderr.write(f"idrstream: results may differ: {change}\n")
+
+
+def add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """Add one option per setting."""
+    parser.epilog = (
+        "Every option can also stand in its section of the TOML file or in the environment "
+        f"(--batch-size: {ENVIRONMENT_PREFIX}BATCH_SIZE). Lists are comma-separated."
+    )
+    for section, kind in SECTIONS.items():
+        group = parser.add_argument_group(f"[{section}]")
+        hints = get_type_hints(kind, include_extras=True)
+        for option in dataclasses.fields(kind):
+            alone: dict[str, Any] = {}
+            if hints[option.name].__origin__ is bool:  # --force alone means --force true
+                alone = {"nargs": "?", "const": "true"}
+            group.add_argument(
+                f"--{option.name.replace('_', '-')}",
+                dest=option.name,
+                metavar="VALUE",
+                default=None,
+                help=_help(hints[option.name], option),
+                **alone,
+            )
+
+
+def given_options(namespace: argparse.Namespace) -> dict[str, str]:
+    """Return the settings that were given on the command line."""
+    sections = section_of()
+    given = {name: value for name, value in vars(namespace).items() if name in sections}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def report(result: RunResult, folder: Path) -> int:
+    """Write what a run did and how to go on, and return the exit code."""
+    sys.stdout.write(summary(result, folder))
+    if not result.rerun_batches:
+        return 0
+    if result.remaining_batches:
+        sys.stdout.write(f"Go on with:\n  idrstream resume {folder}\n")
+    if len(result.failures()):
+        numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
+        sys.stdout.write(f"Run what failed again with:\n  idrstream rerun {folder}\n")
+        sys.stdout.write(f"or some of it with --batch-nums {numbers}\n")
+    return 1
+
+
+def summary(result: RunResult, folder: Path) -> str:
+    """Return what a run did, as text for a person."""
+    images = sum(len(item.batch.tasks) for item in result.batches)
+    published = sum(item.published is not None for item in result.batches)
+    if not result.plan.numbers:
+        return f"Nothing is left to do: features are in {folder}\n"
+    lines = [
+        f"{result.nuclei} nuclei of {images} images in {published} of {len(result.batches)} "
+        f"batches, {result.seconds:.0f} s.",
+        f"Features are in {folder}",
+        *((result.bottleneck,) if result.bottleneck else ()),
+        *((f"Disk: {result.disk}",) if result.disk else ()),
+    ]
+    failures = result.failures()
+    if len(failures):
+        lines += [f"{len(failures)} failures:", failures.to_string(index=False, na_rep="")]
+    return "\n".join(lines) + "\n"
+
+
+def _help(hint: Any, option: dataclasses.Field[Any]) -> str:
+    text = next(item.documentation for item in hint.__metadata__ if isinstance(item, Doc))
+    if option.default is dataclasses.MISSING or option.default in (None, "", ()):
+        return str(text).replace("%", "%%")
+    return f"{text} [{option.default}]".replace("%", "%%")

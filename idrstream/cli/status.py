@@ -1,0 +1,46 @@
+"""``idrstream status DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("--json", action="store_true", help="write JSON")
+    parser.add_argument("--failures", action="store_true", help="list what failed, too")
+    parser.add_argument(
+        "--watch", action="store_true", help="go on until the stream ends; Ctrl-C leaves it alone"
+    )
+    parser.add_argument(
+        "--interval", type=float, default=2.0, metavar="S",
+        help="seconds between two looks of --watch [2]",
+    )  # fmt: skip
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Write how far the stream is."""
+    from idrstream.folder.status import read_failures, read_status
+
+    if namespace.watch:
+        from idrstream.watch.follow import Watch
+
+        watch = Watch(namespace.folder, sys.stdout, as_json=namespace.json)
+        return watch.run(max(0.1, namespace.interval))
+    status = read_status(namespace.folder)
+    failures = read_failures(namespace.folder) if namespace.failures else None
+    if namespace.json:
+        content = status.as_json()
+        if failures is not None:
+            content["failed"] = json.loads(failures.to_json(orient="records", date_format="iso"))
+        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        return 0
+    sys.stdout.write(f"{status!r}\n")
+    if failures is not None and len(failures):
+        shown = failures.drop(columns=["Log", "Log_End"])
+        sys.stdout.write(shown.to_string(index=False, na_rep="") + "\n")
+    return 0

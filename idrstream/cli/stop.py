@@ -1,0 +1,20 @@
+"""``idrstream stop DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder."""
+    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+
+
+def handle(namespace: argparse.Namespace) -> int:
+    """Ask the stream to end at the next safe point, and wait for that."""
+    from idrstream.watch.background import attach
+
+    sys.stdout.write(f"{attach(namespace.folder).stop()!r}\n")
+    return 0

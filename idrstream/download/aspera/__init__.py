@@ -1,0 +1,1 @@
+"""Transfers by Aspera's ``ascp``."""

@@ -1,0 +1,107 @@
+"""A file on a web server, read by ranges."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+from idrstream.download.ranges.web import HttpOptions, WebClient, refusal
+from idrstream.errors import TransientDownloadError
+from idrstream.formats.hdf5_ranges.errors import ChangedError, NoRangesError
+
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+class HttpFile:
+    """Reads parts of a file on a web server; see `RemoteFile`.
+
+    Parameters
+    ----------
+    url : str
+        ``http://`` or ``https://``, quoted.
+    head_bytes : int
+        How many of the first bytes to ask for at once.
+    options : HttpOptions
+        Time limits and attempts.
+    name : str
+        Short name of the way.
+
+    Raises
+    ------
+    NoRangesError
+        If the server sends the whole file when it is asked for a part.
+    DownloadError
+        If there is no such file or it cannot be had.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        head_bytes: int,
+        options: HttpOptions | None = None,
+        *,
+        name: str = "http",
+    ) -> None:
+        self.name = name
+        self._url = url
+        self._client = WebClient(options)
+        self.at_once = self._client.at_once
+        self._version = ""
+        self.size_bytes = 0
+        self.head = self._get(0, head_bytes)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes that came so far."""
+        return self._client.bytes_moved
+
+    @property
+    def requests(self) -> int:
+        """Requests made so far."""
+        return self._client.requests
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes of a range; see `RemoteFile.read`."""
+        try:
+            return self._get(start, stop)
+        except NoRangesError as error:
+            msg = f"{self._url} is sent by ranges no more"
+            raise ChangedError(msg) from error
+
+    def close(self) -> None:
+        """Do nothing: no connection is held between two requests."""
+
+    def _get(self, start: int, stop: int) -> bytes:
+        headers = {"Range": f"bytes={start}-{stop - 1}"}
+        if self._version.startswith('"'):  # a strong etag
+            headers["If-Match"] = self._version
+        return self._client.get(self._url, headers, partial(self._take, start, stop))
+
+    def _take(self, start: int, stop: int, answer: Any) -> bytes:
+        first, last = self._check(answer)
+        expected = min(stop, self.size_bytes) - start
+        if first != start or last + 1 - start != expected:
+            msg = f"{self._url}: bytes {start:,} to {stop:,} asked, {first:,} to {last + 1:,} sent"
+            raise TransientDownloadError(msg)
+        return self._client.body(answer, self._url, expected)
+
+    def _check(self, answer: Any) -> tuple[int, int]:
+        """Return first and last byte of an answer, once it is seen to be of the same file."""
+        status = answer.status
+        if status == 412:
+            msg = f"{self._url} changed while it was read"
+            raise ChangedError(msg)
+        if status in (200, 416):  # a whole file; or one without bytes
+            raise NoRangesError
+        match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+        if status != 206 or match is None:
+            raise refusal(answer, self._url)
+        first, last, size = (int(text) for text in match.groups())
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+        if not self.size_bytes:
+            self.size_bytes, self._version = size, version
+        if (size, version) != (self.size_bytes, self._version):
+            msg = f"{self._url} changed while it was read ({self.size_bytes:,} bytes, now {size:,})"
+            raise ChangedError(msg)
+        return first, last

@@ -1,0 +1,303 @@
+"""What a start of the stream does with an output folder: a pure function, nothing is read here.
+
+The folder's journal says what is there, the table and the settings what is wanted. From both
+follows which batches are run, or why the start is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from idrstream.errors import ConfigError
+from idrstream.folder.identity import differences, image_digest
+from idrstream.folder.plans import Decision, How, KnownBatch, KnownImage, KnownPlan, Wanted
+from idrstream.records import ImageTask
+
+_SHOWN = 5
+
+
+def needs_images(wanted: Wanted, known: KnownPlan | None) -> bool:
+    """Tell whether `decide` must be given the images of every batch, or their digest is enough."""
+    if known is None:
+        return False
+    forced = wanted.modes.force and bool(differences(known.identity, wanted.identity))
+    return forced or not _follows(wanted, known)
+
+
+def decide(
+    wanted: Wanted,
+    known: KnownPlan | None,
+    *,
+    images: Mapping[int, Sequence[KnownImage]] | None = None,
+    broken: Iterable[int] = (),
+) -> Decision:
+    """Decide what a start does.
+
+    Parameters
+    ----------
+    wanted : Wanted
+        Table, settings, choice of batches and modes.
+    known : KnownPlan or None
+        What the folder's journal says; None when it has no plan yet.
+    images : Mapping, optional
+        The images of every known batch; only needed when `needs_images` says so.
+    broken : iterable of int
+        Batches that are done by the journal, but whose file is gone or has other bytes.
+
+    Returns
+    -------
+    Decision
+        What to run; `refused` says why nothing is.
+
+    Raises
+    ------
+    ConfigError
+        If a batch is chosen that the plan does not have.
+    """
+    if known is None:
+        batches = _cut(wanted.tasks, wanted.batch_size, 0)
+        plan = Decision(how="first", batches=batches, added=tuple(batches))
+        states: dict[int, KnownBatch] = {}
+    else:
+        states = dict(known.batches)
+        for number in broken:
+            states[number] = states[number]._replace(state="planned")
+        plan = _arrange(wanted, known, states, images)
+    if plan.refused:
+        return plan
+    run, done, left = _choose(wanted, plan.batches, states, frozenset(plan.added))
+    return dataclasses.replace(plan, run=run, done=done, left=left)
+
+
+def _follows(wanted: Wanted, known: KnownPlan) -> bool:
+    """Tell whether the table is that of the folder's plan, cut in the plain way."""
+    return (
+        known.in_order
+        and wanted.batch_size == known.batch_size
+        and wanted.images_sha256 == known.images_sha256
+    )
+
+
+def _arrange(
+    wanted: Wanted,
+    known: KnownPlan,
+    states: Mapping[int, KnownBatch],
+    images: Mapping[int, Sequence[KnownImage]] | None,
+) -> Decision:
+    """Bring the table and the folder's plan together."""
+    changed = differences(known.identity, wanted.identity)
+    if changed and not wanted.modes.force:
+        return Decision(
+            refused=f"its settings were others: {_some(changed, '; ')}. Choose a new output "
+            "folder, or compute everything in this one again with force=True (--force)"
+        )
+    if not changed and _follows(wanted, known):
+        return Decision(batches=_cut(wanted.tasks, wanted.batch_size, 0))
+    if images is None:
+        msg = "the images of the folder's batches are needed to compare them"
+        raise ValueError(msg)
+    resized = wanted.batch_size != known.batch_size
+    tasks = {
+        image_digest(line): task for line, task in zip(wanted.lines, wanted.tasks, strict=True)
+    }
+    if wanted.modes.force and (changed or resized or _missing(tasks, images)):
+        return _forced(wanted, states, tasks, images, keep=not changed)
+    if wanted.modes.replan and (resized or _missing(tasks, images)):
+        return _replanned(wanted, known, states, tasks, images)
+    reasons = _plan_changes(wanted, known, tasks, images)
+    if reasons:
+        return Decision(
+            refused=f"it follows another plan: {'; '.join(reasons)}. Choose a new output folder, "
+            "cut what is not done yet anew with replan=True (--replan), or make this plan the "
+            "folder's and compute anew what does not fit with force=True (--force)"
+        )
+    return _grown(wanted, known, tasks, images)
+
+
+def _grown(
+    wanted: Wanted,
+    known: KnownPlan,
+    tasks: Mapping[bytes, ImageTask],
+    images: Mapping[int, Sequence[KnownImage]],
+) -> Decision:
+    """Keep every batch and put new images into batches of their own."""
+    batches = {
+        number: tuple(tasks[image.digest] for image in content)
+        for number, content in images.items()
+    }
+    old = {image.digest for content in images.values() for image in content}
+    new = tuple(task for digest, task in tasks.items() if digest not in old)
+    added = _cut(new, wanted.batch_size, known.next_number)
+    how: How = "grown" if added else "same"
+    batches |= added
+    in_order = batches == _cut(wanted.tasks, wanted.batch_size, 0)
+    return Decision(how=how, batches=batches, added=tuple(added), in_order=in_order)
+
+
+def _replanned(
+    wanted: Wanted,
+    known: KnownPlan,
+    states: Mapping[int, KnownBatch],
+    tasks: Mapping[bytes, ImageTask],
+    images: Mapping[int, Sequence[KnownImage]],
+) -> Decision:
+    """Keep the batches that are done; cut all other images into batches with new numbers."""
+    kept = {number for number, batch in states.items() if batch.state == "done"}
+    done = {image.digest: image for number in kept for image in images[number]}
+    rest = tuple(task for digest, task in tasks.items() if digest not in done)
+    frames = {
+        (image.plate, image.well_number, image.site, frame)
+        for image in done.values()
+        for frame in image.frames
+    }
+    twice = [
+        task.name
+        for task in rest
+        if any((task.plate, task.well_number, task.site, frame) in frames for frame in task.frames)
+    ]
+    if twice:
+        return Decision(
+            refused=f"frames of {_some(twice)} are done with other metadata or in a row with "
+            "other frames, and would be in two tables; give new frames rows of their own, "
+            "choose a new output folder, or use force=True (--force)"
+        )
+    batches = {
+        number: tuple(tasks[i.digest] if i.digest in tasks else _task(i) for i in images[number])
+        for number in sorted(kept)
+    }
+    added = _cut(rest, wanted.batch_size, known.next_number)
+    return Decision(
+        how="replanned",
+        batches={**batches, **added},
+        added=tuple(added),
+        dropped=tuple(sorted(known.batches.keys() - kept)),
+        in_order=False,
+    )
+
+
+def _forced(
+    wanted: Wanted,
+    states: Mapping[int, KnownBatch],
+    tasks: Mapping[bytes, ImageTask],
+    images: Mapping[int, Sequence[KnownImage]],
+    *,
+    keep: bool,
+) -> Decision:
+    """Cut the table anew; keep only batches that come out as they were and are done."""
+    batches = _cut(wanted.tasks, wanted.batch_size, 0)
+    digests = _cut(tuple(tasks), wanted.batch_size, 0)
+    kept = {
+        number
+        for number, content in digests.items()
+        if keep
+        and number in images
+        and states[number].state == "done"
+        and content == tuple(image.digest for image in images[number])
+    }
+    return Decision(
+        how="forced",
+        batches=batches,
+        added=tuple(number for number in batches if number not in kept),
+        dropped=tuple(sorted(images.keys() - kept)),
+    )
+
+
+def _choose(
+    wanted: Wanted,
+    batches: Mapping[int, tuple[ImageTask, ...]],
+    states: Mapping[int, KnownBatch],
+    added: frozenset[int],
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Return the batches to run, those that are done, and those that are left alone."""
+    named = wanted.batch_nums != "all"
+    run: list[int] = []
+    done: list[int] = []
+    left: list[int] = []
+    for number in chosen_numbers(batches, wanted.start_batch, wanted.batch_nums):
+        state = states.get(number)
+        if state is None or number in added or wanted.modes.force_recompute:
+            run.append(number)
+        elif state.state == "done" and not (named and state.failed_images):
+            done.append(number)
+        elif state.state == "failed" and wanted.modes.ignore_failed_outputs and not named:
+            left.append(number)
+        else:
+            run.append(number)
+    return tuple(run), tuple(done), tuple(left)
+
+
+def chosen_numbers(
+    batches: Iterable[int], start_batch: int, batch_nums: str | Iterable[int]
+) -> list[int]:
+    """Return the chosen ones of the batches of a plan, ascending.
+
+    Raises
+    ------
+    ConfigError
+        If one is chosen that is not there; the message names the option and what there is.
+    """
+    there = set(batches)
+    last = max(there, default=-1)
+    if not 0 <= start_batch <= last:
+        msg = f"start_batch is {start_batch}, but the table has the batches 0 to {last}"
+        raise ConfigError(msg)
+    if isinstance(batch_nums, str):
+        if batch_nums != "all":
+            msg = f'batch_nums is {batch_nums!r}; give "all" or a list of batch numbers'
+            raise ConfigError(msg)
+        wanted = there
+    else:
+        wanted = {int(number) for number in batch_nums}
+    beyond = sorted(wanted - there)
+    if beyond:
+        gone = " (a replan gave their images to other batches)" if beyond[0] <= last else ""
+        msg = f"batch_nums has {beyond}, but the table has the batches 0 to {last}{gone}"
+        raise ConfigError(msg)
+    return sorted(number for number in wanted if number >= start_batch)
+
+
+def _plan_changes(
+    wanted: Wanted,
+    known: KnownPlan,
+    tasks: Mapping[bytes, ImageTask],
+    images: Mapping[int, Sequence[KnownImage]],
+) -> list[str]:
+    reasons = []
+    if wanted.batch_size != known.batch_size:
+        reasons.append(f"batch_size was {known.batch_size}, is {wanted.batch_size}")
+    missing = _missing(tasks, images)
+    if missing:
+        names = [f"plate {i.plate} well {i.well} frames {i.frames}" for i in missing]
+        reasons.append(f"{len(missing)} images are no longer in the table ({_some(names)})")
+        old = {image.digest for content in images.values() for image in content}
+        new = sum(digest not in old for digest in tasks)
+        if new:
+            reasons.append(f"{new} images are new or have other frames or metadata")
+    return reasons
+
+
+def _missing(
+    tasks: Mapping[bytes, ImageTask], images: Mapping[int, Sequence[KnownImage]]
+) -> list[KnownImage]:
+    return [image for content in images.values() for image in content if image.digest not in tasks]
+
+
+def _cut(items: tuple[Any, ...], batch_size: int, first: int) -> dict[int, tuple[Any, ...]]:
+    if batch_size < 1:
+        msg = f"batch_size is {batch_size}; it must be at least 1"
+        raise ConfigError(msg)
+    return {
+        first + number: items[start : start + batch_size]
+        for number, start in enumerate(range(0, len(items), batch_size))
+    }
+
+
+def _task(image: KnownImage) -> ImageTask:
+    return ImageTask(image.plate, image.well, image.well_number, image.frames, image.site)
+
+
+def _some(items: Sequence[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return separator.join(items[:_SHOWN]) + more

@@ -1,0 +1,213 @@
+"""The journal's file: how it is opened, brought to the present version, and its errors."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from idrstream.errors import JournalError, StorageError
+from idrstream.folder.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
+
+log = logging.getLogger(__name__)
+
+# File systems that other machines see too: SQLite's write-ahead log needs memory that all
+# users of the file share, which these cannot give.
+_NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
+
+
+def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
+    """Open or make a journal for writing, brought to the present version.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    durable : bool
+        Wait until what matters is on the disk. Off only where speed is measured.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    JournalError
+        If it is no journal, damaged, or of a newer version.
+    """
+    with sqlite_errors(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            _check(connection, path)
+            _choose_mode(connection, path)
+            connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'OFF'}")
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextmanager
+def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a journal for reading, also while a stream writes it or the folder is read-only.
+
+    A journal of an older version is brought to the present one in a copy.
+
+    Raises
+    ------
+    JournalError
+        If there is none, it is damaged, or of a newer version.
+    """
+    if not path.is_file():
+        msg = f"{path.parent} has no {path.name}: it is not the output folder of a stream"
+        raise JournalError(msg)
+    with sqlite_errors(path), tempfile.TemporaryDirectory(prefix="idrstream-journal-") as folder:
+        connection = _read_only(path)
+        if connection is None or _version(connection) < VERSION:
+            if connection is not None:
+                connection.close()
+            connection = _copy(path, Path(folder))
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make the statements of the block happen together or not at all."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def has_write_ahead_log(connection: sqlite3.Connection) -> bool:
+    """Tell whether a connection writes through a write-ahead log."""
+    return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
+
+
+@contextmanager
+def sqlite_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into those of idrstream."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        msg = f"the journal {path} cannot be read or written: {error}; free space or mend the disk"
+        raise StorageError(msg) from error
+    except sqlite3.DatabaseError as error:
+        msg = (
+            f"the journal {path} is damaged or no journal: {error}; move it away and verify "
+            "the folder, or choose a new output folder"
+        )
+        raise JournalError(msg) from error
+
+
+def _read_only(path: Path) -> sqlite3.Connection | None:
+    """Return a connection that sees what a running stream has written, if there can be one."""
+    address = quote(str(path.absolute()))
+    try:
+        connection = sqlite3.connect(
+            f"file:{address}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.OperationalError:
+        return None
+    try:
+        _check(connection, path)
+    except sqlite3.OperationalError:  # a read-only folder cannot take the shared memory
+        connection.close()
+        return None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _copy(path: Path, folder: Path) -> sqlite3.Connection:
+    for name in (path.name, f"{path.name}-wal", f"{path.name}-journal"):
+        source = path.with_name(name)
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+    connection = sqlite3.connect(folder / path.name, isolation_level=None, check_same_thread=False)
+    try:
+        _check(connection, path)
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    if (tables or version) and kind != APPLICATION_ID:
+        msg = f"{path} is a database, but not a journal of idrstream; choose another folder"
+        raise JournalError(msg)
+    if version > VERSION:
+        msg = (
+            f"{path} has format version {version}, this idrstream knows those up to {VERSION}; "
+            "use the idrstream that wrote it, or a newer one"
+        )
+        raise JournalError(msg)
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    for step in range(version, VERSION):
+        # One transaction for each step: a kill in between leaves a whole older version.
+        with transaction(connection):
+            for statement in MIGRATIONS[step].split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version={step + 1}")
+    if 0 < version < VERSION:
+        log.info("Brought %s from format version %d to %d", path, version, VERSION)
+
+
+def _choose_mode(connection: sqlite3.Connection, path: Path) -> None:
+    kind = file_system(path.parent)
+    if not kind.startswith(_NETWORK):
+        try:
+            mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            mode = f"{error}"
+        if mode == "wal":
+            return
+        kind = f"{kind} ({mode})"
+    log.warning(
+        "%s lies on %s, where SQLite's write-ahead log cannot be trusted: it is kept with a "
+        "rollback journal, and readers may have to wait while it is written",
+        path, kind,
+    )  # fmt: skip
+    connection.execute("PRAGMA journal_mode=DELETE")
+
+
+def file_system(folder: Path) -> str:
+    """Return the kind of file system a folder lies on, ``""`` where that cannot be told."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        real = folder.resolve()
+    except OSError:
+        return ""
+    best = ("", "")
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        point = before.split()[4].encode().decode("unicode_escape", errors="replace")
+        if real.is_relative_to(point) and len(point) >= len(best[0]):
+            best = (point, after.split()[0] if after else "")
+    return best[1]

@@ -1,0 +1,17 @@
+"""What a movie file is: readers, and whether a file is complete."""
+
+from __future__ import annotations
+
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.reader import MovieInfo, MovieReader, make_reader
+
+__all__ = [
+    "BioFormatsReader",
+    "CellH5Reader",
+    "ImageJReader",
+    "MovieInfo",
+    "MovieReader",
+    "make_reader",
+]

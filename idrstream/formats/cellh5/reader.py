@@ -1,0 +1,205 @@
+"""CellH5 movies by h5py: only the chunks of the frames that are asked for are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from idrstream.errors import FrameError, MovieError
+from idrstream.formats.cellh5.hdf5_guard import check_chunk
+from idrstream.formats.cellh5.layout import channel_dataset, movie_info, numbers_of
+from idrstream.formats.movie_checks import frame_problem, hole, plane_to_read
+from idrstream.formats.reader import MovieInfo, Pixels
+
+FETCHED_FRAMES = "idrstream_fetched_frames"
+"""Attribute of a file that was brought with some frames only: those frames, counted from 1."""
+FRAME_PROBLEMS = "idrstream_frame_problems"
+"""Attribute of such a file: why frames have no pixels, as JSON, ``{"50": "reason"}``."""
+_MAX_PROBLEMS = 65_000
+
+
+class CellH5Reader:
+    """Reads CellH5 movies.
+
+    Parameters
+    ----------
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0; needed only for movies with several.
+    """
+
+    name = "cellh5"
+
+    def __init__(self, *, channel: int = 0, z: int | None = None) -> None:
+        self.channel = channel
+        self.z = z
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"name": self.name, "channel": self.channel, "z": self.z}
+
+    def info(self, path: Path) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        with self._open(path) as stored:
+            return stored.info
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        """Read frames; see `MovieReader.read`."""
+        with self._open(path) as stored:
+            return {number: stored.frame(number) for number in numbers}
+
+    def problems(self, path: Path, numbers: Sequence[int]) -> dict[int, FrameError]:
+        """Say which frames have no pixels, without decoding any.
+
+        Parameters
+        ----------
+        path : Path
+            The movie.
+        numbers : sequence of int
+            Frame numbers, counted from 1.
+
+        Returns
+        -------
+        dict
+            For each frame that is out of range, not valid or never written, the reason.
+
+        Raises
+        ------
+        MovieError
+            As for `info`.
+        """
+        with self._open(path) as stored:
+            found = {number: stored.problem(number) for number in numbers}
+        return {number: problem for number, problem in found.items() if problem is not None}
+
+    def close(self) -> None:
+        """Do nothing: files are closed after every call."""
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[_Stored]:
+        import h5py
+
+        try:
+            file = h5py.File(path, "r")
+        except OSError as error:
+            msg = (
+                f"{path} cannot be opened as HDF5: {error}. If it is another format than CellH5, "
+                'set reader = "bioformats"'
+            )
+            raise MovieError(msg) from error
+        try:
+            with file:
+                yield self._stored(file, path)
+        except (OSError, RuntimeError, LookupError, ValueError, TypeError, MemoryError) as error:
+            # What h5py raises on a file whose inner structure is damaged.
+            msg = f"{path} is damaged: {error}"
+            raise MovieError(msg) from error
+
+    def _stored(self, file: Any, path: Path) -> _Stored:
+        dataset = channel_dataset(file, path)
+        n_channels, _, n_planes, _, _ = dataset.shape
+        if not 0 <= self.channel < n_channels:
+            msg = f"{path} has {n_channels} channel(s); channel {self.channel} is not among them"
+            raise MovieError(msg)
+        plane = plane_to_read(path, n_planes, self.z)
+        info = movie_info(dataset, path)
+        return _Stored(dataset, info, path, self.channel, plane, _fetched(file), _problems(file))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """The image data of one open file."""
+
+    dataset: Any
+    info: MovieInfo
+    path: Path
+    channel: int
+    plane: int
+    fetched: frozenset[int] | None
+    problems: Mapping[str, str]
+
+    def frame(self, number: int) -> Pixels | FrameError:
+        problem = self.problem(number)
+        if problem is not None:
+            return problem
+        for coordinates in self._chunks(number - 1):
+            bad = check_chunk(self.dataset, coordinates, f"frame {number} of {self.path}")
+            if bad is not None:
+                return bad
+        try:
+            pixels = self.dataset[self.channel, number - 1, self.plane]
+        except (OSError, RuntimeError, MemoryError) as error:
+            return FrameError(f"frame {number} of {self.path} cannot be decoded: {error}")
+        native = pixels.astype(self.info.dtype, copy=False)
+        return hole(native, number, self.path) or np.ascontiguousarray(native)
+
+    def problem(self, number: int) -> FrameError | None:
+        problem = frame_problem(self.info, number, self.path)
+        if problem is not None:
+            return problem
+        if self.fetched is not None and number not in self.fetched:
+            return FrameError(f"frame {number} of {self.path} was not brought from its source")
+        if str(number) in self.problems:
+            return FrameError(f"frame {number} of {self.path}: {self.problems[str(number)]}")
+        missing, total = self._missing_chunks(number - 1)
+        if missing:
+            return FrameError(
+                f"frame {number} of {self.path} was never written "
+                f"({missing} of {total} chunk(s) are missing)"
+            )
+        return None
+
+    def _missing_chunks(self, t: int) -> tuple[int, int]:
+        """Count the chunks of a frame that are not in the file, and all of them."""
+        if self.dataset.chunks is None:
+            return (1 if _is_unallocated(self.dataset) else 0), 1
+        storage = self.dataset.id
+        coordinates = self._chunks(t)
+        missing = sum(
+            storage.get_chunk_info_by_coord(one).byte_offset is None for one in coordinates
+        )
+        return missing, len(coordinates)
+
+    def _chunks(self, t: int) -> list[tuple[int, ...]]:
+        """Return the first elements of the chunks that a frame is in."""
+        chunks = self.dataset.chunks
+        if chunks is None:
+            return []
+        index = (self.channel, t, self.plane)
+        fixed = [position // size * size for position, size in zip(index, chunks, strict=False)]
+        rows, columns = (
+            range(0, length, size) for length, size in zip(self.info.shape, chunks[3:], strict=True)
+        )
+        return [(*fixed, row, column) for row, column in product(rows, columns)]
+
+
+def _is_unallocated(dataset: Any) -> bool:
+    """Tell whether a contiguous dataset has no place in its file."""
+    import h5py
+
+    layout = dataset.id.get_create_plist().get_layout()
+    return bool(layout == h5py.h5d.CONTIGUOUS and dataset.id.get_offset() is None)
+
+
+def _fetched(file: Any) -> frozenset[int] | None:
+    numbers = numbers_of(file, FETCHED_FRAMES)
+    return None if numbers is None else frozenset(int(number) for number in numbers)
+
+
+def _problems(file: Any) -> dict[str, str]:
+    if FRAME_PROBLEMS not in file.attrs:
+        return {}
+    stored = file.attrs.get_id(FRAME_PROBLEMS)
+    if stored.dtype.kind != "S" or stored.dtype.itemsize > _MAX_PROBLEMS or stored.shape:
+        msg = f"attribute {FRAME_PROBLEMS!r} is of type {stored.dtype}, shape {stored.shape}"
+        raise ValueError(msg)
+    content = json.loads(bytes(file.attrs[FRAME_PROBLEMS]))
+    return {str(number): str(reason) for number, reason in content.items()}

@@ -1,0 +1,1 @@
+"""Readers that need Java: ImageJ and Bio-Formats, in a process of their own."""

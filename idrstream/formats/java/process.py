@@ -1,0 +1,227 @@
+"""A reader whose work is done by a Java library in a process of its own.
+
+The process is started at the first request and again after it died. It gets a folder of its own
+as working directory and for Java's temporary files, so nothing it does reaches the caller's
+working directory, standard output or signals.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from idrstream.errors import FrameError, MissingToolError, MovieError
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.movie_checks import check_pixel_type, frame_problem, hole, plane_to_read
+from idrstream.formats.reader import MovieInfo, Pixels
+from idrstream.workers.process import DiedError, WorkerProcess
+
+logger = logging.getLogger("idrstream.preprocess.java")
+
+_PATIENCE_S = 5.0  # for a request under way when the reader is closed
+_CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})
+
+
+class JavaReader:
+    """Base of the readers that work through Java.
+
+    Safe to use from several threads, one request at a time; usable as a context manager.
+
+    Parameters
+    ----------
+    location : Path or str
+        Where the library is.
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0; needed only for movies with several.
+    start_timeout_s : float
+        Time limit for starting Java with its library.
+    request_timeout_s : float
+        Time limit for one request.
+    """
+
+    name = "java"
+
+    def __init__(
+        self,
+        location: Path | str,
+        *,
+        channel: int = 0,
+        z: int | None = None,
+        start_timeout_s: float = 180.0,
+        request_timeout_s: float = 300.0,
+    ) -> None:
+        self.location = str(location)
+        self.channel = channel
+        self.z = z
+        self.start_timeout_s = start_timeout_s
+        self.request_timeout_s = request_timeout_s
+        self._lock = threading.RLock()
+        self._process: WorkerProcess | None = None
+        self._interrupts = 0
+        self._cellh5 = CellH5Reader(channel=channel, z=z)
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"name": self.name, "channel": self.channel, "z": self.z}
+
+    def __enter__(self) -> JavaReader:
+        """Return the reader; it is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close the reader."""
+        self.close()
+
+    def close(self) -> None:
+        """End the Java process; the next request starts a new one."""
+        if not self._lock.acquire(timeout=_PATIENCE_S):  # it hangs at a request
+            self.interrupt()
+            self._lock.acquire()
+        try:
+            process, self._process = self._process, None
+        finally:
+            self._lock.release()
+        if process is not None:
+            process.end()
+
+    def interrupt(self) -> None:
+        """End the process at once, from any thread; what is being read or waits for it fails."""
+        self._interrupts += 1
+        process = self._process
+        if process is not None:
+            process.kill()
+
+    def info(self, path: Path) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        return self._info(Path(path).absolute())[0]
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        """Read frames; see `MovieReader.read`."""
+        path = Path(path).absolute()
+        known: dict[int, FrameError] = {}
+        if path.suffix.lower() in _CELLH5_SUFFIXES:
+            known = self._cellh5.problems(path, numbers)
+        frames: dict[int, Pixels | FrameError] = {}
+        interrupts = self._interrupts
+        with self._lock:
+            self._go_on(path, interrupts)
+            info, plane = self._info(path)
+            for number in numbers:
+                problem = known.get(number) or frame_problem(info, number, path)
+                frames[number] = problem or self._frame(path, info, number, plane)
+            # The movie will be deleted: an open one would go on taking its place on the disk.
+            self._request(path, {"ask": "close"})
+        return frames
+
+    def check(self) -> None:
+        """Raise `MissingToolError` if the library is not at `location`."""
+
+    def _command(self, folder: str) -> list[str]:
+        module = "idrstream.formats.java.worker"
+        return [sys.executable, "-m", module, self.name, self.location, folder]
+
+    def _info(self, path: Path) -> tuple[MovieInfo, int]:
+        """Return what a movie has, and the plane to read."""
+        if not path.is_file():
+            msg = f"{path} is not there"
+            raise MovieError(msg)
+        # The attribute 'valid' of CellH5 is nothing the Java libraries know.
+        marked = None
+        if path.suffix.lower() in _CELLH5_SUFFIXES:
+            marked = self._cellh5.info(path)
+        try:
+            answer = self._request(path, {"ask": "info"})[0]["info"]
+        except _RefusedError as error:
+            msg = f"{path} cannot be read by {self.name}: {error}"
+            raise MovieError(msg) from error
+        dtype = str(answer["dtype"])
+        check_pixel_type(path, dtype)
+        n_frames, n_channels = int(answer["n_frames"]), int(answer["n_channels"])
+        if not 0 <= self.channel < n_channels:
+            msg = f"{path} has {n_channels} channel(s); channel {self.channel} is not among them"
+            raise MovieError(msg)
+        plane = plane_to_read(path, int(answer["n_planes"]), self.z)
+        shape = (int(answer["height"]), int(answer["width"]))
+        valid = marked.valid if marked is not None else (True,) * n_frames
+        if len(valid) != n_frames:
+            msg = f"{path}: {self.name} sees {n_frames} frames, h5py {len(valid)}"
+            raise MovieError(msg)
+        return MovieInfo(n_frames, shape, dtype, valid), plane
+
+    def _frame(self, path: Path, info: MovieInfo, number: int, plane: int) -> Pixels | FrameError:
+        request = {"ask": "plane", "t": number - 1, "channel": self.channel, "z": plane}
+        try:
+            pixels = self._request(path, request)[1]
+        except _RefusedError as error:
+            return FrameError(f"frame {number} of {path} cannot be decoded: {error}")
+        stored = np.dtype(info.dtype).newbyteorder("<")
+        if len(pixels) != info.shape[0] * info.shape[1] * stored.itemsize:
+            return FrameError(
+                f"frame {number} of {path}: {self.name} returned {len(pixels):,} bytes for "
+                f"{info.shape[0]} x {info.shape[1]} pixels of {info.dtype}"
+            )
+        frame = np.frombuffer(pixels, dtype=stored).reshape(info.shape).astype(info.dtype)
+        return hole(frame, number, path) or frame
+
+    def _request(self, path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Ask the process, which is started if need be."""
+        interrupts = self._interrupts
+        with self._lock:
+            self._go_on(path, interrupts)
+            if self._process is None or not self._process.alive:
+                self.close()
+                self._process = self._start()
+            try:
+                header, body = self._process.ask(
+                    {**request, "path": str(path)}, self.request_timeout_s
+                )
+            except DiedError as error:
+                self.close()
+                msg = f"{path}: the {self.name} process {error}"
+                raise MovieError(msg) from error
+        if header.get("error") == "missing":
+            raise MissingToolError(header["message"])
+        if "error" in header:
+            raise _RefusedError(header["message"])
+        return header, body
+
+    def _go_on(self, path: Path, interrupts: int) -> None:
+        """Raise when there was an interrupt while the turn of a movie was waited for."""
+        if interrupts != self._interrupts:
+            msg = f"{path}: the reading was stopped"
+            raise MovieError(msg)
+
+    def _start(self) -> WorkerProcess:
+        self.check()
+        started = time.monotonic()
+        try:
+            process = WorkerProcess(self._command)
+        except OSError as error:
+            msg = f"the {self.name} reader did not start: {error}"
+            raise MissingToolError(msg) from error
+        self._process = process  # so that it can be interrupted while it starts
+        try:
+            header, _ = process.receive(self.start_timeout_s)
+        except DiedError as error:
+            self.close()
+            msg = f"the {self.name} reader did not start: its process {error}"
+            raise MissingToolError(msg) from error
+        if "error" in header:
+            self.close()
+            msg = f"the {self.name} reader did not start: {header['message']}"
+            raise MissingToolError(msg)
+        logger.debug("%s reader started in %.1f s", self.name, time.monotonic() - started)
+        return process
+
+
+class _RefusedError(Exception):
+    """The library cannot read the image; its words."""

@@ -1,0 +1,54 @@
+"""What is checked of a movie and its frames, whatever the reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from idrstream.errors import FrameError, MovieError
+from idrstream.formats.reader import MovieInfo, Pixels
+
+_DTYPES = frozenset({"uint8", "uint16"})
+
+
+def check_pixel_type(path: Path, dtype: str) -> None:
+    """Raise `MovieError` for pixels that are neither uint8 nor uint16."""
+    if dtype not in _DTYPES:
+        msg = f"{path} has {dtype} pixels; only uint8 and uint16 movies are read"
+        raise MovieError(msg)
+
+
+def plane_to_read(path: Path, n_planes: int, z: int | None) -> int:
+    """Return the plane to read of a movie with `n_planes`, counted from 0.
+
+    Raises
+    ------
+    MovieError
+        If there are several and none was chosen, or the chosen one is not there.
+    """
+    if z is None:
+        if n_planes == 1:
+            return 0
+        msg = f"{path} has {n_planes} z-planes: set the reader's z to the plane to read, from 0"
+        raise MovieError(msg)
+    if not 0 <= z < n_planes:
+        msg = f"{path} has {n_planes} z-plane(s); plane {z} is not among them"
+        raise MovieError(msg)
+    return z
+
+
+def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:
+    """Say why a frame cannot be asked for, from what is known without reading it."""
+    if not 1 <= number <= info.n_frames:
+        return FrameError(
+            f"frame {number} of a movie of {info.n_frames} in {path} (frames count from 1)"
+        )
+    if not info.valid[number - 1]:
+        return FrameError(f"frame {number} of {path} is marked not valid by its writer")
+    return None
+
+
+def hole(pixels: Pixels, number: int, path: Path) -> FrameError | None:
+    """Say that a frame reads as zeros throughout: not data, a camera has an offset."""
+    if pixels.any():
+        return None
+    return FrameError(f"frame {number} of {path} reads as all zeros: it was never written")

@@ -1,0 +1,1 @@
+"""DeepProfiler: its project folder, its configuration, and its process."""

@@ -1,0 +1,201 @@
+"""DeepProfiler kept ready: one worker process for the whole stream."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import ProfileError
+from idrstream.profile.deepprofiler.outputs import check_features
+from idrstream.profile.engine import QUIET, forget_features, missing_deepprofiler
+from idrstream.workers.process import DiedError, WorkerProcess
+
+if TYPE_CHECKING:
+    from idrstream.profile.deepprofiler.project import DeepProfilerProject
+
+_log = logging.getLogger("idrstream.profile")
+
+_START_TIMEOUT_S = 300.0
+
+
+class DeepProfilerEngine:
+    """DeepProfiler in a process of its own, its model built once for the whole stream.
+
+    Features are those of the command to the last bit, without its start and its building of the
+    model for every batch. The process is started at the first batch and again when it died, hung
+    or grew; it ends with this process, also when that is killed.
+
+    Parameters
+    ----------
+    gpu : str, default: "0"
+        Number of the GPU to use when there is one; "-1" for none.
+    timeout_s : float, default: 3600
+        Seconds after which a batch is given up and the process is ended.
+    memory_limit_bytes : int, optional
+        When the process holds more after a batch, it is started anew for the next one; by
+        default half of the machine's memory.
+    """
+
+    def __init__(
+        self,
+        gpu: str = "0",
+        timeout_s: float = 3600.0,
+        *,
+        memory_limit_bytes: int | None = None,
+    ) -> None:
+        self._gpu = gpu
+        self._timeout_s = timeout_s
+        self._memory_limit_bytes = memory_limit_bytes or _physical_memory_bytes() // 2
+        self._lock = threading.Lock()
+        self._worker: WorkerProcess | None = None
+        self._interrupted = False
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: that it is DeepProfiler."""
+        return {"name": "deepprofiler"}
+
+    def profile(self, project: DeepProfilerProject) -> None:
+        """Write ``index.csv``, have the process profile the project, and check what it wrote.
+
+        When the process dies at it, it is tried once more with a new one.
+
+        Raises
+        ------
+        idrstream.errors.ProfileError
+            When DeepProfiler failed, died twice, took too long, or left features out; the
+            message quotes the end of its output.
+        idrstream.errors.MissingToolError
+            When DeepProfiler is not installed.
+        """
+        project.write_index()
+        if not any(image.nuclei for image in project.images):
+            _log.info("No nuclei in this batch: DeepProfiler is not asked")
+            return
+        with self._lock:
+            self._interrupted = False
+            deadline = time.monotonic() + self._timeout_s
+            try:
+                said = self._ask(project, deadline)
+            except _DiedAtItError as error:
+                _log.warning("DeepProfiler's process died and is started anew: %s", error)
+                said = self._ask(project, deadline)
+        try:
+            check_features(project)
+        except ProfileError as error:
+            raise ProfileError(f"{error}{_quote(said)}") from error
+
+    def interrupt(self) -> None:
+        """End the batch that is running, and the process; the next batch starts a new one."""
+        self._interrupted = True
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+
+    def close(self) -> None:
+        """End the process; the next batch would start a new one."""
+        self.interrupt()
+        with self._lock:
+            self._end()
+
+    def _command(self, folder: str) -> list[str]:
+        return [sys.executable, "-m", "idrstream.profile.deepprofiler.worker", folder]
+
+    def _ask(self, project: DeepProfilerProject, deadline: float) -> str:
+        """Have the project profiled; return what the process said beside it."""
+        # DeepProfiler takes an image whose features are there, even half, for done.
+        forget_features(project)
+        worker = self._ready()
+        request = {"root": str(project.root), "config": project.config_name}
+        try:
+            reply, _ = worker.ask(request, max(0.0, deadline - time.monotonic()))
+        except DiedError as error:
+            said = worker.said()
+            died = not worker.alive
+            self._end()
+            if self._interrupted:
+                raise ProfileError("the profiling was stopped") from error
+            if died:
+                raise _DiedAtItError(
+                    f"DeepProfiler's process {error.what} (when killed, usually: not enough "
+                    f"memory){_quote(said)}"
+                ) from error
+            raise ProfileError(
+                f"DeepProfiler was not done after {self._timeout_s:g} s and was ended; make "
+                f"batches smaller or the limit longer{_quote(said)}"
+            ) from error
+        said = worker.said()
+        worker.forget()
+        if "error" in reply:
+            # Out of memory or a broken session: the next batch gets a process without a past.
+            self._end()
+            raise ProfileError(
+                f"DeepProfiler failed: {reply['error']}: {reply['message']}{_quote(said)}"
+            )
+        self._look_at_size(worker)
+        return said
+
+    def _look_at_size(self, worker: WorkerProcess) -> None:
+        held = resident_bytes(worker.pid)
+        if held > self._memory_limit_bytes:
+            _log.warning(
+                "DeepProfiler's process holds %.1f GB and is started anew for the next batch",
+                held / 1e9,
+            )
+            self._end()
+
+    def _ready(self) -> WorkerProcess:
+        if self._worker is not None and self._worker.alive:
+            return self._worker
+        self._end()
+        started = time.monotonic()
+        try:
+            worker = WorkerProcess(
+                self._command, "deepprofiler", {**QUIET, "CUDA_VISIBLE_DEVICES": self._gpu}
+            )
+        except OSError as error:
+            raise ProfileError(f"DeepProfiler cannot be started: {error}") from error
+        self._worker = worker
+        try:
+            reply, _ = worker.receive(_START_TIMEOUT_S)
+        except DiedError as error:
+            said = worker.said()
+            self._end()
+            raise ProfileError(
+                f"DeepProfiler did not start: it {error.what}{_quote(said)}"
+            ) from error
+        if "error" in reply:
+            self._end()
+            raise missing_deepprofiler(reply["message"])
+        _log.debug("DeepProfiler started in %.1f s", time.monotonic() - started)
+        return worker
+
+    def _end(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.end()
+
+
+class _DiedAtItError(ProfileError):
+    """The process ended while it was at a batch."""
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process holds; 0 where that cannot be seen."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _physical_memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _quote(said: str) -> str:
+    return f"; the end of its output:\n{said}" if said else "; it printed nothing"

@@ -1,0 +1,152 @@
+"""DeepProfiler in a process of its own, its model built once and used for many batches.
+
+Run as ``python -m idrstream.profile.deepprofiler.worker FOLDER``. It answers requests on standard
+input with replies on its original standard output; what TensorFlow and DeepProfiler print goes to
+standard error, so that it cannot get between the replies. It ends when its input does.
+
+DeepProfiler's own classes do the work, so features are those of its command to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import IO, Any
+
+from idrstream.workers.messages import watched_requests, write_message
+
+# DeepProfiler's folders in a project, by its names for them.
+_FOLDERS = {
+    "locations": "inputs/locations/",
+    "config": "inputs/config/",
+    "images": "inputs/images/",
+    "metadata": "inputs/metadata/",
+    "intensities": "outputs/intensities/",
+    "compressed_images": "outputs/compressed/images/",
+    "results": "outputs/results/",
+    "checkpoints": "outputs/results/checkpoint/",
+    "logs": "outputs/results/logs/",
+    "summaries": "outputs/results/summaries/",
+    "features": "outputs/results/features/",
+}
+
+
+class Profiler:
+    """DeepProfiler's ``Profile``, kept as long as configuration and checkpoint are the same."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._profile: Any = None
+
+    def profile(self, root: str, config_name: str) -> int:
+        """Write the features of all images of a project; return the crops put through together."""
+        from deepprofiler.dataset.image_dataset import read_dataset
+
+        config = _project_config(Path(root), config_name)
+        key = _key_of(config)
+        if key != self._key:
+            self._forget()
+            self._build(config)
+            self._key = key
+        profile = self._profile
+        # One dictionary is shared by all parts of DeepProfiler: change it, never replace it.
+        profile.config["paths"].update(config["paths"])
+        dataset = read_dataset(profile.config, mode="profile")
+        profile.dset = profile.profile_crop_generator.dset = dataset
+        self._scan(profile, dataset)
+        return int(profile.config["profile"]["batch_size"])
+
+    def _build(self, config: dict[str, Any]) -> None:
+        from deepprofiler.dataset.image_dataset import read_dataset
+        from deepprofiler.profiling import Profile
+
+        profile = Profile(config, read_dataset(config, mode="profile"))
+        profile.configure()
+        self._profile = profile
+
+    def _forget(self) -> None:
+        import tensorflow as tf
+
+        self._key = self._profile = None
+        tf.compat.v1.keras.backend.clear_session()
+
+    @staticmethod
+    def _scan(profile: Any, dataset: Any) -> None:
+        """Profile what has no features yet; with fewer crops together when memory runs out."""
+        import tensorflow as tf
+
+        while True:
+            try:
+                dataset.scan(profile.extract_features, frame="all", check=profile.check)
+            except tf.errors.ResourceExhaustedError:
+                settings = profile.config["profile"]
+                if settings["batch_size"] == 1:
+                    raise
+                settings["batch_size"] //= 2
+            else:
+                return
+
+
+def _project_config(root: Path, name: str) -> dict[str, Any]:
+    """Return a project's configuration as DeepProfiler's command makes it."""
+    folders = {key: f"{root}/{folder}" for key, folder in _FOLDERS.items()}
+    config: dict[str, Any] = json.loads((root / "inputs" / "config" / name).read_text("utf-8"))
+    for key in ("results", "checkpoints", "logs", "summaries", "features"):
+        Path(folders[key]).mkdir(parents=True, exist_ok=True)
+    config["paths"] = {"root": str(root), **folders, "index": f"{folders['metadata']}index.csv"}
+    config["experiment_name"] = "results"
+    return config
+
+
+def _key_of(config: dict[str, Any]) -> tuple[object, ...]:
+    """Return what a model depends on: the configuration, and the content of the checkpoint."""
+    import hashlib
+
+    path = Path(config["paths"]["checkpoints"], config["profile"]["checkpoint"])
+    plain = {name: value for name, value in config.items() if name != "paths"}
+    return json.dumps(plain, sort_keys=True), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def serve(
+    profile: Callable[[str, str], int], requests: Iterable[dict[str, Any]], replies: IO[bytes]
+) -> None:
+    """Answer requests until there are no more."""
+    for request in requests:
+        try:
+            crops = profile(request["root"], request["config"])
+        # The boundary of the process: whatever DeepProfiler raises is told to the other side.
+        except Exception as error:
+            words = " ".join(str(error).split())[:2000]
+            write_message(replies, {"error": type(error).__name__, "message": words})
+        else:
+            write_message(replies, {"crops_at_once": crops})
+
+
+def main(arguments: list[str]) -> int:
+    """Import DeepProfiler, then serve until the input ends; remove the folder that was lent."""
+    (folder,) = arguments
+    # Keep the pipe for replies and give everybody else's standard output to standard error.
+    with os.fdopen(os.dup(1), "wb") as replies:
+        os.dup2(2, 1)
+        requests = watched_requests(sys.stdin.buffer)
+        try:
+            import deepprofiler.profiling  # noqa: F401, it takes seconds: now, not at the first batch
+        except ImportError as error:
+            write_message(replies, {"error": "missing", "message": str(error)})
+            return 1
+        write_message(replies, {"ready": "deepprofiler"})
+        serve(Profiler().profile, requests, replies)
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # TensorFlow's threads may outlive main; nothing is left that they could write.
+    os._exit(status)

@@ -1,0 +1,1 @@
+"""The engine that computes DeepProfiler's features in PyTorch."""

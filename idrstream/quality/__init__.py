@@ -1,0 +1,8 @@
+"""What is recorded of every frame while it passes: measures and small pictures."""
+
+from __future__ import annotations
+
+from idrstream.quality.notes import BatchNotes, forget
+from idrstream.quality.pictures import PictureStore
+
+__all__ = ["BatchNotes", "PictureStore", "forget"]

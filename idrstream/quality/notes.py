@@ -1,0 +1,127 @@
+"""The quality measures of a batch, kept in one small file beside its table."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence, Set
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.errors import StorageError
+from idrstream.files import atomic_path
+from idrstream.quality.measures import FrameMeasures, measure
+from idrstream.quality.pictures import Picture, PictureStore, draw, picture_key
+from idrstream.redact import redact
+
+if TYPE_CHECKING:
+    from idrstream.records import Frame, ImageTask, Nuclei
+
+QC = "qc"
+COLUMNS = (
+    "Plate", "Well", "Well_Number", "Site", "Frame", "Nuclei", "Area", "Intensity", "Focus",
+    "Background", "Saturated", "Shading", "Source",
+)  # fmt: skip
+
+_Key = tuple[str, int, int, int]
+
+
+class BatchNotes:
+    """Measures the frames of one batch after the other and writes ``qc/batch_<n>.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder.
+    pictures : PictureStore
+        Where example pictures go; shared by all batches.
+    """
+
+    def __init__(self, folder: Path, pictures: PictureStore) -> None:
+        self._folder = folder
+        self._pictures = pictures
+        self._measures: dict[_Key, FrameMeasures] = {}
+        self._drawn: dict[str, Picture] = {}
+
+    def add(self, frame: Frame, nuclei: Nuclei) -> None:
+        """Measure a frame, and draw it when its picture would be kept."""
+        place = _place(frame.task, frame.number)
+        self._measures[place] = measure(frame, nuclei)
+        key = picture_key(*place)
+        if self._pictures.wants(key):
+            self._drawn[key] = draw(frame, nuclei, key)
+
+    def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
+        """Write the file of the batch and its pictures into the output folder.
+
+        Parameters
+        ----------
+        number : int
+            The batch.
+        tasks : sequence of ImageTask
+            Its images: the order of the rows. Frames that were not added have none.
+
+        Raises
+        ------
+        StorageError
+            When they cannot be written.
+        """
+        path = qc_path(self._folder, number)
+        try:
+            with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                for task in tasks:
+                    for frame in task.frames:
+                        measures = self._measures.get(_place(task, frame))
+                        if measures is not None:
+                            writer.writerow(_row(task, frame, measures))
+            self._pictures.keep(self._drawn.values())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error}") from error
+
+    def clear(self) -> None:
+        """Forget the batch."""
+        self._measures.clear()
+        self._drawn.clear()
+
+
+def qc_path(folder: Path, number: int) -> Path:
+    """Return the file with the measures of a batch."""
+    return folder / QC / f"batch_{number}.csv"
+
+
+def forget(folder: Path, numbers: Set[int]) -> None:
+    """Delete the measures and pictures of batches that do not count as done."""
+    store = PictureStore(folder, 0)
+    for path in sorted((folder / QC).glob("batch_*.csv")):
+        number = path.stem.removeprefix("batch_")
+        if not number.isdigit() or int(number) not in numbers:
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            store.forget(
+                picture_key(
+                    row["Plate"], int(row["Well_Number"]), int(row["Site"]), int(row["Frame"])
+                )
+                for row in rows
+            )
+        path.unlink()
+
+
+def _place(task: ImageTask, frame: int) -> _Key:
+    return task.plate, task.well_number, task.site, frame
+
+
+def _row(task: ImageTask, frame: int, measures: FrameMeasures) -> list[object]:
+    return [
+        task.plate, task.well, task.well_number, task.site, frame, measures.nuclei,
+        _number(measures.area, 1), _number(measures.intensity, 2), _number(measures.focus, 4),
+        _number(measures.background, 2), _number(measures.saturated, 6),
+        " ".join(str(round(share * 1000)) for share in measures.shading),
+        redact(measures.source),
+    ]  # fmt: skip
+
+
+def _number(value: float, digits: int) -> str:
+    return "" if math.isnan(value) else f"{value:.{digits}f}"

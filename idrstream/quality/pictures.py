@@ -1,0 +1,238 @@
+"""Example pictures: outlined frames and single nuclei, small, within a budget, found again.
+
+Which frames are kept does not depend on the order in which they come: each has a rank, drawn from
+the seed, its plate, well, site and frame. Kept are those of the lowest ranks, as many as fit into
+the budget at the largest size that a picture can have. So a stream that was interrupted ends with
+the same pictures, and whoever knows a picture's plate, well and frame can compute its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+import threading
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from idrstream.files import atomic_path
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from idrstream.records import Frame, Nuclei
+
+PICTURES = "pictures"
+FRAME_PX = 480  # the longer side of a frame's picture at most
+CROP_PX = 64
+CROPS = 8
+SEED = 0
+_OUTLINE = np.array([255, 210, 60], dtype=np.uint8)
+_QUALITIES = (62, 40, 20, 5)
+_FRAME_BYTES, _CROPS_BYTES = 22_000, 8_000
+PICTURE_BYTES = _FRAME_BYTES + _CROPS_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The pictures of one frame.
+
+    Attributes
+    ----------
+    key : str
+        Its rank, in hexadecimal: see `picture_key`.
+    frame : bytes
+        WebP: the frame, made smaller, with the outlines of its nuclei.
+    crops : bytes
+        WebP: `CROPS` nuclei at most, side by side; empty when there are none.
+    """
+
+    key: str
+    frame: bytes
+    crops: bytes
+
+
+def picture_key(plate: str, well_number: int, site: int, frame: int, seed: int = SEED) -> str:
+    """Return the rank of a frame among all, 16 hexadecimal digits, which names its pictures."""
+    text = "\n".join(map(str, (seed, plate, well_number, site, frame)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
+    """Return which nuclei of a frame are in its picture of nuclei, from left to right.
+
+    Parameters
+    ----------
+    key : str
+        As of `picture_key`.
+    count : int
+        Nuclei of the frame.
+
+    Returns
+    -------
+    tuple of int
+        Numbers of nuclei, counted from 1, in the order of the frame's rows in the batch table.
+    """
+    drawn = random.Random(key)  # noqa: S311, nothing secret
+    return tuple(sorted(drawn.sample(range(1, count + 1), min(count, CROPS))))
+
+
+def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
+    """Draw the pictures of a frame.
+
+    Parameters
+    ----------
+    frame : Frame
+        Corrected pixels.
+    nuclei : Nuclei
+        With outlines; without them the centroids are marked.
+    key : str
+        The frame's rank.
+
+    Returns
+    -------
+    Picture
+        Equal bytes for equal frames, with the same version of Pillow.
+    """
+    grey = _grey(frame.pixels)
+    outlined = _outlined(grey, nuclei)
+    crops = b""
+    numbers = shown_nuclei(key, len(nuclei))
+    if numbers:
+        half = CROP_PX // 2
+        padded = np.pad(grey, half)
+        strip = np.zeros((CROP_PX, len(numbers) * (CROP_PX + 2) - 2), dtype=np.uint8)
+        for place, number in enumerate(numbers):
+            y, x = np.rint(nuclei.locations[number - 1]).astype(int)
+            y, x = np.clip((y, x), 0, np.array(grey.shape) - 1)
+            left = place * (CROP_PX + 2)
+            strip[:, left : left + CROP_PX] = padded[y : y + CROP_PX, x : x + CROP_PX]
+        crops = _webp(strip, _CROPS_BYTES)
+    return Picture(key, _webp(outlined, _FRAME_BYTES), crops)
+
+
+class PictureStore:
+    """Keeps the pictures of the lowest ranks in the output folder; threads may share it.
+
+    Parameters
+    ----------
+    folder : Path
+        The output folder; pictures are in ``pictures/`` there.
+    budget_bytes : int
+        What all pictures may take together; 0 for none.
+    """
+
+    def __init__(self, folder: Path, budget_bytes: int) -> None:
+        self.folder = folder / PICTURES
+        self.budget_bytes = budget_bytes
+        self._most = max(0, budget_bytes) // PICTURE_BYTES
+        self._lock = threading.Lock()
+        self._kept = sorted({path.name.split("_")[0] for path in self.folder.glob("*.webp")})
+
+    def wants(self, key: str) -> bool:
+        """Tell whether a picture of this rank would be kept, by what is there now."""
+        with self._lock:
+            return bisect_left(self._kept, key) < self._most
+
+    def keep(self, pictures: Iterable[Picture]) -> None:
+        """Write pictures, as far as the budget allows, and delete those that it does not.
+
+        Raises
+        ------
+        OSError
+            When they cannot be written.
+        """
+        with self._lock:
+            new = {picture.key: picture for picture in pictures}
+            ranks = sorted({*self._kept, *new})
+            kept, out = ranks[: self._most], ranks[self._most :]
+            for key in kept:
+                if key in new:
+                    self._write(new[key])
+            for key in out:
+                self._delete(key)
+            self._kept = kept
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete pictures."""
+        with self._lock:
+            for key in keys:
+                if key in self._kept:
+                    self._kept.remove(key)
+                    self._delete(key)
+
+    def _write(self, picture: Picture) -> None:
+        for name, content in zip(_names(picture.key), (picture.frame, picture.crops), strict=True):
+            path = self.folder / name
+            if not content:
+                path.unlink(missing_ok=True)
+                continue
+            with atomic_path(path) as part:
+                part.write_bytes(content)
+
+    def _delete(self, key: str) -> None:
+        for name in _names(key):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def picture_paths(folder: Path, key: str) -> tuple[Path, Path]:
+    """Return where the pictures of a frame are, frame and nuclei, when they were kept."""
+    frame, crops = _names(key)
+    return folder / PICTURES / frame, folder / PICTURES / crops
+
+
+def _names(key: str) -> tuple[str, str]:
+    return f"{key}_frame.webp", f"{key}_nuclei.webp"
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a frame in 8 bits, stretched so that single bright pixels do not darken it."""
+    low, high = np.percentile(pixels, (1, 99.8)) if pixels.size else (0, 1)
+    scaled = (pixels.astype(np.float32) - low) * (255 / max(high - low, 1))
+    grey: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return grey
+
+
+def _outlined(grey: NDArray[np.uint8], nuclei: Nuclei) -> NDArray[np.uint8]:
+    """Return a smaller picture of a frame, in colour, with outlines one pixel wide."""
+    from PIL import Image
+
+    scale = min(1.0, FRAME_PX / max(grey.shape))
+    height, width = (max(1, round(length * scale)) for length in grey.shape)
+    small = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
+    colour = np.repeat(np.asarray(small)[:, :, None], 3, axis=2)
+    shapes = nuclei.outlines
+    if shapes is None:
+        shapes = tuple(_cross(point) for point in nuclei.locations)
+    if shapes:
+        points = (np.concatenate(shapes) + 0.5) * scale - 0.5
+        rows, columns = np.rint(points).astype(int).T
+        colour[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] = _OUTLINE
+    return colour
+
+
+def _cross(point: NDArray[np.float64]) -> NDArray[np.int64]:
+    y, x = np.rint(point).astype(np.int64)
+    along = np.arange(-3, 4)
+    return np.concatenate(
+        [np.stack([along + y, along * 0 + x], 1), np.stack([along * 0 + y, along + x], 1)]
+    )
+
+
+def _webp(pixels: NDArray[np.uint8], most_bytes: int) -> bytes:
+    """Return a picture as WebP of at most so many bytes, less exact where it must be."""
+    from PIL import Image
+
+    picture = Image.fromarray(pixels)
+    while True:
+        for quality in _QUALITIES:
+            packed = io.BytesIO()
+            picture.save(packed, "WEBP", quality=quality, method=4)
+            if packed.tell() <= most_bytes:
+                return packed.getvalue()
+        picture = picture.resize((picture.width // 2, picture.height // 2))

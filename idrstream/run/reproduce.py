@@ -1,0 +1,179 @@
+"""Runs a stream again from its ``provenance.json``: the same table, settings and models, or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from idrstream.errors import ConfigError, PlanChangedError, TableError
+from idrstream.files import file_sha256
+from idrstream.folder.identity import differences, image_lines, images_sha256, result_columns
+from idrstream.folder.outputs import TABLES
+from idrstream.folder.provenance import FORMAT, VERSION
+from idrstream.folder.versions import changed_versions, versions
+from idrstream.run.request import Request, identity_of, parts_of, place_of
+
+if TYPE_CHECKING:
+    from idrstream.config import Settings
+    from idrstream.stream.stream import IdrStream
+
+_FOLDER = "idrstream_again"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a provenance file says.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    content : Mapping
+        All of it.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+
+    @property
+    def table(self) -> Path:
+        """The copy of the table that lies beside the file."""
+        return self.path.parent / TABLES / Path(self.content["table"]["file"]).name
+
+    def settings(self, options: Mapping[str, str]) -> Settings:
+        """Return the settings to run it again.
+
+        Parameters
+        ----------
+        options : Mapping[str, str]
+            Settings that are given anew; by default results go to ``idrstream_again/features``
+            and intermediates to ``idrstream_again/work``.
+
+        Raises
+        ------
+        ConfigError
+            When the stream was not built from settings, or one of them had a secret.
+        TableError
+            When the copy of the table is gone or is another one.
+        """
+        from idrstream.config import settings_from_json
+
+        stored = self.content["settings"]
+        if stored is None:
+            msg = f"{self.path} cannot be run: {self.content['again']}"
+            raise ConfigError(msg)
+        table = Path(options["table"]) if "table" in options else self._proven_table()
+        plan, form = self.content["plan"], self.content["identity"]["table"]
+        stream = {
+            **stored["stream"],
+            "final_data_dir": f"{_FOLDER}/features",
+            "tmp_dir": f"{_FOLDER}/work",
+            "table": str(table),
+            "batch_size": plan["batch_size"],
+            "extra_metadata": form["extra_metadata"],
+            "output_format": form["format"],
+        }
+        return settings_from_json({**stored, "stream": stream}, options=options)
+
+    def check(self, stream: IdrStream, settings: Settings) -> list[str]:
+        """Compare a stream with the one that the file describes.
+
+        Parameters
+        ----------
+        stream : IdrStream
+            Built from `settings`.
+        settings : Settings
+            As `settings` returned them.
+
+        Returns
+        -------
+        list of str
+            Versions that are not the same, for a warning.
+
+        Raises
+        ------
+        PlanChangedError
+            When a model, a configuration, the table or a setting that changes results is not
+            the same; names all that differ.
+        """
+        where = settings.stream
+        request = Request(extra_metadata=where.extra_metadata, output_format=where.output_format)
+        now = identity_of(place_of(stream), parts_of(stream), request)
+        different = differences(self.content["identity"], now)
+        if self._images(settings) != self.content["plan"]["images_sha256"]:
+            different.append("the images of the table are others")
+        if different:
+            msg = (
+                f"this is not the stream that {self.path} describes: {'; '.join(different)}. "
+                "Bring back what it was made with, or run it as it is now with "
+                "--accept-differences"
+            )
+            raise PlanChangedError(msg)
+        return self.changed_versions()
+
+    def changed_versions(self) -> list[str]:
+        """Return which versions are not those with which the tables were made."""
+        made_with = self.content["versions"]
+        return changed_versions(made_with[-1], versions()) if made_with else []
+
+    def _proven_table(self) -> Path:
+        wanted = self.content["table"]["sha256"]
+        if not self.table.is_file():
+            msg = (
+                f"{self.table} is not there: provenance.json needs the folder {TABLES} beside it; "
+                "copy that, too, or name the table with --table"
+            )
+            raise TableError(msg)
+        if file_sha256(self.table) != wanted:
+            msg = f"{self.table} is not the table that was processed: its digest is not {wanted}"
+            raise TableError(msg)
+        return self.table
+
+    def _images(self, settings: Settings) -> str:
+        from idrstream.screen import read_table, tasks_from_table
+
+        where = settings.stream
+        tasks = tasks_from_table(
+            read_table(where.table), ignore_invalid=where.ignore_invalid_inputs
+        )
+        return images_sha256(image_lines(tasks, result_columns(where.extra_metadata)))
+
+
+def load_provenance(path: Path) -> Provenance:
+    """Read a provenance file.
+
+    Parameters
+    ----------
+    path : Path
+        ``provenance.json``, or the folder that has it.
+
+    Raises
+    ------
+    ConfigError
+        When it is none, or of a newer version.
+    """
+    from idrstream.folder.provenance import PROVENANCE_NAME
+
+    path = path / PROVENANCE_NAME if path.is_dir() else path
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path} cannot be read as provenance of a stream: {error}"
+        raise ConfigError(msg) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        msg = f"{path} is no provenance of a stream: its format is not {FORMAT}"
+        raise ConfigError(msg)
+    if content.get("version", 0) > VERSION:
+        msg = f"{path} was written by a newer idrstream; take that one to run it again"
+        raise ConfigError(msg)
+    try:
+        _ = (content["settings"], content["again"], content["versions"], content["table"]["file"],
+             content["table"]["sha256"], content["plan"]["images_sha256"],
+             content["plan"]["batch_size"], content["identity"]["table"]["format"])  # fmt: skip
+    except (KeyError, TypeError) as error:
+        msg = f"{path} lacks {error}, which provenance of a stream has"
+        raise ConfigError(msg) from error
+    return Provenance(path, content)

@@ -1,0 +1,44 @@
+"""The scheduler: who may do what next, and the events it emits."""
+
+from idrstream.schedule.disk.budget import DiskUse, parse_size
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    BatchStarted,
+    Event,
+    ImageFinished,
+    LanesMeasured,
+    Listener,
+    StageFinished,
+    StageStarted,
+    StreamFinished,
+    StreamStarted,
+)
+from idrstream.schedule.lanes import LaneReport
+from idrstream.schedule.options import LaneOptions
+from idrstream.schedule.result import RunResult
+from idrstream.schedule.runner import Runner
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Rooms
+
+__all__ = [
+    "BatchFinished",
+    "BatchProfiling",
+    "BatchPublished",
+    "BatchStarted",
+    "DiskUse",
+    "Event",
+    "ImageFinished",
+    "LaneOptions",
+    "LaneReport",
+    "LanesMeasured",
+    "Listener",
+    "Preprocessing",
+    "Rooms",
+    "RunResult",
+    "Runner",
+    "StageFinished",
+    "StageStarted",
+    "StreamFinished",
+    "StreamStarted",
+    "parse_size",
+]

@@ -1,0 +1,1 @@
+"""Disk space: the budget, and who may take some of it next."""

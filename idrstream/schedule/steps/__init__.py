@@ -1,0 +1,1 @@
+"""What a batch goes through, image by image and then as a whole."""

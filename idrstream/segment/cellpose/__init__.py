@@ -1,0 +1,1 @@
+"""Cellpose as the segmentor of nuclei."""

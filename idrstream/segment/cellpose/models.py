@@ -1,0 +1,273 @@
+"""Finding and loading Cellpose models: Cellpose's own, model files, and the shipped one."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import tempfile
+import time
+import urllib.request
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from numpy.typing import NDArray
+
+from idrstream.errors import ConfigError, MissingToolError
+from idrstream.models import nuclei_model_path, nuclei_size_model_path
+from idrstream.segment.cellpose.size_file import check_size_file
+from idrstream.segment.cellpose.specs import BUILT_IN, SHIPPED, CellposeSpecs, models_folder
+
+_log = logging.getLogger("idrstream.segment")
+
+_MODELS_URL = "https://www.cellpose.org/models"
+_CONNECT_TIMEOUT_S = 15.0
+_DOWNLOAD_TIMEOUT_S = 600.0
+_WITH_SIZE_MODEL = {
+    "cyto3": "size_cyto3.npy",
+    "nuclei": "size_nucleitorch_0.npy",
+    "cyto2": "size_cyto2torch_0.npy",
+    "cyto": "size_cytotorch_0.npy",
+}
+_LOAD_ERRORS = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
+
+class SizeEstimator(Protocol):
+    """Tells the diameter of the nuclei of one frame."""
+
+    def estimate(self, image: NDArray[Any], model: Any) -> float:
+        """Return the diameter in pixels for `image`, shape ``(Y, X)``, seen by `model`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A Cellpose model in memory.
+
+    Attributes
+    ----------
+    model : cellpose.models.CellposeModel
+        The network.
+    estimator : SizeEstimator or None
+        None when there is no size model for it.
+    usual_diameter_px : float
+        Mean diameter of the nuclei it was trained on, in pixels of their images.
+    """
+
+    model: Any
+    estimator: SizeEstimator | None
+    usual_diameter_px: float
+
+
+class CellposeSizeModel:
+    """Cellpose's own size model: a regression on the network's style, then one pass of masks.
+
+    Source: Stringer et al., Nature Methods 18, 100-106 (2021); ``cellpose.models.SizeModel``.
+    Its file is a pickle, as Cellpose wrote it; one that holds more than numbers is refused.
+    """
+
+    def __init__(self, path: Path, model: Any, specs: CellposeSpecs) -> None:
+        from cellpose.models import SizeModel
+
+        check_size_file(path)
+        try:
+            self._size_model = SizeModel(cp_model=model, pretrained_size=str(path))
+        except _LOAD_ERRORS as error:
+            raise ConfigError(
+                f"segmentor: size_model {path} is not a size model of Cellpose: {error}"
+            ) from error
+        self._channels = list(specs.channels)
+        self._batch_size = specs.batch_size
+
+    def estimate(self, image: NDArray[Any], model: Any) -> float:
+        """Return the diameter in pixels for `image`, shape ``(Y, X)``."""
+        del model  # it was bound at construction
+        diameter, _ = self._size_model.eval(
+            image, channels=self._channels, batch_size=self._batch_size
+        )
+        return float(diameter)
+
+
+def load_model(specs: CellposeSpecs) -> LoadedModel:
+    """Load the model that `specs` names, on a GPU when wanted and there is one.
+
+    Raises
+    ------
+    idrstream.errors.MissingToolError
+        When Cellpose, the GPU that was insisted on, or a model's file cannot be had.
+    idrstream.errors.ConfigError
+        When a file is not a model.
+    """
+    gpu = _use_gpu(specs.gpu)
+    # Cellpose announces devices, files and empty frames; what matters is logged here.
+    logging.getLogger("cellpose").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"cellpose\.")
+    if specs.model_type == SHIPPED:
+        loaded = _load_shipped(gpu=gpu)
+    elif specs.model_type in BUILT_IN:
+        loaded = _load_built_in(specs, gpu=gpu)
+    else:
+        loaded = _load_file(specs, gpu=gpu)
+    loaded.model.prepare(specs.batch_size, _precision(specs.precision, loaded.model.device))
+    return loaded
+
+
+def model_files(specs: CellposeSpecs) -> list[Path]:
+    """Return the files that the model of `specs` comes from; none for Cellpose's own.
+
+    Those have fixed names, under which Cellpose downloads always the same weights.
+    """
+    if specs.model_type == SHIPPED:
+        return [nuclei_model_path(), nuclei_size_model_path()]
+    if specs.model_type in BUILT_IN:
+        return [Path(specs.size_model)] if specs.size_model else []
+    path = Path(specs.model_type)
+    size_file = _size_file_of(specs, path) if specs.estimates_diameter else None
+    return [path, size_file] if size_file else [path]
+
+
+def _use_gpu(wanted: bool | Literal["auto"]) -> bool:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingToolError(
+            "Cellpose needs PyTorch, which cannot be imported: pip install torch cellpose==3.1.1.3"
+        ) from error
+    there = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if wanted is True and not there:
+        raise MissingToolError(
+            "segmentor: gpu is true, but PyTorch sees no GPU; install a PyTorch build for your "
+            'GPU, or set gpu to "auto"'
+        )
+    return there if wanted == "auto" else wanted
+
+
+def _precision(wanted: str, device: Any) -> Any:
+    """Return the torch dtype of the network: bfloat16 where the hardware computes in it."""
+    import torch
+
+    if wanted == "auto":
+        if device.type == "cuda":
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16")
+        return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+
+
+def _new_model(path: Path, *, gpu: bool, **options: Any) -> Any:
+    from idrstream.segment.network.pooled import PooledModel
+
+    try:
+        return PooledModel(gpu=gpu, **options)
+    except _LOAD_ERRORS as error:
+        raise ConfigError(
+            f"segmentor: {path} is not a model file of Cellpose 3 "
+            f"({type(error).__name__}: {error}); models of Cellpose 4 do not fit"
+        ) from error
+
+
+def _load_shipped(*, gpu: bool) -> LoadedModel:
+    from idrstream.segment.cellpose.shipped import load_shipped
+
+    model, estimator = load_shipped(gpu)
+    return LoadedModel(model, estimator, float(model.diam_labels))
+
+
+def _load_built_in(specs: CellposeSpecs, *, gpu: bool) -> LoadedModel:
+    name = specs.model_type
+    stem = f"{name}torch_0" if name in {"cyto", "cyto2", "nuclei"} else name
+    path = fetch_built_in(stem)
+    model = _new_model(path, gpu=gpu, model_type=name, diam_mean=17.0 if "nuclei" in name else 30.0)
+    estimator = None
+    if specs.estimates_diameter:
+        size_file = _size_file_of(specs, path)
+        if size_file is None and name in _WITH_SIZE_MODEL:
+            size_file = fetch_built_in(_WITH_SIZE_MODEL[name])
+        estimator = CellposeSizeModel(size_file, model, specs) if size_file else None
+    return LoadedModel(model, estimator, float(model.diam_labels))
+
+
+def _load_file(specs: CellposeSpecs, *, gpu: bool) -> LoadedModel:
+    path = Path(specs.model_type)
+    model = _new_model(path, gpu=gpu, pretrained_model=str(path))
+    estimator = None
+    if specs.estimates_diameter:
+        size_file = _size_file_of(specs, path)
+        estimator = CellposeSizeModel(size_file, model, specs) if size_file else None
+    return LoadedModel(model, estimator, float(model.diam_labels))
+
+
+def _size_file_of(specs: CellposeSpecs, path: Path) -> Path | None:
+    if specs.size_model is not None:
+        return Path(specs.size_model)
+    beside = path.with_name(path.name + "_size.npy")
+    return beside if beside.is_file() else None
+
+
+def fetch_built_in(name: str) -> Path:
+    """Return the file of one of Cellpose's own models, downloaded when it is not there.
+
+    Cellpose's own download neither checks the server's certificate (and switches the check off
+    for the whole process) nor has a time limit, hence this one.
+
+    Parameters
+    ----------
+    name : str
+        The file's name, for example ``cyto3`` or ``size_cyto3.npy``.
+
+    Raises
+    ------
+    idrstream.errors.MissingToolError
+        When the file is not there and cannot be downloaded; the message says what to do on a
+        machine without internet.
+    """
+    path = models_folder() / name
+    if path.is_file():
+        return path
+    url = f"{_MODELS_URL}/{name}"
+    _log.info("Downloading Cellpose's model %s from %s", name, url)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _download(url, path)
+    except OSError as error:
+        raise MissingToolError(
+            f"Cellpose's model file {name} is not in {path.parent} and cannot be downloaded "
+            f"from {url} ({error}). Without internet: download it elsewhere and copy it to "
+            f"{path} (or to the folder that CELLPOSE_LOCAL_MODELS_PATH names), or set "
+            f'model_type to "{SHIPPED}", which comes with this package'
+        ) from error
+    return path
+
+
+def _download(url: str, path: Path) -> None:
+    deadline = time.monotonic() + _DOWNLOAD_TIMEOUT_S
+    handle, part_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(part_name)
+    try:
+        with (
+            os.fdopen(handle, "wb") as stream,
+            urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as answer,  # noqa: S310
+        ):
+            expected = answer.headers.get("Content-Length")
+            while block := answer.read(1 << 20):
+                stream.write(block)
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not finished after {_DOWNLOAD_TIMEOUT_S:.0f} s")
+            if expected is not None and stream.tell() != int(expected):
+                raise OSError(f"{stream.tell()} of {expected} bytes arrived")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,301 @@
+"""Nuclei by Cellpose, with one model for the whole stream."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.errors import SegmentationError
+from idrstream.models import model_digest
+from idrstream.records import Frame, Nuclei
+from idrstream.segment.cellpose.groups import (
+    Prepared,
+    Stages,
+    check_pixels,
+    named,
+    one_frames_errors,
+    side_by_side,
+)
+from idrstream.segment.cellpose.masks import Labels, as_labels, centroids, trace_outlines
+from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
+from idrstream.segment.cellpose.specs import CellposeSpecs
+from idrstream.workers.threads import all_processors, limit_threads, torch_threads
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger("idrstream.segment")
+
+
+class _LazyModel:
+    """The model, loaded once at first use, however many threads and segmentors ask for it."""
+
+    def __init__(self, specs: CellposeSpecs) -> None:
+        self._specs = specs
+        self._lock = threading.Lock()
+        self._loaded: LoadedModel | None = None
+
+    def get(self) -> LoadedModel:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = loaded = load_model(self._specs)
+                _log.info(
+                    "Cellpose model %s loaded on %s", self._specs.model_type, loaded.model.device
+                )
+                if self._specs.estimates_diameter and loaded.estimator is None:
+                    _log.warning(
+                        "No size model for %s: taking the mean diameter it was trained on, "
+                        "%.1f px, for every frame; set diameter or size_model to change that",
+                        self._specs.model_type,
+                        loaded.usual_diameter_px,
+                    )
+            return self._loaded
+
+
+class CellPoseSegmentor:
+    """Finds nuclei with Cellpose 3.
+
+    The settings are checked at once; Cellpose is imported and its model loaded at the first
+    frame or by `load`, once for the whole stream. The nuclei of a frame are listed in the order
+    of their labels in Cellpose's masks, located at the centroids of their masks. Same pixels,
+    same machine, same nuclei.
+
+    Parameters
+    ----------
+    model_specs : Mapping
+        Settings by name, see `CellposeSpecs`; ``model_type`` is required.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When a setting is unknown, missing or does not fit.
+
+    Examples
+    --------
+    >>> segmentor = CellPoseSegmentor({"model_type": "nuclei", "diameter": 0})
+    >>> segmentor.specs.estimates_diameter
+    True
+    """
+
+    def __init__(self, model_specs: Mapping[str, Any]) -> None:
+        self.specs = CellposeSpecs.from_mapping(model_specs)
+        self._model = _LazyModel(self.specs)
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: settings without those of speed, digests of the model.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When the model's file cannot be read.
+        """
+        specs = {field.name: getattr(self.specs, field.name) for field in fields(self.specs)}
+        for name in ("gpu", "batch_size", "outlines", "size_model", "threads"):
+            del specs[name]
+        digests = [model_digest(path) for path in model_files(self.specs)]
+        # Of a file it is the content that counts, not where it lies.
+        specs["model_type"] = Path(self.specs.model_type).name
+        return {"name": "cellpose", **specs, "model_sha256": digests}
+
+    def gpus(self) -> list[str]:
+        """Return the GPU that the model is on, when it is on one, such as ``cuda:0``."""
+        device = self._model.get().model.device
+        return [] if device.type == "cpu" else [str(device)]
+
+    def load(self) -> None:
+        """Load the model now, so that what is missing shows before the first download.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When Cellpose, a GPU that was insisted on, or the model's file cannot be had.
+        idrstream.errors.ConfigError
+            When the file is not a model.
+        """
+        self._model.get()
+
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
+        """Return the nuclei of one frame.
+
+        Parameters
+        ----------
+        frame : Frame
+            Pixels of shape ``(Y, X)``, any integer or floating dtype; not changed.
+        outlines : bool, default: False
+            Give the outlines too, also when the settings do not ask for them.
+
+        Returns
+        -------
+        Nuclei
+            Centroids in ``(y, x)`` pixels, outlines when asked for, and the diameter that was
+            given or estimated. Of length zero when there is no nucleus.
+
+        Raises
+        ------
+        idrstream.errors.SegmentationError
+            When this frame cannot be segmented; the message names plate, well and frame.
+        idrstream.errors.UserError
+            When the model cannot be loaded, see `load`.
+        """
+        try:
+            labels, diameter_px = self.masks(frame.pixels)
+        except SegmentationError as error:
+            raise named(error, frame) from error
+        return self._nuclei(frame, labels, diameter_px, outlines=outlines)
+
+    def segment_many(
+        self, frames: Sequence[Frame], *, outlines: bool = False
+    ) -> list[Nuclei | SegmentationError]:
+        """Return the nuclei of several frames, or the error of each that cannot be segmented.
+
+        On a GPU the tiles of all frames go through the network together, while the processor makes
+        masks in parallel. On a processor the frames are segmented side by side, each by one
+        thread, with the same result to the bit as one by one.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+            As of `segment`; sizes and diameters may differ. The flows of all of them are in memory
+            at once on a GPU, about 20 bytes a pixel.
+        outlines : bool, default: False
+            As of `segment`.
+
+        Raises
+        ------
+        idrstream.errors.UserError
+            When the model cannot be loaded, see `load`.
+        """
+        if self._model.get().model.pools:
+            finish = partial(self._finish, outlines=outlines)
+            stages = Stages(self._prepare, self._run_network, finish)
+            return stages.run(frames, self.specs.threads or all_processors())
+        segment = partial(self.segment, outlines=outlines)
+        return side_by_side(segment, frames, self.specs.threads or torch_threads())
+
+    def _nuclei(
+        self, frame: Frame, labels: Labels, diameter_px: float, *, outlines: bool
+    ) -> Nuclei:
+        return Nuclei(
+            locations=centroids(labels),
+            outlines=trace_outlines(labels) if outlines or self.specs.outlines else None,
+            frame_number=frame.number,
+            task=frame.task,
+            diameter_px=diameter_px,
+            areas=np.bincount(labels.ravel())[1:].astype(np.float64),
+        )
+
+    def masks(self, pixels: NDArray[Any]) -> tuple[Labels, float]:
+        """Return the label image of one frame, for evaluation and quality control.
+
+        Parameters
+        ----------
+        pixels : NDArray
+            Shape ``(Y, X)``; not changed.
+
+        Returns
+        -------
+        masks : NDArray of int32
+            Shape ``(Y, X)``; 0 is background, nuclei are numbered from 1 without gaps. Without
+            those at the border when ``remove_edge_masks`` is set.
+        diameter_px : float
+            Diameter that was given or estimated.
+
+        Raises
+        ------
+        idrstream.errors.SegmentationError
+            When the image cannot be segmented.
+        idrstream.errors.UserError
+            When the model cannot be loaded, see `load`.
+        """
+        check_pixels(pixels)
+        loaded = self._model.get()
+        if self.specs.threads:
+            limit_threads(self.specs.threads)
+        with one_frames_errors():
+            diameter_px = self._diameter(pixels, loaded)
+            found = loaded.model.eval(
+                pixels,
+                diameter=diameter_px,
+                channels=list(self.specs.channels),
+                batch_size=self.specs.batch_size,
+                **self._mask_options(),
+            )[0]
+            # Cellpose squeezes what it returns; a frame one pixel wide would lose an axis.
+            masks = np.reshape(found, pixels.shape)
+        return as_labels(masks, drop_edge=self.specs.remove_edge_masks), diameter_px
+
+    def _mask_options(self) -> dict[str, Any]:
+        return {
+            "flow_threshold": self.specs.flow_threshold,
+            "cellprob_threshold": self.specs.cellprob_threshold,
+            "min_size": self.specs.min_size,
+        }
+
+    def _prepare(self, frame: Frame) -> Prepared:
+        """Do what comes before the network: diameter and grey levels of a frame."""
+        check_pixels(frame.pixels)
+        loaded = self._model.get()
+        with one_frames_errors():
+            diameter_px = self._diameter(frame.pixels, loaded)
+            return Prepared(frame, loaded.model.normalised(frame.pixels), diameter_px)
+
+    def _run_network(self, group: Sequence[Prepared]) -> list[Any]:
+        """Return the flows of each of a group of frames."""
+        with one_frames_errors():
+            model = self._model.get().model
+            flows: list[Any] = model.pooled_flows(
+                [one.image for one in group], [one.diameter_px for one in group]
+            )
+            return flows
+
+    def _finish(self, prepared: Prepared, flows: Any, *, outlines: bool) -> Nuclei:
+        """Do what comes after the network: masks and nuclei of a frame."""
+        frame, diameter_px = prepared.frame, prepared.diameter_px
+        with one_frames_errors():
+            model = self._model.get().model
+            masks = model.masks_of(flows, frame.pixels.shape, diameter_px, **self._mask_options())
+        labels = as_labels(masks, drop_edge=self.specs.remove_edge_masks)
+        return self._nuclei(frame, labels, diameter_px, outlines=outlines)
+
+    def get_object_locations(self, image: NDArray[Any]) -> pd.DataFrame:
+        """Return the nuclei of an image as the first IDR_stream did.
+
+        Parameters
+        ----------
+        image : NDArray
+            Shape ``(Y, X)``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``Location_Center_X`` and ``Location_Center_Y`` in pixels, float64, and
+            ``object_outline`` (arrays of ``[x, y]`` points) when outlines are asked for.
+        """
+        import pandas as pd
+
+        labels, _ = self.masks(image)
+        points = centroids(labels)
+        table = pd.DataFrame({"Location_Center_X": points[:, 1], "Location_Center_Y": points[:, 0]})
+        if self.specs.outlines:
+            table["object_outline"] = pd.Series(
+                [outline[:, ::-1] for outline in trace_outlines(labels)], dtype=object
+            )
+        return table
+
+    def _diameter(self, pixels: NDArray[Any], loaded: LoadedModel) -> float:
+        if self.specs.diameter:
+            return self.specs.diameter
+        if loaded.estimator is None:
+            return loaded.usual_diameter_px
+        diameter_px = loaded.estimator.estimate(pixels, loaded.model)
+        if not (np.isfinite(diameter_px) and diameter_px > 0):
+            raise SegmentationError(f"the estimated diameter is {diameter_px}; set diameter")
+        return float(diameter_px)

@@ -1,0 +1,205 @@
+"""Tiles of several images through the network together, in batches that the memory holds."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from cellpose import transforms
+from numpy.typing import NDArray
+
+from idrstream.segment.network.network import STYLE_LENGTH, FoldedNetwork
+from idrstream.segment.network.tiles import TileBlend, TilePlan, cut_tile, plan_tiles
+
+_log = logging.getLogger("idrstream.segment")
+_CELLPOSE_TILE_PX = 224 * 224
+
+
+@dataclass(frozen=True, slots=True)
+class Flows:
+    """What the network says of one image.
+
+    Attributes
+    ----------
+    values : NDArray of float32
+        Shape ``(3, Y, X)`` at the network's scale: flow along y, along x, cell probability.
+    style : NDArray of float32
+        Shape ``(256,)``, of length 1.
+    """
+
+    values: NDArray[np.float32]
+    style: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    pixels: NDArray[np.float32]
+    inside: tuple[slice, slice]
+    plan: TilePlan
+
+
+class TileRunner:
+    """Runs images through a network in bounded batches of tiles.
+
+    Parameters
+    ----------
+    network : FoldedNetwork
+        The network.
+    batch_size : int
+        Tiles of 224 x 224 pixels that go through it together on a GPU. On a processor tiles go one
+        by one, which is faster: what passes between the layers then stays in its caches.
+    on_processor : callable, optional
+        Returns the network for the processor.
+
+    Notes
+    -----
+    When the GPU's memory is exhausted the batch is halved, for good, and the stream goes on. When
+    not even one tile fits the network goes on on the processor; without `on_processor`, or when
+    the processor has no memory left either, the error is raised.
+    """
+
+    def __init__(
+        self,
+        network: FoldedNetwork,
+        batch_size: int,
+        on_processor: Callable[[], FoldedNetwork] | None = None,
+    ) -> None:
+        self._network = network
+        self._on_processor = on_processor
+        gpu = network.device.type != "cpu"
+        self._pixels = batch_size * _CELLPOSE_TILE_PX if gpu else 0
+        # The batch size is what its memory holds of one batch, not of one for each thread.
+        self._one_batch: AbstractContextManager[Any] = threading.Lock() if gpu else nullcontext()
+
+    @property
+    def pools(self) -> bool:
+        """Whether several tiles go through the network together."""
+        return self._pixels > 0
+
+    def run(self, images: Sequence[NDArray[np.float32]], scales: Sequence[float]) -> list[Flows]:
+        """Return the flows of each image.
+
+        Parameters
+        ----------
+        images : sequence of NDArray of float32
+            Each of shape ``(Y, X)``, normalised, of any size.
+        scales : sequence of float
+            By how much each is enlarged for the network.
+
+        Returns
+        -------
+        list of Flows
+            Of shape ``(3, int(Y * scale), int(X * scale))`` each; the same whatever the other
+            images are.
+        """
+        padded = [_pad(_scaled(image, scale)) for image, scale in zip(images, scales, strict=True)]
+        blends = [TileBlend(p.plan, 3) for p in padded]
+        styles = [np.zeros(STYLE_LENGTH, np.float32) for _ in padded]
+        for members in _by_tile_shape(padded):
+            for (image, tile), (values, style) in zip(
+                members, self._tiles(padded, members), strict=True
+            ):
+                blends[image].add(tile, values)
+                styles[image] += style
+        return [
+            Flows(blend.result()[:, p.inside[0], p.inside[1]], style / np.linalg.norm(style))
+            for blend, p, style in zip(blends, padded, styles, strict=True)
+        ]
+
+    def _tiles(
+        self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
+    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Yield flows and style of each tile, running as many together as fit."""
+        start = 0
+        while start < len(members):
+            with self._one_batch:
+                results = self._next_tiles(padded, members[start:])
+            yield from results
+            start += len(results)
+
+    def _next_tiles(
+        self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return flows and style of the first tiles, none when fewer are to be tried next."""
+        height, width = padded[members[0][0]].plan.tile
+        part = members[: max(1, self._pixels // (height * width))]
+        batch = np.zeros((len(part), 2, height, width), np.float32)
+        for slot, (image, tile) in zip(batch, part, strict=True):
+            slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
+        results = self._try(batch)
+        if results is None:
+            self._make_smaller(len(part), height * width)
+        return results or []
+
+    def _try(
+        self, batch: NDArray[np.float32]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]] | None:
+        """Return flows and style of each tile, or None when the GPU's memory does not hold them."""
+        network = self._network
+        try:
+            flows, styles = network(torch.from_numpy(batch))
+            return list(zip(flows.cpu().numpy(), styles.cpu().numpy(), strict=True))
+        except RuntimeError as error:
+            if not _out_of_memory(error) or (len(batch) == 1 and self._on_processor is None):
+                raise
+            return None
+
+    def _make_smaller(self, count: int, tile_pixels: int) -> None:
+        # Outside the except block: an error keeps the tensors alive that it was raised among.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if count > 1:
+            self._pixels = (count // 2) * tile_pixels
+            _log.warning(
+                "The GPU's memory does not hold %d tiles of Cellpose; going on with batches of %d",
+                count,
+                count // 2,
+            )
+        elif self._on_processor is not None:
+            self._network, self._on_processor, self._pixels = self._on_processor(), None, 0
+            _log.warning(
+                "The GPU's memory does not hold one tile of Cellpose; going on on the processor, "
+                "which is slow. Does something else use the GPU?"
+            )
+
+
+def _scaled(image: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    if scale == 1.0:
+        return image
+    height, width = (int(side * scale) for side in image.shape)
+    if not (height and width):
+        raise ValueError(f"an image of {image.shape} pixels is too small for its nuclei")
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    # cuDNN and cuBLAS say it in words only.
+    text = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in text
+        or "ALLOC_FAILED" in text
+    )
+
+
+def _pad(image: NDArray[np.float32]) -> _Padded:
+    height, width = image.shape
+    top, bottom, left, right = transforms.get_pad_yx(height, width)
+    pixels = np.pad(image, ((top, bottom), (left, right)))
+    inside = slice(top, top + height), slice(left, left + width)
+    return _Padded(pixels, inside, plan_tiles((pixels.shape[0], pixels.shape[1])))
+
+
+def _by_tile_shape(padded: Sequence[_Padded]) -> list[list[tuple[int, int]]]:
+    groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
+    for index, image in enumerate(padded):
+        groups[image.plan.tile].extend((index, tile) for tile in range(len(image.plan)))
+    return list(groups.values())

@@ -1,0 +1,192 @@
+"""The parts of a stream, and the calls that make them from a user's values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from idrstream.config import Settings
+    from idrstream.download import Downloader
+    from idrstream.formats.reader import MovieReader
+    from idrstream.profile import DeepProfilerProject, Engine, EngineName
+    from idrstream.schedule.stages import Preprocessing
+    from idrstream.segment import Segmentor
+
+log = logging.getLogger(__name__)
+
+PathLike = str | Path
+IlluminationContext = Literal["frames", "movie", "plate"]
+
+
+class StreamParts:
+    """The parts of a stream object: none at first; the ``init_`` calls set them.
+
+    Parameters
+    ----------
+    idr_id : str
+        Accession of the study.
+    tmp_dir, final_data_dir : path
+        Folders for intermediate files and for the results.
+    """
+
+    def __init__(self, idr_id: str, tmp_dir: PathLike, final_data_dir: PathLike) -> None:
+        self.idr_id = idr_id
+        self.tmp_dir = Path(tmp_dir)
+        self.final_data_dir = Path(final_data_dir)
+        self.downloader: Downloader | None = None
+        self.preprocessor: Preprocessing | None = None
+        self.segmentor: Segmentor | None = None
+        self.project: DeepProfilerProject | None = None
+        self.engine: Engine | None = None
+        self.settings: Settings | None = None
+
+    @property
+    def DP_project_path(self) -> Path:  # noqa: N802, the first IDR_stream's name
+        """Folder of the DeepProfiler project."""
+        return self.tmp_dir / "DP_project"
+
+    def init_downloader(
+        self,
+        aspera_path: PathLike | Downloader,
+        aspera_key_path: PathLike | None = None,
+        screens_path: PathLike | None = None,
+        idr_index_name: str | None = None,
+    ) -> None:
+        """Set where movies come from.
+
+        Parameters
+        ----------
+        aspera_path : path or Downloader
+            The ``ascp`` program, or any object with ``download(task, folder)`` or the first
+            IDR_stream's ``download_image(plate, well_num, save_dir)``; then nothing else is
+            needed.
+        aspera_key_path : path
+            Private key of the archive.
+        screens_path : path, optional
+            idr0013's ``plates.tsv``; not needed when every row of the table has its ``Path``.
+        idr_index_name : str, optional
+            Folder of the study in the archive, for example ``idr0013-neumann-mitocheck``.
+
+        Raises
+        ------
+        ConfigError
+            If a path is missing.
+        MissingToolError
+            If the program is not there.
+        """
+        from idrstream.download import AsperaDownloader, as_downloader
+
+        if not isinstance(aspera_path, (str, Path)):
+            self.downloader = as_downloader(aspera_path)
+        else:
+            if aspera_key_path is None:
+                msg = "init_downloader needs aspera_key_path beside aspera_path"
+                raise ConfigError(msg)
+            study = idr_index_name or self.idr_id
+            self.downloader = AsperaDownloader(
+                Path(aspera_path), Path(aspera_key_path), screens_path, study
+            )
+        self._set("Downloader", self.downloader)
+
+    def init_preprocessor(
+        self,
+        fiji_path: PathLike | Preprocessing | None = None,
+        perform_illumination_correction: bool = True,
+        *,
+        reader: MovieReader | None = None,
+        illumination_context: IlluminationContext = "frames",
+    ) -> None:
+        """Set how movies are read and corrected.
+
+        Parameters
+        ----------
+        fiji_path : path, Preprocessing or None
+            A Fiji.app or Maven coordinate for ImageJ, a ready-made preprocessor, or None for
+            the built-in CellH5 reader.
+        perform_illumination_correction : bool
+            Whether to correct the illumination with BaSiC.
+        reader : MovieReader, optional
+            A reader to use instead, for example `BioFormatsReader`.
+        illumination_context : {"frames", "movie", "plate"}
+            What BaSiC is fitted on: the frame and two neighbours (the whole movie when several
+            frames are wanted), always the whole movie, or frames of many wells of the plate.
+        """
+        from idrstream.preprocess import make_preprocessor
+
+        if fiji_path is not None and not isinstance(fiji_path, (str, Path)):
+            self.preprocessor = fiji_path
+        else:
+            self.preprocessor = make_preprocessor(
+                reader if reader is not None else fiji_path,
+                illumination_context if perform_illumination_correction else "off",
+                models_folder=self.final_data_dir / "illumination",
+            )
+        self._set("Preprocessor", self.preprocessor)
+
+    def init_segmentor(self, model_specs: Mapping[str, Any] | Segmentor) -> None:
+        """Set how nuclei are found.
+
+        Parameters
+        ----------
+        model_specs : mapping or Segmentor
+            The keys ``model_type`` (a Cellpose name, a model file or ``idrstream-nuclei``),
+            ``channels``, ``diameter`` (pixels; 0 or None: estimated), ``flow_threshold``,
+            ``cellprob_threshold``, ``remove_edge_masks``; or an object with ``segment(frame)``.
+
+        Raises
+        ------
+        ConfigError
+            Naming an unknown key or wrong value.
+        """
+        from idrstream.segment import CellPoseSegmentor
+
+        if isinstance(model_specs, Mapping):
+            self.segmentor = CellPoseSegmentor(model_specs)
+        else:
+            self.segmentor = model_specs
+        self._set("Segmentor", self.segmentor)
+
+    def copy_DP_files(  # noqa: N802, the first IDR_stream's name
+        self,
+        config_path: PathLike | None = None,
+        checkpoint_path: PathLike | None = None,
+        *,
+        engine: Engine | EngineName = "torch",
+    ) -> None:
+        """Set DeepProfiler's configuration and checkpoint, checked, in the project folder.
+
+        Parameters
+        ----------
+        config_path, checkpoint_path : path, optional
+            The files; by default those that ship with idrstream.
+        engine : {"torch", "deepprofiler", "command"} or Engine
+            What computes the features: PyTorch, or DeepProfiler itself, kept ready or run anew
+            for every batch; or an object that does.
+
+        Raises
+        ------
+        ConfigError
+            Naming the key of the configuration that is missing or wrong.
+        """
+        from idrstream import models
+        from idrstream.profile import DeepProfilerProject, make_engine
+
+        config = Path(config_path) if config_path else models.profiler_config_path()
+        checkpoint = Path(checkpoint_path) if checkpoint_path else models.profiler_checkpoint_path()
+        project = DeepProfilerProject(self.DP_project_path, config, checkpoint)
+        project.prepare()
+        self.project = project
+        self.engine = make_engine(engine) if isinstance(engine, str) else engine
+        self.settings = None
+        log.info("Copied Deep Profiler config and checkpoint files")
+
+    def _set(self, what: str, part: object) -> None:
+        from idrstream.folder.identity import describe_part
+
+        self.settings = None  # of another part; build_stream sets them when all is done
+        log.info("%s initialized: %s", what, describe_part(part))

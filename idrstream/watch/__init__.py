@@ -1,0 +1,1 @@
+"""Watching and controlling a stream that runs."""

@@ -1,0 +1,251 @@
+"""Pause, resume and stop a running stream, from any process that sees its output folder.
+
+Who wants something puts a small file into the output folder. It names the run that it is for
+(process, machine, and when the lock was taken), so that a request never reaches another one that
+came later or got the same process number; no signals are sent. The stream looks every half second,
+does it, and says so in its live file.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from idrstream.errors import ConfigError, LockedError, StorageError
+from idrstream.folder.live import (
+    LIVE_NAME,
+    LaneNow,
+    Live,
+    read_live,
+    read_small,
+    write_live,
+    write_small,
+)
+from idrstream.folder.locks import Holder, holder
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchStarted,
+    Event,
+    ImageFinished,
+    StreamFinished,
+    StreamStarted,
+)
+
+if TYPE_CHECKING:
+    from idrstream.schedule.runner import Runner
+
+log = logging.getLogger(__name__)
+
+CONTROL_NAME = ".idrstream.control.json"
+Request = Literal["pause", "resume", "stop"]
+
+_LOOK_S = 0.5
+_PATIENCE_S = 15.0
+STOPPED = "stopped on request"
+
+
+def ask(folder: Path, request: Request, *, timeout_s: float = _PATIENCE_S) -> None:
+    """Ask the stream that runs in an output folder for something, and wait until it has heeded.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder.
+    request : {"pause", "resume", "stop"}
+        Begin no new images; go on; end at the next safe point.
+    timeout_s : float
+        How long to wait for the answer, which takes half a second.
+
+    Raises
+    ------
+    ConfigError
+        If no stream runs there.
+    LockedError
+        If one does, but does not answer.
+    StorageError
+        If the request cannot be written.
+    """
+    who = holder(folder)
+    if who is None:
+        msg = f"no stream is running in {folder}: there is nothing to {request}"
+        raise ConfigError(msg)
+    name = uuid.uuid4().hex
+    try:
+        write_small(
+            folder / CONTROL_NAME,
+            {"id": name, "request": request, "holder": asdict(who), "time": time.time()},
+        )
+    except OSError as error:
+        msg = f"{folder / CONTROL_NAME} cannot be written: {error.strerror}"
+        raise StorageError(msg) from error
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        live = read_live(folder, who)
+        if live is not None and live.answered == name:
+            return
+        if holder(folder) != who:  # it ended meanwhile
+            return
+        time.sleep(0.05)
+    msg = (
+        f"{who} holds {folder}, but did not answer within {timeout_s:g} s: it may be suspended, "
+        "or on a machine that sees changes of this folder late; try again, or end that process"
+    )
+    raise LockedError(msg)
+
+
+class Controls:
+    """Does what is asked of a running stream, and says how it is; a `Listener`.
+
+    A context manager: its thread looks into the output folder from entering to leaving. It never
+    touches the stream's state, only what `Runner` offers to other threads, and no trouble with
+    its files harms the stream.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder; its lock is held by this process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._me = Holder()
+        self._runner: Runner | None = None
+        self._started: float | None = None
+        self._paused_at: float | None = None
+        self._paused_s = 0.0
+        self._pause = False
+        self._stop = False
+        self._answered = ""
+        self._images = 0
+        self._finished = 0
+        self._under_way: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="idrstream-control", daemon=True)
+
+    def __enter__(self) -> Controls:
+        """Begin to look; what an earlier run left is removed."""
+        self._me = holder(self._folder) or Holder()
+        self._remove()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End, and remove the files."""
+        self._end.set()
+        self._thread.join()
+        self._remove()
+
+    def take(self, runner: Runner) -> None:
+        """Take over a runner, before it runs."""
+        self._runner = runner
+
+    def __call__(self, event: Event) -> None:
+        """Count images; what was asked for before the first batch is done when that begins."""
+        with self._lock:
+            if isinstance(event, StreamStarted):
+                self._images = event.plan.image_count
+                self._started = time.monotonic()
+                self._apply()
+            elif isinstance(event, BatchStarted):  # one that was set back begins anew
+                self._finished -= self._under_way.pop(event.batch.number, 0)
+            elif isinstance(event, ImageFinished):
+                self._under_way[event.batch.number] += 1
+                self._finished += 1
+            elif isinstance(event, BatchFinished):
+                self._under_way.pop(event.batch.number, None)
+            elif isinstance(event, StreamFinished):
+                self._stop = True
+
+    def _look(self) -> None:
+        told, phase = 0.0, ""
+        while not self._end.is_set():
+            heeded, now = self._heed(), self._now()
+            if heeded or now.phase != phase or time.monotonic() - told >= 2 * _LOOK_S:
+                told, phase = time.monotonic(), now.phase
+                try:
+                    write_live(self._folder, now)
+                except OSError as error:
+                    log.debug("how the stream is cannot be told: %s", error)
+            self._end.wait(_LOOK_S)
+
+    def _heed(self) -> bool:
+        """Do what is asked for, when it is new and meant for this run."""
+        said = read_small(self._folder / CONTROL_NAME)
+        if not said or said.get("holder") != asdict(self._me):
+            return False
+        name, request = str(said.get("id")), said.get("request")
+        if name == self._answered or request not in get_args(Request):
+            return False
+        with self._lock:
+            if request == "stop":
+                self._stop = True
+            else:
+                self._pause = request == "pause"
+            self._answered = name
+            log.info("Asked from outside: %s", request)
+            if self._started is not None:
+                self._apply()
+        return True
+
+    def _apply(self) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        if self._stop:
+            runner.stop(STOPPED)
+            return
+        now = time.monotonic()
+        if self._pause:
+            runner.pause()
+            self._paused_at = self._paused_at or now
+        else:
+            runner.resume()
+            self._paused_s += now - (self._paused_at or now)
+            self._paused_at = None
+
+    def _now(self) -> Live:
+        runner = self._runner
+        lanes = () if runner is None else runner.lanes()
+        disk = None if runner is None else runner.disk()
+        with self._lock:
+            now = time.monotonic()
+            started = now if self._started is None else self._started
+            return Live(
+                holder=self._me,
+                time=time.time(),
+                phase=self._phase(),
+                answered=self._answered,
+                under_way=sum(self._under_way.values()),
+                finished=self._finished,
+                images=self._images,
+                working_s=(self._paused_at or now) - started - self._paused_s,
+                lanes=tuple(
+                    LaneNow(lane.name, lane.workers, lane.jobs, round(lane.share, 4))
+                    for lane in lanes
+                ),
+                disk_bytes=0 if disk is None else disk.now_bytes,
+                disk_peak_bytes=0 if disk is None else disk.peak_bytes,
+                disk_limit_bytes=None if disk is None else disk.limit_bytes,
+            )
+
+    def _phase(self) -> str:
+        if self._stop:
+            return "stopping"
+        if self._started is None:
+            return "starting"
+        if not self._pause:
+            return "running"
+        return "pausing" if self._runner is not None and self._runner.at_work() else "paused"
+
+    def _remove(self) -> None:
+        for name in (CONTROL_NAME, LIVE_NAME):
+            with suppress(OSError):
+                (self._folder / name).unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Threads and helper processes of a stream."""
