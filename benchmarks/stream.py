@@ -117,12 +117,8 @@ def _copy_chunks(stack: Any, source: int, target: int) -> None:
 
 def downloader(url: str, folder: Path, fetch: str) -> Any:
     """Return a downloader of the simulated study over HTTP."""
-    from idrstream.download import (
-        HttpTransport,
-        Idr0013Locator,
-        PlateScreens,
-        TransportDownloader,
-    )
+    from idrstream.download import HttpTransport, TransportDownloader
+    from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
     from idrstream.simulate.spec import STUDY
 
     screens = PlateScreens.read(folder / PLATES)

@@ -61,11 +61,11 @@ def go_on(
     ConfigError
         When the stream was not built from settings.
     """
+    from idrstream.folder.begun import read_begun
     from idrstream.folder.status import read_status
     from idrstream.run.log import errors_logged
     from idrstream.stream.build import build_stream, run_options
     from idrstream.stream.stream import IdrStream
-    from idrstream.stream.verbs import read_begun
 
     folder: Path = namespace.folder
     stored = read_begun(folder).settings

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(namespace: argparse.Namespace) -> int:
     """Write the table and say what is in it."""
-    from idrstream.screen.idr import table_from_idr
+    from idrstream.screen.study.idr import table_from_idr
 
     table = table_from_idr(
         namespace.plates,

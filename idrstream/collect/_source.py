@@ -8,10 +8,10 @@ from typing import Any
 
 from idrstream.errors import CollectError
 from idrstream.files import file_sha256
+from idrstream.folder.begun import read_begun
 from idrstream.folder.journal.file import open_reader
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.records import ImageTask
-from idrstream.stream.verbs import read_begun
 
 _SHOWN = 20
 

@@ -9,7 +9,6 @@ from idrstream.download.chain import TransportChain
 from idrstream.download.downloader import TransportDownloader, tell_frames_needed
 from idrstream.download.factory import Ways, make_downloader
 from idrstream.download.legacy import as_downloader
-from idrstream.download.locate.idr0013 import Idr0013Locator, PlateScreens
 from idrstream.download.locate.table import TableLocator
 from idrstream.download.modes import FETCH_MODES, FetchMode
 from idrstream.download.omezarr import OmeZarrDownloader
@@ -26,6 +25,7 @@ from idrstream.download.transports.http import HttpTransport
 from idrstream.download.transports.local import LocalDownloader, LocalTransport
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.download.transports.transfer import TransferOptions
+from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
 
 __all__ = [
     "FETCH_MODES",

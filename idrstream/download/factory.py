@@ -11,7 +11,6 @@ from idrstream.download.aspera.options import AsperaOptions
 from idrstream.download.aspera.transport import ARCHIVE_ROOT, AsperaTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.downloader import TransportDownloader
-from idrstream.download.locate.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.download.locate.table import TableLocator
 from idrstream.download.modes import FetchMode
 from idrstream.download.protocol import Transport
@@ -21,6 +20,7 @@ from idrstream.download.transports.local import LOCAL_OPTIONS, LocalTransport
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.download.transports.transfer import TransferOptions
 from idrstream.errors import ConfigError
+from idrstream.screen.study.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 
 WAYS = ("local", "aspera", "https", "ftp", "s3")
 

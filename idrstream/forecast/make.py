@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import IdrStreamError, PlanChangedError, UserError
+from idrstream.folder.begun import read_begun
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.journal.file import open_reader
 from idrstream.folder.journal.reads import JournalReads
@@ -33,7 +34,6 @@ from idrstream.run.profiling import ProjectProfiling
 from idrstream.run.request import Parts, Place, Request
 from idrstream.run.session import Session
 from idrstream.schedule.disk.budget import parse_size
-from idrstream.stream.verbs import read_begun
 
 if TYPE_CHECKING:
     import pandas as pd

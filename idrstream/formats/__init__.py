@@ -5,7 +5,8 @@ from __future__ import annotations
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.bioformats import BioFormatsReader
 from idrstream.formats.java.imagej import ImageJReader
-from idrstream.formats.reader import MovieInfo, MovieReader, make_reader
+from idrstream.formats.make import make_reader
+from idrstream.formats.reader import MovieInfo, MovieReader
 
 __all__ = [
     "BioFormatsReader",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from idrstream.errors import ConfigError
-from idrstream.formats.reader import MovieReader, make_reader
+from idrstream.formats.make import make_reader
+from idrstream.formats.reader import MovieReader
 from idrstream.preprocess.illumination import (
     FrameContext,
     Illumination,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idrstream.errors import FrameError
-from idrstream.formats.reader import make_reader
+from idrstream.formats.make import make_reader
 from idrstream.preprocess.factory import IlluminationName, make_illumination
 from idrstream.preprocess.preprocessor import Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped

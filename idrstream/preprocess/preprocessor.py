@@ -40,7 +40,7 @@ class Preprocessor:
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result, for the identity of images."""
-        from idrstream.folder.identity import describe_part
+        from idrstream.describe import describe_part
 
         by_plate = isinstance(self.illumination, PerPlate)
         return {

@@ -11,9 +11,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from idrstream.describe import describe_part
 from idrstream.errors import PlanChangedError
 from idrstream.folder.decide import decide, needs_images
-from idrstream.folder.identity import describe_part, differences, result_columns
+from idrstream.folder.identity import differences, result_columns
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.journal.reads import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME

@@ -1,8 +1,8 @@
 """What there is to process: the user's table becomes image tasks and batches."""
 
 from idrstream.screen.frames import parse_frames
-from idrstream.screen.idr import table_from_idr
 from idrstream.screen.plan import Plan
+from idrstream.screen.study.idr import table_from_idr
 from idrstream.screen.table import read_table
 from idrstream.screen.tasks import tasks_from_table
 from idrstream.screen.wells import well_name, well_number

@@ -117,7 +117,7 @@ class Plan:
         TableError, ConfigError
             Naming file, line and column, or the option.
         """
-        from idrstream.screen.idr import table_from_idr
+        from idrstream.screen.study.idr import table_from_idr
         from idrstream.screen.tasks import tasks_from_table
 
         table = table_from_idr(plates_tsv, annotation_csv, screen_files, **choice)

@@ -186,7 +186,7 @@ class StreamParts:
         log.info("Copied Deep Profiler config and checkpoint files")
 
     def _set(self, what: str, part: object) -> None:
-        from idrstream.folder.identity import describe_part
+        from idrstream.describe import describe_part
 
         self.settings = None  # of another part; build_stream sets them when all is done
         log.info("%s initialized: %s", what, describe_part(part))

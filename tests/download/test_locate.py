@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idrstream.download import Idr0013Locator, Locator, PlateScreens
-from idrstream.download.locate.idr0013 import check_name, movie_name
+from idrstream.download import Locator
 from idrstream.errors import ConfigError, DownloadError, TableError
 from idrstream.records import ImageTask
+from idrstream.screen.study.archive_paths import check_name
+from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens, movie_name
 
 SCREEN = "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3"
 

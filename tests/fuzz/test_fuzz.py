@@ -23,8 +23,8 @@ from idrstream.config import SECTIONS, load_settings
 from idrstream.errors import IdrStreamError
 from idrstream.profile import ProfileConfig
 from idrstream.screen import Plan, parse_frames, read_table, table_from_idr, tasks_from_table
-from idrstream.screen.pattern import expand_pattern, match_pattern
-from idrstream.screen.study_files import read_pattern_file, read_plates, read_screen_file
+from idrstream.screen.study.pattern import expand_pattern, match_pattern
+from idrstream.screen.study.study_files import read_pattern_file, read_plates, read_screen_file
 
 fuzz = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

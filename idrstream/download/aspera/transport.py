@@ -26,7 +26,6 @@ from idrstream.download.aspera.attempt import (
 from idrstream.download.aspera.keys import Keys, check_key
 from idrstream.download.aspera.options import AsperaOptions
 from idrstream.download.downloader import TransportDownloader
-from idrstream.download.locate.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.download.locate.table import TableLocator
 from idrstream.download.transports.errors import InterruptedDownloadError
 from idrstream.download.transports.fetched import Fetched
@@ -35,6 +34,7 @@ from idrstream.download.transports.part import PART_SUFFIX, SIDECAR_SUFFIX, sync
 from idrstream.download.transports.source import check_remote
 from idrstream.download.transports.transfer import write_sidecar
 from idrstream.errors import ConfigError, DownloadError, MissingToolError
+from idrstream.screen.study.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 
 ARCHIVE_ROOT = "/pub/databases/IDR"
 _BLOCK_BYTES = 1 << 20

@@ -18,13 +18,12 @@ from urllib.parse import unquote, urlsplit
 from idrstream.download.protocol import Locator
 from idrstream.errors import DownloadError
 from idrstream.records import ImageTask
+from idrstream.screen.study.archive_paths import under_archive
 
 PATH, URL = "Path", "URL"
 SCHEMES = ("file", "ftp", "http", "https", "s3")
 """Kinds of address that a ``URL`` column may have."""
 
-# IDR's metadata names files as its own server sees them.
-_ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNFIT = re.compile(r"[^\w.+=@,()\[\] -]", flags=re.ASCII)
 _MAX_NAME = 120
@@ -106,14 +105,6 @@ def given_place(task: ImageTask, *, study: str = "") -> str | None:
         path = rest
     _check_parts(path, task)
     return path
-
-
-def under_archive(path: str) -> str | None:
-    """Return a path of IDR's metadata relative to the archive's root; None for other paths."""
-    for prefix in _ARCHIVE_PREFIXES:
-        if path.startswith(prefix):
-            return path.removeprefix(prefix).lstrip("/")
-    return None
 
 
 def is_given(task: ImageTask) -> bool:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.download.locate.idr0013 import check_name
 from idrstream.download.omezarr._image import (
     ChunkError,
     Group,
@@ -28,6 +27,7 @@ from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
 from idrstream.formats.movie_checks import check_pixel_type
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
+from idrstream.screen.study.archive_paths import check_name
 
 if TYPE_CHECKING:
     from idrstream.download.ranges.fetch import FramesNeeded

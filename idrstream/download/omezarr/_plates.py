@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from idrstream.download.locate.idr0013 import check_name
 from idrstream.errors import ConfigError, DownloadError, TableError
+from idrstream.screen.study.archive_paths import check_name
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _PLATE = "Plate"

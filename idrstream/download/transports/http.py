@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from idrstream.download.ranges.http import HttpFile
+from idrstream.download.ranges.web import HttpOptions
 from idrstream.download.transports.errors import BusyError, NotThereError, SpoiledError
 from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.gate import connection_to
@@ -19,6 +21,7 @@ from idrstream.download.transports.retry import BUSY, retry_after_s
 from idrstream.download.transports.source import Answer, check_remote
 from idrstream.download.transports.transfer import TransferOptions, Transfers, network_errors
 from idrstream.errors import ConfigError, DownloadError
+from idrstream.formats.hdf5_ranges.errors import NoRangesError
 
 if TYPE_CHECKING:
     from idrstream.download.protocol import RemoteFile
@@ -222,9 +225,7 @@ class HttpTransport:
 
     def open_ranges(self, remote: str, head_bytes: int) -> RemoteFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        from idrstream.download.transports.http_ranges import open_http_ranges
-
-        return open_http_ranges(self.source, self.options, self._headers, remote, head_bytes)
+        return _open_ranges(self.source, self.options, self._headers, remote, head_bytes)
 
 
 def version_of(headers: Mapping[str, str]) -> str:
@@ -272,3 +273,29 @@ def _shut(reply: Any) -> None:
     """End an answer that another thread is reading."""
     with suppress(Exception):
         reply.shutdown()
+
+
+def _open_ranges(
+    source: HttpSource,
+    options: TransferOptions,
+    headers: Headers | None,
+    remote: str,
+    head_bytes: int,
+) -> HttpFile | None:
+    """Open a file for reading by ranges; None when the server sends whole files only."""
+    if source.query:
+        return None  # its messages would tell the query
+    url = source.address(remote)
+    asked = HttpOptions(
+        connect_timeout_s=options.connect_timeout_s,
+        stall_timeout_s=options.stall_timeout_s,
+        attempts=options.attempts,
+        wait_s=min(options.wait_s, options.longest_wait_s),
+        longest_wait_s=options.longest_wait_s,
+        connections_per_host=options.connections_per_host,
+        headers={} if headers is None else dict(headers("GET", url)),
+    )
+    try:
+        return HttpFile(url, head_bytes, asked, name=source.name)
+    except NoRangesError:
+        return None

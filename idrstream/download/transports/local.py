@@ -11,14 +11,6 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from idrstream.download.downloader import TransportDownloader
-from idrstream.download.locate.idr0013 import (
-    ANALYSIS_FOLDER,
-    IDR0013_STUDY,
-    Idr0013Locator,
-    PlateScreens,
-    check_name,
-    movie_name,
-)
 from idrstream.download.locate.table import TableLocator
 from idrstream.download.modes import FetchMode
 from idrstream.download.ranges.local import LocalFile
@@ -28,6 +20,14 @@ from idrstream.download.transports.source import Answer
 from idrstream.download.transports.transfer import TransferOptions, Transfers
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 from idrstream.records import ImageTask
+from idrstream.screen.study.archive_paths import check_name
+from idrstream.screen.study.idr0013 import (
+    ANALYSIS_FOLDER,
+    IDR0013_STUDY,
+    Idr0013Locator,
+    PlateScreens,
+    movie_name,
+)
 
 logger = logging.getLogger("idrstream.download.transports.local")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from idrstream.errors import MissingToolError
+from idrstream.formats.java.coordinates import is_coordinate
 from idrstream.formats.java.process import JavaReader
-from idrstream.formats.reader import is_coordinate
 
 
 class ImageJReader(JavaReader):

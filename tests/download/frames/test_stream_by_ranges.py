@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from idrstream import ScreenSpec, simulate_screen
-from idrstream.download import HttpTransport, Idr0013Locator, PlateScreens, TransportDownloader
+from idrstream.download import HttpTransport, TransportDownloader
+from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
 
 
 @pytest.fixture(scope="module")

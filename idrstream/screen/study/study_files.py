@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idrstream.download.locate.idr0013 import check_name
 from idrstream.errors import TableError
+from idrstream.screen.study.archive_paths import check_name
 
 PlateKind = Literal["screen", "pattern", "key file", "directory"]
 

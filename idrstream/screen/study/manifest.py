@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from idrstream.download.locate.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
-from idrstream.screen.pattern import expand_pattern
-from idrstream.screen.study_files import PlateEntry, read_pattern_file, read_screen_file
+from idrstream.screen.study.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.screen.study.pattern import expand_pattern
+from idrstream.screen.study.study_files import PlateEntry, read_pattern_file, read_screen_file
 from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name
 
 ARCHIVE = "/uod/idr/filesets/"

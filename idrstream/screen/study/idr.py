@@ -12,13 +12,13 @@ from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from idrstream.download.locate.table import under_archive
 from idrstream.errors import ConfigError, TableError
-from idrstream.screen.annotation import choose_rows, read_annotation
 from idrstream.screen.columns import FRAMES, PLATE, SITE, WELL, WELL_NUMBER
 from idrstream.screen.frames import parse_frames
-from idrstream.screen.manifest import ARCHIVE, Choice, FieldRow, Finder, rows_of
-from idrstream.screen.study_files import PlateEntry, read_plates
+from idrstream.screen.study.annotation import choose_rows, read_annotation
+from idrstream.screen.study.archive_paths import under_archive
+from idrstream.screen.study.manifest import ARCHIVE, Choice, FieldRow, Finder, rows_of
+from idrstream.screen.study.study_files import PlateEntry, read_plates
 from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_position
 
 if TYPE_CHECKING:

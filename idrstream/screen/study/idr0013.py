@@ -16,6 +16,7 @@ from typing import Literal
 
 from idrstream.errors import ConfigError, DownloadError, TableError
 from idrstream.records import ImageTask
+from idrstream.screen.study.archive_paths import check_name
 
 IDR0013_STUDY = "idr0013-neumann-mitocheck"
 ANALYSIS_FOLDER = "20150916-mitocheck-analysis"
@@ -23,21 +24,6 @@ PLATE_WELLS = 384
 
 _SCREEN_FILE = re.compile(r"(?:\.\./screens/)?(?P<screen>[^/\\]+)\.screen")
 _SCREEN_LETTER = re.compile(r"screen([AB])(?![A-Za-z0-9])")
-
-
-def check_name(name: str) -> str | None:
-    """Say what makes `name` unfit as one part of a path, or None if nothing does."""
-    if not name or name != name.strip():
-        return "is empty or has blanks around it"
-    if "/" in name or "\\" in name:
-        return "has a path separator"
-    if name.startswith("-"):
-        return "begins with '-'"
-    if ".." in name or name == ".":
-        return "points to another folder"
-    if any(ord(char) < 32 or ord(char) == 127 for char in name):
-        return "has a control character"
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,63 @@
+"""Which settings of a part change a result: what parts say of themselves, ready for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A part that says which of its settings change a result."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return JSON-ready values; digests for the content of files, never their paths."""
+        ...
+
+
+def describe_part(part: object) -> dict[str, Any]:
+    """Return what identifies a part of the stream.
+
+    Parts with a ``describe`` method are asked. Of others it is the class and the public
+    attributes that hold plain values, so that a part of your own whose settings are public
+    attributes or dataclass fields is told apart without more work.
+
+    Parameters
+    ----------
+    part : object
+        A preprocessor, segmentor, engine, reader, ...
+
+    Returns
+    -------
+    dict
+        JSON-ready.
+    """
+    if isinstance(part, Described):
+        return {str(key): _plain(value) for key, value in part.describe().items()}
+    names = (
+        [field.name for field in dataclasses.fields(part)]
+        if dataclasses.is_dataclass(part)
+        else list(getattr(part, "__dict__", {}))
+    )
+    kind = type(part)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        **{name: _plain(getattr(part, name)) for name in names if not name.startswith("_")},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it, the same whether it has been through a file or not."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(str(item) for item in value)
+    if isinstance(value, Path):
+        return str(value)
+    return describe_part(value) if isinstance(value, Described) else type(value).__qualname__

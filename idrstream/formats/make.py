@@ -1,0 +1,77 @@
+"""Which reader a name or a path means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from idrstream.errors import ConfigError
+from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.coordinates import is_coordinate
+from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.reader import MovieReader
+
+READER_NAMES = ("cellh5", "imagej", "bioformats")
+FIJI_VARIABLE = "IDRSTREAM_FIJI"
+JAR_VARIABLE = "IDRSTREAM_BIOFORMATS_JAR"
+
+
+def make_reader(
+    reader: str | Path | MovieReader | None = None,
+    location: str | Path | None = None,
+    *,
+    channel: int = 0,
+    z: int | None = None,
+) -> MovieReader:
+    """Return the reader that a name, a path or an object means.
+
+    Parameters
+    ----------
+    reader : str, Path, MovieReader or None
+        ``cellh5``, ``imagej`` or ``bioformats``; a Fiji.app folder or Maven coordinate
+        (ImageJ); a ``.jar`` (Bio-Formats); an object with the methods of `MovieReader`; None
+        for the built-in CellH5 reader.
+    location : str or Path, optional
+        Fiji.app folder, Maven coordinate or jar for a reader given by name; by default what
+        the environment variables ``IDRSTREAM_FIJI`` and ``IDRSTREAM_BIOFORMATS_JAR`` name.
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0, of movies with several.
+
+    Returns
+    -------
+    MovieReader
+        Nothing is started or opened yet.
+
+    Raises
+    ------
+    ConfigError
+        If `reader` means none.
+    """
+    if isinstance(reader, MovieReader):
+        return reader
+    if reader is None or reader in ("cellh5", "h5py"):
+        return CellH5Reader(channel=channel, z=z)
+    name, location = _name_and_location(str(reader), location)
+    if name == "bioformats":
+        return BioFormatsReader(location, channel=channel, z=z)
+    return ImageJReader(location, channel=channel, z=z)
+
+
+def _name_and_location(text: str, location: str | Path | None) -> tuple[str, str | Path]:
+    if text.lower().endswith(".jar"):
+        return "bioformats", text
+    variable = {"imagej": FIJI_VARIABLE, "bioformats": JAR_VARIABLE}.get(text)
+    if variable is not None:
+        location = location or os.environ.get(variable)
+        if location:
+            return text, location
+        what = "a Fiji.app folder or Maven coordinate" if text == "imagej" else "a Bio-Formats jar"
+        msg = f"the {text} reader needs {what}: give its location or set {variable}"
+        raise ConfigError(msg)
+    if is_coordinate(text) or "/" in text or Path(text).expanduser().is_dir():
+        return "imagej", text
+    msg = f"{text!r} is no reader: use one of {', '.join(READER_NAMES)}, a Fiji.app or a jar"
+    raise ConfigError(msg)

@@ -1,0 +1,1 @@
+"""A study's own files: plates, screens, patterns, annotation, and where its movies are."""

@@ -1,0 +1,29 @@
+"""Paths in IDR's metadata, and names that may become part of one."""
+
+from __future__ import annotations
+
+# IDR's metadata names files as its own server sees them.
+_ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
+
+
+def check_name(name: str) -> str | None:
+    """Say what makes `name` unfit as one part of a path, or None if nothing does."""
+    if not name or name != name.strip():
+        return "is empty or has blanks around it"
+    if "/" in name or "\\" in name:
+        return "has a path separator"
+    if name.startswith("-"):
+        return "begins with '-'"
+    if ".." in name or name == ".":
+        return "points to another folder"
+    if any(ord(char) < 32 or ord(char) == 127 for char in name):
+        return "has a control character"
+    return None
+
+
+def under_archive(path: str) -> str | None:
+    """Return a path of IDR's metadata relative to the archive's root; None for other paths."""
+    for prefix in _ARCHIVE_PREFIXES:
+        if path.startswith(prefix):
+            return path.removeprefix(prefix).lstrip("/")
+    return None
