@@ -28,12 +28,13 @@ from typing import Any
 
 from _common import show, write_result
 
+from idrstream.config import RunOptions
 from idrstream.demo import config_for
 from idrstream.errors import SegmentationError
 from idrstream.models import profiler_checkpoint_path
 from idrstream.profile import DeepProfilerProject, make_engine
 from idrstream.records import Frame, ImageTask, Nuclei
-from idrstream.schedule.options import LaneOptions, choose_sizes
+from idrstream.schedule.options import choose_sizes
 from idrstream.segment import CellPoseSegmentor
 from idrstream.simulate import ScreenSpec, simulate_movie
 
@@ -120,7 +121,7 @@ class Pipeline:
 
     def __init__(self, options: argparse.Namespace, way: dict[str, Any], folder: Path) -> None:
         gpu = options.device == "cuda"
-        sizes = choose_sizes(LaneOptions(frames_at_once=way["group"]), gpu=gpu)
+        sizes = choose_sizes(RunOptions(frames_at_once=way["group"]), gpu=gpu)
         self.group, self.groups = sizes.frames_at_once, sizes.groups_at_once
         self.clock, self.folder, self.nuclei, self.failed = Clock(), folder, 0, 0
         self.segmentor = CellPoseSegmentor(

@@ -19,10 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from idrstream.config import RunOptions
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.outputs import prove
-from idrstream.folder.plans import Wanted
+from idrstream.folder.plans import RequestedPlan
 from idrstream.folder.status import read_failures, read_status
 from idrstream.records import Batch, ImageTask, Published
 from idrstream.schedule.events import (
@@ -55,9 +56,9 @@ def make_tasks(count: int) -> tuple[ImageTask, ...]:
     )  # fmt: skip
 
 
-def want(tasks: tuple[ImageTask, ...], batch_size: int) -> Wanted:
+def want(tasks: tuple[ImageTask, ...], batch_size: int) -> RequestedPlan:
     """Return what a start with this table wants."""
-    return Wanted.of(tasks, SETTINGS, COLUMNS, batch_size=batch_size)
+    return RequestedPlan.of(tasks, SETTINGS, RunOptions(batch_size=batch_size))
 
 
 def make_folder(folder: Path, batches: int, images: int) -> dict[str, float]:

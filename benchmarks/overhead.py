@@ -30,10 +30,10 @@ from typing import Any
 import _common
 import numpy as np
 
+from idrstream.config import RunOptions
 from idrstream.files import atomic_path
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 from idrstream.schedule.events import BatchFinished, Event
-from idrstream.schedule.options import LaneOptions
 from idrstream.schedule.runner import Runner
 from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
@@ -158,7 +158,7 @@ def measure(batches: int, *, journal: bool) -> dict[str, Any]:
         rooms = Rooms(room, room.nothing, room, room.segment, [room] * 3)
         with closing(_journal(folder / "out", plan)) if journal else nullcontext() as noting:
             listeners = [watch] if noting is None else [noting, watch]
-            runner = Runner(rooms, folder / "tmp" / "downloads", listeners, lanes=LaneOptions())
+            runner = Runner(rooms, folder / "tmp" / "downloads", listeners, options=RunOptions())
             result = runner.run(plan)
         alone = disk.report()
     assert not result.rerun_batches
@@ -183,9 +183,9 @@ def measure(batches: int, *, journal: bool) -> dict[str, Any]:
 def _journal(folder: Path, plan: Plan) -> Any:
     from idrstream.folder.decide import decide
     from idrstream.folder.journal.journal import Journal, RunInfo
-    from idrstream.folder.plans import Wanted
+    from idrstream.folder.plans import RequestedPlan
 
-    wanted = Wanted.of(plan.tasks, {"benchmark": {}}, (), batch_size=plan.batch_size)
+    wanted = RequestedPlan.of(plan.tasks, {"benchmark": {}}, RunOptions(batch_size=plan.batch_size))
     journal = Journal(folder)
     info = RunInfo(pid=os.getpid(), host="benchmark", options={}, parts={}, versions={})
     journal.begin(info, wanted, decide(wanted, None, images=None, broken={}))

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from idrstream.config import RunOptions
 from idrstream.folder.decide import decide
 from idrstream.folder.journal.journal import Journal, RunInfo
-from idrstream.folder.plans import Modes, Wanted
+from idrstream.folder.plans import RequestedPlan
 from idrstream.quality.look import look
 from idrstream.quality.notes import BatchNotes
 from idrstream.quality.pictures import PictureStore
@@ -48,9 +49,9 @@ def make_folder(folder: Path, images: int) -> None:
         ImageTask(f"P{at // WELLS + 1:04d}", well_name(at % WELLS + 1), at % WELLS + 1, (50,))
         for at in range(images)
     )
-    wanted = Wanted.of(
-        tasks, {"table": {"extra_metadata": [], "format": "csv.gz"}}, (), batch_size=BATCH,
-        start_batch=0, batch_nums="all", modes=Modes(),
+    wanted = RequestedPlan.of(
+        tasks, {"table": {"extra_metadata": [], "format": "csv.gz"}},
+        RunOptions(batch_size=BATCH),
     )  # fmt: skip
     decision = decide(wanted, None, images=None, broken={})
     store = PictureStore(folder, 6_000_000)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from idrstream.config import SECTIONS, as_json, load_settings, section_of, settings_from_json
+from idrstream.config import SECTIONS, all_options, as_json, load_settings, settings_from_json
 from idrstream.errors import ConfigError
 
 NEEDED = {"table": "t.tsv", "final_data_dir": "out", "tmp_dir": "tmp"}
@@ -22,7 +22,7 @@ def toml(tmp_path):
 
 def test_option_names_belong_to_one_section():
     names = [name for kind in SECTIONS.values() for name in kind.__dataclass_fields__]
-    assert len(names) == len(set(names)) == len(section_of())
+    assert len(names) == len(set(names)) == len(all_options())
 
 
 def test_later_sources_win(toml):

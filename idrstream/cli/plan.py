@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cli.run import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, given_options
 from idrstream.config import load_settings
 
 if TYPE_CHECKING:
@@ -55,9 +55,8 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
     from idrstream.forecast.make import make_plan
     from idrstream.forecast.plan import StreamPlan
     from idrstream.preprocess.illumination import PerPlate
-    from idrstream.run.request import Place, parts_of, request_of
     from idrstream.screen import read_table
-    from idrstream.stream.build import build_stream, run_options
+    from idrstream.stream.build import build_stream
     from idrstream.stream.stream import IdrStream
 
     where = settings.stream
@@ -79,22 +78,8 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
             illumination = getattr(stream.preprocessor, "illumination", None)
             if isinstance(illumination, PerPlate):  # models that are there need not be fitted
                 illumination.folder = where.final_data_dir / "illumination"
-            options = run_options(settings)
-            del options["progress"]
-            request = request_of(
-                batch_size=where.batch_size,
-                start_batch=where.start_batch,
-                batch_nums=where.batch_nums,
-                extra_metadata=where.extra_metadata,
-                output_format=where.output_format,
-                **options,
-            )
-            place = Place(
-                study=where.idr_id,
-                folder=where.final_data_dir,
-                tmp_dir=where.tmp_dir,
+            paths = dataclasses.replace(
+                stream.paths(), folder=where.final_data_dir, tmp_dir=where.tmp_dir, log=None,
                 settings=as_json(settings),
-                complete_timeout_s=settings.download.complete_timeout_s,
-                plate_wells=settings.preprocess.plate_wells,
-            )
-            return make_plan(place, parts_of(stream), request, table, probe=probe)
+            )  # fmt: skip
+            return make_plan(paths, stream.components(), where, table, probe=probe)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from idrstream.cli.options import add_setting_options
 from idrstream.cli.resume import add_folder, go_on
-from idrstream.cli.run import add_setting_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,19 +10,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.run import add_setting_options, given_options, report
-from idrstream.config import settings_from_json
+from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.run import report
+from idrstream.config import Scope, all_options, settings_from_json
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from idrstream.schedule.result import RunResult
     from idrstream.stream.stream import IdrStream
-
-
-# A mode is for one run, not for those that follow.
-_MODES = ("replan", "force", "force_recompute", "ignore_invalid_inputs", "ignore_failed_outputs")
-# What `resume` takes from the folder's plan unless it is said anew.
-_OF_THE_CALL = ("batch_size", "start_batch", "batch_nums", "extra_metadata", "output_format")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,9 +70,13 @@ def go_on(
             "hold: build it there again and call stream.resume() or stream.rerun_failed()"
         )
         raise ConfigError(msg)
-    # The folder may have been moved since.
-    kept = {name: value for name, value in stored["stream"].items() if name not in _MODES}
-    kept |= {"final_data_dir": str(folder), "start_batch": 0, "batch_nums": "all"}
+    known = all_options()
+    kept = {
+        name: value
+        for name, value in stored["stream"].items()
+        if known[name].scope is not Scope.CALL
+    }
+    kept["final_data_dir"] = str(folder)  # it may have been moved since
     given = given_options(namespace)
     if "table" in given:
         msg = "the folder has a copy of its table; for a table that grew use idrstream run"
@@ -87,8 +86,11 @@ def go_on(
     settings = settings_from_json({**stored, "stream": kept}, options=given)
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
-        options = run_options(settings)
-        options |= {name: getattr(settings.stream, name) for name in _OF_THE_CALL if name in given}
+        options = {
+            name: value
+            for name, value in run_options(settings.stream).items()
+            if name in given or known[name].scope not in (Scope.PLAN, Scope.CALL)
+        }
         result = work(stream, options)
     if not namespace.json:
         return report(result, folder)

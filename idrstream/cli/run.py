@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING
 
-from typing_extensions import Doc
-
-from idrstream.config import ENVIRONMENT_PREFIX, SECTIONS, load_settings, section_of
+from idrstream.cli.options import add_setting_options, given_options
+from idrstream.config import load_settings
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
 
@@ -103,36 +101,6 @@ def warn_of_changes(
         sys.stderr.write(f"idrstream: results may differ: {change}\n")
 
 
-def add_setting_options(parser: argparse.ArgumentParser) -> None:
-    """Add one option per setting."""
-    parser.epilog = (
-        "Every option can also stand in its section of the TOML file or in the environment "
-        f"(--batch-size: {ENVIRONMENT_PREFIX}BATCH_SIZE). Lists are comma-separated."
-    )
-    for section, kind in SECTIONS.items():
-        group = parser.add_argument_group(f"[{section}]")
-        hints = get_type_hints(kind, include_extras=True)
-        for option in dataclasses.fields(kind):
-            alone: dict[str, Any] = {}
-            if hints[option.name].__origin__ is bool:  # --force alone means --force true
-                alone = {"nargs": "?", "const": "true"}
-            group.add_argument(
-                f"--{option.name.replace('_', '-')}",
-                dest=option.name,
-                metavar="VALUE",
-                default=None,
-                help=_help(hints[option.name], option),
-                **alone,
-            )
-
-
-def given_options(namespace: argparse.Namespace) -> dict[str, str]:
-    """Return the settings that were given on the command line."""
-    sections = section_of()
-    given = {name: value for name, value in vars(namespace).items() if name in sections}
-    return {name: value for name, value in given.items() if value is not None}
-
-
 def report(result: RunResult, folder: Path) -> int:
     """Write what a run did and how to go on, and return the exit code."""
     sys.stdout.write(summary(result, folder))
@@ -164,10 +132,3 @@ def summary(result: RunResult, folder: Path) -> str:
     if len(failures):
         lines += [f"{len(failures)} failures:", failures.to_string(index=False, na_rep="")]
     return "\n".join(lines) + "\n"
-
-
-def _help(hint: Any, option: dataclasses.Field[Any]) -> str:
-    text = next(item.documentation for item in hint.__metadata__ if isinstance(item, Doc))
-    if option.default is dataclasses.MISSING or option.default in (None, "", ()):
-        return str(text).replace("%", "%%")
-    return f"{text} [{option.default}]".replace("%", "%%")

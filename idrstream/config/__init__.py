@@ -7,16 +7,19 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 
 from __future__ import annotations
 
-from idrstream.config.load import ENVIRONMENT_PREFIX, load_settings
+from idrstream.config.keywords import takes_options
+from idrstream.config.load import checked, load_settings
+from idrstream.config.options import ENVIRONMENT_PREFIX, Option, Scope, options_in
 from idrstream.config.sections import (
     SECTIONS,
     DownloadSettings,
     PreprocessSettings,
     ProfileSettings,
+    RunOptions,
     SegmentSettings,
     Settings,
     StreamSettings,
-    section_of,
+    all_options,
 )
 from idrstream.config.stored import as_json, settings_from_json
 
@@ -24,13 +27,19 @@ __all__ = [
     "ENVIRONMENT_PREFIX",
     "SECTIONS",
     "DownloadSettings",
+    "Option",
     "PreprocessSettings",
     "ProfileSettings",
+    "RunOptions",
+    "Scope",
     "SegmentSettings",
     "Settings",
     "StreamSettings",
+    "all_options",
     "as_json",
+    "checked",
     "load_settings",
-    "section_of",
+    "options_in",
     "settings_from_json",
+    "takes_options",
 ]

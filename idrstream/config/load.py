@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
+import difflib
 import os
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from idrstream.config.sections import SECTIONS, Settings, section_of
+from idrstream.config.options import options_in
+from idrstream.config.sections import SECTIONS, Settings, all_options
 from idrstream.errors import ConfigError
 
-ENVIRONMENT_PREFIX = "IDRSTREAM_"
-"""What the name of an option has before it in the environment."""
-
-_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
-_MOST_BATCHES = 1_000_000
-_LISTS = frozenset({"batch_nums", "chain", "channels", "extra_metadata", "omezarr_roots"})
+T = TypeVar("T")
 
 
 def load_settings(
@@ -37,7 +32,7 @@ def load_settings(
     environment : Mapping[str, str], optional
         Environment variables, by default those of the process.
     options : Mapping[str, str], optional
-        Options by name (``batch_size``), as text; they win over everything else.
+        Options by name (``batch_size``), as text; they override everything else.
 
     Returns
     -------
@@ -59,18 +54,55 @@ def layered(
     options: Mapping[str, str] | None,
     origin: str,
 ) -> Settings:
-    """Return what `raw` says by section, with environment and options on top, checked.
+    """Return the checked settings of `raw`, overridden by environment and options.
 
-    Errors name `origin` as the place that `raw` comes from.
+    Errors name `origin` as the source of `raw`.
     """
-    sections = section_of()
-    for name, value in (environment if environment is not None else os.environ).items():
-        option = name.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if name.startswith(ENVIRONMENT_PREFIX) and option in sections:
-            raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    for option, value in (options or {}).items():
-        raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    return _validate(raw, origin)
+    environment = os.environ if environment is None else environment
+    for name, option in all_options().items():
+        for value in (environment.get(option.variable), (options or {}).get(name)):
+            if value is not None:
+                raw.setdefault(option.section, {})[name] = value
+    return checked(Settings, raw, origin)
+
+
+def checked(kind: type[T], values: Mapping[str, Any], origin: str = "the options") -> T:
+    """Return a section of the settings, or all of them, with every value checked.
+
+    Parameters
+    ----------
+    kind : type
+        `Settings` or one of its sections.
+    values : Mapping
+        Values by name; text is converted.
+    origin : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong value, and for an unknown name the nearest known one.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"])
+            unknown = item["type"] == "unexpected_keyword_argument"
+            what = _unknown(kind, [str(part) for part in item["loc"]]) if unknown else item["msg"]
+            lines.append(f"{where}: {what}")
+        msg = f"{origin} has wrong settings:\n  " + "\n  ".join(lines)
+        raise ConfigError(msg) from error
+
+
+def _unknown(kind: type[Any], location: list[str]) -> str:
+    section = SECTIONS[location[0]] if len(location) > 1 else kind
+    known = [option.name for option in options_in(section)]
+    near = difflib.get_close_matches(location[-1], known, 1)
+    return f"no such option; did you mean {near[0]}?" if near else "no such option"
 
 
 def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
@@ -90,51 +122,13 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
         raise ConfigError(msg) from error
     for section, content in raw.items():
         if section not in SECTIONS:
-            msg = f"{path}: unknown section [{section}]; there are {', '.join(SECTIONS)}"
+            msg = f"{path}: unknown section [{section}]; known: {', '.join(SECTIONS)}"
             raise ConfigError(msg)
         if not isinstance(content, dict):
             msg = f"{path}: {section} must be a section, [{section}]"
             raise ConfigError(msg)
-        for option in _path_options(section) & content.keys():
-            if isinstance(content[option], str) and content[option]:
-                content[option] = str(path.parent / Path(content[option]).expanduser())
+        for option in options_in(SECTIONS[section], section):
+            given = content.get(option.name)
+            if option.is_path and isinstance(given, str) and given:
+                content[option.name] = str(path.parent / Path(given).expanduser())
     return raw
-
-
-def _path_options(section: str) -> set[str]:
-    return {item.name for item in dataclasses.fields(SECTIONS[section]) if "Path" in str(item.type)}
-
-
-def _from_text(option: str, value: str) -> Any:
-    """Split the options that are lists; everything else is converted by the validation."""
-    if option in _LISTS and value != "all":
-        parts = [part.strip() for part in value.split(",") if part.strip()]
-        return _with_ranges(parts) if option == "batch_nums" else parts
-    return value
-
-
-def _with_ranges(parts: list[str]) -> list[str | int]:
-    """Write ranges of batches (``3-17``) out; what is none is left for the validation."""
-    numbers: list[str | int] = []
-    for part in parts:
-        found = _RANGE.fullmatch(part)
-        first, last = (int(found[1]), int(found[2])) if found else (0, -1)
-        if first <= last < first + _MOST_BATCHES:
-            numbers += range(first, last + 1)
-        else:
-            numbers.append(part)
-    return numbers
-
-
-def _validate(raw: Mapping[str, Any], origin: str) -> Settings:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(Settings).validate_python(raw)
-    except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()
-        ]
-        msg = f"{origin} has wrong settings:\n  " + "\n  ".join(lines)
-        raise ConfigError(msg) from error

@@ -1,73 +1,87 @@
-"""The sections of the settings: typed and frozen, every option with what it means."""
+"""The sections of the settings: every option of idrstream, declared once.
+
+The TOML file, environment variables, command-line options and their help, keyword arguments, the
+journal, provenance and the reference page of the documentation all come from these classes.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
+from pydantic import BeforeValidator
 from typing_extensions import Doc
+
+from idrstream.config.options import Option, Scope, as_batch_numbers, as_tuple, options_in
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSettings:
-    """``[stream]``: what is processed, in which portions, and where results go."""
+class RunOptions:
+    """What one call of `IdrStream.run_stream` takes beside its table."""
 
     __pydantic_config__ = _STRICT
 
-    table: Annotated[Path, Doc("Table to process, tab- or comma-separated.")]
-    final_data_dir: Annotated[Path, Doc("Folder for the results.")]
-    tmp_dir: Annotated[Path, Doc("Folder for intermediate files, emptied after every batch.")]
-    idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
-    log: Annotated[Path | None, Doc("Log file, appended to; none by default.")] = None
-    batch_size: Annotated[int, Ge(1), Doc("Images per batch.")] = 10
-    start_batch: Annotated[int, Ge(0), Doc("First batch to run, counted from 0.")] = 0
+    batch_size: Annotated[int, Ge(1), Doc("Images per batch."), Scope.PLAN] = 10
+    start_batch: Annotated[int, Ge(0), Doc("First batch to run, counted from 0."), Scope.CALL] = 0
     batch_nums: Annotated[
         Literal["all"] | tuple[int, ...],
-        Doc('Batches to run: "all" or a list of numbers, also 3-17 on the command line.'),
+        BeforeValidator(as_batch_numbers),
+        Doc(
+            'Batches to run: "all" or a list of numbers, on the command line also 3-17. Those '
+            "named that failed or lack images are run again; complete ones are left alone."
+        ),
+        Scope.CALL,
     ] = "all"
     extra_metadata: Annotated[
-        tuple[str, ...], Doc("Extra columns of the output, for example object_outlines.")
+        tuple[str, ...],
+        BeforeValidator(as_tuple),
+        Doc("Extra columns of the output, for example object_outlines."),
+        Scope.PLAN,
     ] = ()
-    output_format: Annotated[Literal["csv.gz", "parquet"], Doc("Format of the batch tables.")] = (
-        "csv.gz"
-    )
-    progress: Annotated[bool, Doc("Show progress bars.")] = True
+    output_format: Annotated[
+        Literal["csv.gz", "parquet"], Doc("Format of the batch tables."), Scope.PLAN
+    ] = "csv.gz"
+    progress: Annotated[bool, Doc("Show progress bars."), Scope.LOCAL] = True
     replan: Annotated[
-        bool, Doc("Cut the images that are not done anew; what is done stays in its files.")
+        bool,
+        Doc("Cut the images that are not done into new batches; finished batches stay."),
+        Scope.CALL,
     ] = False
     force: Annotated[
         bool,
         Doc(
-            "Take table and settings whatever the output folder was begun with: what does not "
-            "belong to them is deleted and computed again."
+            "Use this table and these settings whatever the output folder was started with: "
+            "results that do not belong to them are deleted and computed again."
         ),
+        Scope.CALL,
     ] = False
     force_recompute: Annotated[
-        bool, Doc("Compute the chosen batches again although they are done.")
+        bool, Doc("Compute the chosen batches again even if they are done."), Scope.CALL
     ] = False
     ignore_invalid_inputs: Annotated[
-        bool, Doc("Leave out rows of the table that cannot be used, instead of refusing it.")
+        bool, Doc("Leave out unusable rows of the table instead of refusing it.")
     ] = False
-    ignore_failed_outputs: Annotated[bool, Doc("Leave batches alone that failed before.")] = False
-    share_gpu: Annotated[bool, Doc("Use a GPU that another stream on this machine uses, too.")] = (
+    ignore_failed_outputs: Annotated[bool, Doc("Skip batches that failed before."), Scope.CALL] = (
         False
     )
+    share_gpu: Annotated[bool, Doc("Use a GPU that another stream on this machine uses.")] = False
     disk_budget: Annotated[
-        str | None, Doc("Hard limit on everything under tmp_dir, such as 20GB; none by default.")
+        str | int | None,
+        Doc("Hard limit on everything under tmp_dir, such as 20GB; none by default."),
     ] = None
     pictures: Annotated[
-        str, Doc("What example pictures for the report may take in the output folder; 0: none.")
+        str | int | None,
+        Doc("Space for example images of the report in the output folder; 0: none."),
     ] = "50MB"
-    batches_in_flight: Annotated[int, Ge(1), Doc("Batches under way at once.")] = 3
-    downloads_at_once: Annotated[int, Ge(1), Doc("Movies fetched at once.")] = 4
+    batches_in_flight: Annotated[int, Ge(1), Doc("Batches in progress at once.")] = 3
+    downloads_at_once: Annotated[int, Ge(1), Doc("Movies downloaded at once.")] = 4
     prefetch: Annotated[
-        int, Ge(1), Doc("Movies that may wait on the disk for being read, within disk_budget.")
+        int, Ge(1), Doc("Downloaded movies that may wait to be read, within disk_budget.")
     ] = 8
     preprocess_workers: Annotated[
         int | None, Ge(1), Doc("Movies read and corrected at once; chosen for the machine.")
@@ -76,13 +90,26 @@ class StreamSettings:
         int | None,
         Ge(0),
         Doc(
-            "Processor cores that correction, segmentation and profiling share; 0: no limit; by "
+            "Processor cores shared by correction, segmentation and profiling; 0: no limit; by "
             "default all when there is no GPU."
         ),
     ] = None
     frames_at_once: Annotated[
         int | None, Ge(1), Doc("Frames segmented together; chosen for the machine.")
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamSettings(RunOptions):
+    """``[stream]``: what to process, how, and where results go."""
+
+    table: Annotated[Path, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
+    final_data_dir: Annotated[Path, Doc("Output folder."), Scope.LOCAL]
+    tmp_dir: Annotated[
+        Path, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
+    ]
+    idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
+    log: Annotated[Path | None, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +127,7 @@ class DownloadSettings:
     ] = "aspera"
     chain: Annotated[
         tuple[str, ...],
+        BeforeValidator(as_tuple),
         Doc("auto: the ways in order, for example aspera,https,ftp; by default all that are set."),
     ] = ()
     https_root: Annotated[str, Doc("https: address of the folder above all studies.")] = (
@@ -144,7 +172,9 @@ class DownloadSettings:
         Path | None, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
     ] = None
     omezarr_roots: Annotated[
-        tuple[str, ...], Doc("omezarr: addresses to look under, in turn; by default idr0013's.")
+        tuple[str, ...],
+        BeforeValidator(as_tuple),
+        Doc("omezarr: addresses to look under, in turn; by default idr0013's."),
     ] = ()
     omezarr_pattern: Annotated[
         str, Doc("omezarr: path of a plate under a root, with columns in braces.")
@@ -192,7 +222,11 @@ class SegmentSettings:
     model_type: Annotated[
         str, Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped).")
     ] = "idrstream-nuclei"
-    channels: Annotated[tuple[int, int], Doc("Cellpose channels; [0, 0] for one grey channel.")] = (
+    channels: Annotated[
+        tuple[int, int],
+        BeforeValidator(as_tuple),
+        Doc("Cellpose channels; [0, 0] for one grey channel."),
+    ] = (
         0,
         0,
     )
@@ -264,10 +298,8 @@ SECTIONS: Mapping[str, type[Any]] = {
 """The sections of a TOML file by name."""
 
 
-def section_of() -> dict[str, str]:
-    """Return for every option name the section it belongs to."""
+def all_options() -> dict[str, Option]:
+    """Return every option of every section by name."""
     return {
-        option.name: section
-        for section, kind in SECTIONS.items()
-        for option in dataclasses.fields(kind)
+        option.name: option for name, kind in SECTIONS.items() for option in options_in(kind, name)
     }

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from idrstream.config.load import ENVIRONMENT_PREFIX, layered
-from idrstream.config.sections import SECTIONS, Settings
+from idrstream.config.load import layered
+from idrstream.config.sections import SECTIONS, Settings, all_options
 from idrstream.errors import ConfigError
 from idrstream.redact import HIDDEN, redact
-
-_SECRET = re.compile(r"password|secret|token")
 
 
 def settings_from_json(
@@ -43,22 +39,18 @@ def settings_from_json(
     """
     raw = {section: dict(values) for section, values in stored.items()}
     settings = layered(raw, environment, options, "the stored settings")
-    for section in SECTIONS:
-        for option in dataclasses.fields(getattr(settings, section)):
-            if HIDDEN in str(getattr(getattr(settings, section), option.name)):
-                msg = (
-                    f"{section}.{option.name} had a secret, which is not stored; give it again, "
-                    f"as {ENVIRONMENT_PREFIX}{option.name.upper()} in the environment"
-                )
-                raise ConfigError(msg)
+    for option in all_options().values():
+        if HIDDEN in str(getattr(getattr(settings, option.section), option.name)):
+            msg = (
+                f"{option.section}.{option.name} had a secret, which is not stored; give it again, "
+                f"as {option.variable} in the environment"
+            )
+            raise ConfigError(msg)
     return settings
 
 
 def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return settings as plain values for a JSON file: paths absolute, no secrets.
-
-    Options that are secrets by their name are left out, and passwords in addresses.
-    """
+    """Return settings as plain values for a JSON file: paths absolute, no secrets."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, (tuple, list)):
@@ -67,12 +59,8 @@ def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
             return str(value.expanduser().absolute())
         return redact(value) if isinstance(value, str) else value
 
-    return {
-        section: {
-            option.name: plain(getattr(values, option.name))
-            for option in dataclasses.fields(values)
-            if not _SECRET.search(option.name)
-        }
-        for section in SECTIONS
-        for values in (getattr(settings, section),)
-    }
+    stored: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for option in all_options().values():
+        value = getattr(getattr(settings, option.section), option.name)
+        stored[option.section][option.name] = plain(value)
+    return stored

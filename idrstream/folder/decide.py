@@ -1,6 +1,6 @@
 """What a start of the stream does with an output folder: a pure function, nothing is read here.
 
-The folder's journal says what is there, the table and the settings what is wanted. From both
+The folder's journal says what is there, the table and the settings what is requested. From both
 follows which batches are run, or why the start is refused.
 """
 
@@ -12,37 +12,44 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.folder.identity import differences, image_digest
-from idrstream.folder.plans import Decision, How, KnownBatch, KnownImage, KnownPlan, Wanted
+from idrstream.folder.plans import (
+    Decision,
+    PlanChange,
+    RecordedBatch,
+    RecordedImage,
+    RecordedPlan,
+    RequestedPlan,
+)
 from idrstream.records import ImageTask
 
 _SHOWN = 5
 
 
-def needs_images(wanted: Wanted, known: KnownPlan | None) -> bool:
+def needs_images(requested: RequestedPlan, recorded: RecordedPlan | None) -> bool:
     """Tell whether `decide` must be given the images of every batch, or their digest is enough."""
-    if known is None:
+    if recorded is None:
         return False
-    forced = wanted.modes.force and bool(differences(known.identity, wanted.identity))
-    return forced or not _follows(wanted, known)
+    forced = requested.options.force and bool(differences(recorded.identity, requested.identity))
+    return forced or not _follows(requested, recorded)
 
 
 def decide(
-    wanted: Wanted,
-    known: KnownPlan | None,
+    requested: RequestedPlan,
+    recorded: RecordedPlan | None,
     *,
-    images: Mapping[int, Sequence[KnownImage]] | None = None,
+    images: Mapping[int, Sequence[RecordedImage]] | None = None,
     broken: Iterable[int] = (),
 ) -> Decision:
     """Decide what a start does.
 
     Parameters
     ----------
-    wanted : Wanted
+    requested : RequestedPlan
         Table, settings, choice of batches and modes.
-    known : KnownPlan or None
+    recorded : RecordedPlan or None
         What the folder's journal says; None when it has no plan yet.
     images : Mapping, optional
-        The images of every known batch; only needed when `needs_images` says so.
+        The images of every recorded batch; only needed when `needs_images` says so.
     broken : iterable of int
         Batches that are done by the journal, but whose file is gone or has other bytes.
 
@@ -56,71 +63,72 @@ def decide(
     ConfigError
         If a batch is chosen that the plan does not have.
     """
-    if known is None:
-        batches = _cut(wanted.tasks, wanted.batch_size, 0)
-        plan = Decision(how="first", batches=batches, added=tuple(batches))
-        states: dict[int, KnownBatch] = {}
+    if recorded is None:
+        batches = _cut(requested.tasks, requested.batch_size, 0)
+        plan = Decision(plan_change="first", batches=batches, added=tuple(batches))
+        states: dict[int, RecordedBatch] = {}
     else:
-        states = dict(known.batches)
+        states = dict(recorded.batches)
         for number in broken:
             states[number] = states[number]._replace(state="planned")
-        plan = _arrange(wanted, known, states, images)
+        plan = _arrange(requested, recorded, states, images)
     if plan.refused:
         return plan
-    run, done, left = _choose(wanted, plan.batches, states, frozenset(plan.added))
+    run, done, left = _choose(requested, plan.batches, states, frozenset(plan.added))
     return dataclasses.replace(plan, run=run, done=done, left=left)
 
 
-def _follows(wanted: Wanted, known: KnownPlan) -> bool:
+def _follows(requested: RequestedPlan, recorded: RecordedPlan) -> bool:
     """Tell whether the table is that of the folder's plan, cut in the plain way."""
     return (
-        known.in_order
-        and wanted.batch_size == known.batch_size
-        and wanted.images_sha256 == known.images_sha256
+        recorded.in_order
+        and requested.batch_size == recorded.batch_size
+        and requested.images_sha256 == recorded.images_sha256
     )
 
 
 def _arrange(
-    wanted: Wanted,
-    known: KnownPlan,
-    states: Mapping[int, KnownBatch],
-    images: Mapping[int, Sequence[KnownImage]] | None,
+    requested: RequestedPlan,
+    recorded: RecordedPlan,
+    states: Mapping[int, RecordedBatch],
+    images: Mapping[int, Sequence[RecordedImage]] | None,
 ) -> Decision:
     """Bring the table and the folder's plan together."""
-    changed = differences(known.identity, wanted.identity)
-    if changed and not wanted.modes.force:
+    changed = differences(recorded.identity, requested.identity)
+    if changed and not requested.options.force:
         return Decision(
             refused=f"its settings were others: {_some(changed, '; ')}. Choose a new output "
             "folder, or compute everything in this one again with force=True (--force)"
         )
-    if not changed and _follows(wanted, known):
-        return Decision(batches=_cut(wanted.tasks, wanted.batch_size, 0))
+    if not changed and _follows(requested, recorded):
+        return Decision(batches=_cut(requested.tasks, requested.batch_size, 0))
     if images is None:
         msg = "the images of the folder's batches are needed to compare them"
         raise ValueError(msg)
-    resized = wanted.batch_size != known.batch_size
+    resized = requested.batch_size != recorded.batch_size
     tasks = {
-        image_digest(line): task for line, task in zip(wanted.lines, wanted.tasks, strict=True)
+        image_digest(line): task
+        for line, task in zip(requested.lines, requested.tasks, strict=True)
     }
-    if wanted.modes.force and (changed or resized or _missing(tasks, images)):
-        return _forced(wanted, states, tasks, images, keep=not changed)
-    if wanted.modes.replan and (resized or _missing(tasks, images)):
-        return _replanned(wanted, known, states, tasks, images)
-    reasons = _plan_changes(wanted, known, tasks, images)
+    if requested.options.force and (changed or resized or _missing(tasks, images)):
+        return _forced(requested, states, tasks, images, keep=not changed)
+    if requested.options.replan and (resized or _missing(tasks, images)):
+        return _replanned(requested, recorded, states, tasks, images)
+    reasons = _plan_changes(requested, recorded, tasks, images)
     if reasons:
         return Decision(
             refused=f"it follows another plan: {'; '.join(reasons)}. Choose a new output folder, "
             "cut what is not done yet anew with replan=True (--replan), or make this plan the "
             "folder's and compute anew what does not fit with force=True (--force)"
         )
-    return _grown(wanted, known, tasks, images)
+    return _grown(requested, recorded, tasks, images)
 
 
 def _grown(
-    wanted: Wanted,
-    known: KnownPlan,
+    requested: RequestedPlan,
+    recorded: RecordedPlan,
     tasks: Mapping[bytes, ImageTask],
-    images: Mapping[int, Sequence[KnownImage]],
+    images: Mapping[int, Sequence[RecordedImage]],
 ) -> Decision:
     """Keep every batch and put new images into batches of their own."""
     batches = {
@@ -129,19 +137,19 @@ def _grown(
     }
     old = {image.digest for content in images.values() for image in content}
     new = tuple(task for digest, task in tasks.items() if digest not in old)
-    added = _cut(new, wanted.batch_size, known.next_number)
-    how: How = "grown" if added else "same"
+    added = _cut(new, requested.batch_size, recorded.next_number)
+    change: PlanChange = "grown" if added else "same"
     batches |= added
-    in_order = batches == _cut(wanted.tasks, wanted.batch_size, 0)
-    return Decision(how=how, batches=batches, added=tuple(added), in_order=in_order)
+    in_order = batches == _cut(requested.tasks, requested.batch_size, 0)
+    return Decision(plan_change=change, batches=batches, added=tuple(added), in_order=in_order)
 
 
 def _replanned(
-    wanted: Wanted,
-    known: KnownPlan,
-    states: Mapping[int, KnownBatch],
+    requested: RequestedPlan,
+    recorded: RecordedPlan,
+    states: Mapping[int, RecordedBatch],
     tasks: Mapping[bytes, ImageTask],
-    images: Mapping[int, Sequence[KnownImage]],
+    images: Mapping[int, Sequence[RecordedImage]],
 ) -> Decision:
     """Keep the batches that are done; cut all other images into batches with new numbers."""
     kept = {number for number, batch in states.items() if batch.state == "done"}
@@ -167,27 +175,27 @@ def _replanned(
         number: tuple(tasks[i.digest] if i.digest in tasks else _task(i) for i in images[number])
         for number in sorted(kept)
     }
-    added = _cut(rest, wanted.batch_size, known.next_number)
+    added = _cut(rest, requested.batch_size, recorded.next_number)
     return Decision(
-        how="replanned",
+        plan_change="replanned",
         batches={**batches, **added},
         added=tuple(added),
-        dropped=tuple(sorted(known.batches.keys() - kept)),
+        dropped=tuple(sorted(recorded.batches.keys() - kept)),
         in_order=False,
     )
 
 
 def _forced(
-    wanted: Wanted,
-    states: Mapping[int, KnownBatch],
+    requested: RequestedPlan,
+    states: Mapping[int, RecordedBatch],
     tasks: Mapping[bytes, ImageTask],
-    images: Mapping[int, Sequence[KnownImage]],
+    images: Mapping[int, Sequence[RecordedImage]],
     *,
     keep: bool,
 ) -> Decision:
     """Cut the table anew; keep only batches that come out as they were and are done."""
-    batches = _cut(wanted.tasks, wanted.batch_size, 0)
-    digests = _cut(tuple(tasks), wanted.batch_size, 0)
+    batches = _cut(requested.tasks, requested.batch_size, 0)
+    digests = _cut(tuple(tasks), requested.batch_size, 0)
     kept = {
         number
         for number, content in digests.items()
@@ -197,7 +205,7 @@ def _forced(
         and content == tuple(image.digest for image in images[number])
     }
     return Decision(
-        how="forced",
+        plan_change="forced",
         batches=batches,
         added=tuple(number for number in batches if number not in kept),
         dropped=tuple(sorted(images.keys() - kept)),
@@ -205,23 +213,25 @@ def _forced(
 
 
 def _choose(
-    wanted: Wanted,
+    requested: RequestedPlan,
     batches: Mapping[int, tuple[ImageTask, ...]],
-    states: Mapping[int, KnownBatch],
+    states: Mapping[int, RecordedBatch],
     added: frozenset[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the batches to run, those that are done, and those that are left alone."""
-    named = wanted.batch_nums != "all"
+    named = requested.options.batch_nums != "all"
     run: list[int] = []
     done: list[int] = []
     left: list[int] = []
-    for number in chosen_numbers(batches, wanted.start_batch, wanted.batch_nums):
+    for number in chosen_numbers(
+        batches, requested.options.start_batch, requested.options.batch_nums
+    ):
         state = states.get(number)
-        if state is None or number in added or wanted.modes.force_recompute:
+        if state is None or number in added or requested.options.force_recompute:
             run.append(number)
         elif state.state == "done" and not (named and state.failed_images):
             done.append(number)
-        elif state.state == "failed" and wanted.modes.ignore_failed_outputs and not named:
+        elif state.state == "failed" and requested.options.ignore_failed_outputs and not named:
             left.append(number)
         else:
             run.append(number)
@@ -247,26 +257,26 @@ def chosen_numbers(
         if batch_nums != "all":
             msg = f'batch_nums is {batch_nums!r}; give "all" or a list of batch numbers'
             raise ConfigError(msg)
-        wanted = there
+        chosen = there
     else:
-        wanted = {int(number) for number in batch_nums}
-    beyond = sorted(wanted - there)
+        chosen = {int(number) for number in batch_nums}
+    beyond = sorted(chosen - there)
     if beyond:
         gone = " (a replan gave their images to other batches)" if beyond[0] <= last else ""
         msg = f"batch_nums has {beyond}, but the table has the batches 0 to {last}{gone}"
         raise ConfigError(msg)
-    return sorted(number for number in wanted if number >= start_batch)
+    return sorted(number for number in chosen if number >= start_batch)
 
 
 def _plan_changes(
-    wanted: Wanted,
-    known: KnownPlan,
+    requested: RequestedPlan,
+    recorded: RecordedPlan,
     tasks: Mapping[bytes, ImageTask],
-    images: Mapping[int, Sequence[KnownImage]],
+    images: Mapping[int, Sequence[RecordedImage]],
 ) -> list[str]:
     reasons = []
-    if wanted.batch_size != known.batch_size:
-        reasons.append(f"batch_size was {known.batch_size}, is {wanted.batch_size}")
+    if requested.batch_size != recorded.batch_size:
+        reasons.append(f"batch_size was {recorded.batch_size}, is {requested.batch_size}")
     missing = _missing(tasks, images)
     if missing:
         names = [f"plate {i.plate} well {i.well} frames {i.frames}" for i in missing]
@@ -279,8 +289,8 @@ def _plan_changes(
 
 
 def _missing(
-    tasks: Mapping[bytes, ImageTask], images: Mapping[int, Sequence[KnownImage]]
-) -> list[KnownImage]:
+    tasks: Mapping[bytes, ImageTask], images: Mapping[int, Sequence[RecordedImage]]
+) -> list[RecordedImage]:
     return [image for content in images.values() for image in content if image.digest not in tasks]
 
 
@@ -294,7 +304,7 @@ def _cut(items: tuple[Any, ...], batch_size: int, first: int) -> dict[int, tuple
     }
 
 
-def _task(image: KnownImage) -> ImageTask:
+def _task(image: RecordedImage) -> ImageTask:
     return ImageTask(image.plate, image.well, image.well_number, image.frames, image.site)
 
 

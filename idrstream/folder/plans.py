@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from idrstream.folder.identity import image_lines, images_sha256
+from idrstream.config import RunOptions
+from idrstream.folder.identity import image_lines, images_sha256, result_columns
 from idrstream.records import ImageTask
 
-How = Literal["first", "same", "grown", "replanned", "forced"]
+PlanChange = Literal["first", "same", "grown", "replanned", "forced"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Modes:
-    """How a start treats what is there already; everything is off by default.
-
-    Attributes
-    ----------
-    replan : bool
-        Cut the images that are not done anew; what is done stays in its files.
-    force : bool
-        Take the new plan whatever the folder was begun with: what does not belong to it is
-        deleted and computed again.
-    force_recompute : bool
-        Compute the chosen batches again although they are done.
-    ignore_invalid_inputs : bool
-        Leave rows of the table that cannot be used out and record them, instead of refusing
-        the table.
-    ignore_failed_outputs : bool
-        Leave batches that failed before alone.
-    """
-
-    replan: bool = False
-    force: bool = False
-    force_recompute: bool = False
-    ignore_invalid_inputs: bool = False
-    ignore_failed_outputs: bool = False
-
-
-class KnownBatch(NamedTuple):
+class RecordedBatch(NamedTuple):
     """What the journal says of a batch."""
 
     state: str
@@ -47,7 +21,7 @@ class KnownBatch(NamedTuple):
     failed_images: int = 0
 
 
-class KnownImage(NamedTuple):
+class RecordedImage(NamedTuple):
     """What the journal says of an image of a batch."""
 
     digest: bytes
@@ -59,7 +33,7 @@ class KnownImage(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class KnownPlan:
+class RecordedPlan:
     """The plan that an output folder follows.
 
     Attributes
@@ -72,7 +46,7 @@ class KnownPlan:
         Description of its settings.
     in_order : bool
         Whether batch *n* is the rows ``n * batch_size`` and following; not after it grew.
-    batches : Mapping[int, KnownBatch]
+    batches : Mapping[int, RecordedBatch]
         Its batches by number.
     next_number : int
         First number that no batch ever had.
@@ -82,13 +56,13 @@ class KnownPlan:
     images_sha256: str
     identity: Mapping[str, Any]
     in_order: bool
-    batches: Mapping[int, KnownBatch]
+    batches: Mapping[int, RecordedBatch]
     next_number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the caller wants done.
+class RequestedPlan:
+    """What a call asks for.
 
     Attributes
     ----------
@@ -100,41 +74,33 @@ class Wanted:
         Description of the settings.
     images_sha256 : str
         Digest of all lines.
-    batch_size : int
-        Images per batch.
-    start_batch : int
-        First batch to run.
-    batch_nums : "all" or tuple of int
-        Batches to run.
-    modes : Modes
-        How to treat what is there.
+    options : RunOptions
+        Options of the call: batch size, choice of batches, how to treat earlier results.
     """
 
     tasks: tuple[ImageTask, ...]
     lines: tuple[str, ...]
     identity: Mapping[str, Any]
     images_sha256: str
-    batch_size: int = 10
-    start_batch: int = 0
-    batch_nums: Literal["all"] | tuple[int, ...] = "all"
-    modes: Modes = field(default_factory=Modes)
+    options: RunOptions = field(default_factory=RunOptions)
+
+    @property
+    def batch_size(self) -> int:
+        """Images per batch."""
+        return self.options.batch_size
 
     @classmethod
     def of(
-        cls,
-        tasks: tuple[ImageTask, ...],
-        identity: Mapping[str, Any],
-        columns: Sequence[str] = (),
-        **options: Any,
-    ) -> Wanted:
-        """Describe what is wanted of a table; `columns` are those that reach the result."""
-        lines = tuple(image_lines(tasks, columns))
+        cls, tasks: tuple[ImageTask, ...], identity: Mapping[str, Any], options: RunOptions
+    ) -> RequestedPlan:
+        """Describe by content what is asked for."""
+        lines = tuple(image_lines(tasks, result_columns(options.extra_metadata)))
         return cls(
             tasks=tasks,
             lines=lines,
             identity=identity,
             images_sha256=images_sha256(lines),
-            **options,
+            options=options,
         )
 
 
@@ -146,7 +112,7 @@ class Decision:
     ----------
     refused : str
         Why nothing is done, and what can be; empty when something is.
-    how : str
+    plan_change : str
         What becomes of the folder's plan.
     batches : Mapping[int, tuple of ImageTask]
         The plan: every batch by number.
@@ -163,7 +129,7 @@ class Decision:
     """
 
     refused: str = ""
-    how: How = "same"
+    plan_change: PlanChange = "same"
     batches: Mapping[int, tuple[ImageTask, ...]] = field(default_factory=dict)
     run: tuple[int, ...] = ()
     done: tuple[int, ...] = ()

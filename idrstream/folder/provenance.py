@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from idrstream.config import Scope, all_options
 from idrstream.errors import DownloadError, IdrStreamError
 from idrstream.files import atomic_path
 from idrstream.folder.journal.file import open_reader
@@ -28,13 +29,6 @@ FORMAT, VERSION = "idrstream-provenance", 1
 ImageKey = tuple[str, int, int]
 """Plate, well number, site."""
 
-# Where a stream worked and how it was called, which another one need not follow.
-_OF_THE_RUN = frozenset(
-    {
-        "table", "final_data_dir", "tmp_dir", "log", "start_batch", "batch_nums", "progress",
-        "replan", "force", "force_recompute", "ignore_failed_outputs",
-    }
-)  # fmt: skip
 _COLUMNS = ("batch", "plate", "well", "well_number", "site", "frames", "state", "bytes", "file")
 
 
@@ -156,8 +150,12 @@ def _again(settings: str | None) -> str:
 
 
 def _settings(stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    stream = {name: value for name, value in stored["stream"].items() if name not in _OF_THE_RUN}
-    return {**stored, "stream": stream}
+    """Return stored settings without those that a reproduced stream has its own of."""
+    own = {name for name, o in all_options().items() if o.scope in (Scope.LOCAL, Scope.CALL)}
+    return {
+        section: {name: value for name, value in values.items() if name not in own}
+        for section, values in stored.items()
+    }
 
 
 def _versions(connection: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from idrstream.errors import IdrStreamError
 from idrstream.folder.locks import holder
 from idrstream.forecast.plan import Amount, Check
 from idrstream.redact import redact
-from idrstream.run.request import Parts
+from idrstream.run.components import Components
 from idrstream.schedule.disk.budget import disk_free_bytes, parse_size, size_text
 
 
@@ -35,12 +35,15 @@ def check_writable(folder: Path, role: str) -> Check:
     return Check(what, "failed", f"{there} {why}", f"make it writable or choose another {role}")
 
 
-def check_models(parts: Parts) -> tuple[Check, float]:
+def check_models(components: Components) -> tuple[Check, float]:
     """Load the models of segmentor and engine; also return the seconds that took."""
     started = time.monotonic()
     names = []
     try:
-        for part, values in ((parts.segmentor, ()), (parts.engine, (parts.project,))):
+        for part, values in (
+            (components.segmentor, ()),
+            (components.engine, (components.project,)),
+        ):
             load = getattr(part, "load", None)
             if load is not None:
                 load(*values)

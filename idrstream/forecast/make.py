@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.config import RunOptions
 from idrstream.errors import IdrStreamError, PlanChangedError, UserError
 from idrstream.folder.begun import read_begun
 from idrstream.folder.decide import decide, needs_images
@@ -16,7 +17,7 @@ from idrstream.folder.journal.file import open_reader
 from idrstream.folder.journal.reads import JournalReads
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.outputs import prove, unknown_tables
-from idrstream.folder.plans import Decision, Wanted
+from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.forecast.checks import (
     check_budget,
     check_disk,
@@ -27,11 +28,11 @@ from idrstream.forecast.checks import (
 )
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.probe import choose_images, run_probe
-from idrstream.forecast.shadow import shadow_parts
+from idrstream.forecast.shadow import shadow_components
 from idrstream.forecast.sizes import Sizes, ask_sizes, part_moved
 from idrstream.records import ImageTask
+from idrstream.run.components import Components, StreamPaths
 from idrstream.run.profiling import ProjectProfiling
-from idrstream.run.request import Parts, Place, Request
 from idrstream.run.session import Session
 from idrstream.schedule.disk.budget import parse_size
 
@@ -43,13 +44,18 @@ _BYTES_A_FEATURE = 5.2  # of a table, packed; measured with the model that ships
 
 
 def make_plan(
-    place: Place, parts: Parts, request: Request, table: pd.DataFrame, *, probe: int = 0
+    paths: StreamPaths,
+    components: Components,
+    options: RunOptions,
+    table: pd.DataFrame,
+    *,
+    probe: int = 0,
 ) -> StreamPlan:
     """Say what a stream would do, need and meet.
 
     Parameters
     ----------
-    place, parts, request : Place, Parts, Request
+    paths, components, options : StreamPaths, Components, RunOptions
         What `IdrStream.run_stream` would hand to a session.
     table : pandas.DataFrame
         The table to process.
@@ -62,7 +68,7 @@ def make_plan(
         Errors that a start would raise are failed checks of it.
     """
     with tempfile.TemporaryDirectory(prefix="idrstream-plan-") as name:
-        return _Maker(place, parts, request, table, Path(name)).make(probe)
+        return _Maker(paths, components, options, table, Path(name)).make(probe)
 
 
 def read_begun_quietly(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -92,28 +98,35 @@ def _copy_journal(folder: Path, target: Path) -> Path:
 
 class _Maker:
     def __init__(
-        self, place: Place, parts: Parts, request: Request, table: pd.DataFrame, temporary: Path
+        self,
+        paths: StreamPaths,
+        components: Components,
+        options: RunOptions,
+        table: pd.DataFrame,
+        temporary: Path,
     ) -> None:
-        self._place = place
-        self._parts = parts
-        self._request = request
+        self._paths = paths
+        self._components = components
+        self._options = options
         self._table = table
         self._temporary = temporary
         self._checks: list[Check] = []
         self._done_bytes: tuple[int, int] = (0, 0)  # images that are done, and their tables
 
     def make(self, probe: int) -> StreamPlan:
-        place, checks = self._place, self._checks
-        for folder, role in ((place.folder, "final_data_dir"), (place.tmp_dir, "tmp_dir")):
+        paths, checks = self._paths, self._checks
+        for folder, role in ((paths.folder, "final_data_dir"), (paths.tmp_dir, "tmp_dir")):
             checks += [check_writable(folder, role), check_lock(folder, role)]
         decision = self._decision()
         if decision is None:
-            return StreamPlan(folder=str(place.folder), checks=tuple(checks))
-        models, load_s = check_models(shadow_parts(self._parts, self._temporary / "models"))
+            return StreamPlan(folder=str(paths.folder), checks=tuple(checks))
+        models, load_s = check_models(
+            shadow_components(self._components, self._temporary / "models")
+        )
         checks.append(models)
         left = [task for number in decision.run for task in decision.batches[number]]
         sizes = ask_sizes(
-            self._parts.downloader, left, at_once=self._request.lanes.downloads_at_once
+            self._components.downloader, left, at_once=self._options.downloads_at_once
         )
         checks.append(sizes.check())
         fits = self._fits(decision, left)
@@ -121,10 +134,10 @@ class _Maker:
         table_bytes, time = measured or (None, None)
         download = self._download(sizes, len(left) + sum(fits.values()))
         peak, output = self._peak(decision, sizes), self._output(left, table_bytes)
-        checks += check_disk(place.tmp_dir, place.folder, peak, output)
+        checks += check_disk(paths.tmp_dir, paths.folder, peak, output)
         done = [len(decision.batches[number]) for number in decision.done]
         return StreamPlan(
-            folder=str(place.folder),
+            folder=str(paths.folder),
             images=sum(map(len, decision.batches.values())),
             batches=len(decision.batches),
             images_done=sum(done),
@@ -143,15 +156,13 @@ class _Maker:
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
 
-        request = self._request
+        options = self._options
         what = "table and options"
         try:
-            parse_size(request.disk_budget)
-            tasks = tasks_from_table(
-                self._table, ignore_invalid=request.modes.ignore_invalid_inputs
-            )
-            check_extra_metadata(request.extra_metadata, tasks)
-            wanted = Session(self._place, self._parts, request).wanted(tasks)
+            parse_size(options.disk_budget)
+            tasks = tasks_from_table(self._table, ignore_invalid=options.ignore_invalid_inputs)
+            check_extra_metadata(options.extra_metadata, tasks)
+            wanted = Session(self._paths, self._components, options).requested(tasks)
             self._checks.append(Check(what, "ok", f"{len(tasks):,} images"))
             what = "output folder"
             decision = self._compare(wanted)
@@ -159,15 +170,15 @@ class _Maker:
             self._checks.append(failed(what, error))
             return None
         if decision.refused:
-            msg = f"{self._place.folder} cannot be gone on with: {decision.refused}"
+            msg = f"{self._paths.folder} cannot be gone on with: {decision.refused}"
             self._checks.append(failed(what, PlanChangedError(msg)))
             return None
         how = {"first": "new", "same": "goes on", "grown": "goes on with new batches"}
-        self._checks.append(Check(what, "ok", how.get(decision.how, decision.how)))
+        self._checks.append(Check(what, "ok", how.get(decision.plan_change, decision.plan_change)))
         return decision
 
-    def _compare(self, wanted: Wanted) -> Decision:
-        folder = self._place.folder
+    def _compare(self, wanted: RequestedPlan) -> Decision:
+        folder = self._paths.folder
         strangers = unknown_tables(folder) if folder.is_dir() else []
         if not (folder / JOURNAL_NAME).is_file():
             return self._first(wanted, strangers)
@@ -191,8 +202,8 @@ class _Maker:
         )
         return decide(wanted, known, images=images, broken=proof.broken)
 
-    def _first(self, wanted: Wanted, strangers: Sequence[str]) -> Decision:
-        if strangers and not self._request.modes.force:
+    def _first(self, wanted: RequestedPlan, strangers: Sequence[str]) -> Decision:
+        if strangers and not self._options.force:
             return Decision(
                 refused=f"it has {len(strangers)} tables that no journal knows; choose a new "
                 "output folder, or delete them with force=True (--force)"
@@ -201,11 +212,11 @@ class _Maker:
 
     def _fits(self, decision: Decision, left: Sequence[ImageTask]) -> dict[str, int]:
         """Return how many wells the illumination of each plate looks at that is still to fit."""
-        preprocessor = self._parts.preprocessor
+        preprocessor = self._components.preprocessor
         wells = Counter(task.plate for tasks in decision.batches.values() for task in tasks)
         try:
             return {
-                plate: min(wells[plate], self._place.plate_wells)
+                plate: min(wells[plate], self._paths.plate_wells)
                 for plate in dict.fromkeys(task.plate for task in left)
                 if preprocessor.needs_plate_model(plate)
             }
@@ -224,7 +235,7 @@ class _Maker:
         chosen = choose_images(left, count, by_plate=bool(fits))
         try:
             found = run_probe(
-                self._place, self._parts, self._request, self._table, chosen, self._temporary
+                self._paths, self._components, self._options, self._table, chosen, self._temporary
             )
         except IdrStreamError as error:
             self._checks.append(failed("probe", error))
@@ -236,9 +247,9 @@ class _Maker:
     def _download(self, sizes: Sizes, count: int) -> Amount | None:
         if not sizes.known:
             return sizes.total(count)
-        parts = shadow_parts(self._parts, self._temporary / "sizes")
+        components = shadow_components(self._components, self._temporary / "sizes")
         try:
-            part, basis = part_moved(parts, sizes, self._temporary / "sizes")
+            part, basis = part_moved(components, sizes, self._temporary / "sizes")
         except UserError as error:
             self._checks.append(failed("movies by frames", error))
             part, basis = 1.0, "whole movies"
@@ -250,8 +261,8 @@ class _Maker:
             return Amount(0, 0, 0, "nothing to do")
         if not sizes.known:
             return None
-        lanes, project = self._request.lanes, self._parts.project
-        profiling = ProjectProfiling(project, self._parts.engine, self._place.folder)
+        lanes, project = self._options, self._components.project
+        profiling = ProjectProfiling(project, self._components.engine, self._paths.folder)
         work = sorted(
             (sum(map(profiling.expected_bytes, decision.batches[n])) for n in decision.run),
             reverse=True,
@@ -262,8 +273,8 @@ class _Maker:
             fixed + min(lanes.prefetch, count) * sizes.largest
             + sum(work[: lanes.batches_in_flight])
         )  # fmt: skip
-        limit = parse_size(self._request.disk_budget)
-        check = check_budget(self._request.disk_budget, fixed + sizes.largest + work[0])
+        limit = parse_size(self._options.disk_budget)
+        check = check_budget(self._options.disk_budget, fixed + sizes.largest + work[0])
         if check is not None:
             self._checks.append(check)
         if limit is not None and limit < best:
@@ -281,7 +292,7 @@ class _Maker:
             each, basis = size / images, f"as the {images:,} images that are done"
         else:
             frames = sum(len(task.frames) for task in left) / max(1, len(left))
-            each = frames * _NUCLEI * self._parts.project.feature_count * _BYTES_A_FEATURE
+            each = frames * _NUCLEI * self._components.project.feature_count * _BYTES_A_FEATURE
             basis = f"if a frame has {_NUCLEI} nuclei"
         total = round(each * len(left))
         return Amount(total, total, total, basis)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idrstream.config import RunOptions
 from idrstream.errors import BatchError
 from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
 from idrstream.forecast.plan import TimeEstimate
-from idrstream.forecast.shadow import shadow_parts, shadow_place, shadow_request
+from idrstream.forecast.shadow import shadow_components, shadow_options, shadow_paths
 from idrstream.records import ImageTask
-from idrstream.run.request import Parts, Place, Request
+from idrstream.run.components import Components, StreamPaths
 from idrstream.run.session import Session
 from idrstream.schedule.events import (
     BatchFinished,
@@ -133,9 +134,9 @@ def choose_images(tasks: Sequence[ImageTask], count: int, *, by_plate: bool) -> 
 
 
 def run_probe(
-    place: Place,
-    parts: Parts,
-    request: Request,
+    paths: StreamPaths,
+    components: Components,
+    options: RunOptions,
     table: pd.DataFrame,
     tasks: Sequence[ImageTask],
     folder: Path,
@@ -147,7 +148,7 @@ def run_probe(
 
     Parameters
     ----------
-    place, parts, request : Place, Parts, Request
+    paths, components, options : StreamPaths, Components, RunOptions
         Of the stream; its folders are not touched.
     table : pandas.DataFrame
         The table to process.
@@ -172,9 +173,9 @@ def run_probe(
     def run(chosen: Sequence[ImageTask], name: str) -> tuple[Measured, float]:
         measured, here = Measured(), folder / name
         session = Session(
-            shadow_place(place, here),
-            shadow_parts(parts, here),
-            shadow_request(request, len(chosen)),
+            shadow_paths(paths, here),
+            shadow_components(components, here),
+            shadow_options(options, len(chosen)),
         )
         started = time.monotonic()
         session.run(table.iloc[[task.row for task in chosen]], [measured])
@@ -210,7 +211,7 @@ def run_probe(
         fit_once_s=fit_s - len(tasks) * well_s if fit_s else 0.0,
         fit_well_s=well_s if fit_s else 0.0,
     )
-    sizes = choose_sizes(request.lanes)
+    sizes = choose_sizes(options)
     plate = tasks[0].plate
     one = seconds_for([[plate]], costs, sizes, {plate: 1} if fit_s else {})
     startup_s = max(0.0, cold_s - one)

@@ -6,11 +6,12 @@ import copy
 import dataclasses
 from pathlib import Path
 
+from idrstream.config import RunOptions
 from idrstream.profile import DeepProfilerProject
-from idrstream.run.request import Parts, Place, Request
+from idrstream.run.components import Components, StreamPaths
 
 
-def shadow_parts(parts: Parts, folder: Path) -> Parts:
+def shadow_components(components: Components, folder: Path) -> Components:
     """Return parts that keep their models in memory, but their files in `folder`.
 
     Parameters
@@ -23,35 +24,38 @@ def shadow_parts(parts: Parts, folder: Path) -> Parts:
     from idrstream.preprocess.illumination import PerPlate
 
     project = DeepProfilerProject(
-        folder / "tmp" / "DP_project", parts.project.config.path, parts.project.checkpoint_path
+        folder / "tmp" / "DP_project",
+        components.project.config.path,
+        components.project.checkpoint_path,
     )
-    preprocessor = parts.preprocessor
+    preprocessor = components.preprocessor
     illumination = getattr(preprocessor, "illumination", None)
     if isinstance(illumination, PerPlate):  # fitted anew: what is in the user's folder stays
         preprocessor = copy.copy(preprocessor)
         made = type(illumination)(folder / "illumination", darkfield=illumination.darkfield)
         preprocessor.illumination = made  # type: ignore[attr-defined]
-    return dataclasses.replace(parts, project=project, preprocessor=preprocessor)
+    return dataclasses.replace(components, project=project, preprocessor=preprocessor)
 
 
-def shadow_place(place: Place, folder: Path) -> Place:
+def shadow_paths(paths: StreamPaths, folder: Path) -> StreamPaths:
     """Return a place in `folder` for a run that is thrown away."""
     (folder / "out").mkdir(parents=True)
     (folder / "tmp").mkdir(exist_ok=True)
     return dataclasses.replace(
-        place, folder=folder / "out", tmp_dir=folder / "tmp", log=None, settings=None
+        paths, folder=folder / "out", tmp_dir=folder / "tmp", log=None, settings=None
     )
 
 
-def shadow_request(request: Request, images: int) -> Request:
-    """Return a request for all of a few images, in batches no larger than those of the stream."""
-    from idrstream.folder.plans import Modes
-
+def shadow_options(options: RunOptions, images: int) -> RunOptions:
+    """Return a options for all of a few images, in batches no larger than those of the stream."""
     return dataclasses.replace(
-        request,
-        batch_size=max(1, min(request.batch_size, images)),
+        options,
+        batch_size=max(1, min(options.batch_size, images)),
         start_batch=0,
         batch_nums="all",
         disk_budget=None,
-        modes=Modes(),
+        replan=False,
+        force=False,
+        force_recompute=False,
+        ignore_failed_outputs=False,
     )

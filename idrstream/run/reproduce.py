@@ -14,7 +14,7 @@ from idrstream.folder.identity import differences, image_lines, images_sha256, r
 from idrstream.folder.outputs import TABLES
 from idrstream.folder.provenance import FORMAT, VERSION
 from idrstream.folder.versions import changed_versions, versions
-from idrstream.run.request import Request, identity_of, parts_of, place_of
+from idrstream.run.components import identity_of
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -100,8 +100,7 @@ class Provenance:
             the same; names all that differ.
         """
         where = settings.stream
-        request = Request(extra_metadata=where.extra_metadata, output_format=where.output_format)
-        now = identity_of(place_of(stream), parts_of(stream), request)
+        now = identity_of(stream.paths(), stream.components(), where)
         different = differences(self.content["identity"], now)
         if self._images(settings) != self.content["plan"]["images_sha256"]:
             different.append("the images of the table are others")

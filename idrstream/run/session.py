@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from idrstream.describe import describe_part
 from idrstream.errors import PlanChangedError
 from idrstream.folder.decide import decide, needs_images
-from idrstream.folder.identity import differences, result_columns
+from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.journal.reads import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
@@ -28,11 +28,11 @@ from idrstream.folder.outputs import (
     prove,
     unknown_tables,
 )
-from idrstream.folder.plans import Decision, Wanted
+from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.folder.provenance import is_outdated, write_provenance
 from idrstream.folder.versions import changed_versions, versions
+from idrstream.run.components import Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
-from idrstream.run.request import Parts, Place, Request, identity_of, pictures_bytes
 from idrstream.run.segmenting import Segmenting
 from idrstream.schedule.disk.budget import parse_size
 from idrstream.text import as_ranges
@@ -41,6 +41,7 @@ from idrstream.watch.control import Controls
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.config import RunOptions
     from idrstream.records import Movie
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
@@ -57,18 +58,18 @@ class Session:
 
     Parameters
     ----------
-    place : Place
-        Where.
-    parts : Parts
-        With what.
-    request : Request
-        What is to be done.
+    paths : StreamPaths
+        Its folders.
+    components : Components
+        What it is made of.
+    options : RunOptions
+        Options of this run.
     """
 
-    def __init__(self, place: Place, parts: Parts, request: Request) -> None:
-        self._place = place
-        self._parts = parts
-        self._request = request
+    def __init__(self, paths: StreamPaths, components: Components, options: RunOptions) -> None:
+        self._paths = paths
+        self._components = components
+        self._options = options
 
     def run(
         self,
@@ -107,55 +108,48 @@ class Session:
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
 
-        parse_size(self._request.disk_budget)  # a wrong one shows before anything else
-        pictures_bytes(self._request.pictures)
-        tasks = tasks_from_table(table, ignore_invalid=self._request.modes.ignore_invalid_inputs)
-        check_extra_metadata(self._request.extra_metadata, tasks)
-        place = self._place
-        if not (place.folder / JOURNAL_NAME).exists():
+        parse_size(self._options.disk_budget)  # a wrong one shows before anything else
+        _pictures_bytes(self._options.pictures)
+        tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
+        check_extra_metadata(self._options.extra_metadata, tasks)
+        paths = self._paths
+        if not (paths.folder / JOURNAL_NAME).exists():
             self._refuse_strangers()
         with (
-            folder_lock(place.folder, "final_data_dir"),
-            folder_lock(place.tmp_dir, "tmp_dir"),
-            Controls(place.folder) as controls,
-            closing(Journal(place.folder)) as journal,
+            folder_lock(paths.folder, "final_data_dir"),
+            folder_lock(paths.tmp_dir, "tmp_dir"),
+            Controls(paths.folder) as controls,
+            closing(Journal(paths.folder)) as journal,
         ):
-            wanted = self.wanted(tasks)
-            decision = self._decide(journal, wanted)
+            requested = self.requested(tasks)
+            decision = self._decide(journal, requested)
             self._clear_leftovers(journal)
             if begun is not None:
                 begun()
             with self._ready(decision):
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
-                self._begin(journal, wanted, decision, table)
+                self._begin(journal, requested, decision, table)
                 runner = self._runner([journal, log_events, controls, *listeners], keep)
                 controls.take(runner)
                 try:
-                    return runner.run(_plan(wanted, decision))
+                    return runner.run(_plan(requested, decision))
                 finally:
-                    if decision.run or is_outdated(place.folder):
-                        write_provenance(place.folder, self._parts.downloader, tasks)
+                    if decision.run or is_outdated(paths.folder):
+                        write_provenance(paths.folder, self._components.downloader, tasks)
 
-    def wanted(self, tasks: tuple[Any, ...]) -> Wanted:
+    def requested(self, tasks: tuple[Any, ...]) -> RequestedPlan:
         """Describe by content what is to be done with the images of a table."""
-        request = self._request
-        return Wanted.of(
-            tasks,
-            identity_of(self._place, self._parts, request),
-            result_columns(request.extra_metadata),
-            batch_size=request.batch_size,
-            start_batch=request.start_batch,
-            batch_nums=request.batch_nums,
-            modes=request.modes,
+        return RequestedPlan.of(
+            tasks, identity_of(self._paths, self._components, self._options), self._options
         )
 
-    def _decide(self, journal: Journal, wanted: Wanted) -> Decision:
-        folder, known = self._place.folder, journal.plan()
-        if known is None:
+    def _decide(self, journal: Journal, requested: RequestedPlan) -> Decision:
+        folder, recorded = self._paths.folder, journal.plan()
+        if recorded is None:
             self._refuse_strangers()
         proof = prove(folder, journal.outputs(), full=False)
-        images = journal.images() if needs_images(wanted, known) else None
-        decision = decide(wanted, known, images=images, broken=proof.broken)
+        images = journal.images() if needs_images(requested, recorded) else None
+        decision = decide(requested, recorded, images=images, broken=proof.broken)
         if decision.refused:
             msg = f"the output folder {folder} cannot be gone on with: {decision.refused}"
             raise PlanChangedError(msg)
@@ -164,18 +158,18 @@ class Session:
         journal.lost(proof.broken)
         for number, mtime_ns in proof.touched.items():
             journal.touched(number, mtime_ns)
-        if known is not None and differences(
-            {"": known.identity.get("preprocessor")}, {"": wanted.identity["preprocessor"]}
+        if recorded is not None and differences(
+            {"": recorded.identity.get("preprocessor")}, {"": requested.identity["preprocessor"]}
         ):
             delete_illumination(folder)
         return decision
 
     def _refuse_strangers(self) -> None:
         """Refuse a folder with tables of which nobody knows what they are."""
-        strangers = unknown_tables(self._place.folder)
-        if strangers and not self._request.modes.force:
+        strangers = unknown_tables(self._paths.folder)
+        if strangers and not self._options.force:
             msg = (
-                f"{self._place.folder} has tables that no journal knows ({_some(strangers)}). "
+                f"{self._paths.folder} has tables that no journal knows ({_some(strangers)}). "
                 "Choose a new output folder, or delete them with force=True (--force)"
             )
             raise PlanChangedError(msg)
@@ -185,54 +179,54 @@ class Session:
 
         What it left in ``tmp_dir`` is the runner's to delete, which counts it.
         """
-        clear_parts(self._place.folder)
-        clear_unfinished(self._place.folder, journal)
+        clear_parts(self._paths.folder)
+        clear_unfinished(self._paths.folder, journal)
 
     @contextmanager
     def _ready(self, decision: Decision) -> Iterator[None]:
         """Load the model and take the GPUs, when there is something to run at all."""
         with ExitStack() as held:
             if decision.run:
-                load = getattr(self._parts.segmentor, "load", None)
+                load = getattr(self._components.segmentor, "load", None)
                 if load is not None:
                     load()  # a missing model shows before the first download
-                if not self._request.share_gpu:
-                    for lock in _gpu_locks(self._parts.segmentor, self._parts.engine):
+                if not self._options.share_gpu:
+                    for lock in _gpu_locks(self._components.segmentor, self._components.engine):
                         held.enter_context(lock)
             yield
 
     def _begin(
-        self, journal: Journal, wanted: Wanted, decision: Decision, table: pd.DataFrame
+        self, journal: Journal, requested: RequestedPlan, decision: Decision, table: pd.DataFrame
     ) -> None:
-        place = self._place
+        paths = self._paths
         found = versions()
         for change in changed_versions(journal.last_versions(), found):
-            log.warning("%s since the last run in %s: results may differ", change, place.folder)
+            log.warning("%s since the last run in %s: results may differ", change, paths.folder)
         name = digest = ""
-        if decision.how != "same":
-            name, digest = keep_table(place.folder, table)
+        if decision.plan_change != "same":
+            name, digest = keep_table(paths.folder, table)
         outputs = journal.outputs()
         old = [outputs[number][0] for number in decision.dropped if number in outputs]
         if journal.plan() is None:
-            old = unknown_tables(place.folder)
+            old = unknown_tables(paths.folder)
         journal.begin(
             RunInfo(
                 pid=os.getpid(),
                 host=socket.gethostname(),
-                options=asdict(self._request),
+                options=asdict(self._options),
                 parts={
-                    "downloader": describe_part(self._parts.downloader), **wanted.identity,
+                    "downloader": describe_part(self._components.downloader), **requested.identity,
                 },
                 versions=found,
-                settings=place.settings,
-                log=str(place.log.absolute()) if place.log else "",
+                settings=paths.settings,
+                log=str(paths.log.absolute()) if paths.log else "",
             ),
-            wanted,
+            requested,
             decision,
             table_file=name,
             table_sha256=digest,
         )  # fmt: skip
-        delete_tables(place.folder, old)
+        delete_tables(paths.folder, old)
         _say(decision)
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
@@ -243,35 +237,35 @@ class Session:
         from idrstream.schedule.runner import Runner
         from idrstream.schedule.stages import Rooms
 
-        parts, request = self._parts, self._request
-        tell_frames_needed(parts.downloader, parts.preprocessor)
-        outlines = "object_outlines" in request.extra_metadata
-        pictures = PictureStore(self._place.folder, pictures_bytes(request.pictures))
-        segmenting = Segmenting(parts.segmentor, pictures, outlines=outlines)
+        components, options = self._components, self._options
+        tell_frames_needed(components.downloader, components.preprocessor)
+        outlines = "object_outlines" in options.extra_metadata
+        pictures = PictureStore(self._paths.folder, _pictures_bytes(options.pictures))
+        segmenting = Segmenting(components.segmentor, pictures, outlines=outlines)
         rooms = Rooms(
-            downloader=parts.downloader,
+            downloader=components.downloader,
             wait_until_complete=self._wait_until_complete,
-            preprocessor=parts.preprocessor,
+            preprocessor=components.preprocessor,
             segment=segmenting.one,
-            segment_many=segmenting.many if hasattr(parts.segmentor, "segment_many") else None,
+            segment_many=segmenting.many if hasattr(components.segmentor, "segment_many") else None,
             profiling=ProjectProfiling.slots(
-                request.lanes.batches_in_flight,
-                parts.project,
-                parts.engine,
-                self._place.folder,
-                extra_metadata=request.extra_metadata,
-                output_format=request.output_format,
+                options.batches_in_flight,
+                components.project,
+                components.engine,
+                self._paths.folder,
+                extra_metadata=options.extra_metadata,
+                output_format=options.output_format,
                 keep=keep,
-                notes=partial(BatchNotes, self._place.folder, pictures),
+                notes=partial(BatchNotes, self._paths.folder, pictures),
             ),
         )
         return Runner(
             rooms,
-            self._place.tmp_dir / "downloads",
+            self._paths.tmp_dir / "downloads",
             listeners,
-            plate_wells=self._place.plate_wells,
-            lanes=request.lanes,
-            budget_bytes=parse_size(request.disk_budget),
+            plate_wells=self._paths.plate_wells,
+            options=options,
+            budget_bytes=parse_size(options.disk_budget),
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:
@@ -280,17 +274,22 @@ class Session:
         wait_until_complete(
             movie.path,
             size_bytes=movie.size_bytes,
-            timeout_s=self._place.complete_timeout_s,
+            timeout_s=self._paths.complete_timeout_s,
         )
 
 
-def _plan(wanted: Wanted, decision: Decision) -> Plan:
+def _pictures_bytes(size: str | int | None) -> int:
+    """Return the space for example pictures; 0 for none."""
+    return 0 if size in (0, "0") else parse_size(size) or 0
+
+
+def _plan(requested: RequestedPlan, decision: Decision) -> Plan:
     from idrstream.screen import Plan
 
     if decision.in_order:
-        return Plan(wanted.tasks, wanted.batch_size, decision.run)
+        return Plan(requested.tasks, requested.batch_size, decision.run)
     tasks = tuple(task for content in decision.batches.values() for task in content)
-    return Plan(tasks, wanted.batch_size, decision.run, arranged=decision.batches)
+    return Plan(tasks, requested.batch_size, decision.run, arranged=decision.batches)
 
 
 def _gpu_locks(*parts: object) -> list[Lock]:
@@ -300,10 +299,10 @@ def _gpu_locks(*parts: object) -> list[Lock]:
 
 
 def _say(decision: Decision) -> None:
-    if decision.how != "same":
+    if decision.plan_change != "same":
         log.info(
             "The plan is %s: %d batches, %d new, %d dropped",
-            decision.how, len(decision.batches), len(decision.added), len(decision.dropped),
+            decision.plan_change, len(decision.batches), len(decision.added), len(decision.dropped),
         )  # fmt: skip
     if decision.done:
         log.info(

@@ -15,7 +15,6 @@ from idrstream.schedule.events import (
     StreamStarted,
 )
 from idrstream.schedule.lanes import LaneReport
-from idrstream.schedule.options import LaneOptions
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
 from idrstream.schedule.stages import BatchProfiling, Preprocessing, Rooms
@@ -28,7 +27,6 @@ __all__ = [
     "DiskUse",
     "Event",
     "ImageFinished",
-    "LaneOptions",
     "LaneReport",
     "LanesMeasured",
     "Listener",

@@ -6,58 +6,12 @@ import os
 import sys
 from dataclasses import dataclass
 
-from idrstream.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneOptions:
-    """Sizes of the lanes; None means chosen for this machine.
-
-    Attributes
-    ----------
-    batches_in_flight : int
-        Batches under way at once, each with a project folder of its own.
-    downloads_at_once : int
-        Movies fetched at once.
-    prefetch : int
-        Movies that may wait on the disk for being read, as far as the disk budget allows.
-    preprocess_workers : int or None
-        Movies read and corrected at once.
-    cores : int or None
-        Processor cores that correction, segmentation and profiling share, so that they do not
-        fight for them; 0 for no limit, the libraries choose.
-    frames_at_once : int or None
-        Frames handed to a segmentor that takes several.
-    """
-
-    batches_in_flight: int = 3
-    downloads_at_once: int = 4
-    prefetch: int = 8
-    preprocess_workers: int | None = None
-    cores: int | None = None
-    frames_at_once: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises
-        ------
-        ConfigError
-            Naming the option that is out of range.
-        """
-        for name, least in (
-            ("batches_in_flight", 1), ("downloads_at_once", 1), ("prefetch", 1),
-            ("preprocess_workers", 1), ("cores", 0), ("frames_at_once", 1),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None and value < least:
-                msg = f"{name} is {value}; it must be at least {least}"
-                raise ConfigError(msg)
+from idrstream.config import RunOptions
 
 
 @dataclass(frozen=True, slots=True)
 class LaneSizes:
-    """`LaneOptions` with every choice made; 0 still means no limit.
+    """The sizes of the lanes of `RunOptions` with every choice made; 0 still means no limit.
 
     ``groups_at_once`` is how many groups of frames are segmented at once.
     """
@@ -77,7 +31,7 @@ class LaneSizes:
 
 
 def choose_sizes(
-    options: LaneOptions, *, cores: int | None = None, gpu: bool | None = None
+    options: RunOptions, *, cores: int | None = None, gpu: bool | None = None
 ) -> LaneSizes:
     """Choose what an option leaves open.
 
@@ -88,7 +42,7 @@ def choose_sizes(
 
     Parameters
     ----------
-    options : LaneOptions
+    options : RunOptions
         What was asked for.
     cores : int, optional
         Processor cores that may be used.

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idrstream.config import RunOptions
 from idrstream.errors import ConfigError
 from idrstream.schedule.disk.budget import DiskUse
 from idrstream.schedule.events import Listener
 from idrstream.schedule.flow import Flow
 from idrstream.schedule.lanes import LaneReport
-from idrstream.schedule.options import LaneOptions, choose_sizes
+from idrstream.schedule.options import choose_sizes
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.stages import Rooms
 
@@ -41,7 +42,7 @@ class Runner:
         Called with every event, in the thread that calls `run`.
     plate_wells : int
         At most so many wells of a plate are looked at for a per-plate illumination model.
-    lanes : LaneOptions, optional
+    options : RunOptions, optional
         How many of everything.
     budget_bytes : int or None
         Hard limit on everything under the parent of `downloads`; None for no limit.
@@ -56,7 +57,7 @@ class Runner:
         listeners: Sequence[Listener] = (),
         *,
         plate_wells: int = 12,
-        lanes: LaneOptions | None = None,
+        options: RunOptions | None = None,
         budget_bytes: int | None = None,
         disk_wait_s: float = 30.0,
     ) -> None:
@@ -64,7 +65,7 @@ class Runner:
         self._downloads = downloads
         self._listeners = tuple(listeners)
         self._plate_wells = plate_wells
-        self._options = lanes or LaneOptions()
+        self._options = options or RunOptions()
         self._budget_bytes = budget_bytes
         self._disk_wait_s = disk_wait_s
         self._flow: Flow | None = None

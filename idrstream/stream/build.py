@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.config import RunOptions, options_in
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from idrstream.config import DownloadSettings, Settings
+    from idrstream.config import DownloadSettings, Settings, StreamSettings
     from idrstream.download import AsperaOptions, OmeZarrDownloader, TransportDownloader
     from idrstream.formats.reader import MovieReader
     from idrstream.schedule.result import RunResult
@@ -96,45 +96,19 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
     Returns
     -------
     RunResult
-        What came of it.
+        What was done.
     """
     from idrstream.screen import read_table
 
-    where = settings.stream
     result: RunResult = stream.run_stream(
-        read_table(where.table),
-        batch_size=where.batch_size,
-        start_batch=where.start_batch,
-        batch_nums=where.batch_nums,
-        extra_metadata=where.extra_metadata,
-        output_format=where.output_format,
-        **run_options(settings),
+        read_table(settings.stream.table), **run_options(settings.stream)
     )
     return result
 
 
-def run_options(settings: Settings) -> dict[str, Any]:
-    """Return the options of a run that do not belong to the folder's plan.
-
-    Parameters
-    ----------
-    settings : Settings
-        Checked settings.
-
-    Returns
-    -------
-    dict
-        Keyword arguments of `IdrStream.run_stream`.
-    """
-    from idrstream.schedule.options import LaneOptions
-
-    names = (
-        "progress", "replan", "force", "force_recompute", "ignore_invalid_inputs",
-        "ignore_failed_outputs", "share_gpu", "disk_budget", "pictures",
-    )  # fmt: skip
-    lanes = {item.name: getattr(settings.stream, item.name) for item in fields(LaneOptions)}
-    options = {name: getattr(settings.stream, name) for name in names}
-    return {**options, "lanes": LaneOptions(**lanes)}
+def run_options(settings: StreamSettings) -> dict[str, Any]:
+    """Return the keyword arguments of `IdrStream.run_stream` for settings."""
+    return {option.name: getattr(settings, option.name) for option in options_in(RunOptions)}
 
 
 def _init_downloader(stream: IdrStream, settings: Settings) -> None:

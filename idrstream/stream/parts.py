@@ -1,4 +1,4 @@
-"""The parts of a stream, and the calls that make them from a user's values."""
+"""The components of a stream, and the calls that make them from a user's values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from idrstream.config import DownloadSettings, PreprocessSettings
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
     from idrstream.download import Downloader
-    from idrstream.formats.reader import MovieReader
+    from idrstream.formats import MovieReader
     from idrstream.profile import DeepProfilerProject, Engine, EngineName
-    from idrstream.schedule.stages import Preprocessing
+    from idrstream.run.components import Components
+    from idrstream.schedule import Preprocessing
     from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ IlluminationContext = Literal["frames", "movie", "plate"]
 
 
 class StreamParts:
-    """The parts of a stream object: none at first; the ``init_`` calls set them.
+    """The components of a stream object: none at first; the ``init_`` calls set them.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class StreamParts:
         self.idr_id = idr_id
         self.tmp_dir = Path(tmp_dir)
         self.final_data_dir = Path(final_data_dir)
+        self.complete_timeout_s = DownloadSettings().complete_timeout_s
+        self.plate_wells = PreprocessSettings().plate_wells
         self.downloader: Downloader | None = None
         self.preprocessor: Preprocessing | None = None
         self.segmentor: Segmentor | None = None
@@ -184,6 +188,30 @@ class StreamParts:
         self.engine = make_engine(engine) if isinstance(engine, str) else engine
         self.settings = None
         log.info("Copied Deep Profiler config and checkpoint files")
+
+    def components(self) -> Components:
+        """Return the components of the stream.
+
+        Raises
+        ------
+        ConfigError
+            If one is missing; the message names the call that makes it.
+        """
+        from idrstream.run.components import Components
+
+        made = {
+            "downloader": (self.downloader, "init_downloader"),
+            "preprocessor": (self.preprocessor, "init_preprocessor"),
+            "segmentor": (self.segmentor, "init_segmentor"),
+            "project": (self.project, "copy_DP_files"),
+            "engine": (self.engine, "copy_DP_files"),
+        }
+        missing = dict.fromkeys(call for part, call in made.values() if part is None)
+        if missing:
+            msg = f"call {', '.join(missing)} before the stream is run"
+            raise ConfigError(msg)
+        components: dict[str, Any] = {name: component for name, (component, _) in made.items()}
+        return Components(**components)
 
     def _set(self, what: str, part: object) -> None:
         from idrstream.describe import describe_part

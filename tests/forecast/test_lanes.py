@@ -2,8 +2,9 @@
 
 import pytest
 
+from idrstream.config import RunOptions
 from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
-from idrstream.schedule.options import LaneOptions, LaneSizes, choose_sizes
+from idrstream.schedule.options import LaneSizes, choose_sizes
 
 SIZES = LaneSizes(
     batches_in_flight=3, downloads_at_once=4, prefetch=8, preprocess_workers=2, cores=2,
@@ -77,12 +78,12 @@ def test_the_spread_shrinks_with_the_number_and_is_half_for_one():
 
 def test_on_a_gpu_groups_overlap():
     cost = ImageCost(0.01, 0.01, 4.0)
-    gpu = choose_sizes(LaneOptions(frames_at_once=2), cores=16, gpu=True)
+    gpu = choose_sizes(RunOptions(frames_at_once=2), cores=16, gpu=True)
     assert gpu.groups_at_once == 2
     assert play([cost], sizes=gpu) == pytest.approx(play([cost]) / 2, rel=0.1)
 
 
 @pytest.mark.parametrize("options", [{}, {"cores": 4}])
 def test_on_a_processor_one_group_has_all_cores(options):
-    sizes = choose_sizes(LaneOptions(**options), cores=4, gpu=False)
+    sizes = choose_sizes(RunOptions(**options), cores=4, gpu=False)
     assert (sizes.groups_at_once, sizes.frames_at_once, sizes.frames_in_memory) == (1, 4, 8)

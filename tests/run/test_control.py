@@ -102,7 +102,7 @@ class TestBackground:
         gate = Gate()
         run = stream.run_stream(
             quick.table_of(screen), 1, background=True, listeners=[gate],
-            lanes=idrstream.run.LaneOptions(batches_in_flight=1),
+            batches_in_flight=1,
         )  # fmt: skip
         assert gate.reached.wait(20)
         paused = run.pause()
@@ -127,7 +127,7 @@ class TestBackground:
         gate = Gate()
         run = stream.run_stream(
             quick.table_of(screen), 1, background=True, listeners=[gate],
-            lanes=idrstream.run.LaneOptions(batches_in_flight=1),
+            batches_in_flight=1,
         )  # fmt: skip
         assert gate.reached.wait(20)
         run.pause()
@@ -198,7 +198,7 @@ def elsewhere(quick, screen, tmp_path):
         sys.path[:0] = [{str(PROJECT)!r}, {str(PROJECT / "tests" / "faults")!r}]
         from pathlib import Path
         import quick_parts as quick
-        from idrstream.run import BatchFinished, LaneOptions
+        from idrstream.schedule import BatchFinished
         from idrstream.simulate import ScreenSpec
         from types import SimpleNamespace
 
@@ -213,7 +213,7 @@ def elsewhere(quick, screen, tmp_path):
         stream = quick.make_stream(screen, Path({str(tmp_path)!r}))
         stream.run_stream(
             quick.table_of(screen), 1, progress=False, listeners=[slowly],
-            lanes=LaneOptions(batches_in_flight=1),
+            batches_in_flight=1,
         )
     """
     process = subprocess.Popen(

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from idrstream.config import RunOptions
 from idrstream.errors import ConfigError
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.identity import image_digest
-from idrstream.folder.plans import KnownBatch, KnownImage, KnownPlan, Modes, Wanted
+from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan, RequestedPlan
 from idrstream.records import ImageTask
 from idrstream.screen import well_name
 
@@ -19,8 +20,8 @@ def tasks(*numbers, frames=(1,)):
 
 
 def wanted(images, batch_size=2, identity=SETTINGS, modes=None, **choice):
-    modes = Modes(**dict.fromkeys(modes or (), True))
-    return Wanted.of(images, identity, batch_size=batch_size, modes=modes, **choice)
+    options = RunOptions(batch_size=batch_size, **dict.fromkeys(modes or (), True), **choice)
+    return RequestedPlan.of(images, identity, options)
 
 
 def folder(images, batch_size=2, **states):
@@ -28,12 +29,12 @@ def folder(images, batch_size=2, **states):
     begun = wanted(images, batch_size)
     first = decide(begun, None)
     batches = {
-        number: KnownBatch(
+        number: RecordedBatch(
             states.get(f"b{number}", "planned"), len(content), states.get(f"failed{number}", 0)
         )
         for number, content in first.batches.items()
     }
-    plan = KnownPlan(batch_size, begun.images_sha256, SETTINGS, True, batches, len(batches))
+    plan = RecordedPlan(batch_size, begun.images_sha256, SETTINGS, True, batches, len(batches))
     return plan, known_images(begun, first.batches)
 
 
@@ -41,7 +42,7 @@ def known_images(begun, batches):
     digests = {id(t): image_digest(text) for t, text in zip(begun.tasks, begun.lines, strict=True)}
     return {
         number: [
-            KnownImage(digests[id(t)], t.plate, t.well, t.well_number, t.site, t.frames)
+            RecordedImage(digests[id(t)], t.plate, t.well, t.well_number, t.site, t.frames)
             for t in content
         ]
         for number, content in batches.items()
@@ -60,7 +61,7 @@ def wells(decision):
 class TestTheSamePlan:
     def test_an_empty_folder_gets_every_batch(self):
         decision = start(wanted(tasks(1, 2, 3)), None)
-        assert (decision.how, decision.run, decision.added) == ("first", (0, 1), (0, 1))
+        assert (decision.plan_change, decision.run, decision.added) == ("first", (0, 1), (0, 1))
         assert wells(decision) == {0: [1, 2], 1: [3]}
 
     def test_what_is_done_is_skipped_and_the_rest_is_run(self):
@@ -68,7 +69,7 @@ class TestTheSamePlan:
         want = wanted(tasks(1, 2, 3, 4, 5, 6))
         assert not needs_images(want, known)
         decision = start(want, known, images)
-        assert (decision.how, decision.run, decision.done) == ("same", (1, 2), (0,))
+        assert (decision.plan_change, decision.run, decision.done) == ("same", (1, 2), (0,))
 
     def test_what_is_done_but_not_proven_is_run(self):
         known, images = folder(tasks(1, 2, 3), b0="done", b1="done")
@@ -110,7 +111,7 @@ class TestTheSamePlan:
     def test_rows_in_another_order_are_the_same_plan(self):
         known, images = folder(tasks(1, 2, 3), b0="done")
         decision = start(wanted(tasks(3, 2, 1)), known, images)
-        assert (decision.how, decision.run) == ("same", (1,))
+        assert (decision.plan_change, decision.run) == ("same", (1,))
         assert wells(decision) == {0: [1, 2], 1: [3]}
 
 
@@ -118,7 +119,7 @@ class TestATableThatGrows:
     def test_new_rows_become_new_batches_and_the_short_one_stays(self):
         known, images = folder(tasks(1, 2, 3), b0="done", b1="done")
         decision = start(wanted(tasks(1, 2, 3, 4, 5, 6)), known, images)
-        assert (decision.how, decision.run, decision.added) == ("grown", (2, 3), (2, 3))
+        assert (decision.plan_change, decision.run, decision.added) == ("grown", (2, 3), (2, 3))
         assert wells(decision) == {0: [1, 2], 1: [3], 2: [4, 5], 3: [6]}
         assert not decision.in_order
 
@@ -160,7 +161,7 @@ class TestReplan:
         known, images = folder(tasks(1, 2, 3, 4, 5), b0="done", b1="failed")
         want = wanted(tasks(1, 2, 3, 4, 5), batch_size=3, modes=["replan"])
         decision = start(want, known, images)
-        assert (decision.how, decision.run, decision.dropped) == ("replanned", (3,), (1, 2))
+        assert (decision.plan_change, decision.run, decision.dropped) == ("replanned", (3,), (1, 2))
         assert wells(decision) == {0: [1, 2], 3: [3, 4, 5]}
 
     def test_what_is_done_stays_also_without_its_row(self):
@@ -185,7 +186,7 @@ class TestForce:
         known, images = folder(tasks(1, 2, 3), b0="done", b1="done")
         want = wanted(tasks(1, 2, 3), identity={"segmentor": {}}, modes=["force"])
         decision = start(want, known, images)
-        assert (decision.how, decision.run, decision.dropped) == ("forced", (0, 1), (0, 1))
+        assert (decision.plan_change, decision.run, decision.dropped) == ("forced", (0, 1), (0, 1))
 
     def test_another_table_keeps_the_batches_that_fit(self):
         known, images = folder(tasks(1, 2, 3, 4), b0="done", b1="done")
@@ -196,7 +197,7 @@ class TestForce:
     def test_the_same_plan_needs_no_force(self):
         known, images = folder(tasks(1, 2), b0="done")
         decision = start(wanted(tasks(1, 2), modes=["force"]), known, images)
-        assert (decision.how, decision.run) == ("same", ())
+        assert (decision.plan_change, decision.run) == ("same", ())
 
 
 @settings(max_examples=150)

@@ -15,11 +15,11 @@ HANGS = """
 import sys, threading, time
 sys.path[:0] = [{faults!r}, {preprocess!r}]
 import quick_parts as quick
-import idrstream.run.flow as flow
+import idrstream.schedule.flow as flow
 from pathlib import Path
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import NoIllumination
-from idrstream.threads import in_threads
+from idrstream.workers.threads import in_threads
 from test_java_process import FakeReader
 
 flow._GRACE_S = 1.0

@@ -11,11 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from idrstream.config import RunOptions
 from idrstream.errors import JournalError, StorageError
 from idrstream.folder.decide import decide
 from idrstream.folder.journal import file as schema
 from idrstream.folder.journal.journal import Journal, RunInfo
-from idrstream.folder.plans import Wanted
+from idrstream.folder.plans import RequestedPlan
 from idrstream.folder.status import read_status
 from idrstream.records import Batch, ImageTask, Published, Skipped
 from idrstream.schedule.events import (
@@ -45,7 +46,7 @@ def tasks(count):
 
 def begin(journal, images, batch_size=2, identity=None, **options):
     """Begin a run as the session does."""
-    want = Wanted.of(images, identity or {}, batch_size=batch_size, **options)
+    want = RequestedPlan.of(images, identity or {}, RunOptions(batch_size=batch_size, **options))
     decision = decide(want, journal.plan(), images=journal.images())
     assert decision.refused == ""
     journal.begin(INFO, want, decision)
@@ -261,7 +262,7 @@ class TestWhatIsNoted:
         log = tmp_path / "stream.log"
         log.write_text("what happened\n")
         journal = Journal(tmp_path)
-        want = Wanted.of(tasks(2), {}, batch_size=2)
+        want = RequestedPlan.of(tasks(2), {}, RunOptions(batch_size=2))
         decision = decide(want, None)
         info = RunInfo(pid=1, host="", options={}, parts={}, versions={}, log=str(log))
         journal.begin(info, want, decision)
@@ -485,7 +486,7 @@ class TestOldVersions:
         copy.chmod(0o644)
         journal = Journal(tmp_path)
         decision = begin(journal, tasks(6))
-        assert (decision.how, decision.run) == ("same", (1, 2))
+        assert (decision.plan_change, decision.run) == ("same", (1, 2))
         run_batch(journal, tmp_path, Batch(1, decision.batches[1]))
         assert [b.state for b in journal.plan().batches.values()] == ["done", "done", "planned"]
         journal.close()

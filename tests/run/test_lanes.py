@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sim_rooms import FEATURE_BYTES, FRAME_BYTES, SimRooms
 
+from idrstream.config import RunOptions
 from idrstream.errors import (
     BudgetError,
     DownloadError,
@@ -30,7 +31,6 @@ from idrstream.schedule.events import (
     StageFinished,
     StageStarted,
 )
-from idrstream.schedule.options import LaneOptions
 from idrstream.schedule.runner import Runner
 from idrstream.screen import Plan, well_name
 
@@ -69,7 +69,7 @@ def streams(draw):
 
 
 lanes = st.builds(
-    LaneOptions,
+    RunOptions,
     batches_in_flight=st.integers(1, 3),
     downloads_at_once=st.integers(1, 4),
     prefetch=st.integers(1, 6),
@@ -133,7 +133,7 @@ def run(rooms, tasks, batch_size, options, budget=None, listeners=()):
     plan = Plan.of(tasks, batch_size=batch_size)
     before = set(threading.enumerate())
     runner = Runner(
-        rooms.rooms(), rooms.tmp / "downloads", listeners, lanes=options, budget_bytes=budget,
+        rooms.rooms(), rooms.tmp / "downloads", listeners, options=options, budget_bytes=budget,
         disk_wait_s=1.0,
     )  # fmt: skip
     try:
@@ -244,7 +244,7 @@ def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
         return plain(task, folder)
 
     sim.download = download
-    result = run(sim, (task, later), 2, LaneOptions())
+    result = run(sim, (task, later), 2, RunOptions())
     assert told_failures(result) == [(0, 1, 2, "segment", "ValueError")]
     assert tables(sim) == {"batch_0.csv.gz": "0,1,1,1\n0,2,2,2\n1,3,3,0\n"}
 
@@ -252,14 +252,14 @@ def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
 def test_movies_of_equal_names_never_meet(sim):
     rows = tuple(ImageTask("P", "A1", 1, (row + 1,), row=row) for row in range(6))
     sim.slow_s = 0.01
-    assert not len(run(sim, rows, 2, LaneOptions(downloads_at_once=4)).failures())
+    assert not len(run(sim, rows, 2, RunOptions(downloads_at_once=4)).failures())
 
 
 @pytest.mark.parametrize("tells_sizes", [True, False])
 def test_what_a_batch_leaves_on_the_disk_counts(tmp_path, tells_sizes):
     sim = new_rooms(tmp_path, tells_sizes=tells_sizes, slow_s=0.002)
     limit = 10 * (FRAME_BYTES + FEATURE_BYTES) + 180_000  # and one movie with what is beside it
-    result = run(sim, some_tasks(30), 10, LaneOptions(), limit)
+    result = run(sim, some_tasks(30), 10, RunOptions(), limit)
     assert not result.rerun_batches
     assert max(sim.used) <= limit
     assert result.disk.peak_bytes <= result.disk.reserved_bytes <= result.disk.limit_bytes == limit
@@ -284,7 +284,7 @@ def test_a_batch_gives_way_when_those_before_it_could_not_finish(sim, caplog):
 
     sim.download = download
     with caplog.at_level("INFO", "idrstream"):
-        result = run(sim, some_tasks(2, (1, 2, 3, 4)), 1, LaneOptions(), limit, [listen])
+        result = run(sim, some_tasks(2, (1, 2, 3, 4)), 1, RunOptions(), limit, [listen])
     assert "Batch 1 is begun again later" in caplog.text
     assert not result.rerun_batches
     assert tables(sim) == expected(some_tasks(2, (1, 2, 3, 4)), 1, {}, set(), {})[0]
@@ -295,7 +295,7 @@ def test_a_batch_gives_way_when_those_before_it_could_not_finish(sim, caplog):
 @pytest.mark.parametrize("budget", [100_000, 160_000])
 def test_a_movie_larger_than_the_budget_is_told_before_a_byte_moves(sim, budget):
     with pytest.raises(BudgetError, match=r"plate P well A1 .*needs 165.5 kB .*\(\d+ bytes\)"):
-        run(sim, some_tasks(4), 2, LaneOptions(), budget)
+        run(sim, some_tasks(4), 2, RunOptions(), budget)
     assert sim.downloads == []
 
 
@@ -303,12 +303,12 @@ def test_a_movie_larger_than_its_source_said_stops_the_stream(sim):
     sim.sizes = {2: 300_000}
     sim.size = lambda task: 100_000
     with pytest.raises(BudgetError, match=r"well A3 (has 300\.0 kB, more than|was stopped)"):
-        run(sim, some_tasks(4), 4, LaneOptions(), 320_000)
+        run(sim, some_tasks(4), 4, RunOptions(), 320_000)
 
 
 def test_a_movie_of_a_plates_model_is_brought_once(sim):
     sim.plate_models = True
-    result = run(sim, some_tasks(6), 3, LaneOptions())
+    result = run(sim, some_tasks(6), 3, RunOptions())
     assert not result.rerun_batches
     assert sorted(sim.downloads) == list(range(6))
 
@@ -316,7 +316,7 @@ def test_a_movie_of_a_plates_model_is_brought_once(sim):
 def test_movies_of_a_model_are_given_up_where_space_is_short(sim):
     sim.plate_models = True
     one = 100_000 + 64 * 1024
-    result = run(sim, some_tasks(4), 1, LaneOptions(), one)
+    result = run(sim, some_tasks(4), 1, RunOptions(), one)
     assert not result.rerun_batches
     assert max(sim.used) <= one
     assert set(sim.downloads) == set(range(4))
@@ -337,19 +337,19 @@ def test_a_movie_that_outgrows_the_budget_is_stopped_while_it_arrives(sim, told)
 
     sim.download, sim.interrupt, sim.size = download, stopped.set, lambda _task: told
     with pytest.raises(BudgetError, match=r"well A1 was stopped after .* its source (does|told)"):
-        run(sim, some_tasks(3), 3, LaneOptions(downloads_at_once=1), 400_000)
+        run(sim, some_tasks(3), 3, RunOptions(downloads_at_once=1), 400_000)
     assert 400_000 < reached[0] < 4_000_000
     assert tree_bytes(sim.tmp) == 0
 
 
 def test_a_batch_larger_than_the_budget_is_told(sim):
     with pytest.raises(BudgetError, match=r"batch 0 needs at least .* batch_size smaller"):
-        run(sim, some_tasks(12), 12, LaneOptions(), 400_000)
+        run(sim, some_tasks(12), 12, RunOptions(), 400_000)
 
 
 def test_a_budget_of_one_movie_is_enough(sim):
     one = 100_000 + 64 * 1024
-    result = run(sim, some_tasks(4), 1, LaneOptions(), one)
+    result = run(sim, some_tasks(4), 1, RunOptions(), one)
     assert not result.rerun_batches
     assert max(sim.used) <= one
 
@@ -360,13 +360,13 @@ def test_a_full_disk_is_waited_for(sim, monkeypatch):
         "idrstream.schedule.disk.space.disk_free_bytes",
         lambda _: free.pop(0) if free[1:] else free[0],
     )
-    assert not run(sim, some_tasks(2), 1, LaneOptions(), 10**9).rerun_batches
+    assert not run(sim, some_tasks(2), 1, RunOptions(), 10**9).rerun_batches
 
 
 def test_a_disk_that_stays_full_stops_the_stream(sim, monkeypatch):
     monkeypatch.setattr("idrstream.schedule.disk.space.disk_free_bytes", lambda _: 50)
     with pytest.raises(StorageError, match=r"has 50 bytes free, but the next movie needs 165.5 kB"):
-        run(sim, some_tasks(2), 1, LaneOptions(), 10**9)
+        run(sim, some_tasks(2), 1, RunOptions(), 10**9)
 
 
 def test_what_a_dead_stream_left_is_counted_and_removed(sim):
@@ -374,7 +374,7 @@ def test_what_a_dead_stream_left_is_counted_and_removed(sim):
         path = sim.tmp / name
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes(1000))
-    assert run(sim, some_tasks(1), 1, LaneOptions()).disk.leftover_bytes == 3000
+    assert run(sim, some_tasks(1), 1, RunOptions()).disk.leftover_bytes == 3000
 
 
 def test_next_images_are_downloaded_meanwhile_but_not_too_many(sim):
@@ -395,7 +395,7 @@ def test_next_images_are_downloaded_meanwhile_but_not_too_many(sim):
         return plain_process(movie)
 
     sim.download, sim.process = download, process
-    run(sim, some_tasks(8), 2, LaneOptions(prefetch=3, preprocess_workers=1, cores=1))
+    run(sim, some_tasks(8), 2, RunOptions(prefetch=3, preprocess_workers=1, cores=1))
     assert most[0] == 3
 
 
@@ -431,7 +431,7 @@ class TestStopping:
                 raise StorageError("the journal cannot be written")
 
         with pytest.raises(StorageError, match="journal"):
-            run(sim, some_tasks(4), 2, LaneOptions(), listeners=[fail])
+            run(sim, some_tasks(4), 2, RunOptions(), listeners=[fail])
 
     def test_a_transfer_that_can_be_interrupted_is(self, sim):
         ended = threading.Event()
@@ -472,8 +472,8 @@ class TestStopping:
                 ).start()
 
         begun = []
-        options = LaneOptions(batches_in_flight=1, prefetch=1)
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [pause], lanes=options)
+        options = RunOptions(batches_in_flight=1, prefetch=1)
+        runner = Runner(sim.rooms(), sim.tmp / "downloads", [pause], options=options)
         result = runner.run(Plan.of(some_tasks(4), batch_size=2))
         assert begun[0] <= 3
         assert len(result.batches) == 2
@@ -489,7 +489,7 @@ class TestStopping:
                 signal.raise_signal(number)
 
         with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
-            run(sim, some_tasks(8), 2, LaneOptions(), listeners=[send])
+            run(sim, some_tasks(8), 2, RunOptions(), listeners=[send])
         assert seen[-1].stopped_by == "interrupted"
         assert signal.getsignal(number) is before
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from idrstream.config import RunOptions
 from idrstream.errors import (
     DownloadError,
     FrameError,
@@ -27,7 +28,6 @@ from idrstream.schedule.events import (
     StreamFinished,
     StreamStarted,
 )
-from idrstream.schedule.options import LaneOptions
 from idrstream.schedule.runner import Runner
 from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
@@ -139,7 +139,7 @@ def run(tmp_path):
         before = set(threading.enumerate())
         runner = Runner(
             fake.rooms(), tmp_path / "downloads", [events.append, log_events],
-            lanes=LaneOptions(downloads_at_once=2),
+            options=RunOptions(downloads_at_once=2),
         )  # fmt: skip
         try:
             runner.run(Plan.of(tasks, batch_size=batch_size, **options))

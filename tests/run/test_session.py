@@ -30,9 +30,6 @@ from idrstream.schedule.events import (
     BatchStarted,
     ImageFinished,
 )
-from idrstream.schedule.options import LaneOptions
-
-ONE_BY_ONE = LaneOptions(batches_in_flight=1)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +107,7 @@ class TestGoingOn:
         self, quick, stream, table, finished, tmp_path
     ):
         with pytest.raises(KeyboardInterrupt):
-            run(stream, table, listeners=[stop_at(BatchFinished)], lanes=ONE_BY_ONE)
+            run(stream, table, listeners=[stop_at(BatchFinished)], batches_in_flight=1)
         status = stream.status()
         assert (status.state, status.stopped_by, status.batches_done) == (
             "stopped", "interrupted", 1,
@@ -359,7 +356,7 @@ class TestPublish:
                 there = any("/inputs/images/" in name for name in quick.files_below(stream.tmp_dir))
                 seen.append((*state, event.published.path.exists(), there))
 
-        run(stream, table, listeners=[look], lanes=ONE_BY_ONE)
+        run(stream, table, listeners=[look], batches_in_flight=1)
         assert seen == [("done", True, True)] * 3
 
 
@@ -380,7 +377,7 @@ class TestLocks:
             if isinstance(event, ImageFinished):
                 seen.append(stream.status())
 
-        run(stream, table, listeners=[look], lanes=ONE_BY_ONE)
+        run(stream, table, listeners=[look], batches_in_flight=1)
         assert seen[0].state == "running"
         assert seen[0].holder.pid == os.getpid()
         assert "(this process, since" in repr(seen[0])

@@ -18,7 +18,7 @@ from idrstream.folder.journal.reads import JournalReads
 from idrstream.folder.journal.runs import RunInfo, RunNotes
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.journal.writer import JournalWriter
-from idrstream.folder.plans import Decision, Wanted
+from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
@@ -81,7 +81,7 @@ class Journal(JournalReads):
     def begin(
         self,
         info: RunInfo,
-        wanted: Wanted,
+        wanted: RequestedPlan,
         decision: Decision,
         *,
         table_file: str = "",
@@ -93,7 +93,7 @@ class Journal(JournalReads):
         ----------
         info : RunInfo
             The run.
-        wanted, decision : Wanted, Decision
+        wanted, decision : RequestedPlan, Decision
             What is wanted and what was decided; not a refusal.
         table_file, table_sha256 : str
             Copy of the table in the output folder, and its digest.

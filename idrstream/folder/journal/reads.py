@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from idrstream.folder.journal.file import sqlite_errors
-from idrstream.folder.plans import KnownBatch, KnownImage, KnownPlan
+from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 
 FrameKey = tuple[str, int, int, int]
 """Plate, well number, site and number of a frame."""
@@ -29,20 +29,20 @@ class JournalReads:
         self._connection = connection
         self.path = path
 
-    def plan(self) -> KnownPlan | None:
+    def plan(self) -> RecordedPlan | None:
         """Return the plan that the folder follows."""
         with sqlite_errors(self.path):
             return _read_plan(self._connection)
 
-    def images(self) -> dict[int, list[KnownImage]]:
+    def images(self) -> dict[int, list[RecordedImage]]:
         """Return the images of every batch of the plan."""
-        found: dict[int, list[KnownImage]] = {}
+        found: dict[int, list[RecordedImage]] = {}
         with sqlite_errors(self.path):
             for batch, digest, plate, well, number, site, frames in self._connection.execute(
                 "SELECT batch, digest, plate, well, well_number, site, frames FROM images "
                 "ORDER BY batch, position"
             ):
-                known = KnownImage(digest, plate, well, number, site, _numbers(frames))
+                known = RecordedImage(digest, plate, well, number, site, _numbers(frames))
                 found.setdefault(batch, []).append(known)
         return found
 
@@ -98,7 +98,7 @@ class JournalReads:
         return dict(json.loads(row[0])) if row else {}
 
 
-def _read_plan(connection: sqlite3.Connection) -> KnownPlan | None:
+def _read_plan(connection: sqlite3.Connection) -> RecordedPlan | None:
     """Return the plan that a folder follows, from its journal."""
     row = connection.execute(
         "SELECT batch_size, images_sha256, identity, in_order FROM plans ORDER BY id DESC LIMIT 1"
@@ -106,7 +106,7 @@ def _read_plan(connection: sqlite3.Connection) -> KnownPlan | None:
     if row is None:
         return None
     batches = {
-        number: KnownBatch(state, images, failed)
+        number: RecordedBatch(state, images, failed)
         for number, state, images, failed in connection.execute(
             "SELECT number, state, images, failed_images FROM batches ORDER BY number"
         )
@@ -115,7 +115,7 @@ def _read_plan(connection: sqlite3.Connection) -> KnownPlan | None:
         "SELECT max(coalesce((SELECT max(number) FROM batches), -1), "
         "coalesce((SELECT max(batch) FROM attempts), -1))"
     ).fetchone()[0]
-    return KnownPlan(row[0], row[1], json.loads(row[2]), bool(row[3]), batches, highest + 1)
+    return RecordedPlan(row[0], row[1], json.loads(row[2]), bool(row[3]), batches, highest + 1)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

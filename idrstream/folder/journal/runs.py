@@ -13,7 +13,7 @@ from idrstream.folder.journal.writer import JournalWriter, as_json
 from idrstream.redact import redact
 
 if TYPE_CHECKING:
-    from idrstream.folder.plans import Decision, Wanted
+    from idrstream.folder.plans import Decision, RequestedPlan
     from idrstream.schedule.lanes import LaneReport
 
 _TICK_S = 0.5  # between two notes of how long a run takes
@@ -84,7 +84,7 @@ class RunNotes:
                 self._writer.execute(statement)
 
     def begin(
-        self, info: RunInfo, wanted: Wanted, decision: Decision, table: tuple[str, str]
+        self, info: RunInfo, wanted: RequestedPlan, decision: Decision, table: tuple[str, str]
     ) -> None:
         """Note a run and the plan that it follows; `table` is the copy's name and digest."""
         self.number = self._writer.insert(
@@ -100,7 +100,7 @@ class RunNotes:
             batches=len(decision.run),
             images=sum(len(decision.batches[number]) for number in decision.run),
         )
-        if decision.how == "same":
+        if decision.plan_change == "same":
             row = self._writer.execute("SELECT max(id) FROM plans").fetchone()
             self.plan = int(row[0])
         else:
@@ -155,12 +155,12 @@ class RunNotes:
     def _elapsed_s(self) -> float:
         return round(time.monotonic() - self._started, 3)
 
-    def _accept(self, wanted: Wanted, decision: Decision, table: tuple[str, str]) -> None:
+    def _accept(self, wanted: RequestedPlan, decision: Decision, table: tuple[str, str]) -> None:
         self.plan = self._writer.insert(
             "plans",
             run=self.number,
             created=time.time(),
-            how=decision.how,
+            how=decision.plan_change,
             batch_size=wanted.batch_size,
             in_order=int(decision.in_order),
             images=len(wanted.tasks),

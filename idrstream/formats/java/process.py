@@ -23,7 +23,7 @@ from idrstream.formats.movie_checks import check_pixel_type, frame_problem, hole
 from idrstream.formats.reader import MovieInfo, Pixels
 from idrstream.workers.process import DiedError, WorkerProcess
 
-logger = logging.getLogger("idrstream.preprocess.java")
+logger = logging.getLogger("idrstream.formats.java")
 
 _PATIENCE_S = 5.0  # for a request under way when the reader is closed
 _CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})

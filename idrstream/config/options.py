@@ -1,0 +1,127 @@
+"""What an option is: its type, help text and scope, read off its section."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, get_type_hints
+
+from typing_extensions import Doc
+
+ENVIRONMENT_PREFIX = "IDRSTREAM_"
+"""What the name of an option has before it in the environment."""
+
+_RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+_MOST_BATCHES = 1_000_000
+
+
+class Scope(Enum):
+    """Who else uses an option that was given for one run.
+
+    ``SETTING``: a resumed and a reproduced stream take it over. ``PLAN``: it belongs to the plan
+    of the output folder, where a resumed stream finds it. ``LOCAL``: it belongs to this machine or
+    terminal; a resumed stream takes it over, a reproduced one does not. ``CALL``: it counts for
+    one call only.
+    """
+
+    SETTING = "setting"
+    PLAN = "plan"
+    LOCAL = "local"
+    CALL = "call"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """An option as its section declares it.
+
+    Attributes
+    ----------
+    name : str
+        Its keyword argument, and its key in the TOML file.
+    section : str
+        Its section in the TOML file.
+    kind : Any
+        Its type, without annotations.
+    default : Any
+        Its default; `dataclasses.MISSING` if it must be given.
+    help : str
+        What it means.
+    scope : Scope
+        Who else uses it.
+    """
+
+    name: str
+    section: str
+    kind: Any
+    default: Any
+    help: str
+    scope: Scope
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"{ENVIRONMENT_PREFIX}{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """Its command-line option."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def is_path(self) -> bool:
+        """Whether it is a path, which a TOML file gives relative to its own folder."""
+        return "Path" in str(self.kind)
+
+
+def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
+    """Return the options of a section, in the order of its declaration.
+
+    Parameters
+    ----------
+    section : type
+        A dataclass whose fields are annotated with `Doc`.
+    name : str
+        Its name in the TOML file.
+    """
+    hints = get_type_hints(section, include_extras=True)
+    return tuple(
+        Option(
+            item.name,
+            name,
+            hints[item.name].__origin__,
+            item.default,
+            _marker(hints[item.name], Doc).documentation,
+            _marker(hints[item.name], Scope, Scope.SETTING),
+        )
+        for item in dataclasses.fields(section)
+    )
+
+
+def _marker(hint: Any, kind: type[Any], default: Any = None) -> Any:
+    return next((item for item in hint.__metadata__ if isinstance(item, kind)), default)
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a list of values as a tuple; text is split at its commas."""
+    if isinstance(value, str):
+        return tuple(item.strip() for item in value.split(",") if item.strip())
+    if isinstance(value, Iterable):
+        return tuple(value)
+    return value
+
+
+def as_batch_numbers(value: Any) -> Any:
+    """Return batch numbers as a tuple, ranges such as ``3-17`` written out."""
+    if value == "all":
+        return value
+    numbers: list[Any] = []
+    for item in as_tuple(value) if isinstance(value, Iterable) else (value,):
+        found = _RANGE.fullmatch(str(item))
+        first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+        if first <= last < first + _MOST_BATCHES:
+            numbers += range(first, last + 1)
+        else:
+            numbers.append(item)
+    return tuple(numbers)

@@ -1,0 +1,77 @@
+"""What a stream is made of: its folders and its components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from idrstream.config import RunOptions
+    from idrstream.download import Downloader
+    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.schedule import Preprocessing
+    from idrstream.segment import Segmentor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """The components of a stream, all of them set."""
+
+    downloader: Downloader
+    preprocessor: Preprocessing
+    segmentor: Segmentor
+    project: DeepProfilerProject
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPaths:
+    """Where a stream works, and what of it changes no result.
+
+    Attributes
+    ----------
+    study : str
+        Accession of the study.
+    folder : Path
+        Output folder.
+    tmp_dir : Path
+        Folder for intermediates.
+    log : Path or None
+        The log file.
+    settings : Mapping or None
+        All settings, when the stream was built from settings.
+    complete_timeout_s : float
+        See `DownloadSettings`.
+    plate_wells : int
+        See `PreprocessSettings`.
+    """
+
+    study: str
+    folder: Path
+    tmp_dir: Path
+    log: Path | None = None
+    settings: Mapping[str, Any] | None = None
+    complete_timeout_s: float
+    plate_wells: int
+
+
+def identity_of(paths: StreamPaths, components: Components, options: RunOptions) -> dict[str, Any]:
+    """Return the settings that change a result, JSON-ready; see `idrstream.folder.identity`."""
+    from idrstream.folder.identity import describe_stream
+
+    identity = describe_stream(
+        paths.study,
+        {
+            "preprocessor": components.preprocessor,
+            "segmentor": components.segmentor,
+            "profiler": components.project,
+            "engine": components.engine,
+        },
+        extra_metadata=options.extra_metadata,
+        output_format=options.output_format,
+    )
+    if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
+        identity["preprocessor"]["plate_wells"] = paths.plate_wells
+    return identity
