@@ -49,14 +49,14 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
     probe : int
         Images to run to measure the time.
     """
-    from idrstream.config import as_json
+    from idrstream.config import RunOptions, as_json
     from idrstream.errors import IdrStreamError
     from idrstream.forecast.checks import check_lock, check_writable, failed
     from idrstream.forecast.make import make_plan
     from idrstream.forecast.plan import StreamPlan
     from idrstream.preprocess.illumination import PerPlate
     from idrstream.screen import read_table
-    from idrstream.stream.build import build_stream
+    from idrstream.stream.build import build_stream, run_options
     from idrstream.stream.stream import IdrStream
 
     where = settings.stream
@@ -82,4 +82,6 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
                 stream.paths(), folder=where.final_data_dir, tmp_dir=where.tmp_dir, log=None,
                 settings=as_json(settings),
             )  # fmt: skip
-            return make_plan(paths, stream.components(), where, table, probe=probe)
+            return make_plan(
+                paths, stream.components(), RunOptions(**run_options(where)), table, probe=probe
+            )

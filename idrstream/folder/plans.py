@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -91,10 +91,19 @@ class RequestedPlan:
 
     @classmethod
     def of(
-        cls, tasks: tuple[ImageTask, ...], identity: Mapping[str, Any], options: RunOptions
+        cls,
+        tasks: tuple[ImageTask, ...],
+        identity: Mapping[str, Any],
+        options: RunOptions,
+        columns: Sequence[str] | None = None,
     ) -> RequestedPlan:
-        """Describe by content what is asked for."""
-        lines = tuple(image_lines(tasks, result_columns(options.extra_metadata)))
+        """Describe by content what is asked for.
+
+        `columns` are those of the table that reach the result, by default as `options` say.
+        """
+        if columns is None:
+            columns = result_columns(options.extra_metadata)
+        lines = tuple(image_lines(tasks, columns))
         return cls(
             tasks=tasks,
             lines=lines,

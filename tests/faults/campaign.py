@@ -36,7 +36,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import idrstream.run.journal as journal_module
+import idrstream.folder.journal.journal as journal_module
 import pyarrow.parquet  # noqa: F401, imported here once for all children
 import pycytominer  # noqa: F401
 import quick_parts as quick

@@ -46,7 +46,8 @@ def tasks(count):
 
 def begin(journal, images, batch_size=2, identity=None, **options):
     """Begin a run as the session does."""
-    want = RequestedPlan.of(images, identity or {}, RunOptions(batch_size=batch_size, **options))
+    options = RunOptions(batch_size=batch_size, **options)
+    want = RequestedPlan.of(images, identity or {}, options, columns=())
     decision = decide(want, journal.plan(), images=journal.images())
     assert decision.refused == ""
     journal.begin(INFO, want, decision)

@@ -17,7 +17,7 @@ TAKE = """
 import sys
 from pathlib import Path
 from idrstream.errors import LockedError
-from idrstream.run.locks import folder_lock
+from idrstream.folder.locks import folder_lock
 try:
     with folder_lock(Path(sys.argv[1]), "tmp_dir"):
         print("held", flush=True)
