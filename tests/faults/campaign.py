@@ -36,13 +36,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import idrstream.folder.journal.journal as journal_module
 import pyarrow.parquet  # noqa: F401, imported here once for all children
 import pycytominer  # noqa: F401
 import quick_parts as quick
 import scipy.ndimage  # noqa: F401
 import tifffile  # noqa: F401
 
+import idrstream.folder.journal.journal as journal_module
 import idrstream.run.session  # noqa: F401
 from idrstream.errors import IdrStreamError, LockedError
 from idrstream.folder.journal.writer import JournalWriter
