@@ -27,6 +27,7 @@ lint:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	.venv/bin/lint-imports --no-logo --no-cache
 
 types:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
