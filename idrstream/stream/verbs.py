@@ -1,4 +1,4 @@
-"""What a user does with an output folder that exists: resume, rerun, look, prove."""
+"""What a user does with an existing output folder: resume, rerun, inspect, verify, collect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.config import RunOptions, takes_options
 from idrstream.folder.begun import failed_batches, read_begun
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.folder.verify import Verified, verify_folder
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FolderVerbs:
-    """The verbs of a stream object on its output folder; `run_stream` does the work."""
+    """Methods of a stream object that work on its output folder."""
 
     final_data_dir: Path
 
@@ -27,16 +28,17 @@ class FolderVerbs:
         """Run batches of a table; the stream's `run_stream`."""
         raise NotImplementedError
 
+    @takes_options(RunOptions)
     def resume(self, **options: Any) -> RunResult:
-        """Go on where the last run ended: run every batch that is not done.
+        """Continue where the last run ended: run every batch that is not done.
 
-        The table, batch size, extra metadata and format are those the folder was begun with.
-        The parts must be equal to those of that time, or the call is refused.
+        The table, batch size, extra metadata and format are those the folder was started with.
+        The components must have the same settings as then, or the call is refused.
 
         Parameters
         ----------
         **options
-            Other options of `run_stream`: ``progress``, ``listeners``, modes.
+            The options of `RunOptions`, as for `run_stream`.
 
         Returns
         -------
@@ -55,10 +57,11 @@ class FolderVerbs:
         begun = read_begun(self.final_data_dir)
         return self._run(read_table(begun.table), **{**begun.options, **options})
 
+    @takes_options(RunOptions)
     def rerun(self, batch_ids: Iterable[int], **options: Any) -> RunResult:
-        """Run batches again: those of them that failed, or were published without some images.
+        """Run batches again that failed or were published without some images.
 
-        Batches that are complete are left alone unless ``force_recompute=True`` is given. A new
+        Complete batches are skipped unless ``force_recompute=True`` is given. A new
         table replaces the old one only when it has every image that the old one had.
 
         Parameters
@@ -66,7 +69,7 @@ class FolderVerbs:
         batch_ids : iterable of int
             Numbers of batches.
         **options
-            As for `resume`.
+            The options of `RunOptions`, as for `run_stream`.
 
         Returns
         -------
@@ -75,8 +78,9 @@ class FolderVerbs:
         """
         return self.resume(batch_nums=tuple(batch_ids), **options)
 
+    @takes_options(RunOptions)
     def rerun_failed(self, kind: str | None = None, **options: Any) -> RunResult:
-        """Run every batch again in which something failed.
+        """Run every batch again that had a failure.
 
         Parameters
         ----------
@@ -84,7 +88,7 @@ class FolderVerbs:
             Only where something failed with this class of error, for example
             ``TransientDownloadError``.
         **options
-            As for `resume`.
+            The options of `RunOptions`, as for `run_stream`.
 
         Returns
         -------
@@ -94,7 +98,7 @@ class FolderVerbs:
         return self.rerun(failed_batches(self.final_data_dir, kind), **options)
 
     def failed(self, kind: str | None = None) -> pd.DataFrame:
-        """Return what failed in any run and is not mended; see `read_failures`.
+        """Return the failures of all runs that are not resolved; see `read_failures`.
 
         Parameters
         ----------
@@ -110,11 +114,11 @@ class FolderVerbs:
         return read_failures(self.final_data_dir, kind)
 
     def status(self) -> Status:
-        """Return how far the stream is; printed, it is a summary."""
+        """Return the progress of the stream; printed, it is a summary."""
         return read_status(self.final_data_dir)
 
     def verify(self, *, quick: bool = False) -> Verified:
-        """Prove the output folder anew; see `verify_folder`."""
+        """Verify the output folder; see `verify_folder`."""
         return verify_folder(self.final_data_dir, quick=quick)
 
     def collect(
@@ -124,7 +128,7 @@ class FolderVerbs:
         *,
         replace: bool = False,
     ) -> Collected:
-        """Make one dataset and profiles of wells out of the batches; see `collect_folder`."""
+        """Collect the batches into one dataset and well profiles; see `collect_folder`."""
         from idrstream.collect import collect_folder
 
         return collect_folder(self.final_data_dir, out, options, replace=replace)
@@ -137,7 +141,7 @@ class FolderVerbs:
         out : path, optional
             The HTML file; by default ``report.html`` in the output folder.
         features : bool
-            Whether to look at the features, too: that reads batch tables.
+            Whether to include the features, which reads batch tables.
 
         Returns
         -------

@@ -110,7 +110,7 @@ def test_the_example_is_complete_and_right():
     from idrstream.profile import ProfileConfig
     from idrstream.screen import read_table, tasks_from_table
 
-    example = Path(__file__).resolve().parents[1] / "example_files" / "idr0013.toml"
+    example = Path(__file__).resolve().parents[2] / "example_files" / "idr0013.toml"
     settings = load_settings(example, environment={})
     tasks = tasks_from_table(read_table(settings.stream.table))
     assert [task.frames for task in tasks] == [(50,), (50,), (1, 50, 93)]
