@@ -33,7 +33,7 @@ from idrstream.records import ImageTask
 from idrstream.run.profiling import ProjectProfiling
 from idrstream.run.request import Parts, Place, Request
 from idrstream.run.session import Session
-from idrstream.schedule.disk.budget import parse_size
+from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from idrstream.errors import ConfigError
 from idrstream.folder.plans import Modes
-from idrstream.schedule.disk.budget import parse_size
 from idrstream.schedule.options import LaneOptions
+from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
@@ -110,7 +110,7 @@ def pictures_bytes(size: str | int | None) -> int:
     ConfigError
         When it is no size.
     """
-    return 0 if size in (0, "0") else parse_size(size) or 0
+    return 0 if size in (0, "0") else parse_size(size, "pictures") or 0
 
 
 def place_of(stream: IdrStream) -> Place:

@@ -1,6 +1,6 @@
 """The scheduler: who may do what next, and the events it emits."""
 
-from idrstream.schedule.disk.budget import DiskUse, parse_size
+from idrstream.schedule.disk.budget import DiskUse
 from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
@@ -40,5 +40,4 @@ __all__ = [
     "StageStarted",
     "StreamFinished",
     "StreamStarted",
-    "parse_size",
 ]
