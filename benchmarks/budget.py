@@ -154,7 +154,7 @@ def measure(url: str, movies: int, size: int, rate: float, budget: int | None) -
         )
         runner = Runner(rooms, tmp / "downloads", budget_bytes=budget)
         with Sampler(tmp) as sampler:
-            result = runner.run(Plan.of(tasks, batch_size=BATCH))
+            result = runner.run(Plan(tasks, BATCH, tuple(range(-(-len(tasks) // BATCH)))))
     assert not result.rerun_batches, result.failures()
     return {
         "budget": "none" if budget is None else format_size(budget),

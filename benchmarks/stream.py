@@ -176,9 +176,9 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
         shares[stage] += time.monotonic() - since
         return result
 
-    plan = Plan.of(
-        tasks_from_table(read_table(folder / "data_to_process.tsv")), batch_size=options.batch_size
-    )
+    tasks = tasks_from_table(read_table(folder / "data_to_process.tsv"))
+    count = -(-len(tasks) // options.batch_size)
+    plan = Plan(tasks, options.batch_size, tuple(range(count)))
     for batch in plan:
         for task in batch.tasks:
             movie = timed("download", source.download, task, work / "tmp" / "downloads")
