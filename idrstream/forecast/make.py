@@ -229,9 +229,9 @@ class _Maker:
         except IdrStreamError as error:
             self._checks.append(failed("probe", error))
             return None
-        plates = [[task.plate for task in decision.batches[number]] for number in decision.run]
+        batches = [len(decision.batches[number]) for number in decision.run]
         self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all parts"))
-        return found.table_bytes, found.estimate(plates, fits, load_s=load_s)
+        return found.table_bytes, found.estimate(batches, list(fits.values()), load_s=load_s)
 
     def _download(self, sizes: Sizes, count: int) -> Amount | None:
         if not sizes.known:

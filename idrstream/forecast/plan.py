@@ -83,8 +83,8 @@ class TimeEstimate:
     seconds : float
         From the call to its end.
     low_s, high_s : float
-        Interval: 95 % for the differences between images, and a tenth for what the model of the
-        lanes leaves out.
+        Interval: from perfect overlap of the stages to none, wider by the 95 % interval of the
+        differences between images. It always has a width.
     startup_s : float
         Part of it that comes once: models, first use.
     images : int
