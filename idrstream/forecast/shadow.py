@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -20,17 +19,10 @@ def shadow_parts(parts: Parts, folder: Path) -> Parts:
     folder : Path
         A temporary folder.
     """
-    from idrstream.preprocess.illumination import PerPlate
-
     project = DeepProfilerProject(
         folder / "tmp" / "DP_project", parts.project.config.path, parts.project.checkpoint_path
     )
-    preprocessor = parts.preprocessor
-    illumination = getattr(preprocessor, "illumination", None)
-    if isinstance(illumination, PerPlate):  # fitted anew: what is in the user's folder stays
-        preprocessor = copy.copy(preprocessor)
-        made = type(illumination)(folder / "illumination", darkfield=illumination.darkfield)
-        preprocessor.illumination = made  # type: ignore[attr-defined]
+    preprocessor = parts.preprocessor.for_dry_run(folder / "illumination")
     return dataclasses.replace(parts, project=project, preprocessor=preprocessor)
 
 

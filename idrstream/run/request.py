@@ -14,8 +14,8 @@ from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
+    from idrstream.preprocess.protocol import Preprocessing
     from idrstream.profile import DeepProfilerProject, Engine
-    from idrstream.schedule.stages import Preprocessing
     from idrstream.segment import Segmentor
     from idrstream.stream.stream import IdrStream
 

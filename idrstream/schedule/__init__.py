@@ -18,7 +18,7 @@ from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.options import LaneOptions
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Rooms
+from idrstream.schedule.stages import BatchProfiling, Rooms
 
 __all__ = [
     "BatchFinished",
@@ -32,7 +32,6 @@ __all__ = [
     "LaneReport",
     "LanesMeasured",
     "Listener",
-    "Preprocessing",
     "Rooms",
     "RunResult",
     "Runner",

@@ -1,6 +1,6 @@
 """Whatever is in the files that a user hands over: an `IdrStreamError`, or something that works.
 
-CellH5 files are fuzzed in ``tests/preprocess`` (in this process) and by
+CellH5 files are fuzzed in ``tests/formats`` (in this process) and by
 ``python tests/fuzz/mutate_cellh5.py`` (long, each file in a process of its own).
 """
 

@@ -79,7 +79,7 @@ def test_a_bomb_is_not_unpacked(hostile):
     code = f"""
 import resource
 from pathlib import Path
-from idrstream.preprocess import CellH5Reader
+from idrstream.formats import CellH5Reader
 reader = CellH5Reader()
 reader.info(Path({str(path)!r}))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
