@@ -33,10 +33,10 @@ from link import Link
 
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
-from idrstream.schedule.disk.budget import size_text
 from idrstream.schedule.runner import Runner
 from idrstream.schedule.stages import Rooms
 from idrstream.screen import Plan, well_name
+from idrstream.text import format_size
 
 FRAME_BYTES, FEATURE_BYTES = 1024 * 1344, 150 * 1280 * 4
 BATCH, SLOTS, EVERY_S = 5, 3, 0.05
@@ -154,15 +154,15 @@ def measure(url: str, movies: int, size: int, rate: float, budget: int | None) -
         )
         runner = Runner(rooms, tmp / "downloads", budget_bytes=budget)
         with Sampler(tmp) as sampler:
-            result = runner.run(Plan.of(tasks, batch_size=BATCH))
+            result = runner.run(Plan(tasks, BATCH, tuple(range(-(-len(tasks) // BATCH)))))
     assert not result.rerun_batches, result.failures()
     return {
-        "budget": "none" if budget is None else size_text(budget),
+        "budget": "none" if budget is None else format_size(budget),
         "seconds": result.seconds,
         "images_per_s": movies / result.seconds,
         "of the link": movies * size / result.seconds / rate,
-        "peak": size_text(sampler.peak_bytes),
-        "reserved": size_text(result.disk.reserved_bytes),
+        "peak": format_size(sampler.peak_bytes),
+        "reserved": format_size(result.disk.reserved_bytes),
         "peak_bytes": sampler.peak_bytes,
         "budget_bytes": budget,
         "samples": sampler.samples,

@@ -83,7 +83,7 @@ def make_folder(folder: Path, batches: int, images: int) -> dict[str, float]:
         published = Published(path, 120 * images, "0" * 64, 1290, "1" * 64)
         journal(BatchPublished(batch, published, 120 * images, (), seconds))
         journal(BatchFinished(batch, published, 120 * images, (), seconds=seconds))
-    plan = Plan.of(tasks, batch_size=images)
+    plan = Plan(tasks, images, tuple(range(-(-len(tasks) // images))))
     journal(StreamFinished(RunResult((), plan, 1.0)))
     journal.close()
     return {

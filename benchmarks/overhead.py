@@ -146,7 +146,7 @@ def measure(batches: int, *, journal: bool) -> dict[str, Any]:
         ImageTask(f"P{row // 384:05d}", well_name(row % 384 + 1), row % 384 + 1, (1,), row=row)
         for row in range(batches)
     )
-    plan = Plan.of(tasks, batch_size=1)
+    plan = Plan(tasks, 1, tuple(range(batches)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "out").mkdir()

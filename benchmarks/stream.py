@@ -154,13 +154,14 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
     """Stream as the first IDR_stream did, with our parts in its order."""
     from idrstream import models, read_table
     from idrstream.compile import compile_batch, publish
-    from idrstream.preprocess import make_preprocessor
+    from idrstream.formats import CellH5Reader
+    from idrstream.preprocess import FrameContext, Preprocessor
     from idrstream.profile import CommandEngine, DeepProfilerProject
     from idrstream.screen import Plan, tasks_from_table
 
     started = time.monotonic()
     source = downloader(url, folder, "file")
-    preprocessor = make_preprocessor(None, "frames")
+    preprocessor = Preprocessor(CellH5Reader(), FrameContext())
     project = DeepProfilerProject(
         work / "tmp" / "DP_project",
         models.profiler_config_path(),
@@ -176,9 +177,9 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
         shares[stage] += time.monotonic() - since
         return result
 
-    plan = Plan.of(
-        tasks_from_table(read_table(folder / "data_to_process.tsv")), batch_size=options.batch_size
-    )
+    tasks = tasks_from_table(read_table(folder / "data_to_process.tsv"))
+    count = -(-len(tasks) // options.batch_size)
+    plan = Plan(tasks, options.batch_size, tuple(range(count)))
     for batch in plan:
         for task in batch.tasks:
             movie = timed("download", source.download, task, work / "tmp" / "downloads")

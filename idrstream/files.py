@@ -1,9 +1,11 @@
-"""Files and folders: written whole or not at all, compared by digest, never through links."""
+"""Atomic writes, digests of files, and protection against symbolic links."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,28 +25,27 @@ def file_sha256(path: Path) -> str:
 
 
 def refuse_links(root: Path, *below: str) -> None:
-    """Refuse folders of a stream that are links to somewhere else.
+    """Raise if a folder under `root` is a symbolic link.
 
-    A link in the place of a folder that is filled and emptied for every batch would make the
-    stream write, and delete, in a folder that is not its own. Where `root` itself lies is the
-    user's choice, also through links.
+    The stream fills and empties these folders for every batch; through a link it would delete
+    files outside `root`. `root` itself may be reached through links.
 
     Parameters
     ----------
     root : Path
-        Folder that the user named.
+        Folder that the user chose.
     *below : str
-        Paths under it, with forward slashes; each part of each is looked at.
+        Paths under it, with forward slashes; every component of each is checked.
 
     Raises
     ------
     StorageError
-        Naming the link.
+        If one of them is a link; the message names it.
     """
     for relative in below:
         path = root
-        for part in relative.split("/"):
-            path = path / part
+        for name in relative.split("/"):
+            path = path / name
             if path.is_symlink():
                 msg = (
                     f"{path} is a link, which may lead out of {root}: the stream deletes what is "
@@ -54,42 +55,61 @@ def refuse_links(root: Path, *below: str) -> None:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which becomes `path` when the block ends well.
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a partial file to write, which becomes `path` when the block succeeds.
 
-    The file is written beside its final place as ``.<name>.part``, brought to the disk and
-    renamed, so that a reader sees the old file or the whole new one, also after a power cut.
-    When the block fails nothing is left of it.
+    The partial file lies beside `path` as ``.<name>.<random>.part`` and is renamed at the end, so
+    that readers see the old file or the new one, never a mixture, also when several threads or
+    processes write the same file. If the block fails, the partial file is deleted.
 
     Parameters
     ----------
     path : Path
-        Where the file is to be; its folder is made.
+        The final file. Its folder is created if missing.
+    durable : bool
+        Flush the file to the disk before the rename, so that it survives a power cut.
 
     Yields
     ------
     Path
-        Where to write it.
+        The partial file.
 
     Raises
     ------
     OSError
-        When the file cannot be written or was not.
+        If the file cannot be written, or the block did not write it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
-        yield part
-        _to_disk(part, os.O_RDWR)
-        part.replace(path)
-        # Some network file systems cannot bring folders to the disk; the file is there anyway.
-        with suppress(OSError):
-            _to_disk(path.parent, os.O_RDONLY)
+        yield partial
+        if durable:
+            _flush(partial, os.O_RDWR)
+        partial.replace(path)
+        if durable:
+            # Some network file systems cannot flush folders.
+            with suppress(OSError):
+                _flush(path.parent, os.O_RDONLY)
     finally:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
-def _to_disk(path: Path, flags: int) -> None:
+def is_partial(name: str) -> bool:
+    """Return whether a file name is one that `atomic_path` gives to partial files."""
+    return name.startswith(".") and name.endswith(".part") and len(name) > len("..part")
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Yield the partial files that killed processes left in a folder and below it."""
+    return (path for path in folder.rglob(".*.part") if is_partial(path.name))
+
+
+def leftovers_of(path: Path) -> Iterator[Path]:
+    """Yield the partial files of `path` that killed processes left."""
+    return path.parent.glob(f".{glob.escape(path.name)}.*part")
+
+
+def _flush(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)

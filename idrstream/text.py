@@ -1,11 +1,78 @@
-"""Batch numbers written short: ``3-17, 20``."""
+"""Sizes, durations, lists and ranges of numbers as text."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
-_SHOWN = 40
+from idrstream.errors import ConfigError
+
+_UNITS = {
+    "": 1,
+    "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
+    "ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4,
+}  # fmt: skip
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", re.IGNORECASE)
+_MAX_RANGES = 40
 _WORTH_A_RANGE = 3  # numbers in a row
+
+
+def parse_size(text: str | int | None, option: str = "disk_budget") -> int | None:
+    """Return a size in bytes.
+
+    Parameters
+    ----------
+    text : str, int or None
+        ``"20GB"``, ``"1.5 TB"`` (powers of 1000), ``"512MiB"`` (powers of 1024), or a number of
+        bytes; None or an empty text mean no limit.
+    option : str
+        Name of the option, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a size, or not positive.
+
+    Examples
+    --------
+    >>> parse_size("1.5 GB")
+    1500000000
+    """
+    if text is None or (isinstance(text, str) and not text.strip()):
+        return None
+    found = _SIZE.fullmatch(str(text))
+    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if size <= 0 or isinstance(text, bool):
+        msg = f"{option} is {text!r}; give a size such as 20GB, 1.5TB or 512MiB"
+        raise ConfigError(msg)
+    return size
+
+
+def format_size(size_bytes: float) -> str:
+    """Return a size as text, for example ``73.2 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size_bytes) < 1000:
+            return f"{size_bytes:.0f} bytes" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1000
+    return f"{size_bytes:.1f} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as text, for example ``2 h 5 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def shorten_list(items: Iterable[object], most: int, separator: str = ", ") -> str:
+    """Return items as text, only the first of many: ``a, b, and 7 more``."""
+    texts = [str(item) for item in items]
+    rest = len(texts) - most
+    return separator.join([*texts[:most], *([f"and {rest} more"] if rest > 0 else [])])
 
 
 def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -19,7 +86,7 @@ def spans(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def as_ranges(numbers: Iterable[int], separator: str = ", ", most: int = _SHOWN) -> str:
+def as_ranges(numbers: Iterable[int], separator: str = ", ", most: int = _MAX_RANGES) -> str:
     """Return numbers as text for a person or a command line, for example ``3-17, 20``.
 
     Parameters
@@ -29,7 +96,7 @@ def as_ranges(numbers: Iterable[int], separator: str = ", ", most: int = _SHOWN)
     separator : str
         Stands between ranges.
     most : int
-        Ranges that are shown; it is said how many numbers stand in the others.
+        Ranges to show; the others are counted.
     """
     found = spans(numbers)
     texts = [str(a) if a == b else f"{a}-{b}" for a, b in found[:most]]

@@ -10,6 +10,7 @@ from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simula
 from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError, StorageError, TableError
+from idrstream.preprocess import BasePreprocessor
 
 SPECS = {
     "model_type": "idrstream-nuclei",
@@ -68,10 +69,10 @@ class TestBeforeTheFirstDownload:
 
     def test_ready_made_parts_are_taken(self, tmp_path):
         stream = IdrStream("idr0013", tmp_path / "tmp", tmp_path / "out")
-        part = object()
-        stream.init_preprocessor(part)
+        part, preprocessor = object(), BasePreprocessor()
+        stream.init_preprocessor(preprocessor)
         stream.init_segmentor(part)
-        assert stream.preprocessor is part
+        assert stream.preprocessor is preprocessor
         assert stream.segmentor is part
 
 

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import Any, get_type_hints
 
+from pydantic import ValidationInfo
 from typing_extensions import Doc
+
+from idrstream.text import parse_size
 
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
 """What the name of an option has before it in the environment."""
@@ -125,3 +128,14 @@ def as_batch_numbers(value: Any) -> Any:
         else:
             numbers.append(item)
     return tuple(numbers)
+
+
+def valid_size(value: str | int | None, info: ValidationInfo) -> str | int | None:
+    """Return a size such as ``20GB`` as it is, once it is known to be one."""
+    parse_size(value, info.field_name or "size")
+    return value
+
+
+def valid_size_or_zero(value: str | int | None, info: ValidationInfo) -> str | int | None:
+    """Return a size such as ``50MB``, or 0, as it is, once it is known to be one."""
+    return value if value in (0, "0") else valid_size(value, info)

@@ -12,10 +12,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import Option, Scope, as_batch_numbers, as_tuple, options_in
+from idrstream.config.options import (
+    Option,
+    Scope,
+    as_batch_numbers,
+    as_tuple,
+    options_in,
+    valid_size,
+    valid_size_or_zero,
+)
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
@@ -72,10 +80,12 @@ class RunOptions:
     share_gpu: Annotated[bool, Doc("Use a GPU that another stream on this machine uses.")] = False
     disk_budget: Annotated[
         str | int | None,
+        AfterValidator(valid_size),
         Doc("Hard limit on everything under tmp_dir, such as 20GB; none by default."),
     ] = None
     pictures: Annotated[
         str | int | None,
+        AfterValidator(valid_size_or_zero),
         Doc("Space for example images of the report in the output folder; 0: none."),
     ] = "50MB"
     batches_in_flight: Annotated[int, Ge(1), Doc("Batches in progress at once.")] = 3

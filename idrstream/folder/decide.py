@@ -21,6 +21,7 @@ from idrstream.folder.plans import (
     RequestedPlan,
 )
 from idrstream.records import ImageTask
+from idrstream.text import shorten_list
 
 _SHOWN = 5
 
@@ -97,8 +98,9 @@ def _arrange(
     changed = differences(recorded.identity, requested.identity)
     if changed and not requested.options.force:
         return Decision(
-            refused=f"its settings were others: {_some(changed, '; ')}. Choose a new output "
-            "folder, or compute everything in this one again with force=True (--force)"
+            refused=f"its settings were others: {shorten_list(changed, _SHOWN, '; ')}. "
+            "Choose a new output folder, or compute everything in this one again "
+            "with force=True (--force)"
         )
     if not changed and _follows(requested, recorded):
         return Decision(batches=_cut(requested.tasks, requested.batch_size, 0))
@@ -167,8 +169,9 @@ def _replanned(
     ]
     if twice:
         return Decision(
-            refused=f"frames of {_some(twice)} are done with other metadata or in a row with "
-            "other frames, and would be in two tables; give new frames rows of their own, "
+            refused=f"frames of {shorten_list(twice, _SHOWN)} are done with other "
+            "metadata or in a row with other frames, and would be in two tables; "
+            "give new frames rows of their own, "
             "choose a new output folder, or use force=True (--force)"
         )
     batches = {
@@ -280,7 +283,9 @@ def _plan_changes(
     missing = _missing(tasks, images)
     if missing:
         names = [f"plate {i.plate} well {i.well} frames {i.frames}" for i in missing]
-        reasons.append(f"{len(missing)} images are no longer in the table ({_some(names)})")
+        reasons.append(
+            f"{len(missing)} images are no longer in the table ({shorten_list(names, _SHOWN)})"
+        )
         old = {image.digest for content in images.values() for image in content}
         new = sum(digest not in old for digest in tasks)
         if new:
@@ -306,8 +311,3 @@ def _cut(items: tuple[Any, ...], batch_size: int, first: int) -> dict[int, tuple
 
 def _task(image: RecordedImage) -> ImageTask:
     return ImageTask(image.plate, image.well, image.well_number, image.frames, image.site)
-
-
-def _some(items: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return separator.join(items[:_SHOWN]) + more

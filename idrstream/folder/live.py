@@ -7,11 +7,11 @@ as long as the process that wrote it holds the folder's lock.
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from idrstream.files import atomic_path
 from idrstream.folder.locks import Holder
 
 LIVE_NAME = ".idrstream.live.json"
@@ -90,13 +90,8 @@ def write_small(path: Path, content: dict[str, Any]) -> None:
 
     Without bringing it to the disk: after a power cut nobody needs it.
     """
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with atomic_path(path, durable=False) as part:
         part.write_text(json.dumps(content), encoding="utf-8")
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
 
 
 def read_small(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.files import atomic_path, file_sha256
+from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
 from idrstream.quality.notes import forget
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ ILLUMINATION = "illumination"
 QUALITY = ("qc", "pictures")  # measures of every frame, example pictures
 
 _BATCH = re.compile(r"batch_(\d+)\.(csv\.gz|parquet)")
-_PART = re.compile(r"\..+\.part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +92,14 @@ def unknown_tables(folder: Path) -> list[str]:
 
 def is_ours(name: str) -> bool:
     """Tell whether a file in an output folder is a table of a batch or half-written."""
-    return bool(_BATCH.fullmatch(name) or _PART.fullmatch(Path(name).name))
+    return bool(_BATCH.fullmatch(name)) or is_partial(Path(name).name)
 
 
 def clear_parts(folder: Path) -> None:
     """Delete half-written files, which only a death leaves behind."""
-    for part in folder.rglob(".*.part"):
-        if _PART.fullmatch(part.name):
-            log.info("Deleting %s, which a stream that died left behind", part)
-            part.unlink(missing_ok=True)
+    for part in leftovers(folder):
+        log.info("Deleting %s, which a stream that died left behind", part)
+        part.unlink(missing_ok=True)
 
 
 def clear_unfinished(folder: Path, journal: Journal) -> None:

@@ -14,6 +14,7 @@ from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import Live, read_live
 from idrstream.folder.locks import Holder, holder
 from idrstream.schedule.lanes import LaneReport, bottleneck
+from idrstream.text import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ class Status:
             f"{self.bytes / 1e6:.1f} MB"
         )
         if self.images_per_hour is not None:
-            left = "" if self.left_s is None else f", {_duration(self.left_s)} left"
+            left = "" if self.left_s is None else f", {format_duration(self.left_s)} left"
             lines.append(f"rate     {self.images_per_hour:.0f} images an hour{left}")
         if self.bottleneck:
             lines.append(f"lanes    {self.bottleneck}")
@@ -280,11 +281,3 @@ def _busy(connection: sqlite3.Connection, run: int) -> dict[str, float]:
         for stage, value in json.loads(seconds).items():
             total[stage] = total.get(stage, 0.0) + value
     return {stage: round(value / span, 3) for stage, value in total.items()}
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"

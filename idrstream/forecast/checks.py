@@ -11,7 +11,8 @@ from idrstream.folder.locks import holder
 from idrstream.forecast.plan import Amount, Check
 from idrstream.redact import redact
 from idrstream.run.components import Components
-from idrstream.schedule.disk.budget import disk_free_bytes, parse_size, size_text
+from idrstream.schedule.disk.budget import disk_free_bytes
+from idrstream.text import format_size, parse_size
 
 
 def check_lock(folder: Path, role: str) -> Check:
@@ -75,7 +76,7 @@ def check_disk(
     for path, need, roles in needs.values():
         free = disk_free_bytes(path.absolute())
         what = f"disk of {' and '.join(roles)}"
-        detail = f"{size_text(free)} free, {size_text(need)} needed"
+        detail = f"{format_size(free)} free, {format_size(need)} needed"
         if free >= need:
             checks.append(Check(what, "ok", detail))
         else:
@@ -91,7 +92,7 @@ def check_budget(budget: str | int | None, least: int) -> Check | None:
     limit = parse_size(budget)
     if limit is None:
         return None
-    detail = f"{size_text(limit)}; one batch needs about {size_text(least)}"
+    detail = f"{format_size(limit)}; one batch needs about {format_size(least)}"
     if limit >= least:
         return Check("disk_budget", "ok", detail)
     return Check("disk_budget", "failed", detail, "make disk_budget larger or batch_size smaller")

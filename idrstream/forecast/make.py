@@ -34,7 +34,7 @@ from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.profiling import ProjectProfiling
 from idrstream.run.session import Session
-from idrstream.schedule.disk.budget import parse_size
+from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -159,7 +159,6 @@ class _Maker:
         options = self._options
         what = "table and options"
         try:
-            parse_size(options.disk_budget)
             tasks = tasks_from_table(self._table, ignore_invalid=options.ignore_invalid_inputs)
             check_extra_metadata(options.extra_metadata, tasks)
             wanted = Session(self._paths, self._components, options).requested(tasks)
@@ -240,9 +239,9 @@ class _Maker:
         except IdrStreamError as error:
             self._checks.append(failed("probe", error))
             return None
-        plates = [[task.plate for task in decision.batches[number]] for number in decision.run]
+        batches = [len(decision.batches[number]) for number in decision.run]
         self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all parts"))
-        return found.table_bytes, found.estimate(plates, fits, load_s=load_s)
+        return found.table_bytes, found.estimate(batches, list(fits.values()), load_s=load_s)
 
     def _download(self, sizes: Sizes, count: int) -> Amount | None:
         if not sizes.known:

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
-from idrstream.schedule.disk.budget import size_text
-from idrstream.watch.picture import duration
+from idrstream.text import format_duration, format_size
 
 State = Literal["ok", "failed", "unknown"]
 _SIGNS = {"ok": "✔", "failed": "✖", "unknown": "?"}
@@ -69,9 +68,9 @@ class Amount:
 
     def __str__(self) -> str:
         """Return it for a person."""
-        text = size_text(self.bytes)
+        text = format_size(self.bytes)
         if self.low != self.high:
-            text = f"about {text} ({size_text(self.low)} to {size_text(self.high)})"
+            text = f"about {text} ({format_size(self.low)} to {format_size(self.high)})"
         return f"{text}; {self.basis}" if self.basis else text
 
 
@@ -84,8 +83,8 @@ class TimeEstimate:
     seconds : float
         From the call to its end.
     low_s, high_s : float
-        Interval: 95 % for the differences between images, and a tenth for what the model of the
-        lanes leaves out.
+        Interval: from perfect overlap of the stages to none, wider by the 95 % interval of the
+        differences between images. It always has a width.
     startup_s : float
         Part of it that comes once: models, first use.
     images : int
@@ -103,10 +102,10 @@ class TimeEstimate:
 
     def __str__(self) -> str:
         """Return it for a person."""
-        return (
-            f"about {duration(self.seconds)} ({duration(self.low_s)} to {duration(self.high_s)}), "
-            f"{duration(self.startup_s)} of it to start; from {self.images} images"
+        best, low, high, startup = map(
+            format_duration, (self.seconds, self.low_s, self.high_s, self.startup_s)
         )
+        return f"about {best} ({low} to {high}), {startup} to start; from {self.images} images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from idrstream.config import RunOptions
 from idrstream.errors import BatchError
-from idrstream.forecast.lanes import Costs, ImageCost, seconds_for, spread
 from idrstream.forecast.plan import TimeEstimate
 from idrstream.forecast.shadow import shadow_components, shadow_options, shadow_paths
+from idrstream.forecast.work import Costs, ImageCost, spread, work_time
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.session import Session
@@ -31,7 +31,7 @@ from idrstream.schedule.options import LaneSizes, choose_sizes
 if TYPE_CHECKING:
     import pandas as pd
 
-_MODEL_ERROR = 0.1
+_MODEL_ERROR = 0.1  # of a time that was measured once
 
 
 @dataclass(slots=True)
@@ -97,29 +97,22 @@ class Probe:
     table_bytes: int
 
     def estimate(
-        self, batches: Sequence[Sequence[str]], fits: dict[str, int], *, load_s: float = 0.0
+        self, batches: Sequence[int], wells: Sequence[int], *, load_s: float = 0.0
     ) -> TimeEstimate:
-        """Return how long the whole stream takes; see `seconds_for`.
+        """Estimate how long the whole stream takes; see `work_time` for the parameters.
 
-        `load_s` are seconds that the models took to load before the probe.
+        `load_s` is how long the models took to load before the probe.
         """
-        costs = replace(self.costs, startup_s=self.costs.startup_s + load_s)
-        work = seconds_for(batches, costs, self.sizes, fits)
-        off = math.hypot(spread([image.total_s for image in costs.images]), _MODEL_ERROR)
-        number = len(costs.images)
+        startup_s = self.costs.startup_s + load_s
+        work = work_time(batches, self.costs, self.sizes, wells)
+        off = math.hypot(spread([image.total_s for image in self.costs.images]), _MODEL_ERROR)
         return TimeEstimate(
-            seconds=costs.startup_s + work,
-            low_s=costs.startup_s + work * max(0.0, 1 - off),
-            high_s=costs.startup_s + work * (1 + off),
-            startup_s=costs.startup_s,
-            images=number,
-            stages={
-                "download": math.fsum(image.download_s for image in costs.images) / number,
-                "preprocess": math.fsum(image.preprocess_s for image in costs.images) / number,
-                "segment": math.fsum(image.segment_s for image in costs.images) / number,
-                "profile": costs.profile_s,
-                "compile": costs.compile_s,
-            },
+            seconds=startup_s + work.seconds,
+            low_s=startup_s * (1 - _MODEL_ERROR) + work.low_s * max(0.0, 1 - off),
+            high_s=startup_s * (1 + _MODEL_ERROR) + work.high_s * (1 + off),
+            startup_s=startup_s,
+            images=len(self.costs.images),
+            stages=self.costs.stages(),
         )
 
 
@@ -186,15 +179,11 @@ def run_probe(
 
     _, cold_s = run(tasks[:1], "cold")
     warm, _ = run(tasks, "warm")
-    frames = {number: len(task.frames) for number, task in enumerate(tasks)}
     images = tuple(
         ImageCost(
-            stages.get("download", 0.0),
-            stages.get("preprocess", 0.0),
-            stages.get("segment", 0.0),
-            max(1, frames[row]),
+            stages.get("download", 0.0), stages.get("preprocess", 0.0), stages.get("segment", 0.0)
         )
-        for row, stages in sorted(warm.of_image.items())
+        for _, stages in sorted(warm.of_image.items())
         if "segment" in stages
     )
     if not images:
@@ -211,8 +200,6 @@ def run_probe(
         fit_once_s=fit_s - len(tasks) * well_s if fit_s else 0.0,
         fit_well_s=well_s if fit_s else 0.0,
     )
-    sizes = choose_sizes(options)
-    plate = tasks[0].plate
-    one = seconds_for([[plate]], costs, sizes, {plate: 1} if fit_s else {})
-    startup_s = max(0.0, cold_s - one)
-    return Probe(replace(costs, startup_s=startup_s), sizes, warm.table_bytes // number)
+    warm_s = sum(costs.stages().values()) + costs.fit_once_s + costs.fit_well_s
+    costs = replace(costs, startup_s=max(0.0, cold_s - warm_s))
+    return Probe(costs, choose_sizes(options), warm.table_bytes // number)

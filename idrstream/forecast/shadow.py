@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -21,19 +20,12 @@ def shadow_components(components: Components, folder: Path) -> Components:
     folder : Path
         A temporary folder.
     """
-    from idrstream.preprocess.illumination import PerPlate
-
     project = DeepProfilerProject(
         folder / "tmp" / "DP_project",
         components.project.config.path,
         components.project.checkpoint_path,
     )
-    preprocessor = components.preprocessor
-    illumination = getattr(preprocessor, "illumination", None)
-    if isinstance(illumination, PerPlate):  # fitted anew: what is in the user's folder stays
-        preprocessor = copy.copy(preprocessor)
-        made = type(illumination)(folder / "illumination", darkfield=illumination.darkfield)
-        preprocessor.illumination = made  # type: ignore[attr-defined]
+    preprocessor = components.preprocessor.for_dry_run(folder / "illumination")
     return dataclasses.replace(components, project=project, preprocessor=preprocessor)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
 from idrstream.records import ImageTask
-from idrstream.schedule.disk.budget import size_text
+from idrstream.text import format_size, shorten_list
 
 MOST_ASKED = 200
 _FRAMES_TRIED = 3
@@ -61,9 +61,8 @@ class Sizes:
             ("did not answer", self.unreachable, "try again, or see idrstream doctor --network"),
         ):
             if found:
-                some = "; ".join(found[:_SHOWN])
-                more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-                detail = f"{len(found)} of {len(self.asked)} asked{sampled} {name}: {some}{more}"
+                some = shorten_list(found, _SHOWN, "; ")
+                detail = f"{len(found)} of {len(self.asked)} asked{sampled} {name}: {some}"
                 return Check(what, "failed", detail, remedy)
         if not self.asked:
             return Check(what, "ok", "none is needed")
@@ -181,7 +180,7 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
         of += size or 0
     if not of or (downloader.fetch == "auto" and moved > of / 3):
         return whole
-    basis = f"frames only, {size_text(moved / len(tries))} a movie in {len(tries)} tries"
+    basis = f"frames only, {format_size(moved / len(tries))} a movie in {len(tries)} tries"
     return moved / of, basis
 
 

@@ -1,4 +1,4 @@
-"""What a movie file is: readers, and whether a file is complete."""
+"""Movie files: their readers, and whether a file is complete."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.bioformats import BioFormatsReader
 from idrstream.formats.java.imagej import ImageJReader
 from idrstream.formats.make import make_reader
-from idrstream.formats.reader import MovieInfo, MovieReader
+from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader
 
 __all__ = [
+    "BaseReader",
     "BioFormatsReader",
     "CellH5Reader",
     "ImageJReader",

@@ -1,4 +1,4 @@
-"""What a movie reader is."""
+"""The reader of movies: its protocol, and a base class with defaults."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MovieInfo:
 
 @runtime_checkable
 class MovieReader(Protocol):
-    """Reads frames of movies that are complete on disk."""
+    """Reads frames of movies that are complete on disk; `BaseReader` has defaults."""
 
     @property
     def name(self) -> str:
@@ -81,6 +81,38 @@ class MovieReader(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Release what the reader holds; it may be used again afterwards."""
+    def interrupt(self) -> None:
+        """Stop reading at once; called from another thread. Usable again afterwards."""
         ...
+
+    def close(self) -> None:
+        """Release what the reader holds; usable again afterwards."""
+        ...
+
+
+class BaseReader:
+    """Base class of readers that read one channel and plane.
+
+    Parameters
+    ----------
+    channel : int
+        Channel to read, counted from 0.
+    z : int, optional
+        Plane to read, counted from 0; needed only for movies with several.
+    """
+
+    name = ""
+
+    def __init__(self, *, channel: int = 0, z: int | None = None) -> None:
+        self.channel = channel
+        self.z = z
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"name": self.name, "channel": self.channel, "z": self.z}
+
+    def interrupt(self) -> None:
+        """Do nothing: reads are short and hold nothing."""
+
+    def close(self) -> None:
+        """Do nothing: files are closed after every call."""

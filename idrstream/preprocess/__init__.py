@@ -1,4 +1,4 @@
-"""Movie to corrected frames: readers and illumination."""
+"""Movies to corrected frames."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from idrstream.preprocess.illumination import (
 )
 from idrstream.preprocess.legacy import BasicpyPreprocessor
 from idrstream.preprocess.preprocessor import Preprocessor
+from idrstream.preprocess.protocol import BasePreprocessor, Preprocessing, as_preprocessor
 
 __all__ = [
+    "BasePreprocessor",
     "BasicpyPreprocessor",
     "FrameContext",
     "Illumination",
     "IlluminationModel",
     "NoIllumination",
     "PerPlate",
+    "Preprocessing",
     "Preprocessor",
     "WholeMovie",
+    "as_preprocessor",
     "make_illumination",
     "make_preprocessor",
 ]

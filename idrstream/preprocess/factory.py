@@ -1,10 +1,10 @@
-"""Preprocessors from names and paths."""
+"""Preprocessors from settings, and illumination corrections from names."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from idrstream.errors import ConfigError
 from idrstream.formats.make import make_reader
@@ -18,13 +18,16 @@ from idrstream.preprocess.illumination import (
 )
 from idrstream.preprocess.preprocessor import Preprocessor
 
+if TYPE_CHECKING:
+    from idrstream.config.sections import PreprocessSettings
+
 IlluminationName = Literal["off", "frames", "movie", "plate"]
 
 
 def make_illumination(
     name: IlluminationName, models_folder: Path | None = None, *, darkfield: bool = False
 ) -> Illumination:
-    """Return the illumination correction that a name means.
+    """Return the illumination correction of a name.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def make_illumination(
     models_folder : Path, optional
         For ``plate``: where the models are kept, beside the results.
     darkfield : bool
-        Estimate the darkfield, too.
+        Also estimate the darkfield.
 
     Returns
     -------
@@ -44,7 +47,7 @@ def make_illumination(
     Raises
     ------
     ConfigError
-        If there is none of that name, or ``plate`` has no folder.
+        If the name is unknown, or ``plate`` has no folder.
     """
     makers: dict[str, Callable[[], Illumination]] = {
         "off": NoIllumination,
@@ -58,22 +61,15 @@ def make_illumination(
     return makers[name]()
 
 
-def make_preprocessor(
-    reader: str | Path | MovieReader | None = None,
-    illumination: IlluminationName | Illumination = "frames",
-    *,
-    models_folder: Path | None = None,
-) -> Preprocessor:
-    """Build a preprocessor.
+def make_preprocessor(settings: PreprocessSettings, models_folder: Path) -> Preprocessor:
+    """Build a preprocessor from its settings.
 
     Parameters
     ----------
-    reader : str, Path, MovieReader or None
-        As for `make_reader`.
-    illumination : str or Illumination
-        As for `make_illumination`, or an object.
-    models_folder : Path, optional
-        For ``plate``: where the models are kept.
+    settings : PreprocessSettings
+        Reader and illumination.
+    models_folder : Path
+        Where models of plates are kept.
 
     Returns
     -------
@@ -83,11 +79,25 @@ def make_preprocessor(
     Raises
     ------
     ConfigError
-        If a name means nothing.
+        If the chosen reader's location is missing.
     """
-    if isinstance(illumination, str):
-        illumination = make_illumination(illumination, models_folder)
-    return Preprocessor(make_reader(reader), illumination)
+    name: IlluminationName = "off"
+    if settings.perform_illumination_correction:
+        name = settings.illumination_context
+    return Preprocessor(_reader(settings), make_illumination(name, models_folder))
+
+
+def _reader(settings: PreprocessSettings) -> MovieReader:
+    name = "imagej" if settings.fiji_path else settings.reader
+    option, location = {
+        "cellh5": ("", None),
+        "imagej": ("fiji_path", settings.fiji_path),
+        "bioformats": ("bioformats_jar", settings.bioformats_jar),
+    }[name]
+    if option and not location:
+        msg = f'preprocess.{option} is missing: preprocess.reader = "{name}" needs it'
+        raise ConfigError(msg)
+    return make_reader(name, location, channel=settings.channel, z=settings.z)
 
 
 def _given(models_folder: Path | None) -> Path:

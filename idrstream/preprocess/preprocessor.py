@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
-from idrstream.errors import ConfigError, FrameError, ImageError, MovieError, storage_error
+from idrstream.describe import describe_part
+from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
+from idrstream.preprocess.protocol import BasePreprocessor
 from idrstream.quality.look import look
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
@@ -18,7 +22,7 @@ logger = logging.getLogger("idrstream.preprocess")
 STAGE = "preprocess"
 
 
-class Preprocessor:
+class Preprocessor(BasePreprocessor):
     """Reads the wanted frames of movies and corrects their illumination.
 
     Parameters
@@ -26,9 +30,9 @@ class Preprocessor:
     reader : MovieReader
         Reads the frames.
     illumination : Illumination
-        Says which other frames a correction needs and fits it.
+        Chooses the frames that a correction is fitted on, and fits it.
     frames_per_movie : int
-        For a model of a plate: frames taken of each of its movies.
+        For a model of a plate: frames used of each of its movies.
     """
 
     def __init__(
@@ -40,8 +44,6 @@ class Preprocessor:
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result, for the identity of images."""
-        from idrstream.describe import describe_part
-
         by_plate = isinstance(self.illumination, PerPlate)
         return {
             "reader": describe_part(self.reader),
@@ -72,10 +74,10 @@ class Preprocessor:
         task = movie.task
         info = self.reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
-        _check_brought(movie, (*task.frames, *context), info)
+        _check_fetched(movie, (*task.frames, *context), info)
         read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
         if all(isinstance(read[number], FrameError) for number in task.frames):
-            model = None  # there is nothing to correct
+            model = None  # nothing to correct
         else:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
@@ -87,9 +89,9 @@ class Preprocessor:
         Parameters
         ----------
         task : ImageTask
-            What is wanted of the movie.
+            The image.
         info : MovieInfo
-            What the movie has.
+            The movie's size.
 
         Returns
         -------
@@ -104,14 +106,20 @@ class Preprocessor:
         return tuple(sorted(number for number in numbers if 1 <= number <= info.n_frames))
 
     def interrupt(self) -> None:
-        """End a helper process of the reader at once, if it has one."""
-        interrupt = getattr(self.reader, "interrupt", None)
-        if interrupt is not None:
-            interrupt()
+        """Stop the reader at once."""
+        self.reader.interrupt()
 
     def needs_plate_model(self, plate: str) -> bool:
-        """Tell whether `fit_plate` must be called before movies of a plate are processed."""
+        """Return whether `fit_plate` must be called before movies of a plate are processed."""
         return isinstance(self.illumination, PerPlate) and self.illumination.missing(plate)
+
+    def for_dry_run(self, folder: Path) -> Preprocessor:
+        """Return a preprocessor that fits models of plates again, and saves them in `folder`."""
+        if not isinstance(self.illumination, PerPlate):
+            return self
+        twin = copy.copy(self)
+        twin.illumination = type(self.illumination)(folder, darkfield=self.illumination.darkfield)
+        return twin
 
     def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
         """Fit the illumination model of a plate on frames of many of its movies.
@@ -123,7 +131,7 @@ class Preprocessor:
         plate : str
             Plate name.
         movies : iterable of Movie
-            Taken one at a time: each may be gone from the disk when the next is asked for.
+            Iterated once: a movie may be deleted from the disk when the next is requested.
 
         Raises
         ------
@@ -133,8 +141,8 @@ class Preprocessor:
             If no model comes out of it; the message names the plate.
         """
         if not isinstance(self.illumination, PerPlate):
-            msg = "the illumination of this preprocessor is not corrected by plate"
-            raise ConfigError(msg)
+            super().fit_plate(plate, movies)
+            return
         stacks: list[Pixels] = []
         wells: list[str] = []
         for movie in movies:
@@ -175,7 +183,7 @@ class Preprocessor:
         """
         info = self.reader.info(movie.path)
         chosen = _frames_for_model(info, per_movie)
-        _check_brought(movie, chosen, info)
+        _check_fetched(movie, chosen, info)
         read = self.reader.read(movie.path, chosen)
         return _stack([read[number] for number in chosen], info)
 
@@ -188,7 +196,7 @@ class Preprocessor:
             return self.plate_frames(movie, self.frames_per_movie)
         except ImageError as error:
             stops = storage_error(error)
-            if stops is not None:  # no fault of the movie: the model would lack it for good
+            if stops is not None:  # not the movie's fault: the model would lack it for good
                 raise stops from error
             logger.warning("%s is left out of its plate's model: %s", movie.task.name, error)
             return np.empty((0, 0, 0), dtype=np.uint8)
@@ -199,7 +207,7 @@ def spread(numbers: Sequence[int], count: int) -> list[int]:
     if count <= 0 or not numbers:
         return []
     step = max(1.0, len(numbers) / count)
-    # The middle of each stretch, so that a single one is the middle of the movie.
+    # The middle of each section, so that a single one is the middle of the movie.
     return [numbers[int((i + 0.5) * step)] for i in range(min(count, len(numbers)))]
 
 
@@ -207,17 +215,17 @@ def _frames_for_model(info: MovieInfo, per_movie: int) -> list[int]:
     return spread([n for n, valid in enumerate(info.valid, start=1) if valid], per_movie)
 
 
-def _check_brought(movie: Movie, numbers: Iterable[int], info: MovieInfo) -> None:
-    """Raise if a frame is not in the file only because it was not brought.
+def _check_fetched(movie: Movie, numbers: Iterable[int], info: MovieInfo) -> None:
+    """Raise if a frame is missing from the file only because it was not fetched.
 
-    It would read as never written, and be left out of a fit without a word.
+    It would read as never written, and be left out of a fit silently.
     """
     if movie.frames is None:
         return
     missing = {n for n in numbers if 1 <= n <= info.n_frames}.difference(movie.frames)
     if missing:
         msg = (
-            f"frames {sorted(missing)} of {movie.path} were not brought (only "
+            f"frames {sorted(missing)} of {movie.path} were not fetched (only "
             f'{list(movie.frames)}); set fetch = "file"'
         )
         raise MovieError(msg)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idrstream.text import shorten_list
+
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
@@ -85,7 +87,7 @@ def _failed(data: FolderData) -> Iterable[Warned]:
             "preprocess": "could not be read or corrected",
             "segment": "could not be segmented",
         }.get(str(stage), f"failed in stage {stage}")
-        text = f"{_count(len(failures), 'image')} {words}: {_some(places)}."
+        text = f"{_count(len(failures), 'image')} {words}: {shorten_list(places, _SHOWN)}."
         yield Warned("failed", str(stage), text)
 
 
@@ -214,9 +216,3 @@ def _vignetting(frames: pd.DataFrame) -> Iterable[Warned]:
 
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def _some(items: Iterable[str]) -> str:
-    items = list(items)
-    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more

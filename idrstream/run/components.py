@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
     from idrstream.download import Downloader
+    from idrstream.preprocess import Preprocessing
     from idrstream.profile import DeepProfilerProject, Engine
-    from idrstream.schedule import Preprocessing
     from idrstream.segment import Segmentor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -34,8 +34,7 @@ from idrstream.folder.versions import changed_versions, versions
 from idrstream.run.components import Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
-from idrstream.schedule.disk.budget import parse_size
-from idrstream.text import as_ranges
+from idrstream.text import as_ranges, parse_size, shorten_list
 from idrstream.watch.control import Controls
 
 if TYPE_CHECKING:
@@ -108,8 +107,6 @@ class Session:
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
 
-        parse_size(self._options.disk_budget)  # a wrong one shows before anything else
-        _pictures_bytes(self._options.pictures)
         tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
         check_extra_metadata(self._options.extra_metadata, tasks)
         paths = self._paths
@@ -169,8 +166,9 @@ class Session:
         strangers = unknown_tables(self._paths.folder)
         if strangers and not self._options.force:
             msg = (
-                f"{self._paths.folder} has tables that no journal knows ({_some(strangers)}). "
-                "Choose a new output folder, or delete them with force=True (--force)"
+                f"{self._paths.folder} has tables that no journal knows "
+                f"({shorten_list(strangers, _SHOWN)}). Choose a new output "
+                "folder, or delete them with force=True (--force)"
             )
             raise PlanChangedError(msg)
 
@@ -314,9 +312,3 @@ def _say(decision: Decision) -> None:
             "%d batches failed before and are left alone (%s)",
             len(decision.left), as_ranges(decision.left),
         )  # fmt: skip
-
-
-def _some(items: Iterable[str]) -> str:
-    items = list(items)
-    more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
-    return ", ".join(items[:_SHOWN]) + more

@@ -1,6 +1,6 @@
 """The scheduler: who may do what next, and the events it emits."""
 
-from idrstream.schedule.disk.budget import DiskUse, parse_size
+from idrstream.schedule.disk.budget import DiskUse
 from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
@@ -17,7 +17,7 @@ from idrstream.schedule.events import (
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Rooms
+from idrstream.schedule.stages import BatchProfiling, Rooms
 
 __all__ = [
     "BatchFinished",
@@ -30,7 +30,6 @@ __all__ = [
     "LaneReport",
     "LanesMeasured",
     "Listener",
-    "Preprocessing",
     "Rooms",
     "RunResult",
     "Runner",
@@ -38,5 +37,4 @@ __all__ = [
     "StageStarted",
     "StreamFinished",
     "StreamStarted",
-    "parse_size",
 ]

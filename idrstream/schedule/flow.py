@@ -15,7 +15,6 @@ from idrstream.schedule.disk.budget import (
     DiskBudget,
     DiskMeter,
     DiskUse,
-    size_text,
     tree_bytes,
 )
 from idrstream.schedule.disk.growth import GrowthWatch
@@ -31,6 +30,7 @@ from idrstream.schedule.steps.images import ImageLanes
 from idrstream.schedule.steps.plates import PlateModels
 from idrstream.schedule.stop import StopSignals
 from idrstream.screen import Plan
+from idrstream.text import format_size
 
 log = logging.getLogger(__name__)
 
@@ -269,13 +269,13 @@ class Flow:
         fixed = tree_bytes(self._tmp)
         self._leftover_bytes = max(0, before - fixed)
         if self._leftover_bytes:
-            log.info("Removed %s that a stream had left", size_text(self._leftover_bytes))
+            log.info("Removed %s that a stream had left", format_size(self._leftover_bytes))
         self._meter.start()
         limit = self._budget.limit_bytes
         if not self._budget.resize("fixed", fixed):
             msg = (
-                f"disk_budget is {size_text(limit or 0)}, but {self._tmp} already holds "
-                f"{size_text(fixed)}; make it larger"
+                f"disk_budget is {format_size(limit or 0)}, but {self._tmp} already holds "
+                f"{format_size(fixed)}; make it larger"
             )
             raise BudgetError(msg)
 

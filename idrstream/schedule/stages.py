@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
+from idrstream.preprocess.protocol import Preprocessing
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.errors import SegmentationError
 
 SegmentMany = Callable[[Sequence[Frame]], "Sequence[Nuclei | SegmentationError]"]
-
-
-class Preprocessing(Protocol):
-    """The preprocess room, as the runner sees it."""
-
-    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
-        ...
-
-    def needs_plate_model(self, plate: str) -> bool:
-        """Tell whether frames of many wells must be seen before this plate is processed."""
-        ...
-
-    def fit_plate(self, plate: str, movies: Iterator[Movie]) -> None:
-        """Fit the plate's illumination model; `movies` hands over one movie at a time."""
-        ...
 
 
 class BatchProfiling(Protocol):

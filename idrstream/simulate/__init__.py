@@ -1,7 +1,7 @@
 """A synthetic screen with known truth, as real CellH5: for the demo, tests and benchmarks."""
 
 from idrstream.simulate.movie import SimulatedMovie, Truth, plate_flatfield, simulate_movie
-from idrstream.simulate.score import Score, match_masks, score_locations, score_masks
+from idrstream.simulate.score import Score, score_locations, score_masks
 from idrstream.simulate.screen import load_truth, simulate_screen
 from idrstream.simulate.spec import ScreenSpec, SimulatedScreen, tiny_spec
 
@@ -12,7 +12,6 @@ __all__ = [
     "SimulatedScreen",
     "Truth",
     "load_truth",
-    "match_masks",
     "plate_flatfield",
     "score_locations",
     "score_masks",

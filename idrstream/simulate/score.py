@@ -169,35 +169,6 @@ def score_masks(
     )
 
 
-def match_masks(
-    found_mask: NDArray[Any], true_mask: NDArray[Any], *, iou: float = 0.5
-) -> list[tuple[int, int]]:
-    """Pair found masks with true ones, one to one, at the largest total overlap.
-
-    Parameters
-    ----------
-    found_mask, true_mask : NDArray
-        Shape ``(y, x)``, integers: 0 for background, else the label of a nucleus.
-    iou : float
-        Least intersection over union of a pair.
-
-    Returns
-    -------
-    list of tuple of int
-        ``(found label, true label)`` of each pair, by found label.
-
-    Raises
-    ------
-    ConfigError
-        If the shapes differ or are not ``(y, x)``.
-    """
-    _check_pair(found_mask, true_mask)
-    found_labels, true_labels = _labels(found_mask), _labels(true_mask)
-    overlap, _ = _overlaps(found_mask, true_mask, found_labels, true_labels)
-    one, two = _assign(overlap, iou)
-    return [(int(f), int(t)) for f, t in zip(found_labels[one], true_labels[two], strict=True)]
-
-
 def _assign(
     overlap: NDArray[np.float64], threshold: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

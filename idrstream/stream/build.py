@@ -11,7 +11,6 @@ from idrstream.errors import ConfigError
 if TYPE_CHECKING:
     from idrstream.config import DownloadSettings, Settings, StreamSettings
     from idrstream.download import AsperaOptions, OmeZarrDownloader, TransportDownloader
-    from idrstream.formats.reader import MovieReader
     from idrstream.schedule.result import RunResult
     from idrstream.stream.stream import IdrStream
 
@@ -36,6 +35,7 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     UserError
         If a part cannot be built.
     """
+    from idrstream.preprocess import make_preprocessor
     from idrstream.profile import make_engine
 
     where = settings.stream
@@ -43,12 +43,8 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     stream.complete_timeout_s = settings.download.complete_timeout_s
     stream.plate_wells = settings.preprocess.plate_wells
     _init_downloader(stream, settings)
-    stream.init_preprocessor(
-        None,
-        settings.preprocess.perform_illumination_correction,
-        reader=_reader(settings),
-        illumination_context=settings.preprocess.illumination_context,
-    )
+    models_folder = stream.final_data_dir / "illumination"
+    stream.init_preprocessor(make_preprocessor(settings.preprocess, models_folder))
     segment = settings.segment
     stream.init_segmentor(
         {
@@ -213,22 +209,3 @@ def _omezarr(download: DownloadSettings) -> OmeZarrDownloader:
         pattern=download.omezarr_pattern,
         endpoint_url=download.omezarr_endpoint_url,
     )
-
-
-def _reader(settings: Settings) -> MovieReader:
-    preprocess = settings.preprocess
-    if preprocess.reader == "imagej" and not preprocess.fiji_path:
-        msg = 'preprocess.fiji_path is missing: preprocess.reader = "imagej" needs it'
-        raise ConfigError(msg)
-    from idrstream.formats.cellh5.reader import CellH5Reader
-    from idrstream.formats.java.bioformats import BioFormatsReader
-    from idrstream.formats.java.imagej import ImageJReader
-
-    if preprocess.fiji_path:
-        return ImageJReader(preprocess.fiji_path, channel=preprocess.channel, z=preprocess.z)
-    if preprocess.reader == "cellh5":
-        return CellH5Reader(channel=preprocess.channel, z=preprocess.z)
-    if preprocess.bioformats_jar is None:
-        msg = 'preprocess.bioformats_jar is missing: preprocess.reader = "bioformats" needs it'
-        raise ConfigError(msg)
-    return BioFormatsReader(preprocess.bioformats_jar, channel=preprocess.channel, z=preprocess.z)

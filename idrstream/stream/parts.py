@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from idrstream.config import Settings
     from idrstream.download import Downloader
     from idrstream.formats import MovieReader
+    from idrstream.preprocess import Preprocessing
     from idrstream.profile import DeepProfilerProject, Engine, EngineName
     from idrstream.run.components import Components
-    from idrstream.schedule import Preprocessing
     from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
@@ -120,15 +120,16 @@ class StreamParts:
             What BaSiC is fitted on: the frame and two neighbours (the whole movie when several
             frames are wanted), always the whole movie, or frames of many wells of the plate.
         """
-        from idrstream.preprocess import make_preprocessor
+        from idrstream.formats import make_reader
+        from idrstream.preprocess import Preprocessor, as_preprocessor, make_illumination
 
         if fiji_path is not None and not isinstance(fiji_path, (str, Path)):
-            self.preprocessor = fiji_path
+            self.preprocessor = as_preprocessor(fiji_path)
         else:
-            self.preprocessor = make_preprocessor(
-                reader if reader is not None else fiji_path,
-                illumination_context if perform_illumination_correction else "off",
-                models_folder=self.final_data_dir / "illumination",
+            name = illumination_context if perform_illumination_correction else "off"
+            self.preprocessor = Preprocessor(
+                make_reader(reader if reader is not None else fiji_path),
+                make_illumination(name, self.final_data_dir / "illumination"),
             )
         self._set("Preprocessor", self.preprocessor)
 

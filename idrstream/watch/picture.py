@@ -12,7 +12,7 @@ from typing import TextIO
 from idrstream.folder.journal.file import open_reader
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.status import Status
-from idrstream.schedule.disk.budget import size_text
+from idrstream.text import format_duration, format_size
 
 _BAR = 24
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
@@ -148,9 +148,9 @@ def picture(
 
 def facts(status: Status) -> list[tuple[str, str]]:
     """Return what is to be said in words, each with its name: nuclei, rate, lanes, disk."""
-    found = [("nuclei", f"{status.nuclei:,}, tables {size_text(status.bytes)}")]
+    found = [("nuclei", f"{status.nuclei:,}, tables {format_size(status.bytes)}")]
     if status.images_per_hour is not None:
-        left = "" if status.left_s is None else f", {duration(status.left_s)} left"
+        left = "" if status.left_s is None else f", {format_duration(status.left_s)} left"
         found.append(("rate", f"{status.images_per_hour:,.0f} images an hour{left}"))
     live = status.live
     if live is not None and any(lane.jobs for lane in live.lanes):
@@ -162,9 +162,9 @@ def facts(status: Status) -> list[tuple[str, str]]:
     if status.bottleneck:
         found.append(("limit", status.bottleneck.partition(" (")[0]))
     if live is not None and live.disk_peak_bytes:
-        limit = "" if live.disk_limit_bytes is None else f" of {size_text(live.disk_limit_bytes)}"
-        peak = size_text(live.disk_peak_bytes)
-        found.append(("disk", f"{size_text(live.disk_bytes)} now, at most {peak}{limit}"))
+        limit = "" if live.disk_limit_bytes is None else f" of {format_size(live.disk_limit_bytes)}"
+        peak = format_size(live.disk_peak_bytes)
+        found.append(("disk", f"{format_size(live.disk_bytes)} now, at most {peak}{limit}"))
     return found
 
 
@@ -182,22 +182,11 @@ def one_line(status: Status, now: datetime | None = None) -> str:
     if status.images_per_hour is not None:
         parts.append(f"{status.images_per_hour:.0f} images an hour")
     if status.left_s is not None:
-        parts.append(f"{duration(status.left_s)} left")
+        parts.append(f"{format_duration(status.left_s)} left")
     failed = sum(status.failures.values())
     if failed:
         parts.append(f"{failed} failures")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time span for people: ``2 h 5 min``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    days, hours = minutes // 1440, minutes // 60 % 24
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
 def shown(text: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from local_servers import NGINX, ftp, nginx, s3
+from movie_files import movie_bytes  # noqa: F401, a fixture
 
 from idrstream.records import ImageTask
 
@@ -20,19 +21,6 @@ SCREEN = "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3"
 @pytest.fixture
 def task() -> ImageTask:
     return ImageTask("LT0001_02", "A4", 4, (1,))
-
-
-@pytest.fixture(scope="session")
-def movie_bytes(tmp_path_factory) -> bytes:
-    """The bytes of a small HDF5 file, some 60 KB."""
-    import h5py
-    import numpy as np
-
-    path = tmp_path_factory.mktemp("hdf5") / "movie.ch5"
-    with h5py.File(path, "w") as file:
-        noise = np.random.default_rng(0).integers(0, 255, (30, 40, 50), dtype=np.uint8)
-        file.create_dataset("image", data=noise, chunks=(1, 20, 25), compression="gzip")
-    return path.read_bytes()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Whatever is in the files that a user hands over: an `IdrStreamError`, or something that works.
 
-CellH5 files are fuzzed in ``tests/preprocess`` (in this process) and by
+CellH5 files are fuzzed in ``tests/formats`` (in this process) and by
 ``python tests/fuzz/mutate_cellh5.py`` (long, each file in a process of its own).
 """
 
@@ -22,8 +22,8 @@ from idrstream import models
 from idrstream.config import SECTIONS, load_settings
 from idrstream.errors import IdrStreamError
 from idrstream.profile import ProfileConfig
-from idrstream.screen import Plan, parse_frames, read_table, table_from_idr, tasks_from_table
-from idrstream.screen.study.pattern import expand_pattern, match_pattern
+from idrstream.screen import parse_frames, read_table, table_from_idr, tasks_from_table
+from idrstream.screen.study.pattern import expand_pattern
 from idrstream.screen.study.study_files import read_pattern_file, read_plates, read_screen_file
 
 fuzz = settings(
@@ -114,7 +114,7 @@ def test_study_files(tmp_path, plates, screen, annotation):
     only_own_errors(read_pattern_file, tmp_path / "x.pattern")
     only_own_errors(table_from_idr, tmp_path / "p.tsv", tmp_path / "a.csv", tmp_path)
     (tmp_path / "p.tsv").write_text("P\tP.screen\nQ\tx.pattern\nR\tfolder\n")
-    only_own_errors(Plan.from_idr, tmp_path / "p.tsv", tmp_path / "a.csv", tmp_path)
+    only_own_errors(table_from_idr, tmp_path / "p.tsv", tmp_path / "a.csv", tmp_path)
 
 
 @fuzz
@@ -122,7 +122,7 @@ def test_study_files(tmp_path, plates, screen, annotation):
 @example(text="<1-3><1-99999><1-99999>")
 @example(text="(" * 50)
 def test_patterns_and_frames(text):
-    for parse in (expand_pattern, parse_frames, lambda pattern: match_pattern(pattern, ["a"])):
+    for parse in (expand_pattern, parse_frames):
         found: Sized = ()
         with contextlib.suppress(ValueError):
             found = parse(text)

@@ -11,7 +11,7 @@ import tifffile
 from idrstream import models
 from idrstream.errors import MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.preprocess import make_preprocessor
+from idrstream.preprocess import NoIllumination, Preprocessor
 from idrstream.profile import DeepProfilerProject
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
 
@@ -26,7 +26,7 @@ def process(ch5):
         pixels = np.random.default_rng(0).integers(1, 200, shape).astype(dtype)
         path = ch5(pixels)
         task = ImageTask("P", "A4", 4, frames)
-        parts = make_preprocessor(CellH5Reader(**reader), "off")
+        parts = Preprocessor(CellH5Reader(**reader), NoIllumination())
         return pixels, parts.process(Movie(path, task, "local: x", None))
 
     return run

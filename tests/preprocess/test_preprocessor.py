@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
+from idrstream.config import PreprocessSettings
+from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.imagej import ImageJReader
@@ -17,6 +19,7 @@ from idrstream.preprocess import (
     PerPlate,
     Preprocessor,
     WholeMovie,
+    as_preprocessor,
     make_illumination,
     make_preprocessor,
 )
@@ -28,6 +31,10 @@ from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 def movie_of(path: Path, *frames: int, plate: str = "P1", well: str = "A4") -> Movie:
     return Movie(path, ImageTask(plate, well, 4, frames), "test")
+
+
+def by_name(illumination: str, models_folder: Path | None = None) -> Preprocessor:
+    return Preprocessor(CellH5Reader(), make_illumination(illumination, models_folder))
 
 
 def half(shape) -> IlluminationModel:
@@ -105,12 +112,12 @@ def test_a_frame_that_the_model_does_not_fit_is_skipped(ch5, noise):
 
 def test_a_movie_that_cannot_be_read_raises(tmp_path):
     with pytest.raises(MovieError, match=r"nowhere\.ch5"):
-        make_preprocessor().process(movie_of(tmp_path / "nowhere.ch5", 1))
+        by_name("off").process(movie_of(tmp_path / "nowhere.ch5", 1))
 
 
 def test_off_gives_the_pixels_as_stored(ch5, noise):
     movie = noise(1, 3, 1, 8, 9, dtype="uint16")
-    preprocessor = make_preprocessor(None, "off")
+    preprocessor = by_name("off")
     (frame,) = preprocessor.process(movie_of(ch5(movie), 2))
     np.testing.assert_array_equal(frame.pixels, movie[0, 1, 0])
     assert frame.pixels.dtype == np.uint16
@@ -121,7 +128,7 @@ def test_off_gives_the_pixels_as_stored(ch5, noise):
 
 
 def test_real_movies_with_the_first_streams_context(real_movies):
-    preprocessor = make_preprocessor(None, "frames")
+    preprocessor = by_name("frames")
     first, second, backwards = real_movies
     for path, wanted, good in [
         (first, (1,), [1]),
@@ -176,16 +183,14 @@ def test_a_model_of_the_plate_is_fitted_once_on_many_wells(ch5, noise, tmp_path,
     (frame,) = preprocessor.process(movie_of(tmp_path / "A2 seen", 3))
     np.testing.assert_array_equal(frame.pixels[:, 4:], 2 * wells["A2"][0, 2, 0][:, 4:])
     # A later run finds the saved one.
-    assert not make_preprocessor(
-        None, "plate", models_folder=tmp_path / "models"
-    ).needs_plate_model("P1")
+    assert not by_name("plate", tmp_path / "models").needs_plate_model("P1")
 
 
 def test_movies_that_do_not_fit_in_are_left_out(ch5, noise, tmp_path, quick_fit, caplog):
     good, small = ch5(noise(1, 2, 1, 8, 8)), ch5(noise(1, 2, 1, 4, 4), "small.ch5")
     deep = ch5(noise(1, 2, 1, 8, 8, dtype="uint16"), "deep.ch5")
     invalid = ch5(noise(1, 2, 1, 8, 8), "invalid.ch5", valid=[0, 0])
-    preprocessor = make_preprocessor(None, "plate", models_folder=tmp_path / "models")
+    preprocessor = by_name("plate", tmp_path / "models")
     movies = [tmp_path / "nowhere.ch5", invalid, good, small, deep, good]
     preprocessor.fit_plate("P1", [movie_of(path, 1, well=path.stem) for path in movies])
     assert quick_fit[0].shape == (4, 8, 8)
@@ -199,7 +204,7 @@ def test_a_plate_without_a_model_is_refused_with_the_reason(
     ch5, tmp_path, quick_fit, noise, broken
 ):
     path = ch5(noise(1, 2, 1, 8, 8))
-    preprocessor = make_preprocessor(None, "plate", models_folder=tmp_path / "models")
+    preprocessor = by_name("plate", tmp_path / "models")
     movies, reason = [], "none of its frames could be read"
     if broken == "nothing to fit":
         movies = [movie_of(path, 1)]
@@ -213,7 +218,7 @@ def test_a_plate_without_a_model_is_refused_with_the_reason(
 def test_plate_frames(ch5, noise):
     movie = noise(1, 5, 1, 8, 8)
     path = ch5(movie, valid=[1, 1, 0, 1, 1], written=[0, 2, 3, 4])
-    preprocessor = make_preprocessor(None, "off")
+    preprocessor = by_name("off")
     np.testing.assert_array_equal(
         preprocessor.plate_frames(movie_of(path), 4), movie[0, [0, 3, 4], 0]
     )
@@ -244,9 +249,116 @@ def test_names(tmp_path):
     with pytest.raises(ConfigError, match="needs models_folder"):
         make_illumination("plate")
     with pytest.raises(ConfigError, match="one of off, frames, movie, plate, not 'basic'"):
-        make_preprocessor(None, "basic")
-    mine = Recorded(())
-    assert make_preprocessor(None, mine).illumination is mine
+        make_illumination("basic")
+
+
+SECTIONS = [
+    ({}, {"name": "cellh5", "channel": 0, "z": None}, {"context": "frames", "darkfield": False}),
+    (
+        {"perform_illumination_correction": False, "channel": 1, "z": 2},
+        {"name": "cellh5", "channel": 1, "z": 2},
+        {"context": "off"},
+    ),
+    (
+        {"fiji_path": "/opt/Fiji.app", "illumination_context": "movie"},
+        {"name": "imagej", "channel": 0, "z": None},
+        {"context": "movie", "darkfield": False},
+    ),
+    (
+        {"reader": "bioformats", "bioformats_jar": Path("/opt/b.jar"), "channel": 3},
+        {"name": "bioformats", "channel": 3, "z": None},
+        {"context": "frames", "darkfield": False},
+    ),
+]
+
+
+@pytest.mark.parametrize(("section", "reader", "illumination"), SECTIONS)
+def test_the_identity_of_a_section_stays_what_journals_hold(
+    tmp_path, section, reader, illumination
+):
+    made = make_preprocessor(PreprocessSettings(**section), tmp_path)
+    assert describe_part(made) == {"reader": reader, "illumination": illumination}
+
+
+def test_the_identity_of_models_of_plates(tmp_path):
+    made = make_preprocessor(PreprocessSettings(illumination_context="plate"), tmp_path / "models")
+    assert describe_part(made) == {
+        "reader": {"name": "cellh5", "channel": 0, "z": None},
+        "illumination": {"context": "plate", "darkfield": False},
+        "frames_per_movie": 4,
+    }
+    assert made.illumination.folder == tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    ("reader", "option"), [("imagej", "fiji_path"), ("bioformats", "bioformats_jar")]
+)
+def test_a_section_without_the_place_of_its_reader_is_refused(tmp_path, reader, option):
+    with pytest.raises(ConfigError, match=f"preprocess.{option} is missing"):
+        make_preprocessor(PreprocessSettings(reader=reader), tmp_path)
+
+
+class TestOwnPreprocessors:
+    class OnlyProcess:
+        """A user's own preprocessor."""
+
+        def __init__(self):
+            self.gamma = 2
+
+        def process(self, movie):
+            return [movie]
+
+    def test_process_is_enough(self, tmp_path):
+        mine = self.OnlyProcess()
+        made = as_preprocessor(mine)
+        assert made.process("movie") == ["movie"]
+        assert not made.needs_plate_model("P1")
+        with pytest.raises(ConfigError, match="not corrected by plate"):
+            made.fit_plate("P1", [])
+        made.interrupt()
+        made.close()
+        assert made.for_dry_run(tmp_path) is made
+        assert describe_part(made) == describe_part(mine)
+        assert describe_part(made)["gamma"] == 2
+        assert not hasattr(made, "frames_needed")
+
+    def test_more_methods_are_used(self):
+        class More(self.OnlyProcess):
+            closed = False
+
+            def needs_plate_model(self, plate):
+                return plate == "P1"
+
+            def frames_needed(self, task, info):
+                return (1,)
+
+            def close(self):
+                self.closed = True
+
+        mine = More()
+        made = as_preprocessor(mine)
+        assert made.needs_plate_model("P1")
+        assert made.frames_needed(None, None) == (1,)
+        made.close()
+        assert mine.closed
+
+    def test_ready_made_ones_stay_as_they_are(self):
+        mine = by_name("off")
+        assert as_preprocessor(mine) is mine
+
+    def test_other_objects_are_refused(self):
+        with pytest.raises(ConfigError, match="no method process"):
+            as_preprocessor(object())
+
+
+def test_a_dry_run_keeps_its_models_elsewhere(tmp_path):
+    kept = by_name("plate", tmp_path / "models")
+    twin = kept.for_dry_run(tmp_path / "dry")
+    assert (twin.illumination.folder, kept.illumination.folder) == (
+        tmp_path / "dry", tmp_path / "models",
+    )  # fmt: skip
+    assert describe_part(twin) == describe_part(kept)
+    assert by_name("off").for_dry_run(tmp_path).illumination == NoIllumination()
 
 
 def test_the_first_streams_preprocessor(ch5, noise, tmp_path):

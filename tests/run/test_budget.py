@@ -1,16 +1,11 @@
 """The ledger of the disk budget against a simple model, and what is said of sizes."""
 
-import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from idrstream.errors import ConfigError
 from idrstream.schedule.disk.budget import (
     DiskBudget,
     DiskMeter,
-    parse_size,
-    size_text,
     tree_bytes,
 )
 
@@ -53,30 +48,6 @@ class BudgetMachine(RuleBasedStateMachine):
 
 
 TestBudget = BudgetMachine.TestCase
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("20GB", 20 * 10**9), ("1.5 TB", 15 * 10**11), ("512MiB", 512 * 2**20), ("7", 7),
-        (12, 12), (".5k", 500), ("2g", 2 * 10**9), (None, None), ("", None),
-    ],
-)  # fmt: skip
-def test_sizes_for_people(text, size):
-    assert parse_size(text) == size
-
-
-@pytest.mark.parametrize("text", ["many", "-5GB", "0", "5 PB", "1e9", True, "GB", "5 0MB"])
-def test_what_is_no_size_is_refused(text):
-    with pytest.raises(ConfigError, match=r"20GB, 1\.5TB or 512MiB"):
-        parse_size(text)
-
-
-@given(st.integers(0, 10**14))
-def test_sizes_read_back_nearly_the_same(size):
-    text = size_text(size)
-    if size:
-        assert parse_size(text.replace("bytes", "")) == pytest.approx(size, rel=0.06)
 
 
 def test_links_count_once_and_folders_that_vanish_not_at_all(tmp_path):

@@ -13,7 +13,7 @@ from idrstream.folder.status import read_status
 HERE = Path(__file__).parent
 HANGS = """
 import sys, threading, time
-sys.path[:0] = [{faults!r}, {preprocess!r}]
+sys.path[:0] = [{faults!r}, {formats!r}]
 import quick_parts as quick
 import idrstream.schedule.flow as flow
 from pathlib import Path
@@ -54,7 +54,7 @@ finally:
 @pytest.mark.parametrize("what", ["reader", "segmentor"])
 def test_it_ends(tmp_path, what):
     words = HANGS.format(
-        faults=str(HERE.parent / "faults"), preprocess=str(HERE.parent / "preprocess"),
+        faults=str(HERE.parent / "faults"), formats=str(HERE.parent / "formats"),
         folder=str(tmp_path), what=what,
     )  # fmt: skip
     running = subprocess.Popen(

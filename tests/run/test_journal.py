@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from plans import plan_of
 
 from idrstream.config import RunOptions
 from idrstream.errors import JournalError, StorageError
@@ -31,7 +32,7 @@ from idrstream.schedule.events import (
 )
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.result import RunResult
-from idrstream.screen import Plan, well_name
+from idrstream.screen import well_name
 
 INFO = RunInfo(pid=1, host="here", options={}, parts={}, versions={"python": "3"})
 GOLDEN = Path(__file__).parent / "golden"
@@ -192,7 +193,7 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(stopped=st.sampled_from(["", "disk full"]))
     def finish(self, stopped):
-        plan = Plan.of(tasks(self.count), batch_size=2)
+        plan = plan_of(tasks(self.count), batch_size=2)
         self.journal(StreamFinished(RunResult((), plan, 1.0), stopped))
         self.runs[-1] = "stopped" if stopped else "finished"
         self.running = None
@@ -302,7 +303,7 @@ class TestWhatIsNoted:
     def test_the_clock_does_not_matter_for_how_long_it_took(self, journal, monkeypatch):
         begin(journal, tasks(2))
         monkeypatch.setattr("idrstream.folder.journal.runs.time.time", lambda: 10.0)  # long ago
-        plan = Plan.of(tasks(2), batch_size=2)
+        plan = plan_of(tasks(2), batch_size=2)
         journal(StreamStarted(plan))
         journal(StreamFinished(RunResult((), plan, 1.0)))
         ((started, ended, elapsed),) = rows(journal, "SELECT started, ended, elapsed_s FROM runs")
@@ -330,7 +331,7 @@ class TestLanes:
         assert status.lanes == self.LANES
         assert "segment limits this stream; a GPU" in status.bottleneck
         assert f"lanes    {status.bottleneck}" in repr(status)
-        plan = Plan.of(tasks(4), batch_size=2)
+        plan = plan_of(tasks(4), batch_size=2)
         last = (LaneReport("download", 4, 8, 380.0, 0.95), *self.LANES[1:])
         journal(StreamFinished(RunResult((), plan, 100.0, last), "interrupted"))
         content = json.loads(json.dumps(read_status(tmp_path).as_json()))
@@ -342,7 +343,7 @@ class TestLanes:
     def test_a_start_that_finds_nothing_to_do_does_not_hide_it(self, journal, tmp_path):
         decision = begin(journal, tasks(2))
         run_batch(journal, tmp_path, Batch(0, decision.batches[0]))
-        plan = Plan.of(tasks(2), batch_size=2)
+        plan = plan_of(tasks(2), batch_size=2)
         journal(StreamFinished(RunResult((), plan, 100.0, self.LANES)))
         assert begin(journal, tasks(2)).run == ()
         journal(StreamFinished(RunResult((), plan, 0.0)))
@@ -391,7 +392,7 @@ class TestTheFile:
         journal(BatchFinished(batch, None, 3, (), "ProfileError", "no"))
         journal(LanesMeasured((), 1.0))
         assert flushed() == [False, False]
-        plan = Plan.of(tasks(2), batch_size=2)
+        plan = plan_of(tasks(2), batch_size=2)
         journal(StreamFinished(RunResult((), plan, 1.0)))
         assert flushed() == [True]
         journal.lost([0])

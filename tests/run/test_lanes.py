@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plans import plan_of
 from sim_rooms import FEATURE_BYTES, FRAME_BYTES, SimRooms
 
 from idrstream.config import RunOptions
@@ -32,7 +33,7 @@ from idrstream.schedule.events import (
     StageStarted,
 )
 from idrstream.schedule.runner import Runner
-from idrstream.screen import Plan, well_name
+from idrstream.screen import well_name
 
 FAULTS = {
     "download": DownloadError("gone"),
@@ -130,7 +131,7 @@ def told_failures(result):
 
 
 def run(rooms, tasks, batch_size, options, budget=None, listeners=()):
-    plan = Plan.of(tasks, batch_size=batch_size)
+    plan = plan_of(tasks, batch_size=batch_size)
     before = set(threading.enumerate())
     runner = Runner(
         rooms.rooms(), rooms.tmp / "downloads", listeners, options=options, budget_bytes=budget,
@@ -410,7 +411,7 @@ class TestStopping:
                 runner.stop("enough")
 
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [stop])
-        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        result = runner.run(plan_of(some_tasks(4), batch_size=2))
         published = {e.batch.number for e in seen if isinstance(e, BatchPublished)}
         finished = {e.batch.number for e in seen if isinstance(e, BatchFinished)}
         assert published == finished == {item.batch.number for item in result.batches}
@@ -444,7 +445,7 @@ class TestStopping:
         sim.download, sim.interrupt = download, ended.set
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
         started = time.monotonic()
-        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        result = runner.run(plan_of(some_tasks(4), batch_size=2))
         assert time.monotonic() - started < 4
         assert len(result.batches) == 0
 
@@ -459,7 +460,7 @@ class TestStopping:
 
         sim.download = download
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
-        runner.run(Plan.of(some_tasks(1), batch_size=1))
+        runner.run(plan_of(some_tasks(1), batch_size=1))
         assert "left behind at work, as they do not end: download" in caplog.text
         go_on.set()
 
@@ -474,7 +475,7 @@ class TestStopping:
         begun = []
         options = RunOptions(batches_in_flight=1, prefetch=1)
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [pause], options=options)
-        result = runner.run(Plan.of(some_tasks(4), batch_size=2))
+        result = runner.run(plan_of(some_tasks(4), batch_size=2))
         assert begun[0] <= 3
         assert len(result.batches) == 2
 
@@ -507,7 +508,7 @@ class TestStopping:
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             Runner(sim.rooms(), sim.tmp / "downloads", [send]).run(
-                Plan.of(some_tasks(1), batch_size=1)
+                plan_of(some_tasks(1), batch_size=1)
             )
         assert time.monotonic() - started < 2
 
@@ -516,7 +517,7 @@ class TestStopping:
         runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
         results = []
         thread = threading.Thread(
-            target=lambda: results.append(runner.run(Plan.of(some_tasks(200), batch_size=2)))
+            target=lambda: results.append(runner.run(plan_of(some_tasks(200), batch_size=2)))
         )
         thread.start()
         while not sim.downloads:

@@ -2,6 +2,7 @@ import logging
 import re
 
 import pytest
+from plans import plan_of
 
 from idrstream.errors import StorageError
 from idrstream.records import ImageTask, Published, Skipped
@@ -16,14 +17,13 @@ from idrstream.schedule.events import (
     StreamStarted,
 )
 from idrstream.schedule.result import RunResult
-from idrstream.screen import Plan
 from idrstream.watch.progress import ProgressBars
 
 
 @pytest.fixture
 def events(tmp_path):
     task = ImageTask("P", "A1", 1, (1,))
-    plan = Plan.of((task,), batch_size=1)
+    plan = plan_of((task,), batch_size=1)
     batch = plan.batch(0)
     skipped = (Skipped(task, 1, "preprocess", "FrameError", "not valid"),)
     done = BatchFinished(

@@ -9,7 +9,7 @@ import pytest
 from idrstream.folder.live import LaneNow, Live
 from idrstream.folder.locks import Holder
 from idrstream.folder.status import Status
-from idrstream.watch.picture import RecentFailure, duration, one_line, picture, wants_colour
+from idrstream.watch.picture import RecentFailure, one_line, picture, wants_colour
 from idrstream.watch.picture_html import picture_html
 
 LIVE = Live(
@@ -61,14 +61,6 @@ def test_what_is_being_done_about_a_request_is_told(phase, said):
     status = Status(folder="out", state="running", live=live)
     assert said in picture(status)[0]
     assert said in picture_html(status)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(5, "5 s"), (89.6, "90 s"), (600, "10 min"), (7500, "2 h 5 min"), (200_000, "2 d 7 h")],
-)
-def test_durations(seconds, text):
-    assert duration(seconds) == text
 
 
 class Terminal(io.StringIO):

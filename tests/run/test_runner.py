@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from plans import plan_of
 
 from idrstream.config import RunOptions
 from idrstream.errors import (
@@ -30,7 +31,7 @@ from idrstream.schedule.events import (
 )
 from idrstream.schedule.runner import Runner
 from idrstream.schedule.stages import Rooms
-from idrstream.screen import Plan, well_name
+from idrstream.screen import well_name
 
 
 @dataclass
@@ -131,7 +132,7 @@ class FakeSlot:
 
 @pytest.fixture
 def run(tmp_path):
-    def start(fake, wells=6, batch_size=2, frames=(1,), events=None, **options):
+    def start(fake, wells=6, batch_size=2, frames=(1,), events=None, numbers=None):
         tasks = tuple(
             ImageTask("P", well_name(i), i, frames, row=i - 1) for i in range(1, wells + 1)
         )
@@ -142,7 +143,7 @@ def run(tmp_path):
             options=RunOptions(downloads_at_once=2),
         )  # fmt: skip
         try:
-            runner.run(Plan.of(tasks, batch_size=batch_size, **options))
+            runner.run(plan_of(tasks, batch_size, numbers))
         finally:
             assert not (tmp_path / "downloads").exists()
             assert fake.calls[-1] == ("close", None)
@@ -266,7 +267,7 @@ def test_an_interrupt_leaves_nothing_and_says_what_is_left(run, fake, caplog):
 
 def test_a_plate_is_fitted_once_on_wells_spread_over_it(run, fake):
     fake.plate_models = set()
-    run(fake, wells=30, batch_size=10, start_batch=2)
+    run(fake, wells=30, batch_size=10, numbers=(2,))
     fits = [key for room, key in fake.calls if room == "fit"]
     assert fits == [tuple(range(1, 25, 2))]
 

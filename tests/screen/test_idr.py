@@ -11,7 +11,7 @@ from idrstream.cli.main import main
 from idrstream.download import LocalDownloader
 from idrstream.errors import ConfigError, TableError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.screen import Plan, read_table, table_from_idr, tasks_from_table
+from idrstream.screen import read_table, table_from_idr, tasks_from_table
 
 ARCHIVE = "/uod/idr/filesets"
 PLATES, ANNOTATION = "idr0004-screenA-plates.tsv", "idr0004-screenA-annotation.csv"
@@ -168,10 +168,9 @@ def test_screen_files_elsewhere(study, tmp_path):
     assert len(table_from_idr(study / PLATES, screen_files=files)) == 7
 
 
-def test_plans(study):
-    plan = Plan.from_idr(study / PLATES, study / ANNOTATION, frames=5, batch_size=4)
-    assert (len(plan), plan.image_count) == (2, 7)
-    assert {task.frames for task in plan.tasks} == {(5,)}
+def test_every_image_has_the_chosen_frames(study):
+    table = table_from_idr(study / PLATES, study / ANNOTATION, frames=5)
+    assert [task.frames for task in tasks_from_table(table)] == [(5,)] * 7
 
 
 class TestPatterns:

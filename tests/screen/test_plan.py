@@ -1,8 +1,7 @@
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plans import plan_of
 
-from idrstream.errors import ConfigError
 from idrstream.records import ImageTask
 from idrstream.screen import Plan, well_name
 
@@ -13,30 +12,20 @@ def tasks(count):
 
 @given(st.integers(1, 60), st.integers(1, 25))
 def test_batches_cover_the_table_once_and_in_order(count, batch_size):
-    plan = Plan.of(tasks(count), batch_size=batch_size)
+    plan = plan_of(tasks(count), batch_size)
     assert [task for batch in plan for task in batch.tasks] == list(tasks(count))
     assert len(plan) == plan.batch_count
     assert plan.image_count == count
 
 
 def test_a_number_names_the_same_images_whatever_is_run():
-    everything = Plan.of(tasks(25), batch_size=10)
-    some = Plan.of(tasks(25), batch_size=10, start_batch=1, batch_nums=[0, 2])
-    assert some.numbers == (2,)
-    assert next(iter(some)) == everything.batch(2)
-    assert some.image_count == 5
+    some = Plan(tasks(25), 10, (2,))
+    assert next(iter(some)) == plan_of(tasks(25), 10).batch(2)
+    assert (some.batch_count, some.image_count) == (3, 5)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"batch_size": 0}, "batch_size is 0"),
-        ({"start_batch": 3}, "start_batch is 3, but the table has the batches 0 to 2"),
-        ({"start_batch": -1}, "start_batch is -1"),
-        ({"batch_nums": [1, 7]}, r"batch_nums has \[7\]"),
-        ({"batch_nums": "some"}, 'give "all"'),
-    ],
-)
-def test_wrong_options_are_named(options, message):
-    with pytest.raises(ConfigError, match=message):
-        Plan.of(tasks(25), **{"batch_size": 10, **options})
+def test_batches_may_be_arranged():
+    first, second, third = tasks(3)
+    plan = Plan((first, second, third), 10, (4, 7), arranged={4: (third,), 7: (first, second)})
+    assert [batch.tasks for batch in plan] == [(third,), (first, second)]
+    assert plan.batch_count == 2

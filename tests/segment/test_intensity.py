@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from idrstream.segment.network.intensity import intensity_percentiles, shows_nuclei
+from idrstream.segment.network.intensity import intensity_percentiles, visible_percentiles
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 
@@ -40,8 +40,8 @@ def test_a_shift_or_factor_of_the_grey_levels_changes_nothing():
 def test_noise_alone_shows_no_nuclei_and_one_dim_nucleus_does(shape, level, noise, dtype):
     rng = np.random.default_rng(0)
     image = level + rng.normal(0, noise, shape) + np.linspace(0, noise, shape[1])
-    assert not shows_nuclei(image.astype(dtype))
+    assert visible_percentiles(image.astype(dtype)) is None
     y, x = np.mgrid[: shape[0], : shape[1]]
     image[np.hypot(y - 40, x - 50) < 8] += 8 * noise
-    assert shows_nuclei(image.astype(dtype))
-    assert not shows_nuclei(np.full(shape, level, dtype))
+    assert visible_percentiles(image.astype(dtype)) is not None
+    assert visible_percentiles(np.full(shape, level, dtype)) is None

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from idrstream.errors import DownloadError, StorageError
+from idrstream.files import atomic_path, leftovers_of
 
 logger = logging.getLogger("idrstream.download")
 
@@ -136,6 +137,8 @@ class PartFile:
 
     def _take_over(self) -> None:
         """Keep what a crash left, as far as its note proves it."""
+        for old in leftovers_of(self._note):
+            old.unlink(missing_ok=True)
         note = _read_note(self._note)
         if note is None or note["address"] != self.address or not self._prove(note):
             self.restart()
@@ -176,16 +179,8 @@ class _writing:  # noqa: N801, reads as a phrase
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a small file that is whole or not there."""
-    new = path.with_name(path.name + ".new")
-    with _writing(path):
-        try:
-            with new.open("w", encoding="utf-8") as file:
-                json.dump(content, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
+    with _writing(path), atomic_path(path) as partial:
+        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def sync_folder(folder: Path) -> None:

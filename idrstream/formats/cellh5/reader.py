@@ -16,35 +16,19 @@ from idrstream.errors import FrameError, MovieError
 from idrstream.formats.cellh5.hdf5_guard import check_chunk
 from idrstream.formats.cellh5.layout import channel_dataset, movie_info, numbers_of
 from idrstream.formats.movie_checks import frame_problem, hole, plane_to_read
-from idrstream.formats.reader import MovieInfo, Pixels
+from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 
 FETCHED_FRAMES = "idrstream_fetched_frames"
-"""Attribute of a file that was brought with some frames only: those frames, counted from 1."""
+"""Attribute of a file with only some frames of its movie: their numbers, counted from 1."""
 FRAME_PROBLEMS = "idrstream_frame_problems"
 """Attribute of such a file: why frames have no pixels, as JSON, ``{"50": "reason"}``."""
 _MAX_PROBLEMS = 65_000
 
 
-class CellH5Reader:
-    """Reads CellH5 movies.
-
-    Parameters
-    ----------
-    channel : int
-        Channel to read, counted from 0.
-    z : int, optional
-        Plane to read, counted from 0; needed only for movies with several.
-    """
+class CellH5Reader(BaseReader):
+    """Reads CellH5 movies; for the parameters see `BaseReader`."""
 
     name = "cellh5"
-
-    def __init__(self, *, channel: int = 0, z: int | None = None) -> None:
-        self.channel = channel
-        self.z = z
-
-    def describe(self) -> dict[str, object]:
-        """Return what changes a result."""
-        return {"name": self.name, "channel": self.channel, "z": self.z}
 
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
@@ -57,7 +41,7 @@ class CellH5Reader:
             return {number: stored.frame(number) for number in numbers}
 
     def problems(self, path: Path, numbers: Sequence[int]) -> dict[int, FrameError]:
-        """Say which frames have no pixels, without decoding any.
+        """Return which frames have no pixels, without decoding any.
 
         Parameters
         ----------
@@ -79,9 +63,6 @@ class CellH5Reader:
         with self._open(path) as stored:
             found = {number: stored.problem(number) for number in numbers}
         return {number: problem for number, problem in found.items() if problem is not None}
-
-    def close(self) -> None:
-        """Do nothing: files are closed after every call."""
 
     @contextmanager
     def _open(self, path: Path) -> Iterator[_Stored]:
@@ -146,7 +127,7 @@ class _Stored:
         if problem is not None:
             return problem
         if self.fetched is not None and number not in self.fetched:
-            return FrameError(f"frame {number} of {self.path} was not brought from its source")
+            return FrameError(f"frame {number} of {self.path} was not fetched from its source")
         if str(number) in self.problems:
             return FrameError(f"frame {number} of {self.path}: {self.problems[str(number)]}")
         missing, total = self._missing_chunks(number - 1)
@@ -182,7 +163,7 @@ class _Stored:
 
 
 def _is_unallocated(dataset: Any) -> bool:
-    """Tell whether a contiguous dataset has no place in its file."""
+    """Return whether a contiguous dataset has no space allocated in its file."""
     import h5py
 
     layout = dataset.id.get_create_plist().get_layout()

@@ -20,7 +20,7 @@ import numpy as np
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.movie_checks import check_pixel_type, frame_problem, hole, plane_to_read
-from idrstream.formats.reader import MovieInfo, Pixels
+from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 from idrstream.workers.process import DiedError, WorkerProcess
 
 logger = logging.getLogger("idrstream.formats.java")
@@ -29,7 +29,7 @@ _PATIENCE_S = 5.0  # for a request under way when the reader is closed
 _CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})
 
 
-class JavaReader:
+class JavaReader(BaseReader):
     """Base of the readers that work through Java.
 
     Safe to use from several threads, one request at a time; usable as a context manager.
@@ -59,19 +59,14 @@ class JavaReader:
         start_timeout_s: float = 180.0,
         request_timeout_s: float = 300.0,
     ) -> None:
+        super().__init__(channel=channel, z=z)
         self.location = str(location)
-        self.channel = channel
-        self.z = z
         self.start_timeout_s = start_timeout_s
         self.request_timeout_s = request_timeout_s
         self._lock = threading.RLock()
         self._process: WorkerProcess | None = None
         self._interrupts = 0
         self._cellh5 = CellH5Reader(channel=channel, z=z)
-
-    def describe(self) -> dict[str, object]:
-        """Return what changes a result."""
-        return {"name": self.name, "channel": self.channel, "z": self.z}
 
     def __enter__(self) -> JavaReader:
         """Return the reader; it is closed at the end of the block."""
@@ -113,7 +108,7 @@ class JavaReader:
         frames: dict[int, Pixels | FrameError] = {}
         interrupts = self._interrupts
         with self._lock:
-            self._go_on(path, interrupts)
+            self._check_not_interrupted(path, interrupts)
             info, plane = self._info(path)
             for number in numbers:
                 problem = known.get(number) or frame_problem(info, number, path)
@@ -176,7 +171,7 @@ class JavaReader:
         """Ask the process, which is started if need be."""
         interrupts = self._interrupts
         with self._lock:
-            self._go_on(path, interrupts)
+            self._check_not_interrupted(path, interrupts)
             if self._process is None or not self._process.alive:
                 self.close()
                 self._process = self._start()
@@ -194,7 +189,7 @@ class JavaReader:
             raise _RefusedError(header["message"])
         return header, body
 
-    def _go_on(self, path: Path, interrupts: int) -> None:
+    def _check_not_interrupted(self, path: Path, interrupts: int) -> None:
         """Raise when there was an interrupt while the turn of a movie was waited for."""
         if interrupts != self._interrupts:
             msg = f"{path}: the reading was stopped"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idrstream.report import charts
-from idrstream.report.content.times import duration
+from idrstream.text import format_duration
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ def tiles(data: FolderData) -> list[tuple[str, str]]:
     if status.images_per_hour is not None:
         found.append(("Images an hour", f"{status.images_per_hour:,.0f}"))
     if status.left_s is not None:
-        found.append(("Time left", duration(status.left_s)))
+        found.append(("Time left", format_duration(status.left_s)))
     return found
 
 

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from idrstream.report.content.times import duration, moment
+from idrstream.report.content.times import moment
+from idrstream.text import format_duration
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData, Run
@@ -18,7 +19,7 @@ def run_rows(data: FolderData) -> list[tuple[str, ...]]:
     """Return the table of runs."""
     return [
         (
-            str(run.number), moment(run.started), duration(run.elapsed_s),
+            str(run.number), moment(run.started), format_duration(run.elapsed_s),
             f"{run.state}{': ' if run.stopped_by else ''}{run.stopped_by}", run.host, run.log,
         )
         for run in data.runs

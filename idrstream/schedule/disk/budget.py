@@ -7,7 +7,6 @@ kept by a plain ledger that knows nothing of movies; who may reserve next is the
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 import time
@@ -15,57 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from idrstream.errors import ConfigError
-
-_UNITS = {
-    "": 1,
-    "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
-    "ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4,
-}  # fmt: skip
-_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", re.IGNORECASE)
-
-
-def parse_size(text: str | int | None) -> int | None:
-    """Return a size in bytes.
-
-    Parameters
-    ----------
-    text : str, int or None
-        ``"20GB"``, ``"1.5 TB"`` (powers of 1000), ``"512MiB"`` (powers of 1024), or a number of
-        bytes; None or an empty text mean no limit.
-
-    Returns
-    -------
-    int or None
-        Bytes.
-
-    Raises
-    ------
-    ConfigError
-        When it is no size, or not more than zero.
-
-    Examples
-    --------
-    >>> parse_size("1.5 GB")
-    1500000000
-    """
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return None
-    found = _SIZE.fullmatch(str(text))
-    size = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
-    if size <= 0 or isinstance(text, bool):
-        msg = f"disk_budget is {text!r}; give a size such as 20GB, 1.5TB or 512MiB"
-        raise ConfigError(msg)
-    return size
-
-
-def size_text(size_bytes: float) -> str:
-    """Return a size for people: ``73.2 MB``."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(size_bytes) < 1000:
-            return f"{size_bytes:.0f} bytes" if unit == "bytes" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
+from idrstream.text import format_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +44,8 @@ class DiskUse:
     def __str__(self) -> str:
         """Return it as text for a person."""
         if self.limit_bytes is None:
-            return f"at most {size_text(self.peak_bytes)}, no budget"
-        return f"at most {size_text(self.peak_bytes)} of {size_text(self.limit_bytes)}"
+            return f"at most {format_size(self.peak_bytes)}, no budget"
+        return f"at most {format_size(self.peak_bytes)} of {format_size(self.limit_bytes)}"
 
 
 class DiskBudget:

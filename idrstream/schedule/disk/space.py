@@ -16,10 +16,11 @@ from typing import Any
 
 from idrstream.errors import BudgetError, UserError
 from idrstream.records import ImageTask
-from idrstream.schedule.disk.budget import DiskBudget, disk_free_bytes, size_text
+from idrstream.schedule.disk.budget import DiskBudget, disk_free_bytes
 from idrstream.schedule.disk.growth import GrowthWatch
 from idrstream.schedule.lanes import Lane, Outcome
 from idrstream.schedule.state import BatchState, FrameState, ImageState, ModelMovie
+from idrstream.text import format_size
 
 log = logging.getLogger(__name__)
 
@@ -131,9 +132,9 @@ class Space:
         if not self.budget.resize(item.key, max(size_bytes, work)):
             limit = self.budget.limit_bytes or 0
             msg = (
-                f"the movie of {item.task.name} has {size_text(size_bytes)}, more than its source "
-                f"said; with it the stream would hold more than disk_budget "
-                f"({size_text(limit)}) allows: make disk_budget larger"
+                f"the movie of {item.task.name} has {format_size(size_bytes)}, more than its "
+                f"source said; with it the stream would hold more than disk_budget "
+                f"({format_size(limit)}) allows: make disk_budget larger"
             )
             self._halt(BudgetError(msg))
 
@@ -191,9 +192,9 @@ class Space:
         limit = self.budget.limit_bytes or 0
         msg = (
             f"batch {batch.batch.number} needs at least "
-            f"{size_text(self.budget.used_bytes + self._short)} of disk at once (the files of its "
-            f"{len(batch.images)} images, and the next movie), but disk_budget is "
-            f"{size_text(limit)}: make disk_budget larger or batch_size smaller"
+            f"{format_size(self.budget.used_bytes + self._short)} of disk at once (the files of "
+            f"its {len(batch.images)} images, and the next movie), but disk_budget is "
+            f"{format_size(limit)}: make disk_budget larger or batch_size smaller"
         )
         return BudgetError(msg)
 
@@ -225,9 +226,9 @@ class Space:
         if item.size_bytes is None or need + fixed <= limit:
             return False
         msg = (
-            f"the movie of {item.task.name} (batch {batch.batch.number}) needs {size_text(need)} "
-            f"on the disk and the stream's own files {size_text(fixed)}, together {need + fixed} "
-            f"bytes, but disk_budget is {size_text(limit)} ({limit} bytes): make it larger"
+            f"the movie of {item.task.name} (batch {batch.batch.number}) needs {format_size(need)} "
+            f"on the disk and the stream's own files {format_size(fixed)}, together {need + fixed} "
+            f"bytes, but disk_budget is {format_size(limit)} ({limit} bytes): make it larger"
         )
         self._halt(BudgetError(msg))
         return True
@@ -240,8 +241,8 @@ class Space:
         if not self.waits_for_disk:
             log.warning("Waiting for free space on the disk of %s", self._folder.parent)
         self.waits_for_disk = (
-            f"the disk of {self._folder.parent} has {size_text(max(0, free))} free, but the next "
-            f"movie needs {size_text(need)}; free space and start again"
+            f"the disk of {self._folder.parent} has {format_size(max(0, free))} free, but the next "
+            f"movie needs {format_size(need)}; free space and start again"
         )
         return False
 
@@ -257,8 +258,8 @@ class Space:
         limit = self.budget.limit_bytes or 0
         why = "does not tell its size" if item.size_bytes is None else "told a smaller size"
         msg = (
-            f"the movie of {item.task.name} was stopped after {size_text(size_bytes)}: with the "
-            f"rest the stream would hold more than disk_budget ({size_text(limit)}) allows, and "
+            f"the movie of {item.task.name} was stopped after {format_size(size_bytes)}: with the "
+            f"rest the stream would hold more than disk_budget ({format_size(limit)}) allows, and "
             f"its source {why}; make disk_budget larger"
         )
         self._halt(BudgetError(msg))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.screen.table import clean_column, clean_header, read_table
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ def read_annotation(path: Path) -> pd.DataFrame:
     if "Well" not in columns and "Well Number" not in columns:
         missing.append("Well (or Well Number)")
     if missing:
-        msg = f"{path}, line 1: lacks the column {', '.join(missing)}; it has {_some(columns)}"
+        msg = f"{path}, line 1: lacks the column {', '.join(missing)}; it has {_quoted(columns)}"
         raise TableError(msg)
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
@@ -83,15 +84,15 @@ def choose_rows(
     for column, wanted in where.items():
         if column not in table.columns:
             near = difflib.get_close_matches(column, list(table.columns), n=3, cutoff=0.5)
-            there = _some(near or list(table.columns))
+            there = _quoted(near or list(table.columns))
             msg = f"{path} has no column {column!r} to choose rows by; it has {there}"
             raise TableError(msg)
         values = [wanted] if isinstance(wanted, str) else [str(value) for value in wanted]
         present = set(table[column].unique())
         unknown = [value for value in values if value not in present]
         if unknown:
-            there = _some(sorted(present))
-            msg = f"{path}, column {column}: no row has {_some(unknown)}; there are {there}"
+            there = _quoted(sorted(present))
+            msg = f"{path}, column {column}: no row has {_quoted(unknown)}; there are {there}"
             raise TableError(msg)
         kept = kept[kept[column].isin(values)]
     if kept.empty:
@@ -101,6 +102,5 @@ def choose_rows(
     return kept
 
 
-def _some(values: Sequence[str]) -> str:
-    shown = ", ".join(repr(value) for value in values[:_SHOWN])
-    return f"{shown}, ... ({len(values)})" if len(values) > _SHOWN else shown or "none"
+def _quoted(values: Iterable[str]) -> str:
+    return shorten_list(map(repr, values), _SHOWN) or "none"

@@ -3,13 +3,13 @@
 ``red_<001-010:3>_<dapi,gfp>.tif`` stands for all combinations of its blocks. A block is a literal
 value, a list of values, or a range of whole numbers or of letters with an optional step; leading
 zeros count. See "Grouping files using a pattern file" in Bio-Formats' documentation. A pattern
-without blocks may also be a regular expression, which needs the names it is to be matched with.
+without blocks may also be a regular expression; those are refused, because only a list of the
+folder's files could resolve them.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -54,8 +54,8 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
     Raises
     ------
     ValueError
-        If it is no pattern, a range is inverted, it is a regular expression (see
-        `match_pattern`), or it stands for more than `MAX_FILES` files.
+        If it is not a pattern, a range is inverted, it is a regular expression, or it stands for
+        more than `MAX_FILES` files.
     """
     text = pattern.strip()
     if not text or "\n" in text or "\r" in text:
@@ -79,39 +79,6 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
         msg = f"{text!r} stands for {count:,} files, more than {MAX_FILES:,}"
         raise ValueError(msg)
     return [PatternFile(_fill(literals, values), values) for values in product(*blocks)]
-
-
-def match_pattern(pattern: str, names: Iterable[str]) -> list[PatternFile]:
-    """Return those of `names` that a regular expression stands for, sorted.
-
-    Parameters
-    ----------
-    pattern : str
-        Without folders.
-    names : iterable of str
-        File names of the pattern's folder.
-
-    Returns
-    -------
-    list of PatternFile
-        Each with the values of the expression's groups.
-
-    Raises
-    ------
-    ValueError
-        If it is no regular expression.
-    """
-    try:
-        expression = re.compile(pattern.strip())
-    except re.error as error:
-        msg = f"{pattern!r} is no regular expression: {error}"
-        raise ValueError(msg) from error
-    found = ((name, expression.fullmatch(name)) for name in sorted(names))
-    return [
-        PatternFile(name, tuple(part or "" for part in match.groups()))
-        for name, match in found
-        if match is not None
-    ]
 
 
 def is_regular_expression(pattern: str) -> bool:

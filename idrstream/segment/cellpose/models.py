@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
-import tempfile
 import time
 import urllib.request
 import warnings
@@ -16,6 +14,7 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError, MissingToolError
+from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
 from idrstream.segment.cellpose.size_file import check_size_file
 from idrstream.segment.cellpose.specs import BUILT_IN, SHIPPED, CellposeSpecs, models_folder
@@ -254,20 +253,15 @@ def fetch_built_in(name: str) -> Path:
 
 def _download(url: str, path: Path) -> None:
     deadline = time.monotonic() + _DOWNLOAD_TIMEOUT_S
-    handle, part_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(part_name)
-    try:
-        with (
-            os.fdopen(handle, "wb") as stream,
-            urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as answer,  # noqa: S310
-        ):
-            expected = answer.headers.get("Content-Length")
-            while block := answer.read(1 << 20):
-                stream.write(block)
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"not finished after {_DOWNLOAD_TIMEOUT_S:.0f} s")
-            if expected is not None and stream.tell() != int(expected):
-                raise OSError(f"{stream.tell()} of {expected} bytes arrived")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with (
+        atomic_path(path) as part,
+        part.open("wb") as stream,
+        urllib.request.urlopen(url, timeout=_CONNECT_TIMEOUT_S) as answer,  # noqa: S310
+    ):
+        expected = answer.headers.get("Content-Length")
+        while block := answer.read(1 << 20):
+            stream.write(block)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not finished after {_DOWNLOAD_TIMEOUT_S:.0f} s")
+        if expected is not None and stream.tell() != int(expected):
+            raise OSError(f"{stream.tell()} of {expected} bytes arrived")

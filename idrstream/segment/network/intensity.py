@@ -16,7 +16,12 @@ _APART = 3.5
 
 
 def visible_percentiles(image: NDArray[Any]) -> tuple[float, float] | None:
-    """Return what `intensity_percentiles` does, or None where `shows_nuclei` does not hold."""
+    """Return what `intensity_percentiles` does, or None for an image without nuclei.
+
+    An image has nuclei if Otsu's threshold separates bright from dark, or if a pixel of the
+    smoothed image lies more than seven deviations (from the median of absolute ones) above the
+    median. Otherwise the noise of an empty well, scaled to the full range, would look like nuclei.
+    """
     bright = _bright(image)
     return None if bright is None or not bright.any() else _percentiles(bright)
 
@@ -41,16 +46,6 @@ def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
     """
     bright = _bright(image)
     return USUAL_PERCENTILES if bright is None else _percentiles(bright)
-
-
-def shows_nuclei(image: NDArray[Any]) -> bool:
-    """Tell whether anything in an image of shape ``(Y, X)`` stands out of the noise.
-
-    It does when Otsu's threshold parts bright from dark, or when a pixel of the smoothed image
-    lies more than seven deviations (from the median of absolute ones) above the median. Without
-    this the noise of an empty well, scaled to the full range, would look like nuclei.
-    """
-    return visible_percentiles(image) is not None
 
 
 def _percentiles(bright: NDArray[np.bool_]) -> tuple[float, float]:

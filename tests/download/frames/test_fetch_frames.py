@@ -74,7 +74,7 @@ def test_a_frame_that_was_not_brought_is_told_from_a_hole_in_the_movie(
     small = tmp_path / "out" / NAME
     take(http, task(3, 4, 6), small)
     part, whole = (CellH5Reader().read(path, [2, 3, 4, 6, 13]) for path in (small, movie))
-    assert "not brought" in str(part[2])
+    assert "not fetched" in str(part[2])
     np.testing.assert_array_equal(part[3], whole[3])
     for number in (4, 6, 13):
         assert isinstance(part[number], FrameError)

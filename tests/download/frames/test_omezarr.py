@@ -29,7 +29,7 @@ from idrstream.errors import (
     TransientDownloadError,
 )
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.preprocess import make_preprocessor
+from idrstream.preprocess import FrameContext, NoIllumination, Preprocessor
 from idrstream.records import Frame, ImageTask
 from idrstream.simulate.cellh5 import write_cellh5
 
@@ -140,7 +140,7 @@ def test_frames_of_a_plate_by_http(server, tmp_path, zarr_format):
         assert CellH5Reader().info(movie.path).n_frames == 9
         for got, number in zip(pixels_of(movie, 3, 7), (3, 7), strict=True):
             np.testing.assert_array_equal(got, expected[number - 1, 0, 0])
-        assert "not brought" in str(pixels_of(movie, 4)[0])
+        assert "not fetched" in str(pixels_of(movie, 4)[0])
         # Two chunks a frame, and little more.
         assert movie.requests == len(server.log) - before <= 4 + 5
         assert source.size(wanted) >= movie.size_bytes
@@ -278,7 +278,7 @@ def test_only_the_channel_and_plane_that_are_read_are_brought(server, tmp_path):
     pixels = noise(3, 3, 4, 60, 80)
     write_image(server.root / "P1.zarr", pixels)
     source = downloader(server.url)
-    preprocessor = make_preprocessor(CellH5Reader(channel=2, z=1), "off")
+    preprocessor = Preprocessor(CellH5Reader(channel=2, z=1), NoIllumination())
     tell_frames_needed(source, preprocessor)
     movie = source.download(task(2), tmp_path / "out")
     (frame,) = preprocessor.process(movie)
@@ -287,7 +287,7 @@ def test_only_the_channel_and_plane_that_are_read_are_brought(server, tmp_path):
     assert movie.requests <= 2 + 4
     # Without a choice of the plane the reader says what to do.
     source = downloader(server.url)
-    preprocessor = make_preprocessor(CellH5Reader(channel=2), "off")
+    preprocessor = Preprocessor(CellH5Reader(channel=2), NoIllumination())
     tell_frames_needed(source, preprocessor)
     with pytest.raises(MovieError, match="4 z-planes"):
         preprocessor.process(source.download(task(2), tmp_path / "out"))
@@ -340,7 +340,7 @@ def test_pixels_are_equal_to_the_cellh5_movies(tmp_path):
     results = []
     whole = TransportDownloader(LocalTransport(tmp_path), Anywhere(), fetch="file")
     for source in (downloader(tmp_path), whole):
-        preprocessor = make_preprocessor(None, "frames")
+        preprocessor = Preprocessor(CellH5Reader(), FrameContext())
         tell_frames_needed(source, preprocessor)
         movie = source.download(task(5), tmp_path / type(source).__name__)
         results.append([frame.pixels.tobytes() for frame in preprocessor.process(movie)])

@@ -9,7 +9,7 @@ from idrstream.download import LocalTransport, TransportDownloader, tell_frames_
 from idrstream.errors import ConfigError, MovieError, TransientDownloadError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.reader import MovieInfo
-from idrstream.preprocess import make_preprocessor
+from idrstream.preprocess import Preprocessor, make_illumination
 from idrstream.preprocess.illumination import FrameContext
 from idrstream.records import Frame, ImageTask
 
@@ -27,8 +27,8 @@ def outcome(frames):
 
 
 def process(server, tmp_path, illumination, wanted, fetch, reader=None):
-    preprocessor = make_preprocessor(
-        reader or CellH5Reader(), illumination, models_folder=tmp_path / f"models-{fetch}"
+    preprocessor = Preprocessor(
+        reader or CellH5Reader(), make_illumination(illumination, tmp_path / f"models-{fetch}")
     )
     downloader = TransportDownloader(LocalTransport(server.root), Anywhere(), fetch=fetch)
     tell_frames_needed(downloader, preprocessor)
@@ -78,7 +78,7 @@ def test_pixels_are_equal_in_all_ways(served, server, tmp_path, illumination, wa
 def test_what_is_needed():
     info = MovieInfo(20, (8, 8), "uint8", tuple(n != 6 for n in range(1, 21)))
     needed = {
-        name: make_preprocessor(None, name, models_folder=None if name != "plate" else "nowhere")
+        name: Preprocessor(CellH5Reader(), make_illumination(name))
         for name in ("off", "frames", "movie")
     }
 
@@ -94,7 +94,7 @@ def test_what_is_needed():
 
 def test_frames_of_the_plates_model_are_needed_as_long_as_there_is_none(tmp_path):
     info = MovieInfo(20, (8, 8), "uint8", (True,) * 20)
-    preprocessor = make_preprocessor(None, "plate", models_folder=tmp_path)
+    preprocessor = Preprocessor(CellH5Reader(), make_illumination("plate", tmp_path))
     task = ImageTask("PL", "A4", 4, (1,))
     assert preprocessor.frames_needed(task, info) == (1, 3, 8, 13, 18)
     stack = np.random.default_rng(0).integers(90, 99, (4, 128, 128), dtype=np.uint8)
@@ -107,10 +107,10 @@ def test_a_frame_that_was_not_brought_is_no_hole_in_the_context(served, server, 
     downloader = TransportDownloader(LocalTransport(server.root), Anywhere(), fetch="frames")
     downloader.frames_needed = lambda task, info: task.frames
     movie = downloader.download(ImageTask("PL", "A4", 4, (5,)), tmp_path / "out")
-    preprocessor = make_preprocessor(None, FrameContext())
-    with pytest.raises(MovieError, match=r"frames \[6, 7\] .* not brought"):
+    preprocessor = Preprocessor(CellH5Reader(), FrameContext())
+    with pytest.raises(MovieError, match=r"frames \[6, 7\] .* not fetched"):
         preprocessor.process(movie)
-    with pytest.raises(MovieError, match="not brought"):
+    with pytest.raises(MovieError, match="not fetched"):
         preprocessor.plate_frames(movie, 4)
 
 

@@ -1,4 +1,7 @@
-"""Write the journal of the present version; run once for each version, its file is kept."""
+"""Write the journal of the present version; run once for each version, its file is kept.
+
+Run it with ``PYTHONPATH=tests/helpers``.
+"""
 
 import importlib.util
 import tempfile

@@ -1,0 +1,109 @@
+"""What a preprocessor is to the rest of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from idrstream.describe import describe_part
+from idrstream.errors import ConfigError
+
+if TYPE_CHECKING:
+    from idrstream.records import Frame, Movie, Skipped
+
+
+class Preprocessing(Protocol):
+    """Turns movies into corrected frames; see `BasePreprocessor` for the defaults."""
+
+    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
+        """Return one result per wanted frame, in the order asked for."""
+        ...
+
+    def needs_plate_model(self, plate: str) -> bool:
+        """Return whether `fit_plate` must be called before movies of a plate are processed."""
+        ...
+
+    def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
+        """Fit the illumination model of a plate; `movies` yields one movie at a time."""
+        ...
+
+    def for_dry_run(self, folder: Path) -> Preprocessing:
+        """Return a preprocessor that writes nothing outside `folder`."""
+        ...
+
+    def interrupt(self) -> None:
+        """Stop what is running at once; called from another thread. Usable again afterwards."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held; usable again afterwards."""
+        ...
+
+
+class BasePreprocessor:
+    """Base class of preprocessors: everything but `process` has a default."""
+
+    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
+        """Return one result per wanted frame, in the order asked for."""
+        raise NotImplementedError
+
+    def needs_plate_model(self, plate: str) -> bool:  # noqa: ARG002
+        """Return False: there are no models of plates."""
+        return False
+
+    def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:  # noqa: ARG002
+        """Raise `ConfigError`: there are no models of plates."""
+        msg = "the illumination of this preprocessor is not corrected by plate"
+        raise ConfigError(msg)
+
+    def for_dry_run(self, folder: Path) -> Preprocessing:  # noqa: ARG002
+        """Return the preprocessor itself: it writes nothing."""
+        return self
+
+    def interrupt(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def as_preprocessor(part: object) -> Preprocessing:
+    """Return an object with ``process(movie)`` as a preprocessor.
+
+    Parameters
+    ----------
+    part : object
+        A `BasePreprocessor`, or any object with ``process(movie)``. Methods of `Preprocessing`
+        that it lacks are those of `BasePreprocessor`.
+
+    Raises
+    ------
+    ConfigError
+        If it has no method ``process``.
+    """
+    if isinstance(part, BasePreprocessor):
+        return part
+    if not callable(getattr(part, "process", None)):
+        msg = f"{type(part).__name__} is not a preprocessor: it has no method process(movie)"
+        raise ConfigError(msg)
+    return _Adapted(part)
+
+
+class _Adapted(BasePreprocessor):
+    """A preprocessor made of an object that has only some of the methods."""
+
+    _METHODS = (
+        "process", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
+        "frames_needed", "reader",
+    )  # fmt: skip
+
+    def __init__(self, part: object) -> None:
+        self._part = part
+        for name in self._METHODS:
+            if hasattr(part, name):
+                setattr(self, name, getattr(part, name))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what changes a result."""
+        return describe_part(self._part)

@@ -1,0 +1,3 @@
+"""Movies for the tests of this folder."""
+
+from movie_files import bioformats_jar, ch5, movie_bytes, noise, real_movies  # noqa: F401, fixtures
