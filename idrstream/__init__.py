@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from idrstream.formats.cellh5.reader import CellH5Reader
     from idrstream.formats.java.bioformats import BioFormatsReader
     from idrstream.formats.java.imagej import ImageJReader
-    from idrstream.preprocess import BasicpyPreprocessor, Preprocessor
+    from idrstream.legacy import BasicpyPreprocessor, DeepProfilerRun
+    from idrstream.preprocess import Preprocessor
     from idrstream.profile import (
         CommandEngine,
         DeepProfilerEngine,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from idrstream.screen import Plan, read_table, table_from_idr
     from idrstream.segment import CellPoseSegmentor
     from idrstream.simulate import ScreenSpec, simulate_screen
-    from idrstream.stream.stream import DeepProfilerRun, IdrStream
+    from idrstream.stream import IdrStream
     from idrstream.watch.background import BackgroundRun, StreamHandle, attach
 
 __version__ = "0.1.0"
@@ -49,7 +50,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AsperaDownloader": "download",
     "BackgroundRun": "watch.background",
-    "BasicpyPreprocessor": "preprocess",
+    "BasicpyPreprocessor": "legacy",
     "BatchError": "errors",
     "BioFormatsReader": "formats",
     "CellH5Reader": "formats",
@@ -61,7 +62,7 @@ _HOMES = {
     "ConfigError": "errors",
     "DeepProfilerEngine": "profile",
     "DeepProfilerProject": "profile",
-    "DeepProfilerRun": "stream.stream",
+    "DeepProfilerRun": "legacy",
     "Frame": "records",
     "IdrStream": "stream",
     "IdrStreamError": "errors",

@@ -159,7 +159,7 @@ class TestSimulatedScreen:
     def test_a_rerun_gives_the_same_bytes(self, done, screen):
         folder, _, table, result = done
         again = make_stream(screen, folder, illumination_context="plate")
-        rerun = again.run_dp_stream(
+        rerun = again.run_stream(
             table, 2, batch_nums=[0], extra_metadata=["object_outlines"], progress=False
         )
         again.close()

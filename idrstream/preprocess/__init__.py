@@ -11,13 +11,11 @@ from idrstream.preprocess.illumination import (
     PerPlate,
     WholeMovie,
 )
-from idrstream.preprocess.legacy import BasicpyPreprocessor
 from idrstream.preprocess.preprocessor import Preprocessor
 from idrstream.preprocess.protocol import BasePreprocessor, Preprocessing, as_preprocessor
 
 __all__ = [
     "BasePreprocessor",
-    "BasicpyPreprocessor",
     "FrameContext",
     "Illumination",
     "IlluminationModel",

@@ -156,8 +156,6 @@ class IdrStream(StreamParts, FolderVerbs):
         hearing = [ProgressBars(), *listeners] if chosen.progress else listeners
         return session.run(data_to_process, hearing)
 
-    run_dp_stream = run_stream
-
     @takes_options(RunOptions)
     def plan(
         self, data_to_process: pd.DataFrame | None = None, *, probe: int = 0, **options: Any
@@ -253,6 +251,3 @@ class IdrStream(StreamParts, FolderVerbs):
         from idrstream.stream.build import build_stream
 
         return build_stream(cls, settings)
-
-
-DeepProfilerRun = IdrStream

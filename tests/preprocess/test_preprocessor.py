@@ -12,8 +12,8 @@ from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.imagej import ImageJReader
+from idrstream.legacy import BasicpyPreprocessor
 from idrstream.preprocess import (
-    BasicpyPreprocessor,
     FrameContext,
     NoIllumination,
     PerPlate,

@@ -1,4 +1,9 @@
-"""The preprocessor under the first IDR_stream's name and with its calls."""
+"""Names and calls of the first IDR_stream, for its notebooks and scripts.
+
+With ``from idrstream.legacy import ...`` (or ``from idrstream import ...``) they work unchanged:
+``DeepProfilerRun`` with ``run_dp_stream``, ``BasicpyPreprocessor`` with ``save_frames``,
+``AsperaDownloader`` with ``download_image``. ``CellPoseSegmentor`` kept its name.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,13 @@ from idrstream.formats.make import make_reader
 from idrstream.preprocess.factory import IlluminationName, make_illumination
 from idrstream.preprocess.preprocessor import Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.stream import IdrStream
+
+
+class DeepProfilerRun(IdrStream):
+    """`IdrStream` under the first IDR_stream's name."""
+
+    run_dp_stream = IdrStream.run_stream
 
 
 class BasicpyPreprocessor(Preprocessor):
