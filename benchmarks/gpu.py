@@ -28,7 +28,7 @@ from typing import Any
 
 from _common import show, write_result
 
-from idrstream.config import RunOptions
+from idrstream.config import ProfileSettings, RunOptions
 from idrstream.demo import config_for
 from idrstream.errors import SegmentationError
 from idrstream.models import profiler_checkpoint_path
@@ -131,7 +131,9 @@ class Pipeline:
             }
         )  # fmt: skip
         self.engine = make_engine(
-            "torch", device=options.device, precision=way["profile_precision"]
+            ProfileSettings(
+                profile_device=options.device, profile_precision=way["profile_precision"]
+            )
         )
         self.config = config_for(options.height, options.width, folder)
 

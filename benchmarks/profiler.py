@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 from _common import show, write_result
+from command_engine import CommandEngine
 from numpy.typing import NDArray
 
+from idrstream.config import ProfileSettings
 from idrstream.demo import config_for
 from idrstream.models import profiler_checkpoint_path
 from idrstream.profile import DeepProfilerProject, Engine, make_engine
@@ -59,16 +61,25 @@ def ways(options: argparse.Namespace) -> list[Way]:
     gpu = "0" if options.gpu else "-1"
     found: list[Way] = []
     if not options.torch_only:
-        found = [("deepprofiler", lambda: make_engine("deepprofiler", gpu=gpu))]
+        found = [
+            (
+                "deepprofiler",
+                lambda: make_engine(ProfileSettings(engine="deepprofiler", dp_gpu=gpu)),
+            )
+        ]
         if not options.no_command:
-            found.insert(0, ("command", lambda: make_engine("command", gpu=gpu)))
+            found.insert(0, ("command", lambda: CommandEngine(gpu)))
     for device in ("cpu", "cuda") if options.gpu else ("cpu",):
         for precision in options.precisions:
             found.append(
                 (
                     f"torch {device} {precision}",
                     lambda d=device, p=precision: make_engine(
-                        "torch", device=d, precision=p, crops_at_once=options.crops_at_once
+                        ProfileSettings(
+                            profile_device=d,
+                            profile_precision=p,
+                            crops_at_once=options.crops_at_once,
+                        )
                     ),
                 )
             )

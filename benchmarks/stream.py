@@ -152,11 +152,13 @@ def run_ours(
 
 def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Stream as the first IDR_stream did, with our parts in its order."""
+    from command_engine import CommandEngine
+
     from idrstream import models, read_table
     from idrstream.compile import compile_batch, publish
     from idrstream.formats import CellH5Reader
     from idrstream.preprocess import FrameContext, Preprocessor
-    from idrstream.profile import CommandEngine, DeepProfilerProject
+    from idrstream.profile import DeepProfilerProject
     from idrstream.screen import Plan, tasks_from_table
 
     started = time.monotonic()

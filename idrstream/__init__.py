@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from idrstream.legacy import BasicpyPreprocessor, DeepProfilerRun
     from idrstream.preprocess import Preprocessor
     from idrstream.profile import (
-        CommandEngine,
         DeepProfilerEngine,
         DeepProfilerProject,
         TorchEngine,
@@ -58,7 +57,6 @@ _HOMES = {
     "CollectError": "errors",
     "CollectOptions": "collect",
     "Collected": "collect",
-    "CommandEngine": "profile",
     "ConfigError": "errors",
     "DeepProfilerEngine": "profile",
     "DeepProfilerProject": "profile",
@@ -106,7 +104,6 @@ __all__ = [
     "CollectError",
     "CollectOptions",
     "Collected",
-    "CommandEngine",
     "ConfigError",
     "DeepProfilerEngine",
     "DeepProfilerProject",

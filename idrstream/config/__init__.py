@@ -9,7 +9,13 @@ from __future__ import annotations
 
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
-from idrstream.config.options import ENVIRONMENT_PREFIX, Option, Scope, options_in
+from idrstream.config.options import (
+    ENVIRONMENT_PREFIX,
+    Option,
+    Scope,
+    described_options,
+    options_in,
+)
 from idrstream.config.sections import (
     SECTIONS,
     DownloadSettings,
@@ -38,6 +44,7 @@ __all__ = [
     "all_options",
     "as_json",
     "checked",
+    "described_options",
     "load_settings",
     "options_in",
     "settings_from_json",

@@ -20,7 +20,8 @@ def takes_options(section: type[Any], *, positional: int = 0) -> Callable[[F], F
     """Let a method that ends in ``**options`` show the options of a section as its own.
 
     Its signature and the ``**options`` entry of its docstring list them, for ``help()`` and
-    completion. The method gets them as keywords, unchecked.
+    completion. The method gets them as keywords, unchecked. Options that are parameters of the
+    method itself stay as it declares them.
 
     Parameters
     ----------
@@ -30,10 +31,11 @@ def takes_options(section: type[Any], *, positional: int = 0) -> Callable[[F], F
         How many of its first options may be given by position, after the method's own
         positional arguments.
     """
-    known = options_in(section)
 
     def decorate(method: F) -> F:
         own = list(inspect.signature(method).parameters.values())[:-1]
+        names = {item.name for item in own}
+        known = tuple(item for item in options_in(section) if item.name not in names)
         leading = [item for item in own if item.kind is not inspect.Parameter.KEYWORD_ONLY]
 
         @functools.wraps(method)

@@ -23,13 +23,15 @@ _MOST_BATCHES = 1_000_000
 class Scope(Enum):
     """Who else uses an option that was given for one run.
 
-    ``SETTING``: a resumed and a reproduced stream take it over. ``PLAN``: it belongs to the plan
-    of the output folder, where a resumed stream finds it. ``LOCAL``: it belongs to this machine or
-    terminal; a resumed stream takes it over, a reproduced one does not. ``CALL``: it counts for
-    one call only.
+    ``SETTING``: a resumed and a reproduced stream take it over. ``RESULT``: the same, and a change
+    of it changes results: an output folder is continued only with the same value. ``PLAN``: it
+    belongs to the plan of the output folder, where a resumed stream finds it. ``LOCAL``: it
+    belongs to this machine or terminal; a resumed stream takes it over, a reproduced one does not.
+    ``CALL``: it counts for one call only.
     """
 
     SETTING = "setting"
+    RESULT = "result"
     PLAN = "plan"
     LOCAL = "local"
     CALL = "call"
@@ -100,6 +102,16 @@ def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
         )
         for item in dataclasses.fields(section)
     )
+
+
+def described_options(section: Any) -> dict[str, Any]:
+    """Return the values of a section that change a result, ready for JSON."""
+    return {
+        option.name: list(value) if isinstance(value, tuple) else value
+        for option in options_in(type(section))
+        if option.scope is Scope.RESULT
+        for value in (getattr(section, option.name),)
+    }
 
 
 def _marker(hint: Any, kind: type[Any], default: Any = None) -> Any:

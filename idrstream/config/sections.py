@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
-from pydantic import AfterValidator, BeforeValidator
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, AllowInfNan, BeforeValidator
 from typing_extensions import Doc
 
 from idrstream.config.options import (
@@ -24,6 +24,8 @@ from idrstream.config.options import (
     valid_size,
     valid_size_or_zero,
 )
+
+Channel = Annotated[int, Ge(0), Le(3)]
 
 _STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 
@@ -230,27 +232,46 @@ class SegmentSettings:
     __pydantic_config__ = _STRICT
 
     model_type: Annotated[
-        str, Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped).")
+        str,
+        Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped)."),
+        Scope.RESULT,
     ] = "idrstream-nuclei"
     channels: Annotated[
-        tuple[int, int],
+        tuple[Channel, Channel],
         BeforeValidator(as_tuple),
         Doc("Cellpose channels; [0, 0] for one grey channel."),
-    ] = (
-        0,
-        0,
-    )
-    diameter: Annotated[float, Ge(0), Doc("Nucleus diameter in pixels; 0 means estimate.")] = 0.0
-    flow_threshold: Annotated[float, Doc("Largest flow error of a mask.")] = 0.8
-    cellprob_threshold: Annotated[float, Doc("Smallest nucleus score of a pixel.")] = 0.0
-    remove_edge_masks: Annotated[bool, Doc("Leave out nuclei that touch the image border.")] = True
-    min_size: Annotated[int, Doc("Masks of fewer pixels are left out; -1 keeps all.")] = 15
+        Scope.RESULT,
+    ] = (0, 0)
+    diameter: Annotated[
+        float,
+        Ge(0),
+        AllowInfNan(False),
+        Doc("Nucleus diameter in pixels; 0: estimated for every frame."),
+        Scope.RESULT,
+    ] = 0.0
+    flow_threshold: Annotated[
+        float,
+        Ge(0),
+        AllowInfNan(False),
+        Doc("Largest flow error of a mask; 0 keeps all."),
+        Scope.RESULT,
+    ] = 0.8
+    cellprob_threshold: Annotated[
+        float, AllowInfNan(False), Doc("Smallest nucleus score of a pixel."), Scope.RESULT
+    ] = 0.0
+    remove_edge_masks: Annotated[
+        bool, Doc("Leave out nuclei that touch the image border."), Scope.RESULT
+    ] = True
+    min_size: Annotated[
+        int, Ge(-1), Doc("Leave out masks of fewer pixels; -1 keeps all."), Scope.RESULT
+    ] = 15
     tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that a GPU takes together.")] = 32
     size_model: Annotated[Path | None, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
     precision: Annotated[
         Literal["auto", "single", "bfloat16"],
         Doc("Of Cellpose's network; auto takes bfloat16 where the hardware computes in it."),
+        Scope.RESULT,
     ] = "auto"
     threads: Annotated[
         int | None, Ge(1), Doc("Threads of segmentation; by default those that PyTorch may use.")
@@ -264,8 +285,8 @@ class ProfileSettings:
     __pydantic_config__ = _STRICT
 
     engine: Annotated[
-        Literal["torch", "deepprofiler", "command"],
-        Doc("torch: PyTorch; deepprofiler: DeepProfiler kept ready; command: run for every batch."),
+        Literal["torch", "deepprofiler"],
+        Doc("torch: PyTorch, in this process; deepprofiler: DeepProfiler, in one of its own."),
     ] = "torch"
     profile_device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], Doc("torch: where to compute.")

@@ -145,7 +145,7 @@ class ProjectProfiling:
 
     def interrupt(self) -> None:
         """End the engine's work at once; the batch fails, the engine can be used again."""
-        getattr(self._engine, "interrupt", self._engine.close)()
+        self._engine.interrupt()
 
     def expected_bytes(self, task: ImageTask) -> int:
         """Return how much of the disk an image will probably need, features included."""

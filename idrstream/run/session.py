@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.config import RunOptions
+    from idrstream.profile import Engine
     from idrstream.records import Movie
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
     from idrstream.schedule.runner import Runner
     from idrstream.screen import Plan
+    from idrstream.segment import Segmentor
 
 log = logging.getLogger(__name__)
 
@@ -185,11 +187,12 @@ class Session:
         """Load the model and take the GPUs, when there is something to run at all."""
         with ExitStack() as held:
             if decision.run:
-                load = getattr(self._components.segmentor, "load", None)
-                if load is not None:
-                    load()  # a missing model shows before the first download
+                components = self._components
+                # What is missing or cannot be used shows before the first download.
+                components.segmentor.load()
+                components.engine.load(components.project)
                 if not self._options.share_gpu:
-                    for lock in _gpu_locks(self._components.segmentor, self._components.engine):
+                    for lock in _gpu_locks(components.segmentor, components.engine):
                         held.enter_context(lock)
             yield
 
@@ -245,7 +248,7 @@ class Session:
             wait_until_complete=self._wait_until_complete,
             preprocessor=components.preprocessor,
             segment=segmenting.one,
-            segment_many=segmenting.many if hasattr(components.segmentor, "segment_many") else None,
+            segment_many=segmenting.many,
             profiling=ProjectProfiling.slots(
                 options.batches_in_flight,
                 components.project,
@@ -290,9 +293,9 @@ def _plan(requested: RequestedPlan, decision: Decision) -> Plan:
     return Plan(tasks, requested.batch_size, decision.run, arranged=decision.batches)
 
 
-def _gpu_locks(*parts: object) -> list[Lock]:
+def _gpu_locks(*parts: Segmentor | Engine) -> list[Lock]:
     """Return the locks of the GPUs that parts say they use, each once."""
-    names = [name for part in parts if hasattr(part, "gpus") for name in part.gpus()]
+    names = [name for part in parts for name in part.gpus()]
     return list({lock.path: lock for lock in map(gpu_lock, names)}.values())
 
 

@@ -1,8 +1,11 @@
-"""What a segmentor is to the rest of the stream."""
+"""What finds the nuclei of frames."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from idrstream.errors import ConfigError, SegmentationError
 
 if TYPE_CHECKING:
     from idrstream.records import Frame, Nuclei
@@ -12,13 +15,9 @@ if TYPE_CHECKING:
 class Segmentor(Protocol):
     """Finds the nuclei of one frame.
 
-    It may offer ``segment_many(frames, *, outlines=False)``, which returns the nuclei of each
-    frame or the `SegmentationError` that `segment` would have raised; a stream then hands it
-    several frames at once.
-
-    A segmentor is called once per frame, possibly from several threads. It never changes the
-    frame's pixels, gives the same nuclei in the same order for the same pixels, and returns a
-    `Nuclei` of length zero when there are none.
+    A segmentor may be called from several threads. It never changes the frame's pixels, returns
+    the same nuclei in the same order for the same pixels, and a `Nuclei` of length zero when there
+    are none. `BaseSegmentor` has defaults for everything but `segment`.
     """
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
@@ -30,3 +29,61 @@ class Segmentor(Protocol):
             When this frame cannot be segmented; the message names plate, well and frame.
         """
         ...
+
+    def segment_many(
+        self, frames: Sequence[Frame], *, outlines: bool = False
+    ) -> Sequence[Nuclei | SegmentationError]:
+        """Return the nuclei of each frame, or the error that `segment` would raise for it."""
+        ...
+
+    def load(self) -> None:
+        """Load the model, so that what is missing shows before the first download."""
+        ...
+
+    def gpus(self) -> list[str]:
+        """Return the GPUs that the segmentor uses, such as ``cuda:0``."""
+        ...
+
+
+class BaseSegmentor:
+    """Defaults for a segmentor that takes frame by frame, loads nothing and uses no GPU."""
+
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
+        """Return the nuclei of `frame`; see `Segmentor.segment`."""
+        raise NotImplementedError
+
+    def segment_many(
+        self, frames: Sequence[Frame], *, outlines: bool = False
+    ) -> Sequence[Nuclei | SegmentationError]:
+        """Segment the frames one after another."""
+        found: list[Nuclei | SegmentationError] = []
+        for frame in frames:
+            try:
+                found.append(self.segment(frame, outlines=outlines))
+            except SegmentationError as error:
+                found.append(error)
+        return found
+
+    def load(self) -> None:
+        """Load nothing before the first frame."""
+
+    def gpus(self) -> list[str]:
+        """Return no GPU."""
+        return []
+
+
+def as_segmentor(given: object) -> Segmentor:
+    """Return an object as a segmentor.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When it is none.
+    """
+    if isinstance(given, Segmentor):
+        return given
+    msg = (
+        f"{type(given).__name__} is not a segmentor: it needs segment(frame, outlines=False) and "
+        "the methods of idrstream.segment.BaseSegmentor, which has defaults for all others"
+    )
+    raise ConfigError(msg)

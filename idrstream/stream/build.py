@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,6 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
         If a part cannot be built.
     """
     from idrstream.preprocess import make_preprocessor
-    from idrstream.profile import make_engine
 
     where = settings.stream
     stream = kind(where.idr_id, where.tmp_dir, where.final_data_dir, log=where.log or "")
@@ -45,36 +45,8 @@ def build_stream(kind: type[IdrStream], settings: Settings) -> IdrStream:
     _init_downloader(stream, settings)
     models_folder = stream.final_data_dir / "illumination"
     stream.init_preprocessor(make_preprocessor(settings.preprocess, models_folder))
-    segment = settings.segment
-    stream.init_segmentor(
-        {
-            "model_type": segment.model_type,
-            "channels": list(segment.channels),
-            "diameter": segment.diameter,
-            "flow_threshold": segment.flow_threshold,
-            "cellprob_threshold": segment.cellprob_threshold,
-            "remove_edge_masks": segment.remove_edge_masks,
-            "min_size": segment.min_size,
-            "batch_size": segment.tile_batch_size,
-            "size_model": segment.size_model,
-            "gpu": segment.gpu,
-            "precision": segment.precision,
-            "threads": segment.threads,
-        }
-    )
-    profile = settings.profile
-    stream.copy_DP_files(
-        profile.dp_config,
-        profile.dp_checkpoint,
-        engine=make_engine(
-            profile.engine,
-            gpu=profile.dp_gpu,
-            timeout_s=profile.profile_timeout_s,
-            device=profile.profile_device,
-            precision=profile.profile_precision,
-            crops_at_once=profile.crops_at_once,
-        ),
-    )
+    stream.init_segmentor(settings.segment)
+    stream.copy_DP_files(**asdict(settings.profile))
     stream.settings = settings
     return stream
 

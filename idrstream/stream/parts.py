@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from idrstream.config import DownloadSettings, PreprocessSettings
+from idrstream.config import (
+    DownloadSettings,
+    PreprocessSettings,
+    ProfileSettings,
+    SegmentSettings,
+    checked,
+    takes_options,
+)
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,7 +22,7 @@ if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.formats import MovieReader
     from idrstream.preprocess import Preprocessing
-    from idrstream.profile import DeepProfilerProject, Engine, EngineName
+    from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.run.components import Components
     from idrstream.segment import Segmentor
 
@@ -133,35 +140,38 @@ class StreamParts:
             )
         self._set("Preprocessor", self.preprocessor)
 
-    def init_segmentor(self, model_specs: Mapping[str, Any] | Segmentor) -> None:
+    def init_segmentor(self, model_specs: SegmentSettings | Mapping[str, Any] | Segmentor) -> None:
         """Set how nuclei are found.
 
         Parameters
         ----------
-        model_specs : mapping or Segmentor
-            The keys ``model_type`` (a Cellpose name, a model file or ``idrstream-nuclei``),
-            ``channels``, ``diameter`` (pixels; 0 or None: estimated), ``flow_threshold``,
-            ``cellprob_threshold``, ``remove_edge_masks``; or an object with ``segment(frame)``.
+        model_specs : SegmentSettings, mapping or Segmentor
+            The settings of ``[segment]`` by name: ``model_type`` (a Cellpose name, a model file or
+            ``idrstream-nuclei``), ``channels``, ``diameter`` (pixels; 0 or None: estimated),
+            ``flow_threshold``, ``cellprob_threshold``, ``remove_edge_masks`` and others; or an
+            object with ``segment(frame)``.
 
         Raises
         ------
         ConfigError
             Naming an unknown key or wrong value.
         """
-        from idrstream.segment import CellPoseSegmentor
+        from idrstream.segment import CellPoseSegmentor, as_segmentor
 
-        if isinstance(model_specs, Mapping):
+        if isinstance(model_specs, (SegmentSettings, Mapping)):
             self.segmentor = CellPoseSegmentor(model_specs)
         else:
-            self.segmentor = model_specs
+            self.segmentor = as_segmentor(model_specs)
         self._set("Segmentor", self.segmentor)
 
+    @takes_options(ProfileSettings)
     def copy_DP_files(  # noqa: N802, the first IDR_stream's name
         self,
         config_path: PathLike | None = None,
         checkpoint_path: PathLike | None = None,
         *,
-        engine: Engine | EngineName = "torch",
+        engine: Engine | str | None = None,
+        **options: Any,
     ) -> None:
         """Set DeepProfiler's configuration and checkpoint, checked, in the project folder.
 
@@ -169,9 +179,10 @@ class StreamParts:
         ----------
         config_path, checkpoint_path : path, optional
             The files; by default those that ship with idrstream.
-        engine : {"torch", "deepprofiler", "command"} or Engine
-            What computes the features: PyTorch, or DeepProfiler itself, kept ready or run anew
-            for every batch; or an object that does.
+        engine : {"torch", "deepprofiler"} or Engine
+            What computes the features: PyTorch, or DeepProfiler itself; or an object that does.
+        **options
+            The options of `ProfileSettings`.
 
         Raises
         ------
@@ -181,12 +192,16 @@ class StreamParts:
         from idrstream import models
         from idrstream.profile import DeepProfilerProject, make_engine
 
-        config = Path(config_path) if config_path else models.profiler_config_path()
-        checkpoint = Path(checkpoint_path) if checkpoint_path else models.profiler_checkpoint_path()
+        given = {"dp_config": config_path, "dp_checkpoint": checkpoint_path, "engine": engine}
+        own = engine if engine is not None and not isinstance(engine, str) else None
+        options |= {k: v for k, v in given.items() if v is not None and v is not own}
+        settings = checked(ProfileSettings, options, "copy_DP_files")
+        config = settings.dp_config or models.profiler_config_path()
+        checkpoint = settings.dp_checkpoint or models.profiler_checkpoint_path()
         project = DeepProfilerProject(self.DP_project_path, config, checkpoint)
         project.prepare()
         self.project = project
-        self.engine = make_engine(engine) if isinstance(engine, str) else engine
+        self.engine = make_engine(own or settings)
         self.settings = None
         log.info("Copied Deep Profiler config and checkpoint files")
 

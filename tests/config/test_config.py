@@ -136,6 +136,6 @@ def test_a_stream_is_built_from_every_option(tmp_path):
     }
     stream = IdrStream.from_settings(load_settings(None, environment={}, options=options))
     assert (stream.preprocessor.reader.channel, stream.preprocessor.reader.z) == (1, 2)
-    specs = stream.segmentor.specs
-    assert (specs.min_size, specs.batch_size, specs.gpu) == (30, 4, False)
+    settings = stream.segmentor.settings
+    assert (settings.min_size, settings.tile_batch_size, settings.gpu) == (30, 4, False)
     stream.close()

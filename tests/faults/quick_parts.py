@@ -18,8 +18,10 @@ from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.preprocess.plate_model import IlluminationModel
+from idrstream.profile import BaseEngine
 from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.records import Nuclei
+from idrstream.segment import BaseSegmentor
 
 HEIGHT, WIDTH = 96, 128
 
@@ -32,7 +34,7 @@ def make_screen(folder, plates=2, wells=6):
     return simulate_screen(folder, spec)
 
 
-class ThresholdSegmentor:
+class ThresholdSegmentor(BaseSegmentor):
     def __init__(self, quantile=0.9):
         self.quantile = quantile
 
@@ -47,7 +49,7 @@ class ThresholdSegmentor:
         return Nuclei(points.reshape(-1, 2), shapes, frame.number, frame.task, 17.0)
 
 
-class ProjectionEngine:
+class ProjectionEngine(BaseEngine):
     """Writes features as DeepProfiler does, from the pixels in the project."""
 
     def __init__(self, seed=1):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +12,8 @@ import numpy as np
 import pytest
 
 from idrstream.compile import compile_batch
+from idrstream.config import ProfileSettings
 from idrstream.profile import (
-    CommandEngine,
     DeepProfilerEngine,
     DeepProfilerProject,
     TorchEngine,
@@ -42,6 +44,15 @@ def read_features(project, image):
         return None
     with np.load(project.features_path(image)) as file:
         return file["features"]
+
+
+def run_deepprofiler(project):
+    """Run DeepProfiler's own command on a project."""
+    project.write_index()
+    options = ["--gpu=-1", f"--root={project.root}", f"--config={project.config_name}"]
+    # Not from the folder of the test: it takes one that has a plate's name for its images.
+    command = [sys.executable, "-m", "deepprofiler", *options, "profile"]
+    subprocess.run(command, check=True, cwd=project.index_path.parent)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +89,7 @@ def batch(tmp_path_factory, write_config, trained_checkpoint):
     before = Path.cwd()
     os.chdir(elsewhere)
     try:
-        CommandEngine(gpu="-1", timeout_s=500).profile(project)
+        run_deepprofiler(project)
     finally:
         os.chdir(before)
     features = {image.name: read_features(project, image) for image in project.images}
@@ -118,7 +129,7 @@ def test_the_process_that_stays_gives_the_same_bits(batch, tmp_path):
     other.prepare()
     task = ImageTask("LT0001_02", "A4", 4, (50,), metadata={"Original Gene Target": "other"})
     other.add(frame_of(task, 50, INNER, 7), Nuclei(INNER, None, 50, task, 17.0))
-    engine = DeepProfilerEngine(gpu="-1", timeout_s=500)
+    engine = DeepProfilerEngine(ProfileSettings(dp_gpu="-1", profile_timeout_s=500))
     try:
         engine.profile(other)
         engine.profile(batch.project)
@@ -135,7 +146,7 @@ def test_the_process_that_stays_gives_the_same_bits(batch, tmp_path):
 
 
 def test_torch_gives_the_same_within_rounding(batch):
-    engine = TorchEngine("cpu", crops_at_once=4)
+    engine = TorchEngine(ProfileSettings(profile_device="cpu", crops_at_once=4))
     engine.profile(batch.project)
     for image in batch.project.images:
         wanted = batch.features[image.name]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from idrstream.config import ProfileSettings
 from idrstream.profile import DeepProfilerEngine, DeepProfilerProject, TorchEngine
 from idrstream.records import Frame, ImageTask, Nuclei
 
@@ -55,13 +56,13 @@ def test_features_are_equal_within_a_ten_thousandth(
     border = [[0, 0], [HEIGHT - 1, WIDTH - 1], [box_size / 2, 0], [0, WIDTH / 2], [-300, 10]]
     add(project, 4, pixels().astype(np.uint16) * 200, border)
     add(project, 5, np.zeros((HEIGHT, WIDTH), np.uint8), [[150, 150]])
-    engine = DeepProfilerEngine(gpu="-1", timeout_s=600)
+    engine = DeepProfilerEngine(ProfileSettings(dp_gpu="-1", profile_timeout_s=600))
     try:
         engine.profile(project)
     finally:
         engine.close()
     wanted = read(project)
-    TorchEngine("cpu").profile(project)
+    TorchEngine(ProfileSettings(profile_device="cpu")).profile(project)
     for ours, theirs in zip(read(project), wanted, strict=True):
         assert theirs.std() > 1e-3
         assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()

@@ -10,12 +10,24 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from processor import takes_bfloat16
 
+from idrstream.config import ProfileSettings
 from idrstream.errors import ConfigError, ProfileError
-from idrstream.profile import DeepProfilerProject, Engine, TorchEngine, make_engine
+from idrstream.profile import (
+    DeepProfilerEngine,
+    DeepProfilerProject,
+    Engine,
+    TorchEngine,
+    make_engine,
+)
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.torch.efficientnet import build_network
 from idrstream.records import Frame, Nuclei
+
+
+def engine_of(**options):
+    return TorchEngine(ProfileSettings(profile_device="cpu", **options))
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +66,14 @@ def read(project):
 
 @pytest.fixture(scope="module")
 def cpu():
-    return TorchEngine("cpu")
+    return engine_of()
 
 
 class LikeAGpu(TorchEngine):
     """Goes the way of a GPU on the CPU: pooled crops, plain network, memory that runs out."""
 
     def __init__(self, fit=1000, message="CUDA out of memory. Tried to allocate", **options):
-        super().__init__("cpu", **options)
+        super().__init__(ProfileSettings(profile_device="cpu", **options))
         self.fit, self.message, self.calls = fit, message, []
 
     def _pools(self, device):
@@ -76,7 +88,7 @@ class LikeAGpu(TorchEngine):
 
 def test_the_same_bytes_for_any_threads_and_any_company(make, add):
     """Features of an image do not depend on threads or on the other images of the batch."""
-    engine = TorchEngine("cpu", crops_at_once=8)
+    engine = engine_of(crops_at_once=8)
     assert isinstance(engine, Engine)
     before, found = torch.get_num_threads(), []
     try:
@@ -142,7 +154,7 @@ def test_several_channels_are_the_same_image_each(tmp_path, trained_checkpoint, 
     project = DeepProfilerProject(tmp_path / "five", config, path)
     project.prepare()
     add(project, 2)
-    TorchEngine("cpu").profile(project)
+    engine_of().profile(project)
     assert read(project).shape == (2, 1280)
 
 
@@ -170,7 +182,7 @@ def test_out_of_memory_on_a_processor_halves_what_a_thread_takes(cpu, filled, mo
         return real(self, project, device, part)
 
     monkeypatch.setattr(TorchEngine, "_run", run)
-    engine = TorchEngine("cpu")
+    engine = engine_of()
     engine.profile(filled)
     assert np.abs(read(filled) - wanted).max() < 1e-5 * np.abs(wanted).max()
     counts.clear()
@@ -192,7 +204,7 @@ def test_when_not_one_crop_fits_the_batch_fails(filled, monkeypatch, error):
 
     monkeypatch.setattr(TorchEngine, "_run", run)
     with pytest.raises(ProfileError, match="does not hold even one crop"):
-        TorchEngine("cpu").profile(filled)
+        engine_of().profile(filled)
 
 
 def test_from_a_full_gpu_to_the_cpu_and_back_at_the_next_batch(filled, monkeypatch, caplog):
@@ -224,7 +236,7 @@ def test_another_failure_of_torch_fails_the_batch(filled, monkeypatch):
 
     monkeypatch.setattr(TorchEngine, "_run", run)
     with pytest.raises(ProfileError, match="PyTorch failed on cpu: CUDA error"):
-        TorchEngine("cpu").profile(filled)
+        engine_of().profile(filled)
 
 
 def test_a_stop_ends_the_batch_and_the_engine_goes_on(filled, monkeypatch):
@@ -236,7 +248,7 @@ def test_a_stop_ends_the_batch_and_the_engine_goes_on(filled, monkeypatch):
         return real(self, *args)
 
     monkeypatch.setattr(TorchEngine, "_run", slow)
-    engine = TorchEngine("cpu", crops_at_once=2)
+    engine = engine_of(crops_at_once=2)
 
     def run():
         try:
@@ -289,7 +301,7 @@ def test_feature_layers(checkpoint, layer, width):
 def test_what_cannot_be_had_names_the_engine_that_can(make):
     project = make(profile__feature_layer="block3a_dwconv")
     with pytest.raises(ConfigError, match=r'block3a_dwconv.*engine = "deepprofiler"'):
-        TorchEngine("cpu").load(project)
+        engine_of().load(project)
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path, checkpoint):
@@ -306,36 +318,31 @@ def test_weights_that_do_not_fit_are_named(tmp_path, checkpoint):
 
 
 def test_half_precision_is_near(cpu, filled):
+    if not takes_bfloat16():
+        pytest.skip("no bfloat16 here")
     cpu.profile(filled)
     wanted = read(filled)
-    engine = TorchEngine("cpu", precision="bfloat16")
+    engine = engine_of(profile_precision="bfloat16")
     engine.profile(filled)
     error = np.linalg.norm(read(filled) - wanted) / np.linalg.norm(wanted)
     assert 0 < error < 0.1
     assert engine.describe() == {"name": "torch", "precision": "bfloat16"}
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"precision": "double"}, "precision must be"),
-        ({"crops_at_once": 0}, "crops_at_once must be 1 or more"),
-        ({"device": "abacus"}, "none that PyTorch knows"),
-        ({"device": "cuda:99"}, "PyTorch sees"),
-    ],
-)
-def test_wrong_options(filled, options, message):
-    with pytest.raises(ConfigError, match=message):
-        TorchEngine(**options).load(filled)
+def test_a_gpu_that_is_not_there(filled):
+    with pytest.raises(ConfigError, match="PyTorch sees"):
+        TorchEngine(ProfileSettings(profile_device="cuda", dp_gpu="99")).load(filled)
 
 
-def test_by_name():
-    assert type(make_engine()) is TorchEngine
-    assert make_engine(gpu="-1").gpus() == []
-    with pytest.raises(
-        ConfigError, match="no engine 'jax'; there are torch, deepprofiler, command"
-    ):
-        make_engine("jax")
+def test_by_name_and_by_settings():
+    assert type(make_engine()) is type(make_engine("torch")) is TorchEngine
+    assert type(make_engine(ProfileSettings(engine="deepprofiler"))) is DeepProfilerEngine
+    assert make_engine(ProfileSettings(dp_gpu="-1")).gpus() == []
+    for name in ("jax", "command"):
+        with pytest.raises(ConfigError, match="engine: Input should be 'torch' or 'deepprofiler'"):
+            make_engine(name)
+    with pytest.raises(ConfigError, match="int is not an engine: it needs profile"):
+        make_engine(3)
 
 
 def test_one_network_for_projects_that_are_alike(cpu, make, filled, add):

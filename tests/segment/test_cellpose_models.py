@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError, MissingToolError
-from idrstream.segment import CellposeSpecs
 from idrstream.segment.cellpose import models as cellpose_models
 from idrstream.segment.cellpose.models import LoadedModel, fetch_built_in, load_model
 
@@ -47,7 +47,7 @@ def answer(monkeypatch, content, length=None):
 
 
 def specs(**values):
-    return CellposeSpecs(**{"model_type": "nuclei", "gpu": False, **values})
+    return SegmentSettings(**{"model_type": "nuclei", "gpu": False, **values})
 
 
 def test_without_internet_the_error_says_what_to_do(models):
@@ -123,6 +123,7 @@ def fake(monkeypatch):
         float32="float32",
         bfloat16="bfloat16",
         cpu=SimpleNamespace(get_capabilities=dict),
+        ops=SimpleNamespace(mkldnn=SimpleNamespace(_is_mkldnn_bf16_supported=lambda: False)),
     )
     package = SimpleNamespace(CellposeModel=FakeModel, SizeModel=FakeSize)
     monkeypatch.setitem(sys.modules, "torch", torch)
@@ -212,7 +213,8 @@ def test_a_gpu_is_taken_when_there_is_one(fake, tmp_path, monkeypatch):
         ("auto", "cuda", True, "bfloat16"),
         ("auto", "mps", True, "float32"),
         ("single", "cpu", True, "float32"),
-        ("bfloat16", "cuda", False, "bfloat16"),
+        ("bfloat16", "cuda", True, "bfloat16"),
+        ("bfloat16", "cpu", True, "bfloat16"),
     ],
 )
 def test_the_precision_is_what_the_hardware_computes_in(
@@ -220,10 +222,15 @@ def test_the_precision_is_what_the_hardware_computes_in(
 ):
     monkeypatch.setattr(fake.torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
     monkeypatch.setattr(
-        fake.torch.cuda, "is_bf16_supported", lambda including_emulation: native, raising=False
+        fake.torch.cuda,
+        "is_bf16_supported",
+        lambda including_emulation=True: native,
+        raising=False,
     )
+    mkldnn = SimpleNamespace(_is_mkldnn_bf16_supported=lambda: native)
+    monkeypatch.setattr(fake.torch.ops, "mkldnn", mkldnn)
     monkeypatch.setattr(FakeModel, "device_type", device)
-    loaded = load_model(specs(model_type=str(tmp_path), precision=precision, batch_size=5))
+    loaded = load_model(specs(model_type=str(tmp_path), precision=precision, tile_batch_size=5))
     assert loaded.model.prepared == (5, got)
 
 

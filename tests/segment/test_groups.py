@@ -57,7 +57,7 @@ def same(one, other, tolerance):
 @pytest.mark.parametrize("pooled", [False, True])
 def test_the_same_nuclei_as_one_by_one(segmentor, frames, pooled):
     single = [segmentor.segment(frame, outlines=True) for frame in frames[::2]]
-    segmentor.specs = replace(segmentor.specs, threads=2)
+    segmentor.settings = replace(segmentor.settings, threads=2)
     if pooled:  # as on a GPU
         segmentor._model.get().model._runner._pixels = 6 * 224**2
     first, bad, last = segmentor.segment_many(frames, outlines=True)

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.errors import ProfileError
+from idrstream.config import ProfileSettings
+from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile.deepprofiler.outputs import check_features
-from idrstream.profile.engine import QUIET, forget_features, missing_deepprofiler
+from idrstream.profile.engine import BaseEngine
 from idrstream.workers.process import DiedError, WorkerProcess
 
 if TYPE_CHECKING:
@@ -21,9 +22,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger("idrstream.profile")
 
 _START_TIMEOUT_S = 300.0
+_ENVIRONMENT = {
+    "PYTHONIOENCODING": "utf-8",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONWARNINGS": "ignore",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    # Not all of the GPU at once: the segmentation needs some of it.
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+}
 
 
-class DeepProfilerEngine:
+class DeepProfilerEngine(BaseEngine):
     """DeepProfiler in a process of its own, its model built once for the whole stream.
 
     Features are those of the command to the last bit, without its start and its building of the
@@ -32,24 +41,19 @@ class DeepProfilerEngine:
 
     Parameters
     ----------
-    gpu : str, default: "0"
-        Number of the GPU to use when there is one; "-1" for none.
-    timeout_s : float, default: 3600
-        Seconds after which a batch is given up and the process is ended.
+    settings : ProfileSettings, optional
+        Number of the GPU and time limit of a batch.
     memory_limit_bytes : int, optional
-        When the process holds more after a batch, it is started anew for the next one; by
-        default half of the machine's memory.
+        A process that holds more after a batch is replaced for the next one; by default half of
+        the machine's memory.
     """
 
     def __init__(
-        self,
-        gpu: str = "0",
-        timeout_s: float = 3600.0,
-        *,
-        memory_limit_bytes: int | None = None,
+        self, settings: ProfileSettings | None = None, *, memory_limit_bytes: int | None = None
     ) -> None:
-        self._gpu = gpu
-        self._timeout_s = timeout_s
+        settings = settings or ProfileSettings()
+        self._gpu = settings.dp_gpu
+        self._timeout_s = settings.profile_timeout_s
         self._memory_limit_bytes = memory_limit_bytes or _physical_memory_bytes() // 2
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
@@ -108,7 +112,7 @@ class DeepProfilerEngine:
     def _ask(self, project: DeepProfilerProject, deadline: float) -> str:
         """Have the project profiled; return what the process said beside it."""
         # DeepProfiler takes an image whose features are there, even half, for done.
-        forget_features(project)
+        _delete_features(project)
         worker = self._ready()
         request = {"root": str(project.root), "config": project.config_name}
         try:
@@ -155,7 +159,7 @@ class DeepProfilerEngine:
         started = time.monotonic()
         try:
             worker = WorkerProcess(
-                self._command, "deepprofiler", {**QUIET, "CUDA_VISIBLE_DEVICES": self._gpu}
+                self._command, "deepprofiler", {**_ENVIRONMENT, "CUDA_VISIBLE_DEVICES": self._gpu}
             )
         except OSError as error:
             raise ProfileError(f"DeepProfiler cannot be started: {error}") from error
@@ -170,7 +174,7 @@ class DeepProfilerEngine:
             ) from error
         if "error" in reply:
             self._end()
-            raise missing_deepprofiler(reply["message"])
+            raise _missing_deepprofiler(reply["message"])
         _log.debug("DeepProfiler started in %.1f s", time.monotonic() - started)
         return worker
 
@@ -182,6 +186,18 @@ class DeepProfilerEngine:
 
 class _DiedAtItError(ProfileError):
     """The process ended while it was at a batch."""
+
+
+def _delete_features(project: DeepProfilerProject) -> None:
+    for image in project.images:
+        project.features_path(image).unlink(missing_ok=True)
+
+
+def _missing_deepprofiler(why: str) -> MissingToolError:
+    return MissingToolError(
+        f"DeepProfiler is not installed for {sys.executable} ({why}): "
+        "pip install 'idrstream[deepprofiler]', or use engine = \"torch\", which needs none"
+    )
 
 
 def resident_bytes(pid: int) -> int:

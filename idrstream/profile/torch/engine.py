@@ -6,16 +6,18 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from idrstream.config import ProfileSettings
 from idrstream.errors import ConfigError, ProfileError
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.deepprofiler.features_file import read_points, write_features
 from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.profile.torch.parts import Crops, Part, split_parts
+from idrstream.workers.precision import check_bfloat16
 from idrstream.workers.threads import in_threads, threads_limited, torch_threads
 
 if TYPE_CHECKING:
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
 
     Network: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
-
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _log = logging.getLogger("idrstream.profile")
 
@@ -49,37 +48,16 @@ class TorchEngine:
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda", "mps"} or str, default: "auto"
-        Where to compute; "auto" is a GPU when PyTorch sees one. Also as PyTorch writes it, such
-        as "cuda:1".
-    precision : {"float32", "bfloat16", "float16"}, default: "float32"
-        Of the network. Single precision equals DeepProfiler; half precisions are faster on GPUs
-        that have them, and inexact.
-    crops_at_once : int, optional
-        Crops that go through the network together; by default what the device likes.
-
-    Raises
-    ------
-    idrstream.errors.ConfigError
-        When the precision or number is none of these.
+    settings : ProfileSettings, optional
+        Device, precision and crops at once. Single precision equals DeepProfiler; half precisions
+        are faster on GPUs that have them, and inexact.
     """
 
-    def __init__(
-        self,
-        device: Device | str = "auto",
-        *,
-        precision: Precision = "float32",
-        crops_at_once: int | None = None,
-    ) -> None:
-        if precision not in ("float32", "bfloat16", "float16"):
-            raise ConfigError(
-                f'precision must be "float32", "bfloat16" or "float16", not {precision!r}'
-            )
-        if crops_at_once is not None and crops_at_once < 1:
-            raise ConfigError(f"crops_at_once must be 1 or more, not {crops_at_once}")
-        self._wanted_device = device
-        self._precision = precision
-        self._crops_at_once = crops_at_once
+    def __init__(self, settings: ProfileSettings | None = None) -> None:
+        settings = settings or ProfileSettings()
+        self._wanted_device = _device_name(settings.profile_device, settings.dp_gpu)
+        self._precision = settings.profile_precision
+        self._crops_at_once = settings.crops_at_once
         self._limits: dict[str, int] = {}
         self._network: tuple[object, Network] | None = None
         self._lock = threading.Lock()
@@ -102,8 +80,11 @@ class TorchEngine:
         idrstream.errors.ConfigError
             When the feature layer, the weights or the device cannot be used.
         """
+        device = self._device()
+        if self._precision == "bfloat16":
+            check_bfloat16(device, "profile_precision", "float32")
         with self._lock:
-            self._network_for(project, self._device())
+            self._network_for(project, device)
 
     def profile(self, project: DeepProfilerProject) -> None:
         """Write ``index.csv``, compute the features and write their files.
@@ -219,9 +200,7 @@ class TorchEngine:
             ]
             # The channels of a configuration are all the same image.
             crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
-            crops = crops.to(
-                dtype=getattr(torch, self._precision), memory_format=torch.channels_last
-            )
+            crops = crops.to(dtype=self._dtype(), memory_format=torch.channels_last)
             result: NDArray[np.float32] = network(crops).cpu().numpy()
         return result
 
@@ -230,7 +209,6 @@ class TorchEngine:
         import torch
 
         from idrstream.profile.torch.efficientnet import build_network
-        from idrstream.profile.torch.fused import fuse
 
         config, path = project.config, project.checkpoint_path
         status = path.stat()
@@ -251,17 +229,8 @@ class TorchEngine:
             box_size=config.box_size,
             feature_layer=config.feature_layer,
         )
-        precision = getattr(torch, self._precision)
-        ready: Network
-        if self._pools(device):
-            ready = network.to(device=device, dtype=precision)
-        else:
-            # oneDNN lays weights out for as many threads as it has now: for one, as they are used.
-            # Else every call lays them out anew, which in bfloat16 takes three times as long.
-            with threads_limited(1):
-                ready = fuse(network, len(config.channels), config.box_size, precision)
-        self._network = (key, ready)
-        return ready
+        self._network = (key, network.to(device=device, dtype=self._dtype()))
+        return self._network[1]
 
     def _device(self) -> torch.device:
         import torch
@@ -285,6 +254,13 @@ class TorchEngine:
             raise ConfigError('device "mps" is not there')
         return device
 
+    def _dtype(self) -> torch.dtype:
+        import torch
+
+        return {
+            "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
+        }[self._precision]  # fmt: skip
+
     def _pools(self, device: torch.device) -> bool:
         """Return whether crops of several images go through together, as is best on a GPU."""
         return device.type != "cpu"
@@ -307,6 +283,12 @@ class TorchEngine:
             "The memory of %s does not hold %d crops; going on with batches of %d",
             device, crops, crops // 2,
         )  # fmt: skip
+
+
+def _device_name(device: str, gpu: str) -> str:
+    if device == "auto" and gpu == "-1":
+        return "cpu"
+    return f"cuda:{gpu}" if device == "cuda" and gpu.isdigit() else device
 
 
 class _NotOneCropFitsError(Exception):

@@ -13,11 +13,13 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
+from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED, models_folder
 from idrstream.segment.cellpose.size_file import check_size_file
-from idrstream.segment.cellpose.specs import BUILT_IN, SHIPPED, CellposeSpecs, models_folder
+from idrstream.workers.precision import check_bfloat16, computes_in_bfloat16
 
 _log = logging.getLogger("idrstream.segment")
 
@@ -77,7 +79,7 @@ class CellposeSizeModel:
     Its file is a pickle, as Cellpose wrote it; one that holds more than numbers is refused.
     """
 
-    def __init__(self, path: Path, model: Any, specs: CellposeSpecs) -> None:
+    def __init__(self, path: Path, model: Any, settings: SegmentSettings) -> None:
         from cellpose.models import SizeModel
 
         check_size_file(path)
@@ -87,8 +89,8 @@ class CellposeSizeModel:
             raise ConfigError(
                 f"segmentor: size_model {path} is not a size model of Cellpose: {error}"
             ) from error
-        self._channels = list(specs.channels)
-        self._batch_size = specs.batch_size
+        self._channels = list(settings.channels)
+        self._batch_size = settings.tile_batch_size
 
     def estimate(self, image: NDArray[Any], model: Any) -> float:
         """Return the diameter in pixels for `image`, shape ``(Y, X)``."""
@@ -99,8 +101,8 @@ class CellposeSizeModel:
         return float(diameter)
 
 
-def load_model(specs: CellposeSpecs) -> LoadedModel:
-    """Load the model that `specs` names, on a GPU when wanted and there is one.
+def load_model(settings: SegmentSettings) -> LoadedModel:
+    """Load the model that `settings` name, on a GPU when wanted and there is one.
 
     Raises
     ------
@@ -109,31 +111,33 @@ def load_model(specs: CellposeSpecs) -> LoadedModel:
     idrstream.errors.ConfigError
         When a file is not a model.
     """
-    gpu = _use_gpu(specs.gpu)
+    gpu = _use_gpu(settings.gpu)
     # Cellpose announces devices, files and empty frames; what matters is logged here.
     logging.getLogger("cellpose").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"cellpose\.")
-    if specs.model_type == SHIPPED:
+    if settings.model_type == SHIPPED:
         loaded = _load_shipped(gpu=gpu)
-    elif specs.model_type in BUILT_IN:
-        loaded = _load_built_in(specs, gpu=gpu)
+    elif settings.model_type in BUILT_IN:
+        loaded = _load_built_in(settings, gpu=gpu)
     else:
-        loaded = _load_file(specs, gpu=gpu)
-    loaded.model.prepare(specs.batch_size, _precision(specs.precision, loaded.model.device))
+        loaded = _load_file(settings, gpu=gpu)
+    loaded.model.prepare(
+        settings.tile_batch_size, _precision(settings.precision, loaded.model.device)
+    )
     return loaded
 
 
-def model_files(specs: CellposeSpecs) -> list[Path]:
-    """Return the files that the model of `specs` comes from; none for Cellpose's own.
+def model_files(settings: SegmentSettings) -> list[Path]:
+    """Return the files that the model of `settings` comes from; none for Cellpose's own.
 
     Those have fixed names, under which Cellpose downloads always the same weights.
     """
-    if specs.model_type == SHIPPED:
+    if settings.model_type == SHIPPED:
         return [nuclei_model_path(), nuclei_size_model_path()]
-    if specs.model_type in BUILT_IN:
-        return [Path(specs.size_model)] if specs.size_model else []
-    path = Path(specs.model_type)
-    size_file = _size_file_of(specs, path) if specs.estimates_diameter else None
+    if settings.model_type in BUILT_IN:
+        return [Path(settings.size_model)] if settings.size_model else []
+    path = Path(settings.model_type)
+    size_file = _size_file_of(settings, path) if not settings.diameter else None
     return [path, size_file] if size_file else [path]
 
 
@@ -157,13 +161,10 @@ def _precision(wanted: str, device: Any) -> Any:
     """Return the torch dtype of the network: bfloat16 where the hardware computes in it."""
     import torch
 
-    if wanted == "auto":
-        if device.type == "cuda":
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            native = device.type == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16")
-        return torch.bfloat16 if native else torch.float32
-    return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if wanted == "bfloat16":
+        check_bfloat16(device, "precision", "auto")
+    bfloat16 = wanted == "bfloat16" or (wanted == "auto" and computes_in_bfloat16(device))
+    return torch.bfloat16 if bfloat16 else torch.float32
 
 
 def _new_model(path: Path, *, gpu: bool, **options: Any) -> Any:
@@ -185,33 +186,33 @@ def _load_shipped(*, gpu: bool) -> LoadedModel:
     return LoadedModel(model, estimator, float(model.diam_labels))
 
 
-def _load_built_in(specs: CellposeSpecs, *, gpu: bool) -> LoadedModel:
-    name = specs.model_type
+def _load_built_in(settings: SegmentSettings, *, gpu: bool) -> LoadedModel:
+    name = settings.model_type
     stem = f"{name}torch_0" if name in {"cyto", "cyto2", "nuclei"} else name
     path = fetch_built_in(stem)
     model = _new_model(path, gpu=gpu, model_type=name, diam_mean=17.0 if "nuclei" in name else 30.0)
     estimator = None
-    if specs.estimates_diameter:
-        size_file = _size_file_of(specs, path)
+    if not settings.diameter:
+        size_file = _size_file_of(settings, path)
         if size_file is None and name in _WITH_SIZE_MODEL:
             size_file = fetch_built_in(_WITH_SIZE_MODEL[name])
-        estimator = CellposeSizeModel(size_file, model, specs) if size_file else None
+        estimator = CellposeSizeModel(size_file, model, settings) if size_file else None
     return LoadedModel(model, estimator, float(model.diam_labels))
 
 
-def _load_file(specs: CellposeSpecs, *, gpu: bool) -> LoadedModel:
-    path = Path(specs.model_type)
+def _load_file(settings: SegmentSettings, *, gpu: bool) -> LoadedModel:
+    path = Path(settings.model_type)
     model = _new_model(path, gpu=gpu, pretrained_model=str(path))
     estimator = None
-    if specs.estimates_diameter:
-        size_file = _size_file_of(specs, path)
-        estimator = CellposeSizeModel(size_file, model, specs) if size_file else None
+    if not settings.diameter:
+        size_file = _size_file_of(settings, path)
+        estimator = CellposeSizeModel(size_file, model, settings) if size_file else None
     return LoadedModel(model, estimator, float(model.diam_labels))
 
 
-def _size_file_of(specs: CellposeSpecs, path: Path) -> Path | None:
-    if specs.size_model is not None:
-        return Path(specs.size_model)
+def _size_file_of(settings: SegmentSettings, path: Path) -> Path | None:
+    if settings.size_model is not None:
+        return Path(settings.size_model)
     beside = path.with_name(path.name + "_size.npy")
     return beside if beside.is_file() else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idrstream.config import SegmentSettings, described_options
 from idrstream.errors import SegmentationError
 from idrstream.models import model_digest
 from idrstream.records import Frame, Nuclei
@@ -26,7 +26,7 @@ from idrstream.segment.cellpose.groups import (
 )
 from idrstream.segment.cellpose.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
-from idrstream.segment.cellpose.specs import CellposeSpecs
+from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.workers.threads import all_processors, limit_threads, torch_threads
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ _log = logging.getLogger("idrstream.segment")
 class _LazyModel:
     """The model, loaded once at first use, however many threads and segmentors ask for it."""
 
-    def __init__(self, specs: CellposeSpecs) -> None:
-        self._specs = specs
+    def __init__(self, settings: SegmentSettings) -> None:
+        self._settings = settings
         self._lock = threading.Lock()
         self._loaded: LoadedModel | None = None
 
     def get(self) -> LoadedModel:
         with self._lock:
             if self._loaded is None:
-                self._loaded = loaded = load_model(self._specs)
+                self._loaded = loaded = load_model(self._settings)
                 _log.info(
-                    "Cellpose model %s loaded on %s", self._specs.model_type, loaded.model.device
+                    "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
                 )
-                if self._specs.estimates_diameter and loaded.estimator is None:
+                if not self._settings.diameter and loaded.estimator is None:
                     _log.warning(
                         "No size model for %s: taking the mean diameter it was trained on, "
                         "%.1f px, for every frame; set diameter or size_model to change that",
-                        self._specs.model_type,
+                        self._settings.model_type,
                         loaded.usual_diameter_px,
                     )
             return self._loaded
@@ -70,8 +70,9 @@ class CellPoseSegmentor:
 
     Parameters
     ----------
-    model_specs : Mapping
-        Settings by name, see `CellposeSpecs`; ``model_type`` is required.
+    settings : SegmentSettings or Mapping
+        ``[segment]`` of the settings, or the first IDR_stream's ``model_specs``, in which
+        ``model_type`` is required.
 
     Raises
     ------
@@ -81,13 +82,13 @@ class CellPoseSegmentor:
     Examples
     --------
     >>> segmentor = CellPoseSegmentor({"model_type": "nuclei", "diameter": 0})
-    >>> segmentor.specs.estimates_diameter
-    True
+    >>> segmentor.settings.min_size
+    15
     """
 
-    def __init__(self, model_specs: Mapping[str, Any]) -> None:
-        self.specs = CellposeSpecs.from_mapping(model_specs)
-        self._model = _LazyModel(self.specs)
+    def __init__(self, settings: SegmentSettings | Mapping[str, Any]) -> None:
+        self.settings = segment_settings(settings)
+        self._model = _LazyModel(self.settings)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: settings without those of speed, digests of the model.
@@ -97,13 +98,11 @@ class CellPoseSegmentor:
         idrstream.errors.MissingToolError
             When the model's file cannot be read.
         """
-        specs = {field.name: getattr(self.specs, field.name) for field in fields(self.specs)}
-        for name in ("gpu", "batch_size", "outlines", "size_model", "threads"):
-            del specs[name]
-        digests = [model_digest(path) for path in model_files(self.specs)]
+        digests = [model_digest(path) for path in model_files(self.settings)]
         # Of a file it is the content that counts, not where it lies.
-        specs["model_type"] = Path(self.specs.model_type).name
-        return {"name": "cellpose", **specs, "model_sha256": digests}
+        described = {**described_options(self.settings), "diameter": self.settings.diameter or None}
+        described["model_type"] = Path(self.settings.model_type).name
+        return {"name": "cellpose", **described, "model_sha256": digests}
 
     def gpus(self) -> list[str]:
         """Return the GPU that the model is on, when it is on one, such as ``cuda:0``."""
@@ -130,7 +129,7 @@ class CellPoseSegmentor:
         frame : Frame
             Pixels of shape ``(Y, X)``, any integer or floating dtype; not changed.
         outlines : bool, default: False
-            Give the outlines too, also when the settings do not ask for them.
+            Add the outlines.
 
         Returns
         -------
@@ -176,16 +175,16 @@ class CellPoseSegmentor:
         if self._model.get().model.pools:
             finish = partial(self._finish, outlines=outlines)
             stages = Stages(self._prepare, self._run_network, finish)
-            return stages.run(frames, self.specs.threads or all_processors())
+            return stages.run(frames, self.settings.threads or all_processors())
         segment = partial(self.segment, outlines=outlines)
-        return side_by_side(segment, frames, self.specs.threads or torch_threads())
+        return side_by_side(segment, frames, self.settings.threads or torch_threads())
 
     def _nuclei(
         self, frame: Frame, labels: Labels, diameter_px: float, *, outlines: bool
     ) -> Nuclei:
         return Nuclei(
             locations=centroids(labels),
-            outlines=trace_outlines(labels) if outlines or self.specs.outlines else None,
+            outlines=trace_outlines(labels) if outlines else None,
             frame_number=frame.number,
             task=frame.task,
             diameter_px=diameter_px,
@@ -217,26 +216,26 @@ class CellPoseSegmentor:
         """
         check_pixels(pixels)
         loaded = self._model.get()
-        if self.specs.threads:
-            limit_threads(self.specs.threads)
+        if self.settings.threads:
+            limit_threads(self.settings.threads)
         with one_frames_errors():
             diameter_px = self._diameter(pixels, loaded)
             found = loaded.model.eval(
                 pixels,
                 diameter=diameter_px,
-                channels=list(self.specs.channels),
-                batch_size=self.specs.batch_size,
+                channels=list(self.settings.channels),
+                batch_size=self.settings.tile_batch_size,
                 **self._mask_options(),
             )[0]
             # Cellpose squeezes what it returns; a frame one pixel wide would lose an axis.
             masks = np.reshape(found, pixels.shape)
-        return as_labels(masks, drop_edge=self.specs.remove_edge_masks), diameter_px
+        return as_labels(masks, drop_edge=self.settings.remove_edge_masks), diameter_px
 
     def _mask_options(self) -> dict[str, Any]:
         return {
-            "flow_threshold": self.specs.flow_threshold,
-            "cellprob_threshold": self.specs.cellprob_threshold,
-            "min_size": self.specs.min_size,
+            "flow_threshold": self.settings.flow_threshold,
+            "cellprob_threshold": self.settings.cellprob_threshold,
+            "min_size": self.settings.min_size,
         }
 
     def _prepare(self, frame: Frame) -> Prepared:
@@ -262,16 +261,18 @@ class CellPoseSegmentor:
         with one_frames_errors():
             model = self._model.get().model
             masks = model.masks_of(flows, frame.pixels.shape, diameter_px, **self._mask_options())
-        labels = as_labels(masks, drop_edge=self.specs.remove_edge_masks)
+        labels = as_labels(masks, drop_edge=self.settings.remove_edge_masks)
         return self._nuclei(frame, labels, diameter_px, outlines=outlines)
 
-    def get_object_locations(self, image: NDArray[Any]) -> pd.DataFrame:
+    def get_object_locations(self, image: NDArray[Any], *, outlines: bool = False) -> pd.DataFrame:
         """Return the nuclei of an image as the first IDR_stream did.
 
         Parameters
         ----------
         image : NDArray
             Shape ``(Y, X)``.
+        outlines : bool, default: False
+            Add the outlines.
 
         Returns
         -------
@@ -284,15 +285,15 @@ class CellPoseSegmentor:
         labels, _ = self.masks(image)
         points = centroids(labels)
         table = pd.DataFrame({"Location_Center_X": points[:, 1], "Location_Center_Y": points[:, 0]})
-        if self.specs.outlines:
+        if outlines:
             table["object_outline"] = pd.Series(
                 [outline[:, ::-1] for outline in trace_outlines(labels)], dtype=object
             )
         return table
 
     def _diameter(self, pixels: NDArray[Any], loaded: LoadedModel) -> float:
-        if self.specs.diameter:
-            return self.specs.diameter
+        if self.settings.diameter:
+            return self.settings.diameter
         if loaded.estimator is None:
             return loaded.usual_diameter_px
         diameter_px = loaded.estimator.estimate(pixels, loaded.model)

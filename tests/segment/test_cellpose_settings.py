@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError
-from idrstream.segment import BUILT_IN, CellPoseSegmentor, CellposeSpecs
+from idrstream.segment import BUILT_IN, CellPoseSegmentor
+from idrstream.segment.cellpose.settings import segment_settings
 
 LEGACY = {
     "model_type": "nuclei",
@@ -19,31 +21,26 @@ LEGACY = {
 
 
 def test_the_first_idr_streams_specs_are_taken():
-    specs = CellPoseSegmentor(LEGACY).specs
-    assert specs == CellposeSpecs(
-        "nuclei", (0, 0), None, flow_threshold=0.8, cellprob_threshold=0.0, remove_edge_masks=True
-    )
-    assert specs.estimates_diameter
+    settings = CellPoseSegmentor(LEGACY).settings
+    assert settings == SegmentSettings(model_type="nuclei", flow_threshold=0.8)
+    assert CellPoseSegmentor(settings).settings == settings
 
 
-@pytest.mark.parametrize(
-    ("diameter", "estimated"), [(None, True), (0, True), (0.0, True), (17, False)]
-)
-def test_no_diameter_means_estimated(diameter, estimated):
-    specs = CellposeSpecs.from_mapping({**LEGACY, "diameter": diameter})
-    assert specs.estimates_diameter is estimated
+@pytest.mark.parametrize(("diameter", "expected"), [(None, 0), (0, 0), (0.0, 0), (17, 17)])
+def test_no_diameter_means_estimated(diameter, expected):
+    assert segment_settings({**LEGACY, "diameter": diameter}).diameter == expected
 
 
 def test_an_unknown_key_is_named_with_the_nearest_known():
-    with pytest.raises(ConfigError, match=r"'diametre'.*did you mean 'diameter'"):
-        CellposeSpecs.from_mapping({"model_type": "nuclei", "diametre": 3})
-    with pytest.raises(ConfigError, match=r"'zzz'.*Known are model_type"):
-        CellposeSpecs.from_mapping({"model_type": "nuclei", "zzz": 3})
+    with pytest.raises(ConfigError, match=r"diametre: no such option; did you mean diameter"):
+        segment_settings({"model_type": "nuclei", "diametre": 3})
+    with pytest.raises(ConfigError, match=r"segmentor has wrong settings:\n  zzz: no such option"):
+        segment_settings({"model_type": "nuclei", "zzz": 3})
 
 
 def test_model_type_is_required():
     with pytest.raises(ConfigError, match=r"model_type is missing.*idrstream-nuclei"):
-        CellposeSpecs.from_mapping({})
+        segment_settings({})
 
 
 @pytest.mark.parametrize(
@@ -52,45 +49,47 @@ def test_model_type_is_required():
         ("channels", [0]),
         ("channels", [0, 4]),
         ("channels", "00"),
-        ("channels", [True, 0]),
         ("diameter", -1),
-        ("diameter", "17"),
+        ("diameter", "wide"),
         ("diameter", float("nan")),
         ("flow_threshold", -0.1),
-        ("flow_threshold", True),
         ("cellprob_threshold", float("inf")),
-        ("remove_edge_masks", "yes"),
-        ("outlines", 1),
+        ("remove_edge_masks", "perhaps"),
         ("gpu", "cuda"),
-        ("batch_size", 0),
-        ("batch_size", 2.5),
+        ("tile_batch_size", 0),
+        ("tile_batch_size", 2.5),
         ("min_size", -2),
         ("size_model", "/no/such/file"),
         ("model_type", ""),
         ("model_type", 3),
+        ("precision", "double"),
     ],
 )
 def test_values_that_do_not_fit_are_named(key, value):
-    with pytest.raises(ConfigError, match=f"{key} must be"):
-        CellposeSpecs.from_mapping({**LEGACY, key: value})
+    with pytest.raises(ConfigError, match=key):
+        segment_settings({**LEGACY, key: value})
 
 
 def test_good_values_of_every_key(tmp_path):
     size = tmp_path / "size.npy"
     size.touch()
-    specs = CellposeSpecs.from_mapping(
-        {
-            **LEGACY,
-            "gpu": False,
-            "batch_size": 4,
-            "min_size": -1,
-            "size_model": size,
-            "outlines": True,
-        }
+    settings = segment_settings(
+        {**LEGACY, "gpu": False, "batch_size": 4, "min_size": -1, "size_model": size}
     )
-    assert (specs.gpu, specs.batch_size, specs.min_size, specs.outlines) == (False, 4, -1, True)
-    assert specs.size_model == str(size)
-    assert CellposeSpecs.from_mapping({**LEGACY, "size_model": None, "gpu": "auto"}).gpu == "auto"
+    assert (settings.gpu, settings.tile_batch_size, settings.min_size) == (False, 4, -1)
+    assert settings.size_model == size
+    assert segment_settings({**LEGACY, "size_model": None, "gpu": "auto"}).gpu == "auto"
+
+
+def test_what_identifies_the_segmentor_in_the_journal_stays():
+    described = CellPoseSegmentor({**LEGACY, "model_type": "idrstream-nuclei"}).describe()
+    digests = described.pop("model_sha256")
+    assert [len(digest) for digest in digests] == [64, 64]
+    assert described == {
+        "name": "cellpose", "model_type": "idrstream-nuclei", "channels": [0, 0],
+        "diameter": None, "flow_threshold": 0.8, "cellprob_threshold": 0.0,
+        "remove_edge_masks": True, "min_size": 15, "precision": "auto",
+    }  # fmt: skip
 
 
 def test_a_model_is_a_path_or_a_name_in_cellposes_folder(tmp_path, monkeypatch):
@@ -98,14 +97,14 @@ def test_a_model_is_a_path_or_a_name_in_cellposes_folder(tmp_path, monkeypatch):
     model = tmp_path / "my_model"
     model.touch()
     for name in (str(model), model, "my_model"):
-        assert CellposeSpecs.from_mapping({"model_type": name}).model_type == str(model)
+        assert segment_settings({"model_type": name}).model_type == str(model)
 
 
 def test_an_unknown_model_is_named_with_the_nearest(tmp_path):
     with pytest.raises(ConfigError, match=r"'nucleii' is neither a file.*Did you mean 'nuclei'"):
-        CellposeSpecs.from_mapping({"model_type": "nucleii"})
+        segment_settings({"model_type": "nucleii"})
     with pytest.raises(ConfigError, match=r"neither a file"):
-        CellposeSpecs.from_mapping({"model_type": str(tmp_path / "missing")})
+        segment_settings({"model_type": str(tmp_path / "missing")})
 
 
 @pytest.mark.models

@@ -1,0 +1,23 @@
+"""DeepProfiler's own command, run for every batch, as the first IDR_stream did."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from idrstream.profile import BaseEngine, DeepProfilerProject, check_features
+
+
+class CommandEngine(BaseEngine):
+    """Runs ``python -m deepprofiler`` for each batch; only for comparisons."""
+
+    def __init__(self, gpu: str = "-1") -> None:
+        self._gpu = gpu
+
+    def profile(self, project: DeepProfilerProject) -> None:
+        """Write ``index.csv`` and run the command."""
+        project.write_index()
+        options = {"gpu": self._gpu, "root": str(project.root), "config": project.config_name}
+        arguments = [f"--{name}={value}" for name, value in options.items()]
+        subprocess.run([sys.executable, "-m", "deepprofiler", *arguments, "profile"], check=True)
+        check_features(project)

@@ -1,0 +1,98 @@
+"""Which model and size model settings name, checked without importing Cellpose."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from idrstream.config import SegmentSettings, checked
+from idrstream.errors import ConfigError
+
+SHIPPED = "idrstream-nuclei"
+"""Name of the model that comes with this package."""
+
+BUILT_IN = (
+    "cyto3",
+    "nuclei",
+    "cyto2",
+    "cyto",
+    "tissuenet_cp3",
+    "livecell_cp3",
+    "yeast_PhC_cp3",
+    "yeast_BF_cp3",
+    "bact_phase_cp3",
+    "bact_fluor_cp3",
+    "deepbacs_cp3",
+    "cyto2_cp3",
+    "CP",
+    "CPx",
+    "TN1",
+    "TN2",
+    "TN3",
+    "LC1",
+    "LC2",
+    "LC3",
+    "LC4",
+)
+"""Cellpose 3's own models that need nothing but the U-Net; it downloads them at first use."""
+
+
+def models_folder() -> Path:
+    """Return the folder where Cellpose keeps downloaded models and those the user adds."""
+    given = os.environ.get("CELLPOSE_LOCAL_MODELS_PATH")
+    return Path(given) if given else Path.home() / ".cellpose" / "models"
+
+
+def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSettings:
+    """Return settings whose model and size model are found.
+
+    Parameters
+    ----------
+    given : SegmentSettings or Mapping
+        ``[segment]`` of the settings, or the first IDR_stream's ``model_specs``: the same names,
+        but ``batch_size`` for ``tile_batch_size``, and None allowed as ``diameter``.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When a key is unknown, a value does not fit, or a model is not found.
+    """
+    if not isinstance(given, SegmentSettings):
+        values = {"tile_batch_size" if k == "batch_size" else k: v for k, v in given.items()}
+        if "model_type" not in values:
+            msg = (
+                "segmentor: model_type is missing; name a Cellpose model, the path of a model "
+                f'file, or "{SHIPPED}"'
+            )
+            raise ConfigError(msg)
+        values["diameter"] = values.get("diameter") or 0.0
+        if isinstance(values["model_type"], os.PathLike):
+            values["model_type"] = os.fspath(values["model_type"])
+        given = checked(SegmentSettings, values, "segmentor")
+    size_model = given.size_model and given.size_model.expanduser().absolute()
+    if size_model and not size_model.is_file():
+        msg = f"segmentor: size_model {size_model} is not a file"
+        raise ConfigError(msg)
+    model_type = _find_model(given.model_type)
+    return dataclasses.replace(given, model_type=model_type, size_model=size_model)
+
+
+def _find_model(name: str) -> str:
+    """Return the name of a known model, or the path of a model file."""
+    if name == SHIPPED or name in BUILT_IN:
+        return name
+    if Path(name).expanduser().is_file():
+        return str(Path(name).expanduser().absolute())
+    if name and Path(name).name == name and (models_folder() / name).is_file():
+        return str(models_folder() / name)
+    near = difflib.get_close_matches(name, [SHIPPED, *BUILT_IN], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    msg = (
+        f"segmentor: model_type {name!r} is neither a file, nor {SHIPPED!r}, nor one of "
+        f"Cellpose's models ({', '.join(BUILT_IN)}).{hint}"
+    )
+    raise ConfigError(msg)
