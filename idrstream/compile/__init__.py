@@ -5,21 +5,21 @@ from __future__ import annotations
 from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
 from idrstream.compile.single_cells import (
-    PycytominerMerge,
-    SingleCellMerge,
+    Merge,
     check_extra_metadata,
     compile_batch,
+    merge_with_pycytominer,
 )
 from idrstream.compile.writers import WRITERS, TableWriter, write_csv_gz, write_parquet
 
 __all__ = [
     "WRITERS",
-    "PycytominerMerge",
-    "SingleCellMerge",
+    "Merge",
     "TableWriter",
     "check_complete",
     "check_extra_metadata",
     "compile_batch",
+    "merge_with_pycytominer",
     "publish",
     "write_csv_gz",
     "write_parquet",
