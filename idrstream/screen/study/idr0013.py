@@ -149,7 +149,8 @@ def _screen_of(entry: PlateEntry, path: Path) -> str:
     if match is None:
         msg = (
             f"{where}: {entry.target!r} is not '../screens/<screen>.screen', as idr0013 has it; "
-            "for another study build a table with paths (idrstream table) and leave out screens_path"
+            "for another study build a table with paths (idrstream table), and leave out "
+            "screens_path"
         )
         raise TableError(msg)
     if (problem := check_name(match["screen"])) is not None:
