@@ -1,4 +1,4 @@
-"""Features and metadata to one table, and the table into the output folder."""
+"""Merge features and metadata into one table, and publish it."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def compile_batch(
 ) -> pd.DataFrame:
     """Return the table of a batch: one row per nucleus, in the order of the index.
 
-    Columns: ``Object_Outline`` when asked for (a JSON list of ``[x, y]`` points),
+    Columns: ``Object_Outline`` if requested (a JSON list of ``[x, y]`` points),
     ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
     ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
     underscores for blanks, and the features ``efficientnet_0 …`` (float32). A batch without
@@ -114,9 +114,9 @@ def compile_batch(
     Raises
     ------
     idrstream.errors.CompileError
-        When the features do not belong to the nuclei that were found; names the image.
+        If the features do not belong to the nuclei that were found; names the image.
     idrstream.errors.ConfigError
-        When outlines are wanted but were not made.
+        If outlines are requested but were not computed.
     """
     import pandas as pd
 

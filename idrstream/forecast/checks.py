@@ -16,7 +16,7 @@ from idrstream.text import format_size, parse_size
 
 
 def check_lock(folder: Path, role: str) -> Check:
-    """Tell whether another stream has a folder."""
+    """Return whether another stream has a folder."""
     who = holder(folder)
     if who is None:
         return Check(f"{role} is free", "ok", str(folder))
@@ -25,7 +25,7 @@ def check_lock(folder: Path, role: str) -> Check:
 
 
 def check_writable(folder: Path, role: str) -> Check:
-    """Tell whether a folder can be written, or made where it is missing; nothing is written."""
+    """Return whether a folder can be written, or made where it is missing; nothing is written."""
     what = f"{role} can be written"
     there = folder.absolute()
     while not there.exists() and there != there.parent:
@@ -61,7 +61,7 @@ def check_models(parts: Parts) -> tuple[Check, float]:
 def check_disk(
     tmp_dir: Path, folder: Path, peak: Amount | None, output: Amount | None
 ) -> list[Check]:
-    """Tell whether the disks have room for the intermediates and the results."""
+    """Return whether the disks have room for the intermediates and the results."""
     needs: dict[int, tuple[Path, int, list[str]]] = {}
     for where, amount, role in ((tmp_dir, peak, "tmp_dir"), (folder, output, "final_data_dir")):
         if amount is None:
@@ -85,7 +85,7 @@ def check_disk(
 
 
 def check_budget(budget: str | int | None, least: int) -> Check | None:
-    """Tell whether the disk budget is enough for one batch; None without a budget."""
+    """Return whether the disk budget is enough for one batch; None without a budget."""
     limit = parse_size(budget)
     if limit is None:
         return None

@@ -1,4 +1,4 @@
-"""Which reader a name or a path means."""
+"""Readers from names and paths."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make_reader(
     channel: int = 0,
     z: int | None = None,
 ) -> MovieReader:
-    """Return the reader that a name, a path or an object means.
+    """Return the reader for a name, a path or an object.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def make_reader(
     Raises
     ------
     ConfigError
-        If `reader` means none.
+        If there is no such reader, or its location is missing.
     """
     if isinstance(reader, MovieReader):
         return reader

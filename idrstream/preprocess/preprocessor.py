@@ -1,4 +1,4 @@
-"""From a movie to its wanted frames, corrected."""
+"""Read the wanted frames of a movie and correct their illumination."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Preprocessor(BasePreprocessor):
         Returns
         -------
         list of Frame or Skipped
-            One per wanted frame, in the order asked for; a frame that is out of range, not
+            One per wanted frame, in the order requested; a frame that is out of range, not
             valid or never written is a `Skipped` with the reason. Frames that serve only as
             context and have no pixels are left out of the fit.
 

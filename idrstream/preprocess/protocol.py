@@ -17,7 +17,7 @@ class Preprocessing(Protocol):
     """Turns movies into corrected frames; see `BasePreprocessor` for the defaults."""
 
     def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
+        """Return one result per wanted frame, in the order requested."""
         ...
 
     def needs_plate_model(self, plate: str) -> bool:
@@ -45,7 +45,7 @@ class BasePreprocessor:
     """Base class of preprocessors: everything but `process` has a default."""
 
     def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
+        """Return one result per wanted frame, in the order requested."""
         raise NotImplementedError
 
     def needs_plate_model(self, plate: str) -> bool:  # noqa: ARG002

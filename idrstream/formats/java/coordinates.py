@@ -8,5 +8,5 @@ _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+(:[\w.-]+)?(\+[\w.:-]+)*")
 
 
 def is_coordinate(text: str) -> bool:
-    """Tell whether a text is a Maven coordinate, such as ``sc.fiji:fiji:2.14.0``."""
+    """Return whether a text is a Maven coordinate, such as ``sc.fiji:fiji:2.14.0``."""
     return _COORDINATE.fullmatch(text) is not None

@@ -38,7 +38,7 @@ class ImageJReader(JavaReader):
             return
         folder = Path(self.location).expanduser().absolute()
         if not (folder / "jars").is_dir():
-            what = "has no folder 'jars'" if folder.is_dir() else "is not there"
+            what = "has no folder 'jars'" if folder.is_dir() else "does not exist"
             msg = f"the Fiji.app {folder} {what}: give a complete Fiji.app (https://fiji.sc)"
             raise MissingToolError(msg)
         self.location = str(folder)

@@ -1,7 +1,7 @@
 """From a study's own files to the table to process, for any screen of the archive.
 
-A row of the table is a field of a well: what is processed. A file may serve many rows; it is
-named in each of them and brought once.
+A row of the table is a field of a well. Several rows may share a file, which is then downloaded
+once.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def table_from_idr(
         not in it are left out.
     screen_files : path or iterable of path
         The ``.screen`` and ``.pattern`` files that the plates file names, or folders that have
-        them. Those that lie where the plates file says need not be given.
+        them. Not needed for files at the paths in the plates file.
     frames : str, int or sequence of int
-        Frames wanted of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
+        Frames of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
         ``"every 10"`` (both need `movie_frames`), or ``"column NAME"`` for the annotation's
         column of that name.
     movie_frames : int, optional
@@ -85,7 +85,7 @@ def table_from_idr(
     Raises
     ------
     TableError
-        Naming file, line and column of what is wrong.
+        If a file is wrong; names file, line and column.
     ConfigError
         If an option is wrong.
     """
@@ -194,7 +194,7 @@ def _with_annotation(manifest: pd.DataFrame, annotation: pd.DataFrame, path: Pat
 
 
 def _width(annotation: pd.DataFrame) -> int:
-    """Return the columns of a plate whose files do not tell it, from its wells' names."""
+    """Return the number of columns of a plate from the names of its wells."""
     positions: list[tuple[int, int]] = []
     for name, number in zip(
         annotation.get("Well", ()), annotation.get("Well Number", repeat("")), strict=False
@@ -233,7 +233,7 @@ def _positions(
 
 
 def _wells_once(annotation: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Drop repeated lines; refuse a well that two lines tell different things about."""
+    """Drop repeated lines; raise for a well with two different lines."""
     annotation = annotation[~annotation.duplicated(keep="first")]
     twice = annotation.duplicated(["Plate", "position"], keep="first")
     if twice.any():
@@ -258,7 +258,7 @@ def _warn(
     if not by_plate.empty:
         logger.warning(
             "%d plate(s) are kept as key files or folders (%s, ...): only a reader that opens the "
-            "whole plate can tell their wells apart; see the docs on other screens",
+            "whole plate can distinguish their wells; see the docs on other screens",
             by_plate["plate"].nunique(), by_plate["path"].iloc[0],
         )  # fmt: skip
     if manifest["source"].eq("layout").any():

@@ -1,4 +1,4 @@
-"""Where idr0013 keeps the movie of a well.
+"""Paths of idr0013's movies.
 
 Layout of the study as its plates files and its public archive show it: screen A under
 ``20150916-mitocheck-analysis/mitocheck/<screen>/hdf5/NNNNN_SS.ch5``; screen B has one more
