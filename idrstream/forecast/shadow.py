@@ -1,4 +1,4 @@
-"""The parts of a stream, set to work in a temporary folder: nothing of the user's changes."""
+"""Components and options of a stream for a run in a temporary folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from idrstream.run.request import Parts, Place, Request
 
 
 def shadow_parts(parts: Parts, folder: Path) -> Parts:
-    """Return parts that keep their models in memory, but their files in `folder`.
+    """Return components that share their loaded models, but write to `folder`.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def shadow_parts(parts: Parts, folder: Path) -> Parts:
 
 
 def shadow_place(place: Place, folder: Path) -> Place:
-    """Return a place in `folder` for a run that is thrown away."""
+    """Return a place in `folder` for a temporary run."""
     (folder / "out").mkdir(parents=True)
     (folder / "tmp").mkdir(exist_ok=True)
     return dataclasses.replace(
