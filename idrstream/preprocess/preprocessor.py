@@ -12,8 +12,8 @@ import numpy as np
 from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
+from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
-from idrstream.preprocess.protocol import BasePreprocessor
 from idrstream.quality.look import look
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 

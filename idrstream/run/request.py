@@ -14,7 +14,7 @@ from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
-    from idrstream.preprocess.protocol import Preprocessing
+    from idrstream.preprocess.base import BasePreprocessor
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.segment import Segmentor
     from idrstream.stream.stream import IdrStream
@@ -25,7 +25,7 @@ class Parts:
     """The parts of a stream, all there."""
 
     downloader: Downloader
-    preprocessor: Preprocessing
+    preprocessor: BasePreprocessor
     segmentor: Segmentor
     project: DeepProfilerProject
     engine: Engine

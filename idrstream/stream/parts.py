@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from idrstream.config import Settings
     from idrstream.download import Downloader
     from idrstream.formats.reader import MovieReader
-    from idrstream.preprocess.protocol import Preprocessing
+    from idrstream.preprocess.base import BasePreprocessor
     from idrstream.profile import DeepProfilerProject, Engine, EngineName
     from idrstream.segment import Segmentor
 
@@ -39,7 +39,7 @@ class StreamParts:
         self.tmp_dir = Path(tmp_dir)
         self.final_data_dir = Path(final_data_dir)
         self.downloader: Downloader | None = None
-        self.preprocessor: Preprocessing | None = None
+        self.preprocessor: BasePreprocessor | None = None
         self.segmentor: Segmentor | None = None
         self.project: DeepProfilerProject | None = None
         self.engine: Engine | None = None
@@ -95,7 +95,7 @@ class StreamParts:
 
     def init_preprocessor(
         self,
-        fiji_path: PathLike | Preprocessing | None = None,
+        fiji_path: PathLike | BasePreprocessor | None = None,
         perform_illumination_correction: bool = True,
         *,
         reader: MovieReader | None = None,
@@ -105,9 +105,9 @@ class StreamParts:
 
         Parameters
         ----------
-        fiji_path : path, Preprocessing or None
-            A Fiji.app or Maven coordinate for ImageJ, a ready-made preprocessor, or None for
-            the built-in CellH5 reader.
+        fiji_path : path, BasePreprocessor or None
+            A Fiji.app or Maven coordinate for ImageJ, a preprocessor or any object with
+            ``process(movie)``, or None for the built-in CellH5 reader.
         perform_illumination_correction : bool
             Whether to correct the illumination with BaSiC.
         reader : MovieReader, optional

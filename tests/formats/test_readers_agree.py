@@ -11,8 +11,7 @@ import tifffile
 
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.reader import MovieReader
 
 
