@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     )
     from idrstream.forecast import StreamPlan
     from idrstream.formats.cellh5.reader import CellH5Reader
-    from idrstream.formats.java.bioformats import BioFormatsReader
-    from idrstream.formats.java.imagej import ImageJReader
+    from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
     from idrstream.legacy import BasicpyPreprocessor, DeepProfilerRun
     from idrstream.preprocess import Preprocessor
     from idrstream.profile import (

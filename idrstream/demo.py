@@ -1,4 +1,4 @@
-"""``idrstream demo``: the main job on the embedded default, scored against its truth."""
+"""``idrstream demo``: stream a simulated screen and score the result against its truth."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ _MARKER = ".idrstream-demo"
 
 @dataclass(frozen=True, slots=True)
 class DemoScore:
-    """How well a stream's results agree with the truth of a simulated screen.
+    """Agreement of a stream's results with the truth of a simulated screen.
 
-    Nuclei that touch the image border are left out on both sides, as the demo's segmentation
-    leaves them out.
+    Nuclei at the image border are ignored, because the demo's segmentation removes them.
 
     Attributes
     ----------
@@ -47,7 +46,7 @@ class DemoScore:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A demo that was run: where everything lies and how good it is."""
+    """A finished demo: its screen, its output folder, its result and score."""
 
     screen: SimulatedScreen
     features: Path
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the size of the screen."""
     parser.add_argument(
         "folder", nargs="?", type=Path, default=Path("idrstream_demo"), metavar="FOLDER",
-        help="where everything is written [idrstream_demo]",
+        help="folder for the screen and its results [idrstream_demo]",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an earlier demo there")
     for name, default, text in (
@@ -77,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Run the demo and say what came of it."""
+    """Run the demo and print its result and score."""
     from idrstream.cli.run import summary
     from idrstream.simulate import ScreenSpec
 
@@ -90,7 +89,7 @@ def handle(namespace: argparse.Namespace) -> int:
         nuclei_per_frame=namespace.nuclei,
         seed=namespace.seed,
     )
-    _make_room(namespace.folder, force=namespace.force)
+    _prepare(namespace.folder, force=namespace.force)
     sys.stdout.write(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
     sys.stdout.flush()
     demo = run_demo(namespace.folder, spec, progress=sys.stderr.isatty())
@@ -115,18 +114,14 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     Returns
     -------
     Demo
-        Where everything lies, and how it agrees with the truth.
+        Its files, its result and score.
     """
-    from idrstream.download import LocalDownloader
-    from idrstream.screen import read_table
-    from idrstream.simulate import simulate_screen
-    from idrstream.stream.stream import IdrStream
+    from idrstream import IdrStream, LocalDownloader, read_table, simulate_screen
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARKER).touch()
     screen = simulate_screen(folder / "screen", spec)
-    features = folder / "features"
-    work = folder / "tmp"
+    features, work = folder / "features", folder / "tmp"
     stream = IdrStream("idr0013", work, features, log=features / "stream.log")
     try:
         stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
@@ -153,14 +148,14 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
 
 
 def config_for(height: int, width: int, folder: Path) -> Path:
-    """Return the shipped DeepProfiler config, or a copy for frames of another size.
+    """Return the shipped DeepProfiler config, or a copy of it in `folder` for another frame size.
 
     Parameters
     ----------
     height, width : int
         Size of the frames in pixels.
     folder : Path
-        Where the copy is written, under the shipped name.
+        Folder for the copy.
     """
     from idrstream import models
 
@@ -181,14 +176,9 @@ def score_demo(screen: SimulatedScreen, features: Path) -> DemoScore:
     Parameters
     ----------
     screen : SimulatedScreen
-        What was streamed.
+        The screen that was streamed.
     features : Path
         Output folder, with object outlines and illumination models by plate.
-
-    Returns
-    -------
-    DemoScore
-        Nuclei are matched by the overlap of their outlines with the true masks.
     """
     import numpy as np
     import pandas as pd
@@ -263,12 +253,12 @@ def _verdict(demo: Demo) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _make_room(folder: Path, *, force: bool) -> None:
-    """Remove an earlier demo when told to; never anything else."""
+def _prepare(folder: Path, *, force: bool) -> None:
+    """Remove an earlier demo if forced; never any other folder."""
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / _MARKER).is_file():
-        msg = f"{folder} has files that are no demo of idrstream; name another folder"
+        msg = f"{folder} has files that are not a demo of idrstream; name another folder"
         raise ConfigError(msg)
     if not force:
         msg = f"{folder} already has a demo; name another folder or give --force to replace it"

@@ -1,4 +1,4 @@
-"""Which settings of a part change a result: what parts say of themselves, ready for JSON."""
+"""The settings of a component that change a result, ready for JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Described(Protocol):
-    """A part that says which of its settings change a result."""
+    """A component that describes which of its settings change a result."""
 
     def describe(self) -> Mapping[str, Any]:
         """Return JSON-ready values; digests for the content of files, never their paths."""
@@ -18,11 +18,10 @@ class Described(Protocol):
 
 
 def describe_part(part: object) -> dict[str, Any]:
-    """Return what identifies a part of the stream.
+    """Return what identifies a component of the stream.
 
-    Parts with a ``describe`` method are asked. Of others it is the class and the public
-    attributes that hold plain values, so that a part of your own whose settings are public
-    attributes or dataclass fields is told apart without more work.
+    That is the result of its method ``describe``, if it has one, else its class and its public
+    attributes or dataclass fields with plain values.
 
     Parameters
     ----------

@@ -8,24 +8,24 @@
     │   ├── TableError         a row or column of the table to process
     │   ├── MissingToolError   a program, package or model that is not installed
     │   ├── StorageError       a disk that is full or cannot be written
-    │   ├── BudgetError        the disk budget is too small for what is to be done
-    │   ├── LockedError        another stream has the folder or the GPU
-    │   ├── PlanChangedError   the output folder was begun with another plan
+    │   ├── BudgetError        the disk budget is too small for a movie or a batch
+    │   ├── LockedError        another stream uses the folder or the GPU
+    │   ├── PlanChangedError   the output folder belongs to another plan
     │   ├── JournalError       the output folder's journal cannot be used
     │   └── CollectError       the batches of an output folder cannot be collected
-    ├── ImageError             this image is skipped, its batch goes on
-    │   ├── DownloadError      the movie did not arrive
-    │   │   └── TransientDownloadError   ... and trying again may help
-    │   ├── IncompleteFileError          ... or did not arrive whole in time
-    │   ├── MovieError         the movie cannot be read, or is not what was asked for
+    ├── ImageError             the image is skipped, its batch continues
+    │   ├── DownloadError      the movie could not be downloaded
+    │   │   └── TransientDownloadError   ... and another attempt may help
+    │   ├── IncompleteFileError          the movie was not complete in time
+    │   ├── MovieError         the movie cannot be read, or is not what was requested
     │   │   └── FrameError     one frame: out of range, not valid, never written
     │   └── SegmentationError  the segmentation of a frame failed
-    └── BatchError             this batch is recorded as failed, the stream goes on
-        ├── ProfileError       DeepProfiler failed or its output is incomplete
-        └── CompileError       the tables of a batch do not fit together
+    └── BatchError             the batch is recorded as failed, the stream continues
+        ├── ProfileError       profiling failed or its output is incomplete
+        └── CompileError       the tables of a batch do not match
 
 Every class has an exit code for the command line and a section in ``docs/errors.md``. Messages
-never hold secrets: they are redacted when an error is made.
+never contain secrets: they are redacted when an error is created.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from typing import ClassVar
 
 from idrstream.redact import redacted
 
-# What concerns the machine, not one image or batch: the next ones would fail the same way.
+# Errors of the machine, not of one image or batch: the next ones would fail the same way.
 _FREE_SPACE = "free space and start again"
 _REMEDIES = {
     errno.ENOSPC: _FREE_SPACE,
@@ -48,7 +48,7 @@ _REMEDIES = {
     errno.ENFILE: "close other programs and start again",
 }
 _UNOPENED = frozenset({errno.EMFILE, errno.ENFILE})
-# HDF5 says what went wrong only in its text.
+# HDF5 gives the error number only in its message.
 _HDF5_ERRNO = re.compile(r"\berrno = (\d+)")
 
 
@@ -58,8 +58,8 @@ class IdrStreamError(Exception):
     Attributes
     ----------
     exit_code : int
-        What the command line ends with. 1 means that something failed which a later run may
-        do; each kind of `UserError` has a number of its own.
+        Exit code of the command line: 1 if a later run may succeed; each kind of `UserError`
+        has its own.
     """
 
     exit_code: ClassVar[int] = 1
@@ -69,12 +69,12 @@ class IdrStreamError(Exception):
 
     @classmethod
     def help_section(cls) -> str:
-        """Return where the docs say what an error of this class means and how it is cured."""
+        """Return the section of the docs about errors of this class."""
         return f"docs/errors.md#{cls.__name__.lower()}"
 
 
 class UserError(IdrStreamError):
-    """Something the user has to change before the stream can run."""
+    """The user has to change something before the stream can run."""
 
     exit_code = 2
 
@@ -84,7 +84,7 @@ class ConfigError(UserError):
 
 
 class TableError(UserError):
-    """The table to process has a bad row or column; the message names it."""
+    """The table to process has an invalid row or column; the message names it."""
 
     exit_code = 3
 
@@ -102,19 +102,19 @@ class StorageError(UserError):
 
 
 class BudgetError(UserError):
-    """The disk budget is too small for a movie or a batch; the message says how much it needs."""
+    """The disk budget is too small for a movie or a batch; the message says how much is needed."""
 
     exit_code = 9
 
 
 class LockedError(UserError):
-    """Another stream has the folder or the GPU; the message says which."""
+    """Another stream uses the folder or the GPU; the message says which."""
 
     exit_code = 6
 
 
 class PlanChangedError(UserError):
-    """Table, batch size or settings are not those the output folder was begun with."""
+    """Table, batch size or settings differ from those of the output folder."""
 
     exit_code = 7
 
@@ -126,13 +126,13 @@ class JournalError(UserError):
 
 
 class CollectError(UserError):
-    """The batches of an output folder cannot be collected as they are; the message says why."""
+    """The batches of an output folder cannot be collected; the message says why."""
 
     exit_code = 10
 
 
 class ImageError(IdrStreamError):
-    """One image cannot be processed; it is recorded and its batch goes on."""
+    """One image cannot be processed; it is recorded and its batch continues."""
 
 
 class DownloadError(ImageError):
@@ -140,15 +140,15 @@ class DownloadError(ImageError):
 
 
 class TransientDownloadError(DownloadError):
-    """A download failed in a way that a later attempt may survive."""
+    """A download failed in a way that may pass: another attempt may succeed."""
 
 
 class IncompleteFileError(ImageError):
-    """A file was not proven completely written within the time limit."""
+    """A file was not complete within the time limit."""
 
 
 class MovieError(ImageError):
-    """A movie cannot be read or does not hold what was asked for."""
+    """A movie cannot be read or does not contain what was requested."""
 
 
 class FrameError(MovieError):
@@ -160,22 +160,22 @@ class SegmentationError(ImageError):
 
 
 class BatchError(IdrStreamError):
-    """One batch failed; it is recorded and the stream goes on."""
+    """One batch failed; it is recorded and the stream continues."""
 
 
 class ProfileError(BatchError):
-    """DeepProfiler failed, or did not write what it should have."""
+    """Profiling failed, or its output is incomplete."""
 
 
 class CompileError(BatchError):
-    """The features, locations and metadata of a batch do not fit together."""
+    """The features, locations and metadata of a batch do not match."""
 
 
 def storage_error(error: BaseException) -> StorageError | None:
-    """Return a `StorageError` for what would make every further image or batch fail, too.
+    """Return a `StorageError` for an error that would make every further image or batch fail.
 
-    Such are a full or read-only disk and the end of open files, wherever in the chain of causes
-    they stand; for anything else None.
+    Such errors are a full or read-only disk and too many open files, anywhere in the chain of
+    causes. Return None for all others.
     """
     cause: BaseException | None = error
     while cause is not None:

@@ -70,14 +70,14 @@ class BasicpyPreprocessor(Preprocessor):
         movie_load_path : Path or str
             The movie; it stays where it is.
         frames_save_path : Path or str
-            Folder for the frames; made if need be.
+            Folder for the frames; created if missing.
         frame_nums : sequence of int
-            Frames wanted, counted from 1.
+            Wanted frames, counted from 1.
 
         Returns
         -------
         list of Path
-            The files, in the order asked for.
+            The files, in the order requested.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
-    """One row of the table to process: a well's movie and the frames wanted of it.
+    """One row of the table to process: a well's movie and its wanted frames.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class ImageTask:
     well_number : int
         Number of the well, counted from 1 along the rows of the plate.
     frames : tuple of int
-        Frames wanted, counted from 1, in the order asked for, without repeats.
+        Wanted frames, counted from 1, in the order requested, without repeats.
     site : int
         Number of the site (field of view), counted from 1.
     metadata : Mapping[str, str]
@@ -60,25 +60,25 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Movie:
-    """A movie on disk, proven completely written.
+    """A movie on disk, completely written.
 
     Attributes
     ----------
     path : Path
         The file.
     task : ImageTask
-        What it was fetched for.
+        The image it was fetched for.
     source : str
         Where it came from, for the log (``aspera``, ``local`` and a path or address).
     size_bytes : int or None
-        Size the file must have, to prove it against; None when its source states none.
+        Size that the file must have; None if its source states none.
     frames : tuple of int or None
-        The frames that the file has, counted from 1, when only those were brought; None when
-        it is the whole movie.
+        The frames in the file, counted from 1, if only some were fetched; None for the whole
+        movie.
     bytes_moved : int or None
-        Bytes that were moved to bring it; None when the way to it does not count them.
+        Bytes that were transferred; None if the transport does not count them.
     requests : int or None
-        Requests that were made to bring it; None when the way to it does not count them.
+        Requests that were made; None if the transport does not count them.
     """
 
     path: Path
@@ -120,7 +120,7 @@ class Frame:
     number : int
         Frame number, counted from 1.
     task : ImageTask
-        What it was read for.
+        The image it belongs to.
     raw : Raw, optional
         What was measured of it before it was corrected.
     """
@@ -140,7 +140,7 @@ class Nuclei:
     locations : NDArray
         Shape ``(n, 2)``, float64, ``(y, x)`` in pixels: centroids of the masks.
     outlines : tuple of NDArray, optional
-        For each nucleus its outline, shape ``(k, 2)``, int, ``(y, x)``; None when not asked for.
+        For each nucleus its outline, shape ``(k, 2)``, int, ``(y, x)``; None if not requested.
     frame_number : int
         Frame number, counted from 1.
     task : ImageTask
@@ -148,7 +148,7 @@ class Nuclei:
     diameter_px : float
         Nucleus diameter that was given or estimated, in pixels.
     areas : NDArray, optional
-        Shape ``(n,)``, float64: pixels of each mask; None when the segmentor does not tell.
+        Shape ``(n,)``, float64: pixels of each mask; None if the segmentor does not return them.
     """
 
     locations: NDArray[np.float64]
@@ -174,11 +174,11 @@ class Skipped:
     frame_number : int or None
         The frame, counted from 1; None when the whole movie is skipped.
     stage : str
-        Room where it happened (``download``, ``preprocess``, ``segment``).
+        Stage where it happened (``download``, ``preprocess``, ``segment``).
     kind : str
         Name of the error class.
     reason : str
-        The message: what was seen and what to do.
+        The error message.
     """
 
     task: ImageTask

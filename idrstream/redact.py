@@ -1,8 +1,8 @@
-"""Takes secrets out of messages: everything that is logged, raised, recorded or shown.
+"""Remove secrets from everything that is logged, raised, recorded or shown.
 
 Passwords and keys reach messages inside addresses (``https://user:password@host``, signed query
-strings), in what programs say, and in copies of settings. `redact` is the one place that knows
-what they look like; every `IdrStreamError` and every line of the log goes through it.
+strings), in output of programs, and in copies of settings. Every `IdrStreamError` and every
+line of the log passes through `redact`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _PATTERNS = (
 
 
 def redact(text: str) -> str:
-    """Return a text with what looks like a secret replaced by ``***``.
+    """Return a text with everything that looks like a secret replaced by ``***``.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def redact(text: str) -> str:
     Returns
     -------
     str
-        The same text where it has no secret. Redacting twice changes nothing more.
+        Unchanged if it has no secret.
     """
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
@@ -76,7 +76,7 @@ def redact(text: str) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """Return texts redacted, also inside lists, tuples and mappings; all else as it is."""
+    """Return a value with all texts in it redacted, also in lists, tuples and mappings."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
@@ -89,7 +89,7 @@ def redacted(value: Any) -> Any:
 
 
 class RedactingFilter(logging.Filter):
-    """Takes secrets out of log records, also out of their tracebacks; for handlers."""
+    """Redact log records and their tracebacks; a filter for handlers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record's message and traceback; every record is kept."""

@@ -8,7 +8,7 @@ import pytest
 
 from idrstream import models
 from idrstream.cli.main import main
-from idrstream.demo import _make_room, _masks_of, config_for
+from idrstream.demo import _masks_of, _prepare, config_for
 from idrstream.errors import ConfigError
 from idrstream.segment.locations import format_outline
 
@@ -41,10 +41,10 @@ def test_demo_finds_what_was_simulated_and_leaves_results_only(tmp_path, monkeyp
 def test_only_a_demo_is_ever_replaced(tmp_path):
     precious = tmp_path / "thesis.docx"
     precious.write_text("years of work")
-    with pytest.raises(ConfigError, match="no demo of idrstream"):
-        _make_room(tmp_path, force=True)
+    with pytest.raises(ConfigError, match="not a demo of idrstream"):
+        _prepare(tmp_path, force=True)
     assert precious.exists()
-    _make_room(tmp_path / "new", force=False)
+    _prepare(tmp_path / "new", force=False)
 
 
 def test_config_for_another_size_differs_only_in_the_size(tmp_path):

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Write the table and say what is in it."""
+    """Write the table and print a summary."""
     from idrstream.screen.study.idr import table_from_idr
 
     table = table_from_idr(

@@ -1,25 +1,25 @@
-"""Features and metadata to one table, and the table into the output folder."""
+"""Merge features and metadata into one table, and publish it."""
 
 from __future__ import annotations
 
 from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
 from idrstream.compile.single_cells import (
-    PycytominerMerge,
-    SingleCellMerge,
+    Merge,
     check_extra_metadata,
     compile_batch,
+    merge_with_pycytominer,
 )
 from idrstream.compile.writers import WRITERS, TableWriter, write_csv_gz, write_parquet
 
 __all__ = [
     "WRITERS",
-    "PycytominerMerge",
-    "SingleCellMerge",
+    "Merge",
     "TableWriter",
     "check_complete",
     "check_extra_metadata",
     "compile_batch",
+    "merge_with_pycytominer",
     "publish",
     "write_csv_gz",
     "write_parquet",

@@ -1,4 +1,4 @@
-"""Is a batch's table complete? The last look before it is published."""
+"""The last check of a batch's table before it is published."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FEATURE = "efficientnet_"
 
 
 def check_complete(table: pd.DataFrame, *, nuclei: int, features: int) -> None:
-    """Check a batch's table before it counts as a result.
+    """Raise if a batch's table is incomplete.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A finished table into the output folder."""
+"""Write a finished table into the output folder."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Features, locations and metadata of a batch to one table, a row per nucleus."""
+"""Merge features, locations and metadata of a batch into one table, a row per nucleus."""
 
 from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,46 +30,36 @@ _KEY = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 _SAME_PX = 1e-6
 
 
-class SingleCellMerge(Protocol):
-    """Puts the features files of an index together to one table.
+Merge = Callable[[Path, Path], "pd.DataFrame"]
+"""Joins the features files of an index: ``merge(index_path, features_folder)``."""
 
-    The only place that knows pycytominer, whose DeepProfiler classes are deprecated upstream.
+
+def merge_with_pycytominer(index_path: Path, features_folder: Path) -> pd.DataFrame:
+    """Return locations, metadata and features of all nuclei, in the order of the index.
+
+    The only place that uses pycytominer's DeepProfiler classes, which are deprecated upstream.
+
+    Raises
+    ------
+    idrstream.errors.CompileError
+        When pycytominer cannot read the files.
     """
+    from pycytominer.cyto_utils.DeepProfiler_processing import (
+        DeepProfilerData,
+        SingleCellDeepProfiler,
+    )
 
-    def merge(self, index_path: Path, features_folder: Path) -> pd.DataFrame:
-        """Return locations, metadata and features, in the order of the index."""
-        ...
-
-
-class PycytominerMerge:
-    """The merge of pycytominer's ``SingleCellDeepProfiler``."""
-
-    def merge(self, index_path: Path, features_folder: Path) -> pd.DataFrame:
-        """Return the single cells of all features files that are there.
-
-        Raises
-        ------
-        idrstream.errors.CompileError
-            When pycytominer cannot read them.
-        """
-        from pycytominer.cyto_utils.DeepProfiler_processing import (
-            DeepProfilerData,
-            SingleCellDeepProfiler,
-        )
-
-        try:
-            with warnings.catch_warnings():
-                # Frames without nuclei have no file, and the classes announce their end.
-                warnings.simplefilter("ignore")
-                data = DeepProfilerData(
-                    str(index_path), str(features_folder), filename_delimiter="/"
-                )
-                table: pd.DataFrame = SingleCellDeepProfiler(data).get_single_cells(output=True)
-        except (OSError, ValueError, LookupError, EOFError, AttributeError) as error:
-            raise CompileError(
-                f"pycytominer cannot put the features in {features_folder} together: {error}"
-            ) from error
-        return table
+    try:
+        with warnings.catch_warnings():
+            # About frames without nuclei, which have no file, and about the deprecation.
+            warnings.simplefilter("ignore")
+            data = DeepProfilerData(str(index_path), str(features_folder), filename_delimiter="/")
+            table: pd.DataFrame = SingleCellDeepProfiler(data).get_single_cells(output=True)
+    except (OSError, ValueError, LookupError, EOFError, AttributeError) as error:
+        raise CompileError(
+            f"pycytominer cannot merge the features in {features_folder}: {error}"
+        ) from error
+    return table
 
 
 def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:
@@ -94,7 +84,7 @@ def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTas
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ConfigError(
-                f"extra_metadata: {name!r} is unknown; there are {', '.join(known)}.{hint}"
+                f"extra_metadata: {name!r} is unknown; choose from {', '.join(known)}.{hint}"
             )
 
 
@@ -102,11 +92,11 @@ def compile_batch(
     project: DeepProfilerProject,
     *,
     extra_metadata: Sequence[str] = (),
-    merge: SingleCellMerge | None = None,
+    merge: Merge = merge_with_pycytominer,
 ) -> pd.DataFrame:
     """Return the table of a batch: one row per nucleus, in the order of the index.
 
-    Columns: ``Object_Outline`` when asked for (a JSON list of ``[x, y]`` points),
+    Columns: ``Object_Outline`` if requested (a JSON list of ``[x, y]`` points),
     ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
     ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
     underscores for blanks, and the features ``efficientnet_0 …`` (float32). A batch without
@@ -118,15 +108,15 @@ def compile_batch(
         The batch, profiled.
     extra_metadata : sequence of str
         ``object_outlines`` and names of columns of the table to process.
-    merge : SingleCellMerge, optional
-        What reads the features files; pycytominer by default.
+    merge : callable, default: merge_with_pycytominer
+        Reads the features files.
 
     Raises
     ------
     idrstream.errors.CompileError
-        When the features do not belong to the nuclei that were found; names the image.
+        If the features do not belong to the nuclei that were found; names the image.
     idrstream.errors.ConfigError
-        When outlines are wanted but were not made.
+        If outlines are requested but were not computed.
     """
     import pandas as pd
 
@@ -138,7 +128,7 @@ def compile_batch(
         columns[OUTLINE_COLUMN] = _texts(_outlines(images, locations))
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
     columns |= _metadata(project, images, extra_metadata)
-    features = _features(project, images, points, merge or PycytominerMerge())
+    features = _features(project, images, points, merge)
     names = [f"{_MODEL}_{number}" for number in range(features.shape[1])]
     return pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
 
@@ -168,7 +158,7 @@ def _metadata(
     project: DeepProfilerProject, images: Sequence[ProjectImage], extra_metadata: Sequence[str]
 ) -> dict[str, NDArray[np.object_]]:
     counts = [image.nuclei for image in images]
-    # The plate's true name, where the project had to use another.
+    # The plate's own name, where the project had to use another.
     rows = [
         {
             **project.index_row(image),
@@ -202,12 +192,12 @@ def _features(
     project: DeepProfilerProject,
     images: Sequence[ProjectImage],
     points: NDArray[np.float64],
-    merge: SingleCellMerge,
+    merge: Merge,
 ) -> NDArray[np.float32]:
-    """Return the features of all nuclei, proven to belong to the locations row by row."""
+    """Return the features of all nuclei, after checking that each row has its location."""
     if not images:
         return np.empty((0, project.feature_count), dtype=np.float32)
-    merged = merge.merge(project.index_path, project.features_folder)
+    merged = merge(project.index_path, project.features_folder)
     _check_rows(merged, images)
     seen = merged[[Y_COLUMN, X_COLUMN]].to_numpy(dtype=np.float64)
     apart = np.flatnonzero(np.abs(seen - points).max(axis=1) > _SAME_PX)

@@ -22,7 +22,7 @@ TableWriter = Callable[["pd.DataFrame", Path], None]
 """Writes a table to a path: called as `writer(table, path)`."""
 
 _LINE_END = "\r\n"
-_ROWS = 2048  # written together: bounds the memory that text takes
+_ROWS = 2048  # written together: bounds the memory of the text
 
 
 def write_csv_gz(table: pd.DataFrame, path: Path) -> None:
@@ -72,7 +72,7 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
     ]
     schema = pa.schema(list(zip(table.columns, types, strict=True)))
     arrow = pa.Table.from_pandas(table, schema=schema, preserve_index=False)
-    # A dictionary of features, which are all different, takes place and time.
+    # A dictionary of features, which are all different, costs space and time.
     texts = [field.name for field in schema if pa.types.is_string(field.type)]
     pq.write_table(
         arrow.replace_schema_metadata(None), path, compression="zstd", use_dictionary=texts
@@ -116,7 +116,7 @@ def _number_lines(block: NDArray[np.float32]) -> list[str]:
 
 
 class _Lines:
-    """Takes the place of a file; each row comes in one call."""
+    """A file object that collects lines; the csv module writes each row in one call."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

@@ -221,7 +221,7 @@ class PreprocessSettings:
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
     ] = None
     plate_wells: Annotated[
-        int, Ge(1), Doc("plate: at most so many wells of a plate are looked at.")
+        int, Ge(1), Doc("plate: largest number of wells that a plate's model is fitted on.")
     ] = 12
 
 

@@ -1,10 +1,11 @@
-"""What can be looked at before a stream starts. Each look tells what it found and never raises."""
+"""Checks before a stream starts. They return what they found and never raise."""
 
 from __future__ import annotations
 
 import os
 import time
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from idrstream.errors import IdrStreamError
 from idrstream.folder.locks import holder
@@ -15,8 +16,17 @@ from idrstream.schedule.disk.budget import disk_free_bytes
 from idrstream.text import format_size, parse_size
 
 
+@runtime_checkable
+class _Loads(Protocol):
+    """A component that can load its model before its first use."""
+
+    def load(self, *values: object) -> object:
+        """Load the model."""
+        ...
+
+
 def check_lock(folder: Path, role: str) -> Check:
-    """Tell whether another stream has a folder."""
+    """Return whether another stream uses a folder."""
     who = holder(folder)
     if who is None:
         return Check(f"{role} is free", "ok", str(folder))
@@ -25,19 +35,17 @@ def check_lock(folder: Path, role: str) -> Check:
 
 
 def check_writable(folder: Path, role: str) -> Check:
-    """Tell whether a folder can be written, or made where it is missing; nothing is written."""
+    """Return whether a folder can be written, or created; nothing is written."""
     what = f"{role} can be written"
-    there = folder.absolute()
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = _existing(folder)
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return Check(what, "ok", str(folder) if there == folder.absolute() else f"{folder}: new")
-    why = "cannot be written" if there.is_dir() else "is no folder"
+    why = "cannot be written" if there.is_dir() else "is not a folder"
     return Check(what, "failed", f"{there} {why}", f"make it writable or choose another {role}")
 
 
 def check_models(components: Components) -> tuple[Check, float]:
-    """Load the models of segmentor and engine; also return the seconds that took."""
+    """Load the models of segmentor and engine; also return the seconds it took."""
     started = time.monotonic()
     try:
         components.segmentor.load()
@@ -45,7 +53,7 @@ def check_models(components: Components) -> tuple[Check, float]:
     except IdrStreamError as error:
         remedy = f"see {error.help_section()}"
         return Check("models load", "failed", str(error), remedy), time.monotonic() - started
-    # The border to other people's code: a plan tells and does not end.
+    # The boundary to other people's code: a plan reports errors.
     except Exception as error:
         text = f"{type(error).__name__}: {redact(str(error))}"
         return Check("models load", "failed", text, "see idrstream doctor"), 0.0
@@ -56,12 +64,12 @@ def check_models(components: Components) -> tuple[Check, float]:
 def check_disk(
     tmp_dir: Path, folder: Path, peak: Amount | None, output: Amount | None
 ) -> list[Check]:
-    """Tell whether the disks have room for the intermediates and the results."""
+    """Return whether the disks have space for intermediate files and results."""
     needs: dict[int, tuple[Path, int, list[str]]] = {}
     for where, amount, role in ((tmp_dir, peak, "tmp_dir"), (folder, output, "final_data_dir")):
         if amount is None:
             continue
-        disk = _disk(where)
+        disk = _existing(where).stat().st_dev
         path, need, roles = needs.get(disk, (where, 0, []))
         needs[disk] = (path, need + amount.high, [*roles, role])
     checks = []
@@ -75,12 +83,12 @@ def check_disk(
             remedy = "free space, set a smaller disk_budget, or choose a folder on another disk"
             checks.append(Check(what, "failed", detail, remedy))
     if not needs:
-        checks.append(Check("disk", "unknown", "no source tells how large its movies are"))
+        checks.append(Check("disk", "unknown", "no source states the size of its movies"))
     return checks
 
 
 def check_budget(budget: str | int | None, least: int) -> Check | None:
-    """Tell whether the disk budget is enough for one batch; None without a budget."""
+    """Return whether the disk budget is enough for one batch; None without a budget."""
     limit = parse_size(budget)
     if limit is None:
         return None
@@ -91,14 +99,15 @@ def check_budget(budget: str | int | None, least: int) -> Check | None:
 
 
 def failed(what: str, error: Exception, remedy: str = "") -> Check:
-    """Return the check of something that raised an error, which says what to do."""
+    """Return a failed check for an error."""
     if isinstance(error, IdrStreamError):
         return Check(what, "failed", str(error), remedy or f"see {error.help_section()}")
     return Check(what, "failed", f"{type(error).__name__}: {redact(str(error))}", remedy)
 
 
-def _disk(folder: Path) -> int:
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the nearest folder above it that exists."""
     there = folder.absolute()
     while not there.exists() and there != there.parent:
         there = there.parent
-    return there.stat().st_dev
+    return there

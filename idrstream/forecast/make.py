@@ -1,4 +1,4 @@
-"""Makes the plan of a stream: reads, asks, measures; writes nothing into the user's folders."""
+"""Make the plan of a stream, without writing into the user's folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from idrstream.forecast.checks import (
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.probe import choose_images, run_probe
 from idrstream.forecast.shadow import shadow_components
-from idrstream.forecast.sizes import Sizes, ask_sizes, part_moved
+from idrstream.forecast.sizes import Sizes, ask_sizes, share_downloaded
+from idrstream.forecast.work import spread
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.profiling import ProjectProfiling
@@ -51,7 +52,7 @@ def make_plan(
     *,
     probe: int = 0,
 ) -> StreamPlan:
-    """Say what a stream would do, need and meet.
+    """Return what a stream would do and need, and whether it can start.
 
     Parameters
     ----------
@@ -60,19 +61,19 @@ def make_plan(
     table : pandas.DataFrame
         The table to process.
     probe : int
-        Images to run to measure the time; 0 for none.
+        Images to process to measure the time; 0 for none.
 
     Returns
     -------
     StreamPlan
-        Errors that a start would raise are failed checks of it.
+        Errors that a start would raise are failed checks.
     """
     with tempfile.TemporaryDirectory(prefix="idrstream-plan-") as name:
         return _Maker(paths, components, options, table, Path(name)).make(probe)
 
 
 def read_begun_quietly(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the table and the options that an output folder was begun with.
+    """Return the table and the options of an output folder.
 
     Raises
     ------
@@ -88,7 +89,7 @@ def read_begun_quietly(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def _copy_journal(folder: Path, target: Path) -> Path:
-    """Copy a journal to where it can be read; that would leave files beside it in its folder."""
+    """Copy a journal to read it: SQLite would write files beside the original."""
     target.mkdir()
     for name in (JOURNAL_NAME, f"{JOURNAL_NAME}-wal"):
         if (folder / name).is_file():
@@ -111,7 +112,7 @@ class _Maker:
         self._table = table
         self._temporary = temporary
         self._checks: list[Check] = []
-        self._done_bytes: tuple[int, int] = (0, 0)  # images that are done, and their tables
+        self._done: list[tuple[int, int]] = []  # images and bytes of each table that is done
 
     def make(self, probe: int) -> StreamPlan:
         paths, checks = self._paths, self._checks
@@ -152,7 +153,7 @@ class _Maker:
         )
 
     def _decision(self) -> Decision | None:
-        """Return what a start would do; None, and a failed check, when it would be refused."""
+        """Return what a start would do; None, and a failed check, if it would be refused."""
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
 
@@ -169,10 +170,10 @@ class _Maker:
             self._checks.append(failed(what, error))
             return None
         if decision.refused:
-            msg = f"{self._paths.folder} cannot be gone on with: {decision.refused}"
+            msg = f"{self._paths.folder} cannot be continued: {decision.refused}"
             self._checks.append(failed(what, PlanChangedError(msg)))
             return None
-        how = {"first": "new", "same": "goes on", "grown": "goes on with new batches"}
+        how = {"first": "new", "same": "continues", "grown": "continues with new batches"}
         self._checks.append(Check(what, "ok", how.get(decision.plan_change, decision.plan_change)))
         return decision
 
@@ -194,11 +195,11 @@ class _Maker:
             self._checks.append(
                 Check(f"batch {number}", "unknown", wrong, "it will be computed again")
             )
-        good = [number for number in outputs if number not in proof.broken]
-        self._done_bytes = (
-            sum(known.batches[number].images for number in good),
-            sum(outputs[number][1] for number in good),
-        )
+        self._done = [
+            (known.batches[number].images, output[1])
+            for number, output in outputs.items()
+            if number not in proof.broken
+        ]
         return decide(wanted, known, images=images, broken=proof.broken)
 
     def _first(self, wanted: RequestedPlan, strangers: Sequence[str]) -> Decision:
@@ -210,7 +211,7 @@ class _Maker:
         return decide(wanted, None)
 
     def _fits(self, decision: Decision, left: Sequence[ImageTask]) -> dict[str, int]:
-        """Return how many wells the illumination of each plate looks at that is still to fit."""
+        """Return the number of wells to fit for each plate without an illumination model."""
         preprocessor = self._components.preprocessor
         wells = Counter(task.plate for tasks in decision.batches.values() for task in tasks)
         try:
@@ -240,7 +241,7 @@ class _Maker:
             self._checks.append(failed("probe", error))
             return None
         batches = [len(decision.batches[number]) for number in decision.run]
-        self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all parts"))
+        self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all stages"))
         return found.table_bytes, found.estimate(batches, list(fits.values()), load_s=load_s)
 
     def _download(self, sizes: Sizes, count: int) -> Amount | None:
@@ -248,14 +249,14 @@ class _Maker:
             return sizes.total(count)
         components = shadow_components(self._components, self._temporary / "sizes")
         try:
-            part, basis = part_moved(components, sizes, self._temporary / "sizes")
+            share, basis = share_downloaded(components, sizes, self._temporary / "sizes")
         except UserError as error:
             self._checks.append(failed("movies by frames", error))
-            part, basis = 1.0, "whole movies"
-        return sizes.total(count, part, basis)
+            share, basis = 1.0, "whole movies"
+        return sizes.total(count, share, basis)
 
     def _peak(self, decision: Decision, sizes: Sizes) -> Amount | None:
-        """Return the most under ``tmp_dir``: movies, batches under way, config and checkpoint."""
+        """Return the peak under ``tmp_dir``: movies, batches, config and checkpoint."""
         if not decision.run:
             return Amount(0, 0, 0, "nothing to do")
         if not sizes.known:
@@ -284,14 +285,15 @@ class _Maker:
         return Amount(best, best, best, f"{basis} at once")
 
     def _output(self, left: Sequence[ImageTask], probed: int | None) -> Amount:
-        images, size = self._done_bytes
+        frames = sum(len(task.frames) for task in left) / max(1, len(left))
+        guess = frames * _NUCLEI * self._components.project.feature_count * _BYTES_A_FEATURE
+        each, basis = [guess], f"if a frame has {_NUCLEI} nuclei"
         if probed:
-            each, basis = float(probed), "as in the probe"
-        elif images and size:
-            each, basis = size / images, f"as the {images:,} images that are done"
-        else:
-            frames = sum(len(task.frames) for task in left) / max(1, len(left))
-            each = frames * _NUCLEI * self._components.project.feature_count * _BYTES_A_FEATURE
-            basis = f"if a frame has {_NUCLEI} nuclei"
-        total = round(each * len(left))
-        return Amount(total, total, total, basis)
+            each, basis = [float(probed)], "as in the probe"
+        elif self._done:
+            images = sum(count for count, _ in self._done)
+            each = [size / max(1, count) for count, size in self._done]
+            basis = f"as the {images:,} images that are done"
+        total = sum(each) / len(each) * len(left)
+        off = total * min(1.0, spread(each))
+        return Amount(round(total), round(total - off), round(total + off), basis)

@@ -1,4 +1,4 @@
-"""What `IdrStream.plan` returns: frozen, and readable as text, HTML and JSON."""
+"""The result of `IdrStream.plan`, readable as text, HTML and JSON."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ overflow-wrap:anywhere;background:transparent;color:inherit}
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something that was looked at before the start.
+    """A check before the start.
 
     Attributes
     ----------
     what : str
-        What was looked at.
+        What was checked.
     state : {"ok", "failed", "unknown"}
-        ``unknown`` when it cannot be told; that does not keep a stream from starting.
+        ``unknown`` does not keep a stream from starting.
     detail : str
         What was found.
     remedy : str
-        What to do about it; empty when it is ok.
+        What to do about it; empty if it is ok.
     """
 
     what: str
@@ -49,16 +49,17 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A number of bytes, as far as it can be told.
+    """An estimated number of bytes.
 
     Attributes
     ----------
     bytes : int
-        The best guess.
+        The best estimate.
     low, high : int
-        95 % interval where it comes from a sample; equal to `bytes` where it was counted.
+        95 % interval where it comes from a sample; equal to `bytes` where it was counted, or
+        is an upper bound.
     basis : str
-        Where it comes from.
+        What it is based on.
     """
 
     bytes: int
@@ -67,7 +68,7 @@ class Amount:
     basis: str = ""
 
     def __str__(self) -> str:
-        """Return it for a person."""
+        """Return it as text."""
         text = format_size(self.bytes)
         if self.low != self.high:
             text = f"about {text} ({format_size(self.low)} to {format_size(self.high)})"
@@ -86,7 +87,7 @@ class TimeEstimate:
         Interval: from perfect overlap of the stages to none, wider by the 95 % interval of the
         differences between images. It always has a width.
     startup_s : float
-        Part of it that comes once: models, first use.
+        Share of it that comes once: models, first use.
     images : int
         Images that were probed.
     stages : dict
@@ -101,7 +102,7 @@ class TimeEstimate:
     stages: dict[str, float]
 
     def __str__(self) -> str:
-        """Return it for a person."""
+        """Return it as text."""
         best, low, high, startup = map(
             format_duration, (self.seconds, self.low_s, self.high_s, self.startup_s)
         )
@@ -119,19 +120,19 @@ class StreamPlan:
     images, batches : int
         Of the plan that it would follow.
     images_done, batches_done : int
-        Those that are done and proven by the folder's journal.
+        Those that are done, verified with the folder's journal.
     images_left, batches_left : int
-        Those that it would run.
+        Those that it would process.
     download : Amount or None
-        Bytes to download; None when no source can tell.
+        Bytes to download; None if no source states sizes.
     peak_disk : Amount or None
-        The most under ``tmp_dir``.
+        Peak under ``tmp_dir``.
     output : Amount or None
         Size of the tables that are written.
     time : TimeEstimate or None
         How long it takes; only with a probe.
     checks : tuple of Check
-        What was looked at.
+        The checks.
     """
 
     folder: str
@@ -149,7 +150,7 @@ class StreamPlan:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing stands in the way of a start."""
+        """Whether the stream can start."""
         return all(check.state != "failed" for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
@@ -157,7 +158,7 @@ class StreamPlan:
         return {**asdict(self), "is_good": self.is_good}
 
     def __repr__(self) -> str:
-        """Return it as text for a person."""
+        """Return it as text."""
         width = max((len(check.what) for check in self.checks), default=0)
         lines = [f"Plan for {self.folder}"]
         lines += [f"{name:10}{text}" for name, text in self._facts()]
@@ -198,8 +199,8 @@ class StreamPlan:
         amounts = (
             ("download", self.download), ("peak disk", self.peak_disk), ("output", self.output),
         )  # fmt: skip
-        rows += [(name, "cannot be told" if it is None else str(it)) for name, it in amounts]
-        rows.append(("time", "not measured: give a probe" if self.time is None else str(self.time)))
+        rows += [(name, "unknown" if it is None else str(it)) for name, it in amounts]
+        rows.append(("time", "not measured: use a probe" if self.time is None else str(self.time)))
         if self.time is not None:
             stages = ", ".join(f"{name} {value:.2f} s" for name, value in self.time.stages.items())
             rows.append(("an image", stages))

@@ -1,4 +1,4 @@
-"""Run a few images through the real parts and measure what each stage takes."""
+"""Process a few images with the real components and measure each stage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from idrstream.schedule.events import (
     BatchPublished,
     Event,
     StageFinished,
-    StreamStarted,
 )
 from idrstream.schedule.options import LaneSizes, choose_sizes
 
@@ -36,12 +35,10 @@ _MODEL_ERROR = 0.1  # of a time that was measured once
 
 @dataclass(slots=True)
 class Measured:
-    """A listener that notes how long everything takes.
+    """A listener that measures the stages.
 
     Attributes
     ----------
-    begun : float
-        When the first batch could begin, on the monotonic clock.
     of_image : dict
         Seconds by row of the image and stage.
     of_batch : dict
@@ -52,7 +49,6 @@ class Measured:
         Why a batch failed.
     """
 
-    begun: float = 0.0
     of_image: dict[int, dict[str, float]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(float))
     )
@@ -62,13 +58,11 @@ class Measured:
 
     def __call__(self, event: Event) -> None:
         """Note an event."""
-        if isinstance(event, StreamStarted):
-            self.begun = time.monotonic()
-        elif isinstance(event, StageFinished) and event.task is None:
+        if isinstance(event, StageFinished) and event.task is None:
             self.of_batch[event.stage].append(event.seconds)
         elif isinstance(event, StageFinished) and event.task is not None:
             stages = self.of_image[event.task.row]
-            if event.stage == "download":  # illumination may have brought the same movie before
+            if event.stage == "download":  # the illumination may have fetched the same movie before
                 stages[event.stage] = event.seconds
             else:
                 stages[event.stage] += event.seconds
@@ -80,14 +74,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a probe showed.
+    """The result of a probe.
 
     Attributes
     ----------
     costs : Costs
         Seconds of everything.
     sizes : LaneSizes
-        How many of everything the stream uses at once.
+        How many of everything the stream handles at once.
     table_bytes : int
         Size of the tables for each image.
     """
@@ -134,10 +128,10 @@ def run_probe(
     tasks: Sequence[ImageTask],
     folder: Path,
 ) -> Probe:
-    """Run images through the parts in a temporary folder, and measure.
+    """Process images in a temporary folder, and measure.
 
-    The first image runs alone before, so that what is slow only once is told apart from what
-    every image costs.
+    The first image is processed alone before, to separate the costs of a start from those of
+    every image.
 
     Parameters
     ----------
@@ -153,14 +147,14 @@ def run_probe(
     Returns
     -------
     Probe
-        What was measured.
+        The measurements.
 
     Raises
     ------
     BatchError
         If none of the images could be processed, or their batch not profiled.
     UserError
-        What would stop the stream.
+        If the stream would stop.
     """
 
     def run(chosen: Sequence[ImageTask], name: str) -> tuple[Measured, float]:

@@ -1,4 +1,4 @@
-"""The parts of a stream, set to work in a temporary folder: nothing of the user's changes."""
+"""Components and options of a stream for a run in a temporary folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from idrstream.run.components import Components, StreamPaths
 
 
 def shadow_components(components: Components, folder: Path) -> Components:
-    """Return parts that keep their models in memory, but their files in `folder`.
+    """Return components that share their loaded models, but write to `folder`.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def shadow_components(components: Components, folder: Path) -> Components:
 
 
 def shadow_paths(paths: StreamPaths, folder: Path) -> StreamPaths:
-    """Return a place in `folder` for a run that is thrown away."""
+    """Return a place in `folder` for a temporary run."""
     (folder / "out").mkdir(parents=True)
     (folder / "tmp").mkdir(exist_ok=True)
     return dataclasses.replace(

@@ -1,4 +1,4 @@
-"""How much there is to download: asked of the sources, of a sample when there are many."""
+"""How much is to download: sizes from the sources, of a sample if there are many movies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
@@ -20,22 +20,31 @@ _FRAMES_TRIED = 3
 _SHOWN = 3
 
 
+@runtime_checkable
+class _StatesSizes(Protocol):
+    """A downloader that knows the size of a movie before it downloads it."""
+
+    def size(self, task: ImageTask) -> int | None:
+        """Return the size in bytes; None if the source does not state it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What the sources say.
+    """Sizes of movies as their sources state them.
 
     Attributes
     ----------
     of : int
-        Images that there are.
-    known : tuple of int
-        Sizes in bytes of the movies of those that were asked for and told.
+        Number of images.
     asked : tuple of ImageTask
-        Images that were asked for.
-    missing : tuple of str
-        What is wrong with those that are not there.
+        Images whose source was asked.
+    known : tuple of int
+        Sizes in bytes of their movies, where the source states them.
+    missing, unreachable : tuple of str
+        Errors of movies that do not exist, and of sources that did not answer.
     broken : str
-        Why nothing could be asked; empty when it could.
+        Why no source could be asked; empty if it could.
     """
 
     of: int
@@ -47,17 +56,17 @@ class Sizes:
 
     @property
     def largest(self) -> int:
-        """The largest movie seen."""
+        """Size of the largest movie."""
         return max(self.known, default=0)
 
     def check(self) -> Check:
-        """Return whether the movies are there."""
+        """Return whether the movies exist."""
         what = "movies at their source"
         sampled = f", a sample of {self.of:,}" if len(self.asked) < self.of else ""
         if self.broken:
             return Check(what, "failed", self.broken, "see the message; nothing can be downloaded")
         for name, found, remedy in (
-            ("are not there", self.missing, "correct the table, or let the stream skip them"),
+            ("do not exist", self.missing, "correct the table, or let the stream skip them"),
             ("did not answer", self.unreachable, "try again, or see idrstream doctor --network"),
         ):
             if found:
@@ -67,26 +76,26 @@ class Sizes:
         if not self.asked:
             return Check(what, "ok", "none is needed")
         if not self.known:
-            return Check(what, "unknown", "this way to the data cannot tell before it moves them")
-        return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all there")
+            return Check(what, "unknown", "this source does not state sizes before a download")
+        return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all exist")
 
-    def total(self, count: int, part: float = 1.0, basis: str = "whole movies") -> Amount | None:
-        """Return the bytes of so many movies.
+    def total(self, count: int, share: float = 1.0, basis: str = "whole movies") -> Amount | None:
+        """Return the bytes of a number of movies.
 
         Parameters
         ----------
         count : int
-            Movies that are moved: one for each image, and those that illumination looks at.
-        part : float
-            Part of a movie that is moved.
+            Movies to download: one for each image, and those for models of illumination.
+        share : float
+            Share of a movie that is downloaded.
         basis : str
-            What is counted.
+            What the number is based on.
         """
         if not self.known:
             return Amount(0, 0, 0, "nothing to do") if not self.of else None
         number = len(self.known)
         mean = math.fsum(self.known) / number
-        best = count * mean * part
+        best = count * mean * share
         if number == self.of:
             return Amount(round(best), round(best), round(best), basis)
         margin = 0.0
@@ -94,9 +103,9 @@ class Sizes:
             from scipy import stats
 
             variance = math.fsum((size - mean) ** 2 for size in self.known) / (number - 1)
-            # A sample without repeats of a known number of movies: less is left open.
+            # Finite population correction: a sample without repeats.
             error = math.sqrt(variance / number * (1 - number / self.of))
-            margin = float(stats.t.ppf(0.975, number - 1)) * error * count * part
+            margin = float(stats.t.ppf(0.975, number - 1)) * error * count * share
         return Amount(
             round(best), round(max(0.0, best - margin)), round(best + margin),
             f"{basis}; sizes of {number:,} of {self.of:,}",
@@ -104,25 +113,24 @@ class Sizes:
 
 
 def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
-    """Ask the sources for the sizes of movies.
+    """Return the sizes of movies that their sources state.
 
     Parameters
     ----------
     downloader : object
-        May offer ``size(task)``.
+        Asked if it has ``size(task)``.
     tasks : sequence of ImageTask
-        The images; of more than 200 a random sample is asked for, always the same.
+        The images; of more than 200 a random sample, always the same.
     at_once : int
-        Questions at once.
+        Requests at once.
     """
     asked = tuple(tasks)
     if len(asked) > MOST_ASKED:
         asked = tuple(random.Random(0).sample(asked, MOST_ASKED))  # noqa: S311, no secret
-    size_of = getattr(downloader, "size", None)
-    if size_of is None or not asked:
+    if not isinstance(downloader, _StatesSizes) or not asked:
         return Sizes(len(tasks), asked, ())
     with ThreadPoolExecutor(max(1, at_once)) as pool:
-        answers = list(pool.map(lambda task: _ask(size_of, task), asked))
+        answers = list(pool.map(lambda task: _ask(downloader, task), asked))
     broken = next((str(answer) for answer in answers if isinstance(answer, UserError)), "")
     errors = [answer for answer in answers if isinstance(answer, ImageError)]
     return Sizes(
@@ -135,24 +143,20 @@ def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 
     )
 
 
-def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
-    """Return which part of a movie is moved when only frames are brought, from a few tries.
+def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
+    """Return the share of a movie that is downloaded, and what that number is based on.
 
-    The frames of up to three movies are brought to a temporary folder.
+    Where only frames are fetched, those of up to three movies are downloaded to a temporary
+    folder.
 
     Parameters
     ----------
     parts : Parts
         Of the stream.
     sizes : Sizes
-        What was asked for.
+        As `ask_sizes` returns them.
     folder : Path
-        Where to put them.
-
-    Returns
-    -------
-    tuple of float and str
-        The part, and what it is based on.
+        The temporary folder.
     """
     from idrstream.download import RangeTransport, TransportDownloader, tell_frames_needed
     from idrstream.download.fetch import fetch_movie
@@ -174,7 +178,7 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
                 mode="frames", frames_needed=downloader.frames_needed,
             )  # fmt: skip
             size = transport.size(remote)
-        except ImageError:  # its download would take the whole file, or say what is wrong
+        except ImageError:  # the stream downloads the whole file, or reports the error
             return whole
         moved += movie.bytes_moved or 0
         of += size or 0
@@ -184,9 +188,8 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
     return moved / of, basis
 
 
-def _ask(size_of: Any, task: ImageTask) -> int | Exception | None:
+def _ask(source: _StatesSizes, task: ImageTask) -> int | Exception | None:
     try:
-        size: int | None = size_of(task)
+        return source.size(task)
     except (ImageError, UserError) as error:
         return error
-    return size

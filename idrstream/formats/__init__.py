@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.make import make_reader
 from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader
 

@@ -1,9 +1,12 @@
-"""Is a file all there? Nothing is opened for reading before this says so.
+"""Whether a file is completely written; checked before anything reads it.
 
-`h5py.is_hdf5` is true for a file that was cut off, so the end-of-file address that HDF5 keeps
-in its superblock is compared with the size on disk (HDF5 File Format Specification 3.0, II.A),
-and the size with what the source states. What one look at a file saw is a plain value, `Look`;
-waiting is looking again until the verdict is final or the file has stopped growing for too long.
+`h5py.is_hdf5` is true for a truncated file, so the end-of-file address in HDF5's superblock is
+compared with the size on disk (HDF5 File Format Specification 3.0, II.A), and that size with the
+one that the source states::
+
+    waiting ──▶ complete
+       │
+       └──────▶ wrong        an error page, too long, or truncated at its stated size
 """
 
 from __future__ import annotations
@@ -12,39 +15,36 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from idrstream.errors import ImageError, IncompleteFileError, MovieError, storage_error
 from idrstream.formats.cellh5.superblock import HDF5_SIGNATURE, hdf5_end_of_file
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
 HDF5_SUFFIXES = frozenset({".ch5", ".cellh5", ".h5", ".hdf5"})
-PART_SUFFIXES = (".part", ".partial")
+PARTIAL_SUFFIXES = (".part", ".partial")
 CONTROL_SUFFIXES = (".aspx", ".partial.aspx")
 
 _ERROR_PAGE = (b"<!doctype html", b"<html")
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look at a file saw.
+class FileState:
+    """The state of a file at one moment.
 
     Attributes
     ----------
     state : {"complete", "waiting", "wrong"}
         ``waiting`` may still become complete, ``wrong`` never will.
     reason : str
-        What is missing or wrong; empty when complete.
+        What is missing or wrong; empty if complete.
     signature : tuple of int
-        Sizes and times of change of the file and its partial file; changes when either grows.
+        Sizes and modification times of the file and its partial file.
     size_bytes : int or None
-        Size of the file; None while it is not there.
+        Size of the file; None if it does not exist.
     error : type
-        The error this look means if it is the last one.
+        The error to raise if the file stays in this state.
     is_hdf5 : bool
-        Whether HDF5's own word on its length was heard.
+        Whether HDF5's own end-of-file address was checked.
     """
 
     state: Literal["complete", "waiting", "wrong"]
@@ -54,83 +54,78 @@ class Look:
     error: type[ImageError] = IncompleteFileError
     is_hdf5: bool = False
 
+    def check(self, path: Path, detail: str = "") -> None:
+        """Raise `error` unless the file is complete."""
+        if self.state != "complete":
+            raise self.error(f"{path} {self.reason}{detail}")
 
-def look_at(path: Path, size_bytes: int | None = None, *, name: str | None = None) -> Look:
-    """Look at a file once and judge whether it is complete, or may become so.
+
+def file_state(path: Path, size_bytes: int | None = None, *, name: str | None = None) -> FileState:
+    """Return whether a file is complete now, or may become so.
 
     Parameters
     ----------
     path : Path
-        The file under its final name.
+        The file.
     size_bytes : int, optional
         Size that the source states.
     name : str, optional
-        Final name of a file that does not bear it yet; says what it should be.
+        Final name of a file that still has another one; its suffix tells the format.
 
     Returns
     -------
-    Look
-        The verdict. For HDF5 ``complete`` means: size agreed (if stated), end-of-file address
-        reached, opened by h5py. For other formats it means a size above zero that agrees.
+    FileState
+        HDF5 is ``complete`` if the size agrees (if stated), the end-of-file address is reached
+        and h5py opens it; other formats if they are not empty and the size agrees.
     """
     signature = _signature(path)
     try:
         suffix = Path(name or path.name).suffix.lower()
-        return _judge(path, size_bytes, path.stat().st_size, signature, suffix in HDF5_SUFFIXES)
+        size = path.stat().st_size
+        return _state_of(path, size_bytes, size, signature, hdf5_by_name=suffix in HDF5_SUFFIXES)
     except FileNotFoundError:
-        return Look("waiting", _missing_reason(path), signature)
+        return FileState("waiting", _missing_reason(path), signature)
     except OSError as error:
         _raise_if_of_machine(error)
-        return Look("waiting", f"cannot be read: {error.strerror or error}", signature)
+        return FileState("waiting", f"cannot be read: {error.strerror or error}", signature)
 
 
-def _judge(
+def _state_of(
     path: Path,
     size_bytes: int | None,
     size: int,
     signature: tuple[int, ...],
+    *,
     hdf5_by_name: bool,
-) -> Look:
+) -> FileState:
     for suffix in CONTROL_SUFFIXES:
         if path.with_name(path.name + suffix).exists():
-            reason = f"{path.name}{suffix} beside it says that the transfer is not finished"
-            return Look("waiting", reason, signature, size)
-    page = _error_page(path, hdf5_by_name)
+            reason = f"is still being transferred: {path.name}{suffix} exists"
+            return FileState("waiting", reason, signature, size)
+    page = _error_page(path, hdf5_by_name=hdf5_by_name)
     if page is not None:
-        return Look("wrong", page, signature, size, MovieError)
+        return FileState("wrong", page, signature, size, MovieError)
     if size_bytes is not None and size != size_bytes:
         reason = f"has {size:,} of {size_bytes:,} bytes"
-        return Look("waiting" if size < size_bytes else "wrong", reason, signature, size)
+        return FileState("waiting" if size < size_bytes else "wrong", reason, signature, size)
     if size == 0:
-        return Look("wrong" if size_bytes == 0 else "waiting", "is empty", signature, size)
-    if hdf5_by_name or _begins_as_hdf5(path):
-        return _look_at_hdf5(path, size, signature, final=size_bytes is not None)
-    return Look("complete", "", signature, size)
+        return FileState("wrong" if size_bytes == 0 else "waiting", "is empty", signature, size)
+    if hdf5_by_name or _head(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
+        return _hdf5_state(path, size, signature, final=size_bytes is not None)
+    return FileState("complete", "", signature, size)
 
 
 def check_complete(path: Path, size_bytes: int | None = None, *, name: str | None = None) -> None:
-    """Raise if a file is not complete now; waits for nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The file under its final name.
-    size_bytes : int, optional
-        Size that the source states.
-    name : str, optional
-        Final name of a file that does not bear it yet; says what it should be.
+    """Raise if a file is not complete now; for the parameters see `file_state`.
 
     Raises
     ------
     IncompleteFileError
         If it is missing, too short or too long, or its end-of-file address is not reached.
     MovieError
-        If it is something else: an error page, not HDF5 though its name says so.
+        If it is something else: an error page, or not HDF5 though its name says so.
     """
-    look = look_at(path, size_bytes, name=name)
-    if look.state != "complete":
-        msg = f"{path} {look.reason}"
-        raise look.error(msg)
+    file_state(path, size_bytes, name=name).check(path)
 
 
 def wait_until_complete(
@@ -142,114 +137,76 @@ def wait_until_complete(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Wait until a file is proven completely written.
+    """Wait until a file is completely written.
 
-    A file of stated size is complete when `look_at` says so. Without a stated size it must
-    also look the same twice, `poll_s` apart; so must every format other than HDF5.
+    An HDF5 file of stated size is complete as soon as `file_state` says so. All others must
+    also stay unchanged for `poll_s`.
 
     Parameters
     ----------
     path : Path
-        The file under its final name; it need not be there yet.
+        The file under its final name; it need not exist yet.
     size_bytes : int, optional
         Size that the source states.
     timeout_s : float
-        Time limit, counted since the file or the partial file beside it last grew: a slow
-        transfer is waited for, one that stopped is not.
+        Time limit, counted since the file or its partial file last grew: a slow transfer is
+        waited for, a stalled one is not.
     poll_s : float
-        Time between two looks.
+        Time between two checks.
     sleep, clock : callable
         For tests.
 
     Raises
     ------
     IncompleteFileError
-        If the time limit passed, or the file is final and cut off. Says what was seen.
+        If the time limit passed, or the file is final and truncated.
     MovieError
-        If it is something else: an error page, not HDF5 though its name says so.
+        If it is something else: an error page, or not HDF5 though its name says so.
     """
-    from tenacity import Retrying, retry_if_result, wait_fixed
-
-    watch = _Watch(path, size_bytes, timeout_s, clock)
-    retrying = Retrying(
-        retry=retry_if_result(lambda look: look.state == "waiting"),
-        stop=watch.timed_out,
-        wait=wait_fixed(poll_s),
-        sleep=sleep,
-        retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
-    )
-    look: Look = retrying(watch.look)
-    if look.state == "waiting":
-        msg = (
-            f"{path} {look.reason}; nothing of it has grown for {watch.idle_s:.1f} s "
-            f"(seen {_bytes(look.size_bytes)}, expected {_bytes(size_bytes)}, "
-            f"first looked for {watch.age_s:.1f} s ago)"
-        )
-        raise look.error(msg)
-    if look.state == "wrong":
-        msg = f"{path} {look.reason}"
-        raise look.error(msg)
-
-
-class _Watch:
-    """Looks again and again, and remembers when the file last grew."""
-
-    def __init__(
-        self, path: Path, size_bytes: int | None, timeout_s: float, clock: Callable[[], float]
-    ) -> None:
-        self.path = path
-        self.size_bytes = size_bytes
-        self.timeout_s = timeout_s
-        self.clock = clock
-        self.started = self.grown = clock()
-        self.previous: Look | None = None
-
-    @property
-    def idle_s(self) -> float:
-        return self.clock() - self.grown
-
-    @property
-    def age_s(self) -> float:
-        return self.clock() - self.started
-
-    def look(self) -> Look:
-        look = look_at(self.path, self.size_bytes)
-        unchanged = self.previous is not None and self.previous.signature == look.signature
+    started = grown = clock()
+    previous: FileState | None = None
+    while True:
+        now = file_state(path, size_bytes)
+        unchanged = previous is not None and previous.signature == now.signature
+        previous = now
+        if now.state == "wrong":
+            now.check(path)
+        elif now.state == "complete" and (unchanged or (size_bytes is not None and now.is_hdf5)):
+            return
         if not unchanged:
-            self.grown = self.clock()
-        self.previous = look
-        if look.state != "complete" or unchanged:
-            return look
-        if self.size_bytes is not None and look.is_hdf5:
-            return look
-        return Look("waiting", "may still be growing", look.signature, look.size_bytes)
+            grown = clock()
+        elif clock() - grown >= timeout_s:
+            break
+        sleep(poll_s)
+    now.check(
+        path,
+        f"; nothing of it has grown for {clock() - grown:.1f} s (size {_bytes(now.size_bytes)}, "
+        f"expected {_bytes(size_bytes)}, waited {clock() - started:.1f} s)",
+    )
 
-    def timed_out(self, _state: RetryCallState) -> bool:
-        return self.idle_s >= self.timeout_s
 
-
-def _look_at_hdf5(path: Path, size: int, signature: tuple[int, ...], *, final: bool) -> Look:
-    """Judge an HDF5 file; `final` when its size is the one its source states."""
+def _hdf5_state(path: Path, size: int, signature: tuple[int, ...], *, final: bool) -> FileState:
+    """Return the state of an HDF5 file; `final` if it has the size that its source states."""
     not_yet: Literal["wrong", "waiting"] = "wrong" if final else "waiting"
     try:
         end = hdf5_end_of_file(path)
     except MovieError as error:
         if not any(_head(path, len(HDF5_SIGNATURE))):
-            reason = "begins with zeros: its place was reserved, but it is not written yet"
-            return Look("waiting", reason, signature, size)
+            reason = "begins with zeros: space was allocated for it, but it is not written yet"
+            return FileState("waiting", reason, signature, size)
         reason = str(error).removeprefix(str(path)).lstrip(": ")
-        return Look(not_yet, reason, signature, size, MovieError)
+        return FileState(not_yet, reason, signature, size, MovieError)
     if end is None:
-        return Look(not_yet, "has no complete HDF5 superblock", signature, size)
+        return FileState(not_yet, "has no complete HDF5 superblock", signature, size)
     if size < end:
         reason = f"is truncated: has {size:,} bytes, its HDF5 end-of-file address is {end:,}"
-        return Look(not_yet, reason, signature, size)
+        return FileState(not_yet, reason, signature, size)
     problem = _open_problem(path)
     if problem is not None:
         locked = "lock" in problem or "already open" in problem
         reason = f"cannot be opened: {problem}"
-        return Look("waiting" if locked else not_yet, reason, signature, size, MovieError)
-    return Look("complete", "", signature, size, is_hdf5=True)
+        return FileState("waiting" if locked else not_yet, reason, signature, size, MovieError)
+    return FileState("complete", "", signature, size, is_hdf5=True)
 
 
 def _open_problem(path: Path) -> str | None:
@@ -264,7 +221,7 @@ def _open_problem(path: Path) -> str | None:
 
 
 def _raise_if_of_machine(error: OSError) -> None:
-    """Do not blame a movie for what the machine lacks: without handles none can be opened."""
+    """Raise `StorageError` for errors of the machine, such as too many open files."""
     stops = storage_error(error)
     if stops is not None:
         raise stops from error
@@ -272,7 +229,7 @@ def _raise_if_of_machine(error: OSError) -> None:
 
 def _signature(path: Path) -> tuple[int, ...]:
     values: list[int] = []
-    for name in (path.name, *(path.name + suffix for suffix in PART_SUFFIXES)):
+    for name in (path.name, *(path.name + suffix for suffix in PARTIAL_SUFFIXES)):
         try:
             status = path.with_name(name).stat()
         except OSError:
@@ -283,27 +240,22 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 
 def _missing_reason(path: Path) -> str:
-    for suffix in PART_SUFFIXES:
-        part = path.with_name(path.name + suffix)
+    for suffix in PARTIAL_SUFFIXES:
+        partial = path.with_name(path.name + suffix)
         try:
-            size = part.stat().st_size
+            return f"does not exist; {partial.name} has {partial.stat().st_size:,} bytes"
         except OSError:
             continue
-        return f"is not there; {part.name} has {size:,} bytes"
-    return "is not there"
+    return "does not exist"
 
 
-def _error_page(path: Path, hdf5_by_name: bool) -> str | None:
-    """Say that the file is a server's error page, or None."""
+def _error_page(path: Path, *, hdf5_by_name: bool) -> str | None:
+    """Return a reason if the file is a server's error page, else None."""
     head = _head(path, 64).lstrip().lower()
     if (hdf5_by_name and head.startswith(b"<")) or head.startswith(_ERROR_PAGE):
         text = head[:20].decode("ascii", "replace")
         return f"is not a movie but an error page (HTML or XML): it begins with {text!r}"
     return None
-
-
-def _begins_as_hdf5(path: Path) -> bool:
-    return _head(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
 
 
 def _head(path: Path, n_bytes: int) -> bytes:

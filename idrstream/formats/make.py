@@ -1,4 +1,4 @@
-"""Which reader a name or a path means."""
+"""Readers from names and paths."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from pathlib import Path
 
 from idrstream.errors import ConfigError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.coordinates import is_coordinate
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader, is_coordinate
 from idrstream.formats.reader import MovieReader
 
 READER_NAMES = ("cellh5", "imagej", "bioformats")
@@ -24,7 +22,7 @@ def make_reader(
     channel: int = 0,
     z: int | None = None,
 ) -> MovieReader:
-    """Return the reader that a name, a path or an object means.
+    """Return the reader for a name, a path or an object.
 
     Parameters
     ----------
@@ -48,7 +46,7 @@ def make_reader(
     Raises
     ------
     ConfigError
-        If `reader` means none.
+        If there is no such reader, or its location is missing.
     """
     if isinstance(reader, MovieReader):
         return reader

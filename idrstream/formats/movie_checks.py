@@ -1,4 +1,4 @@
-"""What is checked of a movie and its frames, whatever the reader."""
+"""Checks of a movie and its frames, for all readers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def plane_to_read(path: Path, n_planes: int, z: int | None) -> int:
 
 
 def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:
-    """Say why a frame cannot be asked for, from what is known without reading it."""
+    """Return why a frame has no pixels, from what is known without reading it."""
     if not 1 <= number <= info.n_frames:
         return FrameError(
             f"frame {number} of a movie of {info.n_frames} in {path} (frames count from 1)"

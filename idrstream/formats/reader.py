@@ -51,7 +51,7 @@ class MovieReader(Protocol):
         Raises
         ------
         MovieError
-            If it cannot be read or is not what was asked for; names the file.
+            If it cannot be read or is not what was requested; names the file.
         MissingToolError
             If what the reader needs is not installed.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from idrstream.preprocess.base import BasePreprocessor, as_preprocessor
 from idrstream.preprocess.factory import make_illumination, make_preprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
@@ -12,7 +13,6 @@ from idrstream.preprocess.illumination import (
     WholeMovie,
 )
 from idrstream.preprocess.preprocessor import Preprocessor
-from idrstream.preprocess.protocol import BasePreprocessor, Preprocessing, as_preprocessor
 
 __all__ = [
     "BasePreprocessor",
@@ -21,7 +21,6 @@ __all__ = [
     "IlluminationModel",
     "NoIllumination",
     "PerPlate",
-    "Preprocessing",
     "Preprocessor",
     "WholeMovie",
     "as_preprocessor",

@@ -1,4 +1,4 @@
-"""Fit BaSiC on a stack of frames: basicpy, made quiet and its failures told."""
+"""Fit BaSiC on a stack of frames with basicpy, without its output."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fit_basic(
     Raises
     ------
     MovieError
-        If no frame has contrast, or BaSiC does not come to a usable flatfield.
+        If no frame has contrast, or BaSiC finds no usable flatfield.
 
     Notes
     -----
@@ -62,7 +62,7 @@ def fit_basic(
     if not lively:
         msg = (
             f"cannot fit the illumination of {where}: all {len(stack)} frames have the same grey "
-            "level everywhere; look at the movie, or switch the correction off"
+            "level everywhere; check the movie, or switch the correction off"
         )
         raise MovieError(msg)
     flatfield, dark = _run(np.stack(lively), where, darkfield=darkfield)
@@ -107,7 +107,7 @@ def _run(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep basicpy's warnings and log lines away from the user; fitting shows no bars."""
+    """Suppress basicpy's warnings and log lines."""
     theirs = logging.getLogger("basicpy")
     level = theirs.level
     theirs.setLevel(logging.CRITICAL)

@@ -50,7 +50,7 @@ def context_frames(
     Parameters
     ----------
     wanted : tuple of int
-        Frames wanted, counted from 1.
+        Wanted frames, counted from 1.
     n_frames : int
         Number of frames of the movie.
     valid : sequence of bool
@@ -110,7 +110,7 @@ class NoIllumination:
 
 @dataclass(frozen=True, slots=True)
 class _PerMovie:
-    """A model fitted anew for each movie, on its context frames."""
+    """A model for each movie, fitted on its context frames."""
 
     darkfield: bool = False
     name: str = ""
@@ -138,7 +138,7 @@ class FrameContext(_PerMovie):
     Attributes
     ----------
     darkfield : bool
-        Estimate what the camera adds without light, too. Needs many frames to be any good.
+        Also estimate the darkfield, the camera's offset without light. Needs many frames.
     """
 
     name: str = "frames"
@@ -155,7 +155,7 @@ class WholeMovie(_PerMovie):
     Attributes
     ----------
     darkfield : bool
-        Estimate what the camera adds without light, too.
+        Also estimate the darkfield, the camera's offset without light.
     """
 
     name: str = "movie"
@@ -168,15 +168,14 @@ class WholeMovie(_PerMovie):
 class PerPlate:
     """A model for each plate, fitted on frames of many of its wells and kept.
 
-    Models are saved as ``<folder>/<plate>.npz`` and taken up again by later runs. Threads may
-    share one object.
+    Models are saved as ``<folder>/<plate>.npz`` and reused by later runs. Thread-safe.
 
     Parameters
     ----------
     folder : Path
-        Where the models are kept: a folder beside the results. Made when missing.
+        Where the models are kept: a folder beside the results. Created if missing.
     darkfield : bool
-        Estimate what the camera adds without light, too.
+        Also estimate the darkfield, the camera's offset without light.
     """
 
     name = "plate"
@@ -206,7 +205,7 @@ class PerPlate:
         return self.folder / f"{plate}.npz"
 
     def missing(self, plate: str) -> bool:
-        """Tell whether a plate has no model yet, neither in memory nor in the folder."""
+        """Return whether a plate has no model yet, neither in memory nor in the folder."""
         return self._find(plate) is None
 
     def fit(
@@ -221,7 +220,7 @@ class PerPlate:
         stack : NDArray
             Shape ``(N, Y, X)``: frames of many of its wells.
         wells : sequence of str
-            Where they are from, for the record.
+            Their wells, for the record.
 
         Returns
         -------

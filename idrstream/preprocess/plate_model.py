@@ -1,4 +1,4 @@
-"""An illumination model: what it does to a frame, and its file."""
+"""An illumination model: how it corrects a frame, and its file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class IlluminationModel:
     flatfield : NDArray
         Shape ``(Y, X)``, float32, mean 1: how much light each pixel gets.
     darkfield : NDArray
-        Shape ``(Y, X)``, float32, grey levels: what is added to each pixel; zeros when it was
+        Shape ``(Y, X)``, float32, grey levels: offset of each pixel; zeros if it was
         not estimated.
     n_frames : int
         Number of frames it was fitted on.
     context : str
-        How they were chosen: ``frames``, ``movie``, ``plate`` or what the caller said.
+        How they were chosen: ``frames``, ``movie``, ``plate`` or the caller's text.
     source : str
         Where they are from.
     scale : float
@@ -74,7 +74,7 @@ class IlluminationModel:
         return f"flatfield {self.flatfield.min():.3f} to {self.flatfield.max():.3f}"
 
     def correct(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Return a frame as even light would have shown it.
+        """Return a frame corrected to even illumination.
 
         Parameters
         ----------
@@ -110,12 +110,12 @@ class IlluminationModel:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the model to a file: first beside it, flushed to the disk, then renamed.
+        """Write the model to a file, atomically.
 
         Parameters
         ----------
         path : Path
-            A ``.npz``; its folder is made when missing, an older file replaced. The same model
+            A ``.npz``; its folder is created if missing, an older file replaced. The same model
             gives the same bytes.
 
         Raises
@@ -173,7 +173,10 @@ class IlluminationModel:
                     scale=float(file["scale"]),
                 )
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            msg = f"{path} is no illumination model of this version ({error}); delete it to refit"
+            msg = (
+                f"{path} is not an illumination model of this version ({error}); "
+                "delete it to fit it again"
+            )
             raise ConfigError(msg) from error
 
 

@@ -1,4 +1,4 @@
-"""From a movie to its wanted frames, corrected."""
+"""Read the wanted frames of a movie and correct their illumination."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
+from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
-from idrstream.preprocess.protocol import BasePreprocessor
 from idrstream.quality.look import look
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
@@ -62,7 +62,7 @@ class Preprocessor(BasePreprocessor):
         Returns
         -------
         list of Frame or Skipped
-            One per wanted frame, in the order asked for; a frame that is out of range, not
+            One per wanted frame, in the order requested; a frame that is out of range, not
             valid or never written is a `Skipped` with the reason. Frames that serve only as
             context and have no pixels are left out of the fit.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
     from idrstream.download import Downloader
-    from idrstream.preprocess import Preprocessing
+    from idrstream.preprocess import BasePreprocessor
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.segment import Segmentor
 
@@ -20,7 +20,7 @@ class Components:
     """The components of a stream, all of them set."""
 
     downloader: Downloader
-    preprocessor: Preprocessing
+    preprocessor: BasePreprocessor
     segmentor: Segmentor
     project: DeepProfilerProject
     engine: Engine

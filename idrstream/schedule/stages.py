@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from idrstream.preprocess.protocol import Preprocessing
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.errors import SegmentationError
+    from idrstream.preprocess.base import BasePreprocessor
 
 SegmentMany = Callable[[Sequence[Frame]], "Sequence[Nuclei | SegmentationError]"]
 
@@ -69,7 +69,7 @@ class Rooms:
         May offer ``size(task)``: bytes it will put on the disk, or None when it cannot tell.
     wait_until_complete : callable
         Returns when a movie is proven completely written.
-    preprocessor : Preprocessing
+    preprocessor : BasePreprocessor
         Called from as many threads as there are preprocess workers.
     segment : callable
         Frame to nuclei; called from one thread.
@@ -81,7 +81,7 @@ class Rooms:
 
     downloader: Downloader
     wait_until_complete: Callable[[Movie], None]
-    preprocessor: Preprocessing
+    preprocessor: BasePreprocessor
     segment: Callable[[Frame], Nuclei]
     profiling: Sequence[BatchProfiling]
     segment_many: SegmentMany | None = None

@@ -1,4 +1,4 @@
-"""What there is to process: the user's table becomes image tasks and batches."""
+"""The user's table becomes image tasks and batches."""
 
 from idrstream.screen.frames import parse_frames
 from idrstream.screen.plan import Plan

@@ -1,4 +1,4 @@
-"""What single cells of a table say: names of plates, wells, whole numbers."""
+"""Single cells of a table: names of plates, wells, whole numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SPREADSHEET_ERRORS = frozenset(
 
 
 def name_problem(name: str) -> str | None:
-    """Say why a plate's name cannot become part of file names and program arguments.
+    """Return why a plate's name cannot be used in file names and program arguments.
 
     Returns
     -------
@@ -49,10 +49,9 @@ def name_problem(name: str) -> str | None:
 
 
 def plate_widths(keys: Iterable[tuple[str, str, Any, bool]]) -> dict[str, int]:
-    """Return how many columns each plate has, as its wells' names and numbers tell.
+    """Return how many columns each plate has, from the names and numbers of its wells.
 
-    Only rows that say themselves where their movie is are asked: the others follow idr0013's
-    plates of 24 columns.
+    Only rows that name their movie are used: the others follow idr0013's plates of 24 columns.
     """
     widths: dict[str, int] = {}
     widest: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Which frames a cell of a table asks for."""
+"""The frames that a cell of a table requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DATE = re.compile(
 
 
 def parse_frames(text: object) -> tuple[int, ...]:
-    """Return the frame numbers that a Frames cell asks for.
+    """Return the frame numbers that a Frames cell requests.
 
     Parameters
     ----------

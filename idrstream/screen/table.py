@@ -1,4 +1,4 @@
-"""The table to process as a file: read it as people and spreadsheets write it."""
+"""Read the table to process, as people and spreadsheets write it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     TableError
-        If the file is missing or is no such table; names file and, where it can, line.
+        If the file is missing or is not such a table; names the file and, if possible, the line.
     """
     import pandas as pd
 
@@ -80,7 +80,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def clean_text(value: object) -> str:
-    """Return a cell as text, without what spreadsheets and people leave around it.
+    """Return a cell as text, without the quotes and blanks of spreadsheets and people.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def clean_text(value: object) -> str:
     str
         In Unicode's composed form (NFC), so that the same name is the same text.
     """
-    # NaN is the only value unequal to itself, pandas' NA the only one that says neither.
+    # NaN is the only value unequal to itself; pandas' NA is neither equal nor unequal.
     if value is None or type(value).__name__ == "NAType":
         return ""
     if not isinstance(value, str):
@@ -120,7 +120,7 @@ def clean_column(cells: pd.Series) -> list[str]:
 
 
 def clean_header(names: Sequence[object], wanted: Sequence[str]) -> list[str]:
-    """Return column names as clean text; `wanted` ones are known in any case and with _.
+    """Return column names as clean text; `wanted` ones also match in other case and with _.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def clean_header(names: Sequence[object], wanted: Sequence[str]) -> list[str]:
         As they stand in the table.
     wanted : sequence of str
         Names that ``plate``, ``PLATE`` or ``Well_Number`` may stand for, unless the table has
-        them as they should be.
+        the exact name.
 
     Returns
     -------
@@ -154,7 +154,7 @@ def _text_of(path: Path) -> str:
         raise TableError(msg) from error
     if "\x00" in text:
         line = text.count("\n", 0, text.index("\x00")) + 1
-        msg = f"{path}, line {line}: has a zero byte; this is no table"
+        msg = f"{path}, line {line}: has a zero byte; this is not a table"
         raise TableError(msg)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")

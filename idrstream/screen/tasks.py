@@ -1,4 +1,4 @@
-"""From the cells of a table to image tasks: every row checked, repeats decided."""
+"""From the cells of a table to image tasks: checks every row and removes repeats."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
     """Turn a table to process into image tasks, checking every row.
 
     A row that repeats an earlier one in all its cells is left out, with a warning in the log.
-    Rows that ask for the same frame of the same image but differ otherwise are an error.
+    Rows that request the same frame of the same image but differ otherwise are an error.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
 
 
 class _Rows:
-    """The columns of a table on their way to tasks, and what is wrong with them.
+    """The columns of a table, parsed, and the problems of its rows.
 
-    Every different cell is looked at once, however many rows have it.
+    Every distinct cell is parsed once, however many rows have it.
     """
 
     def __init__(self, cells: dict[str, list[str]], count: int) -> None:
@@ -175,7 +175,7 @@ class _Rows:
         return plates
 
     def _check_sources(self) -> None:
-        """Note rows whose path stands for a whole plate: no file of theirs can be brought."""
+        """Note rows whose path stands for a whole plate: they have no file to download."""
         sources, paths = (self.cells.get(name, [""] * self.count) for name in (SOURCE, "Path"))
         urls = self.cells.get("URL", [""] * self.count)
         for row, (source, path, url) in enumerate(zip(sources, paths, urls, strict=True)):
@@ -183,7 +183,7 @@ class _Rows:
                 self._problem(
                     row,
                     f"column {SOURCE}: {path} is a {source} that stands for the whole plate, of "
-                    "which no single image can be brought; bring the plate by other means, "
+                    "which no single image can be downloaded; download the plate by other means, "
                     "convert it (bfconvert, or use its OME-Zarr copy), set Path or URL to the "
                     f"file of each image, and {SOURCE} to 'file'",
                 )

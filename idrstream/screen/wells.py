@@ -86,7 +86,7 @@ def well_position(name: str) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If `name` is no well's name.
+        If `name` is not a well's name.
     """
     match = _NAME.fullmatch(name.strip())
     if match is None:

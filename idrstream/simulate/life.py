@@ -75,7 +75,7 @@ class Cell:
     track, parent : int
         Number of its track, and of the track it was born from; 0 for none.
     y, x : float
-        Centre in the frame, pixels; may lie outside.
+        Centre in pixels; may be outside the frame.
     angle : float
         Direction of the long axis, radians.
     phase : str
@@ -83,7 +83,7 @@ class Cell:
     age : int
         Frames since the phase began.
     look : Look
-        What it looks like.
+        Its shape and texture.
     growth : float
         Size as a fraction of the full-grown radius.
     """
@@ -119,7 +119,7 @@ class Colony:
     shape : tuple of int
         ``(y, x)`` of a frame.
     well : str
-        Well name; what is knocked down there decides how the cells live.
+        Well name; its target decides how the cells behave.
     rng : numpy.random.Generator
         Source of chance.
     """
@@ -215,7 +215,7 @@ class Colony:
 
     def _advance(self, cell: Cell) -> Cell:
         following = _NEXT[cell.phase]
-        if cell.phase == "anaphase":  # the sisters go on moving apart
+        if cell.phase == "anaphase":  # the sisters continue to move apart
             away = 0.55 * cell.look.radius_px
             cell.y += away * float(np.cos(cell.angle))
             cell.x -= away * float(np.sin(cell.angle))

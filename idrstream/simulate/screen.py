@@ -43,7 +43,7 @@ _COLUMNS = (
     "Site",
     "DNA",
 )
-# What this module writes into a screen's folder, and thus may clear.
+# Files that this module writes into a screen's folder, and may delete.
 _SCREENS, _TABLE, _TRUTH = "idr0013-screenA-plates.tsv", "data_to_process.tsv", "truth"
 
 
@@ -67,7 +67,7 @@ def simulate_screen(
     Parameters
     ----------
     folder : Path
-        Where to write; made when it is missing.
+        Where to write; created if missing.
     spec : ScreenSpec, optional
         What to simulate; the default screen has 2 plates with 3 wells each.
     overwrite : bool
@@ -78,7 +78,7 @@ def simulate_screen(
     Returns
     -------
     SimulatedScreen
-        Where everything lies.
+        Its files.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def load_truth(path: Path) -> SimulatedMovie:
     Raises
     ------
     MovieError
-        If the file is not there or is no such truth.
+        If the file is missing or is not such a truth.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

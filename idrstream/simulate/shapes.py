@@ -1,4 +1,4 @@
-"""How one nucleus looks: its outline and chromatin in each phase, as a small patch."""
+"""Draw one nucleus, its outline and chromatin in each phase, as a small patch."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ STYLES: dict[str, Style] = {
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What stays the same about a nucleus through its life.
+    """The appearance of a nucleus, constant through its life.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class Patch:
     Attributes
     ----------
     top, left : int
-        Where the patch's first pixel lies in the frame; may be negative.
+        First pixel of the patch in the frame; may be negative.
     cover : NDArray
         Shape ``(y, x)``, float32: how much of each pixel the nucleus covers, 0 to 1.
     signal : NDArray
@@ -116,7 +116,7 @@ class Patch:
 
 
 def new_look(rng: np.random.Generator, diameter_px: float, brightness: float) -> Look:
-    """Draw the looks of a new nucleus.
+    """Draw the appearance of a new nucleus at random.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def render(
     Parameters
     ----------
     look : Look
-        What the nucleus looks like.
+        Appearance of the nucleus.
     phase : str
         One of `PHASES`.
     centre : tuple of float

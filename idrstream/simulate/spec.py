@@ -1,10 +1,13 @@
-"""What a simulated screen shall hold, and where it came to lie."""
+"""The specification of a simulated screen, and its files."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+from typing_extensions import Doc
 
 from idrstream.errors import ConfigError
 from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name, well_number
@@ -36,7 +39,7 @@ WELLS = tuple(_CONTROLS) + tuple(
 
 
 def gene_target(well: str) -> str:
-    """Return what is knocked down in a well of a simulated plate.
+    """Return the target that is knocked down in a well of a simulated plate.
 
     Parameters
     ----------
@@ -54,60 +57,40 @@ def gene_target(well: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScreenSpec:
-    """What a simulated screen shall hold.
+    """What a simulated screen contains.
 
-    Attributes
-    ----------
-    plates, wells_per_plate : int
-        Size of the screen.
-    frames : int
-        Frames of each movie, half an hour apart.
-    height, width : int
-        Size of a frame in pixels.
-    nuclei_per_frame : int
-        Nuclei in the first frame of a control well, on average.
-    diameter_px : float
-        Mean diameter of an interphase nucleus.
-    seed : int
-        The same seed gives the same bytes. Every well has random numbers of its own: it does
-        not change with the number of plates and wells.
-    background : float
-        Grey level of the medium where the illumination is 1.
-    brightness : float
-        Grey levels of a mean interphase nucleus above the background.
-    vignetting : float
-        How much darker the darkest corner is than the brightest point, about; 0 to 0.8.
-    noise : float
-        Factor on the camera's noise; 0 for none, 1 for Mitocheck's.
-    blur_px : float
-        Standard deviation of the point spread.
-    wanted_frames : tuple of int
-        Frames that the table to process asks for, counted from 1; empty for the middle one.
-    invalid_frames : tuple of int
-        Frames, counted from 1, that are marked not valid and never written, in every movie.
-    empty_wells : tuple of str
-        Names of wells without any nucleus.
-    small_wells : tuple of str
-        Names of wells whose frames have half the height and width.
+    The same seed gives the same bytes. Every well has its own random numbers, so it does not
+    change with the number of plates and wells.
     """
 
-    plates: int = 2
-    wells_per_plate: int = 3
-    frames: int = 5
-    height: int = 1024
-    width: int = 1344
-    nuclei_per_frame: int = 120
-    diameter_px: float = 18.0
-    seed: int = 0
-    background: float = 24.0
-    brightness: float = 75.0
-    vignetting: float = 0.35
-    noise: float = 1.0
-    blur_px: float = 0.9
-    wanted_frames: tuple[int, ...] = ()
-    invalid_frames: tuple[int, ...] = ()
-    empty_wells: tuple[str, ...] = ()
-    small_wells: tuple[str, ...] = ()
+    plates: Annotated[int, Doc("plates of the screen")] = 2
+    wells_per_plate: Annotated[int, Doc("wells of each plate")] = 3
+    frames: Annotated[int, Doc("frames of each movie, half an hour apart")] = 5
+    height: Annotated[int, Doc("height of a frame in pixels")] = 1024
+    width: Annotated[int, Doc("width of a frame in pixels")] = 1344
+    nuclei_per_frame: Annotated[
+        int, Doc("mean number of nuclei in the first frame of a control well")
+    ] = 120
+    diameter_px: Annotated[float, Doc("mean diameter of an interphase nucleus in pixels")] = 18.0
+    seed: Annotated[int, Doc("seed of the random numbers")] = 0
+    background: Annotated[float, Doc("grey level of the medium where the illumination is 1")] = 24.0
+    brightness: Annotated[
+        float, Doc("grey levels of a mean interphase nucleus above the background")
+    ] = 75.0
+    vignetting: Annotated[float, Doc("how much darker the darkest corner is, 0 to 0.8")] = 0.35
+    noise: Annotated[float, Doc("factor on the camera's noise: 0 for none, 1 as Mitocheck's")] = 1.0
+    blur_px: Annotated[float, Doc("standard deviation of the point spread in pixels")] = 0.9
+    wanted_frames: Annotated[
+        tuple[int, ...],
+        Doc("frames that the table asks for, such as 1,3,5 (default: the middle one)"),
+    ] = ()
+    invalid_frames: Annotated[
+        tuple[int, ...], Doc("frames that are marked not valid and never written, such as 2,4")
+    ] = ()
+    empty_wells: Annotated[tuple[str, ...], Doc("wells without nuclei, such as A15,B2")] = ()
+    small_wells: Annotated[
+        tuple[str, ...], Doc("wells with frames of half the height and width, such as A15")
+    ] = ()
 
     def __post_init__(self) -> None:
         """Check every value.
@@ -155,7 +138,7 @@ def screen_name(plate: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedScreen:
-    """Where a simulated screen lies.
+    """The files of a simulated screen.
 
     Attributes
     ----------

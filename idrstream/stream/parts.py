@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from idrstream.config import Settings
     from idrstream.download import Downloader
     from idrstream.formats import MovieReader
-    from idrstream.preprocess import Preprocessing
+    from idrstream.preprocess import BasePreprocessor
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.run.components import Components
     from idrstream.segment import Segmentor
@@ -50,7 +50,7 @@ class StreamParts:
         self.complete_timeout_s = DownloadSettings().complete_timeout_s
         self.plate_wells = PreprocessSettings().plate_wells
         self.downloader: Downloader | None = None
-        self.preprocessor: Preprocessing | None = None
+        self.preprocessor: BasePreprocessor | None = None
         self.segmentor: Segmentor | None = None
         self.project: DeepProfilerProject | None = None
         self.engine: Engine | None = None
@@ -106,7 +106,7 @@ class StreamParts:
 
     def init_preprocessor(
         self,
-        fiji_path: PathLike | Preprocessing | None = None,
+        fiji_path: PathLike | BasePreprocessor | None = None,
         perform_illumination_correction: bool = True,
         *,
         reader: MovieReader | None = None,
@@ -116,9 +116,9 @@ class StreamParts:
 
         Parameters
         ----------
-        fiji_path : path, Preprocessing or None
-            A Fiji.app or Maven coordinate for ImageJ, a ready-made preprocessor, or None for
-            the built-in CellH5 reader.
+        fiji_path : path, BasePreprocessor or None
+            A Fiji.app or Maven coordinate for ImageJ, a preprocessor or any object with
+            ``process(movie)``, or None for the built-in CellH5 reader.
         perform_illumination_correction : bool
             Whether to correct the illumination with BaSiC.
         reader : MovieReader, optional

@@ -6,7 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from idrstream.compile import PycytominerMerge, check_extra_metadata, compile_batch, publish
+from idrstream.compile import (
+    check_extra_metadata,
+    compile_batch,
+    merge_with_pycytominer,
+    publish,
+)
 from idrstream.errors import CompileError, ConfigError
 from idrstream.segment import write_locations
 
@@ -25,14 +30,9 @@ COLUMNS = [
 FEATURES = [f"efficientnet_{number}" for number in range(1280)]
 
 
-class Changed:
-    """pycytominer's table, with a change."""
-
-    def __init__(self, change):
-        self.change = change
-
-    def merge(self, index_path, features_folder):
-        return self.change(PycytominerMerge().merge(index_path, features_folder))
+def changed(change):
+    """Return a merge that changes pycytominer's table."""
+    return lambda index_path, folder: change(merge_with_pycytominer(index_path, folder))
 
 
 def test_the_table_has_the_first_idr_streams_columns_and_values(project, add, write_features):
@@ -66,7 +66,7 @@ def test_the_table_has_the_first_idr_streams_columns_and_values(project, add, wr
 def test_it_equals_what_pycytominer_gives(project, add, write_features):
     add(project, 3)
     write_features(project)
-    theirs = PycytominerMerge().merge(project.index_path, project.features_folder)
+    theirs = merge_with_pycytominer(project.index_path, project.features_folder)
     pd.testing.assert_frame_equal(compile_batch(project), theirs)
 
 
@@ -144,7 +144,7 @@ def test_missing_features_name_the_image(project, add, write_features):
 def test_no_features_at_all_are_an_error_of_the_batch(project, add):
     add(project, 1)
     project.write_index()
-    with pytest.raises(CompileError, match="pycytominer cannot put the features in"):
+    with pytest.raises(CompileError, match="pycytominer cannot merge the features in"):
         compile_batch(project)
 
 
@@ -160,14 +160,14 @@ def test_rows_in_another_order_are_found(project, add, write_features):
     add(project, 1, number=51)
     write_features(project)
     with pytest.raises(CompileError, match="or in another order"):
-        compile_batch(project, merge=Changed(lambda table: table.iloc[::-1]))
+        compile_batch(project, merge=changed(lambda table: table.iloc[::-1]))
 
 
 def test_rows_too_many_are_found(project, add, write_features):
     add(project, 1)
     write_features(project)
     with pytest.raises(CompileError, match=r"features of 2 nuclei for 1 .* well 4_50"):
-        compile_batch(project, merge=Changed(lambda table: pd.concat([table, table])))
+        compile_batch(project, merge=changed(lambda table: pd.concat([table, table])))
 
 
 def test_another_number_of_features_is_found(project, add, write_features):
@@ -192,8 +192,8 @@ def test_extra_metadata_is_checked_by_name(make_task):
     with pytest.raises(ConfigError) as caught:
         check_extra_metadata(["object_outline"], tasks)
     assert str(caught.value) == (
-        "extra_metadata: 'object_outline' is unknown; there are object_outlines, Control Type, "
+        "extra_metadata: 'object_outline' is unknown; choose from object_outlines, Control Type, "
         "Gene. Did you mean 'object_outlines'?"
     )
-    with pytest.raises(ConfigError, match=r"there are object_outlines\.$"):
+    with pytest.raises(ConfigError, match=r"choose from object_outlines\.$"):
         check_extra_metadata(["zzz"], [])

@@ -79,6 +79,7 @@ class TestPlan:
         result = stream.run_stream(table, 2, progress=False)
         size = sum(path.stat().st_size for path in (tmp_path / "out").glob("batch_*"))
         assert plan.output.bytes == pytest.approx(size, rel=0.5)
+        assert plan.output.low < size < plan.output.high
         assert result.disk.peak_bytes <= plan.peak_disk.high
 
     def test_knows_what_is_done_by_content(self, stream, table, tmp_path):
@@ -109,7 +110,7 @@ class TestPlan:
         next(copy.rglob("*.ch5")).unlink()
         stream.init_downloader(type(stream.downloader)(copy, screen.screens_path))
         check = failed(stream.plan(table))["movies at their source"]
-        assert "1 of 6 asked are not there" in check.detail
+        assert "1 of 6 asked do not exist" in check.detail
         assert check.remedy
 
     def test_a_model_that_is_missing_is_told(self, stream, table):
@@ -176,7 +177,7 @@ class TestSizes:
     @pytest.mark.parametrize(
         ("fault", "said"),
         [
-            (DownloadError("no such file"), "25 of 50 asked are not there: no such file"),
+            (DownloadError("no such file"), "25 of 50 asked do not exist: no such file"),
             (TransientDownloadError("timed out"), "25 of 50 asked did not answer"),
             (ConfigError("no key"), "no key"),
         ],
@@ -209,7 +210,7 @@ def test_reads_as_text_html_and_json():
     for part in (
         "6 to do, 3 of 9 done", "about 1.0 GB (900.0 MB to 1.1 GB); a <sample>", "free space",
         "about 2 h 5 min (1 h 40 min to 2 h 30 min), 20 s to start; from 3 images",
-        "Not ready: disk", "cannot be told",
+        "Not ready: disk", "peak disk unknown",
     ):  # fmt: skip
         assert part in text
     assert "&lt;full&gt;" in html

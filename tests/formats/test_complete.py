@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from idrstream.errors import IncompleteFileError, MovieError, StorageError
 from idrstream.formats.cellh5.superblock import hdf5_end_of_file
-from idrstream.formats.complete import check_complete, look_at, wait_until_complete
+from idrstream.formats.complete import check_complete, file_state, wait_until_complete
 
 
 @pytest.mark.parametrize("userblock", [0, 512, 1024, 4096])
@@ -55,39 +55,39 @@ def test_no_truncation_passes(tmp_path_factory, movie_bytes, data):
     length = data.draw(st.integers(0, len(movie_bytes) - 1))
     path = tmp_path_factory.mktemp("cut") / "x.ch5"
     path.write_bytes(movie_bytes[:length])
-    assert look_at(path).state == "waiting"
-    assert look_at(path, len(movie_bytes)).state == "waiting"
+    assert file_state(path).state == "waiting"
+    assert file_state(path, len(movie_bytes)).state == "waiting"
     with pytest.raises((IncompleteFileError, MovieError)):
         check_complete(path)
     # Whole as its source states, and still cut off: that is final.
-    assert look_at(path, length).state == "wrong"
+    assert file_state(path, length).state == "wrong"
     path.write_bytes(bytes(length + 1))
-    assert look_at(path, length + 1).state == "waiting"
+    assert file_state(path, length + 1).state == "waiting"
 
 
 def test_looks(tmp_path, movie_bytes):
     path = tmp_path / "x.ch5"
-    assert look_at(path).reason == "is not there"
+    assert file_state(path).reason == "does not exist"
     path.with_name("x.ch5.part").write_bytes(b"abc")
-    assert look_at(path).reason == "is not there; x.ch5.part has 3 bytes"
+    assert file_state(path).reason == "does not exist; x.ch5.part has 3 bytes"
     path.write_bytes(movie_bytes)
-    assert look_at(path).state == "complete"
-    assert look_at(path, len(movie_bytes) - 1).state == "wrong"
-    assert look_at(path, len(movie_bytes) + 1).state == "waiting"
+    assert file_state(path).state == "complete"
+    assert file_state(path, len(movie_bytes) - 1).state == "wrong"
+    assert file_state(path, len(movie_bytes) + 1).state == "waiting"
     path.with_name("x.ch5.aspx").touch()
-    assert "not finished" in look_at(path).reason
+    assert "still being transferred" in file_state(path).reason
     path.with_name("x.ch5.aspx").unlink()
     path.write_bytes(b"")
-    assert look_at(path).state == "waiting"
-    assert look_at(path, 0).state == "wrong"
+    assert file_state(path).state == "waiting"
+    assert file_state(path, 0).state == "wrong"
 
 
 def test_damaged_inside(tmp_path, movie_bytes):
     path = tmp_path / "x.ch5"
     path.write_bytes(movie_bytes[:96] + bytes(len(movie_bytes) - 96))
-    look = look_at(path, len(movie_bytes))
-    assert (look.state, look.error) == ("wrong", MovieError)
-    assert "cannot be opened" in look.reason
+    found = file_state(path, len(movie_bytes))
+    assert (found.state, found.error) == ("wrong", MovieError)
+    assert "cannot be opened" in found.reason
 
 
 def test_folder_instead_of_a_file(tmp_path):
@@ -145,12 +145,12 @@ def test_time_counts_since_the_last_growth(tmp_path):
         )
     message = str(caught.value)
     assert "has 99 of 1,000,000 bytes" in message
-    assert "grown for 10.0 s (seen 99 bytes, expected 1,000,000 bytes" in message
-    assert "first looked for 109.0 s ago" in message
+    assert "grown for 10.0 s (size 99 bytes, expected 1,000,000 bytes" in message
+    assert "waited 109.0 s" in message
 
 
 def test_error_while_nothing_is_there(tmp_path):
-    with pytest.raises(IncompleteFileError, match=r"is not there; .* \(seen unknown, expected unk"):
+    with pytest.raises(IncompleteFileError, match=r"does not exist; .* \(size unknown, expected"):
         wait_until_complete(tmp_path / "x.ch5", timeout_s=0.02, poll_s=0.01)
 
 
@@ -235,7 +235,7 @@ def test_a_writer_that_stops_half_way(writer, tmp_path, movie_bytes, stated):
             target, size_bytes=len(movie_bytes) if stated else None, timeout_s=0.3, poll_s=0.02
         )
     seen = f"{target.stat().st_size:,}"
-    assert f"seen {seen} bytes" in str(caught.value)
+    assert f"size {seen} bytes" in str(caught.value)
     assert f"{len(movie_bytes):,}" in str(caught.value)
 
 
@@ -298,4 +298,4 @@ def test_a_movie_is_not_blamed_for_the_end_of_open_files(
 
     monkeypatch.setattr(h5py, "File", refuse)
     with pytest.raises(StorageError, match="limit for open files"):
-        look_at(path)
+        file_state(path)

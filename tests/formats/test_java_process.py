@@ -16,9 +16,8 @@ import pytest
 import idrstream
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.imagej import ImageJReader
 from idrstream.formats.java.process import JavaReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.reader import MovieReader
 
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -69,7 +68,7 @@ def test_frames_and_everything_that_is_none(make, movie):
     assert frames[1].dtype == np.uint16
     frames[1][0, 0] = 7  # it is ours to write
     assert "frame 4 of a movie of 3" in str(frames[4])
-    with pytest.raises(MovieError, match="is not there"):
+    with pytest.raises(MovieError, match="does not exist"):
         reader.info(movie.with_name("nowhere.tif"))
 
 
@@ -259,7 +258,7 @@ def test_what_is_not_installed_says_how(tmp_path, ch5, noise):
         MissingToolError, match=r"no Bio-Formats jar .*: download bioformats_package"
     ):
         BioFormatsReader(tmp_path / "nowhere.jar").info(path)
-    with pytest.raises(MissingToolError, match=r"Fiji\.app .* is not there: give a complete"):
+    with pytest.raises(MissingToolError, match=r"Fiji\.app .* does not exist: give a complete"):
         ImageJReader(tmp_path / "Fiji.app").info(path)
     (tmp_path / "Fiji.app").mkdir()
     with pytest.raises(MissingToolError, match="has no folder 'jars'"):

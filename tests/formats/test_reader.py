@@ -6,9 +6,7 @@ import pytest
 
 from idrstream.errors import ConfigError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.coordinates import is_coordinate
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader, is_coordinate
 from idrstream.formats.make import make_reader
 
 

@@ -11,8 +11,7 @@ import tifffile
 
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.reader import MovieReader
 
 
@@ -122,7 +121,7 @@ def test_bioformats_refuses_what_it_cannot_read(bioformats, tmp_path, ch5, noise
     path.write_text("not an image")
     with pytest.raises(MovieError, match=rf"{path} cannot be read by bioformats: "):
         bioformats.info(path)
-    with pytest.raises(MovieError, match="is not there"):
+    with pytest.raises(MovieError, match="does not exist"):
         bioformats.info(tmp_path / "nowhere.tif")
     whole = ch5(noise(1, 3, 1, 40, 40))
     whole.write_bytes(whole.read_bytes()[:-50])

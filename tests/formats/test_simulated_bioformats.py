@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.bioformats import BioFormatsReader
+from idrstream.formats.java.readers import BioFormatsReader
 from idrstream.simulate import simulate_movie, simulate_screen, tiny_spec
 
 

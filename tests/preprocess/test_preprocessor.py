@@ -11,7 +11,7 @@ from idrstream.config import PreprocessSettings
 from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.imagej import ImageJReader
+from idrstream.formats.java.readers import ImageJReader
 from idrstream.legacy import BasicpyPreprocessor
 from idrstream.preprocess import (
     FrameContext,

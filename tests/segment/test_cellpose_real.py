@@ -24,7 +24,6 @@ SPECS = {
     "min_size": 1,
     "gpu": False,
     "precision": "single",
-    "flow_threshold": 0.4,
     "remove_edge_masks": False,
 }
 

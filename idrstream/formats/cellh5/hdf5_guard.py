@@ -71,7 +71,7 @@ def check_storage(dataset: Any, path: Path) -> None:
 
 
 def check_chunk(dataset: Any, coordinates: tuple[int, ...], what: str) -> FrameError | None:
-    """Say what is wrong with a packed chunk, without giving it to HDF5's filters.
+    """Return what is wrong with a compressed chunk, without passing it to HDF5's filters.
 
     Parameters
     ----------
@@ -140,12 +140,12 @@ def _check_filters(dataset: Any, path: Path) -> None:
         if not known:
             name = _NAMES.get(code, f"number {code}")
             msg = (
-                f"{path} is packed with the filter {name}, which is not let through; pack it anew: "
+                f"{path} is packed with the filter {name}, which is not allowed; repack it: "
                 "h5repack -f GZIP=4 old.ch5 new.ch5"
             )
             raise MovieError(msg)
     if len(set(codes)) != len(codes) or {_DEFLATE, _LZF} <= set(codes):
-        msg = f"{path} is packed twice over; pack it anew: h5repack -f GZIP=4 old.ch5 new.ch5"
+        msg = f"{path} is compressed twice; repack it: h5repack -f GZIP=4 old.ch5 new.ch5"
         raise MovieError(msg)
 
 

@@ -22,7 +22,7 @@ from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES, check_storage
 from idrstream.formats.movie_checks import check_pixel_type
 from idrstream.formats.reader import MovieInfo
 
-# Group names on the way to a position; between them come names that differ from file to file.
+# Group names above a position; between them are names that differ from file to file.
 _LEVELS = ("sample", "plate", "experiment", "position")
 _MAX_GROUPS = 10_000
 
@@ -49,7 +49,7 @@ def channel_dataset(file: Any, path: Path) -> Any:
     """
     import h5py
 
-    # Two are as bad as a thousand; hard links can make a small file look endless.
+    # Two are as bad as a thousand; hard links can make a small file seem endless.
     found = list(islice(_positions(file, path, _LEVELS, "", count()), 5))
     if len(found) != 1:
         names = ", ".join(found) or "none"
@@ -95,7 +95,7 @@ def movie_info(dataset: Any, path: Path) -> MovieInfo:
 
 
 def numbers_of(thing: Any, name: str) -> NDArray[Any] | None:
-    """Return an attribute that is a list of numbers; texts and objects are not read at all."""
+    """Return an attribute that is a list of numbers; texts and objects are not read."""
     if name not in thing.attrs:
         return None
     stored = thing.attrs.get_id(name)
@@ -163,5 +163,5 @@ def _refuse_links(group: Any, name: str, path: Path) -> None:
         msg = f"{path}: {name!r} is an external link to {link.filename}; open that movie itself"
         raise MovieError(msg)
     if isinstance(link, h5py.SoftLink):
-        msg = f"{path}: {name!r} is a soft link; only groups that are in place are read"
+        msg = f"{path}: {name!r} is a soft link; only real groups are read"
         raise MovieError(msg)

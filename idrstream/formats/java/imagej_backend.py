@@ -2,7 +2,7 @@
 
 With a local Fiji.app the JVM is started here on Fiji's own jars, before ``imagej.init``: that
 keeps scyjava from fetching a JDK and from resolving the Maven coordinates it has collected. Only
-a Maven coordinate goes to the network, because that is what it means.
+a Maven coordinate is downloaded.
 """
 
 from __future__ import annotations

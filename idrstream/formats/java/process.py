@@ -1,8 +1,8 @@
-"""A reader whose work is done by a Java library in a process of its own.
+"""A reader that works through a Java library in its own process.
 
-The process is started at the first request and again after it died. It gets a folder of its own
-as working directory and for Java's temporary files, so nothing it does reaches the caller's
-working directory, standard output or signals.
+The process is started at the first request, and again if it died. It has its own folder as
+working directory and for Java's temporary files, and does not share the caller's working
+directory, standard output or signals.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from idrstream.workers.process import DiedError, WorkerProcess
 
 logger = logging.getLogger("idrstream.formats.java")
 
-_PATIENCE_S = 5.0  # for a request under way when the reader is closed
+_PATIENCE_S = 5.0  # for a request in progress when the reader is closed
 _CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})
 
 
@@ -89,7 +89,7 @@ class JavaReader(BaseReader):
             process.end()
 
     def interrupt(self) -> None:
-        """End the process at once, from any thread; what is being read or waits for it fails."""
+        """End the process at once, from any thread; reads in progress or waiting fail."""
         self._interrupts += 1
         process = self._process
         if process is not None:
@@ -113,7 +113,7 @@ class JavaReader(BaseReader):
             for number in numbers:
                 problem = known.get(number) or frame_problem(info, number, path)
                 frames[number] = problem or self._frame(path, info, number, plane)
-            # The movie will be deleted: an open one would go on taking its place on the disk.
+            # The movie will be deleted: an open file would keep its space on the disk.
             self._request(path, {"ask": "close"})
         return frames
 
@@ -127,9 +127,9 @@ class JavaReader(BaseReader):
     def _info(self, path: Path) -> tuple[MovieInfo, int]:
         """Return what a movie has, and the plane to read."""
         if not path.is_file():
-            msg = f"{path} is not there"
+            msg = f"{path} does not exist"
             raise MovieError(msg)
-        # The attribute 'valid' of CellH5 is nothing the Java libraries know.
+        # The Java libraries do not know CellH5's attribute 'valid'.
         marked = None
         if path.suffix.lower() in _CELLH5_SUFFIXES:
             marked = self._cellh5.info(path)
@@ -168,7 +168,7 @@ class JavaReader(BaseReader):
         return hole(frame, number, path) or frame
 
     def _request(self, path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        """Ask the process, which is started if need be."""
+        """Send a request to the process, which is started if it does not run."""
         interrupts = self._interrupts
         with self._lock:
             self._check_not_interrupted(path, interrupts)
@@ -190,9 +190,9 @@ class JavaReader(BaseReader):
         return header, body
 
     def _check_not_interrupted(self, path: Path, interrupts: int) -> None:
-        """Raise when there was an interrupt while the turn of a movie was waited for."""
+        """Raise if there was an interrupt while the movie waited for its turn."""
         if interrupts != self._interrupts:
-            msg = f"{path}: the reading was stopped"
+            msg = f"{path}: reading was stopped"
             raise MovieError(msg)
 
     def _start(self) -> WorkerProcess:
@@ -219,4 +219,4 @@ class JavaReader(BaseReader):
 
 
 class _RefusedError(Exception):
-    """The library cannot read the image; its words."""
+    """The library cannot read the image; its message."""

@@ -23,7 +23,7 @@ class Backend(Protocol):
 
 
 def identity(path: str) -> tuple[str, int, int, int]:
-    """Return what changes when another file takes the place of a file."""
+    """Return a value that changes if a file is replaced."""
     status = Path(path).stat()
     return path, status.st_ino, status.st_size, status.st_mtime_ns
 

@@ -24,7 +24,7 @@ def serve(backend: Backend, requests: Iterable[dict[str, Any]], replies: IO[byte
             _answer(backend, request, replies)
         except MissingError as error:
             write_message(replies, {"error": "missing", "message": str(error)})
-        # The boundary of the process: whatever Java throws is told to the other side.
+        # The boundary of the process: whatever Java throws is reported to the other side.
         except Exception as error:
             write_message(replies, {"error": "image", "message": describe(error)})
 
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         except MissingError as error:
             write_message(replies, {"error": "missing", "message": str(error)})
             return 1
-        # The boundary of the process: whatever Java throws is told to the other side.
+        # The boundary of the process: whatever Java throws is reported to the other side.
         except Exception as error:
             write_message(replies, {"error": "start", "message": describe(error)})
             return 1

@@ -7,7 +7,7 @@ _ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
 
 
 def check_name(name: str) -> str | None:
-    """Say what makes `name` unfit as one part of a path, or None if nothing does."""
+    """Return why `name` cannot be a component of a path; None if it can."""
     if not name or name != name.strip():
         return "is empty or has blanks around it"
     if "/" in name or "\\" in name:

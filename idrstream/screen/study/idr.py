@@ -1,33 +1,27 @@
 """From a study's own files to the table to process, for any screen of the archive.
 
-A row of the table is a field of a well: what is processed. A file may serve many rows; it is
-named in each of them and brought once.
+A row of the table is a field of a well. Several rows may share a file, which is then downloaded
+once.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError, TableError
-from idrstream.screen.columns import FRAMES, PLATE, SITE, WELL, WELL_NUMBER
+from idrstream.screen.columns import FRAMES
 from idrstream.screen.frames import parse_frames
 from idrstream.screen.study.annotation import choose_rows, read_annotation
-from idrstream.screen.study.archive_paths import under_archive
-from idrstream.screen.study.manifest import ARCHIVE, Choice, FieldRow, Finder, rows_of
+from idrstream.screen.study.join import wells_of_annotation, wells_of_files
+from idrstream.screen.study.manifest import Choice, FieldRow, Finder, rows_of
 from idrstream.screen.study.study_files import PlateEntry, read_plates
-from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_position
 
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger("idrstream.screen")
-
-PATH, SOURCE, GENE = "Path", "Source", "Original Gene Target"
-_CORE = (PLATE, WELL, FRAMES, WELL_NUMBER, SITE, PATH, SOURCE)
+GENE = "Original Gene Target"
 
 
 def table_from_idr(
@@ -54,9 +48,9 @@ def table_from_idr(
         not in it are left out.
     screen_files : path or iterable of path
         The ``.screen`` and ``.pattern`` files that the plates file names, or folders that have
-        them. Those that lie where the plates file says need not be given.
+        them. Not needed for files at the paths in the plates file.
     frames : str, int or sequence of int
-        Frames wanted of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
+        Frames of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
         ``"every 10"`` (both need `movie_frames`), or ``"column NAME"`` for the annotation's
         column of that name.
     movie_frames : int, optional
@@ -85,7 +79,7 @@ def table_from_idr(
     Raises
     ------
     TableError
-        Naming file, line and column of what is wrong.
+        If a file is wrong; names file, line and column.
     ConfigError
         If an option is wrong.
     """
@@ -108,9 +102,9 @@ def table_from_idr(
         msg = f"{plates_tsv}: none of its plates has the wanted images"
         raise TableError(msg)
     if annotation is None:
-        table = _without_annotation(manifest, plates_tsv)
+        table = wells_of_files(manifest, plates_tsv)
     else:
-        table = _with_annotation(manifest, annotation, Path(annotation_csv or ""))
+        table = wells_of_annotation(manifest, annotation, Path(annotation_csv or ""))
     return _finish(table, frames, movie_frames, gene_column)
 
 
@@ -135,162 +129,6 @@ def _sites(sites: int | Iterable[int] | None) -> frozenset[int] | None:
         msg = f"sites is {sites!r}; fields of a well count from 1"
         raise ConfigError(msg)
     return chosen
-
-
-def _without_annotation(manifest: pd.DataFrame, plates_tsv: Path) -> pd.DataFrame:
-    whole = manifest[manifest["position"].isna()]
-    if not whole.empty:
-        first = whole.iloc[0]
-        msg = (
-            f"{plates_tsv}: plate {first['plate']} is a {first['source']} ({first['path']}), which "
-            "does not name its wells: give the study's annotation_csv"
-        )
-        raise TableError(msg)
-    return _core_columns(manifest)
-
-
-def _with_annotation(manifest: pd.DataFrame, annotation: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Join the wells that are annotated with the files they are in."""
-    widths: dict[str, int] = dict(zip(manifest["plate"], manifest["columns"], strict=True))
-    known = annotation[annotation["Plate"].isin(widths)].copy()
-    if known.empty:
-        some = ", ".join(annotation["Plate"].unique()[:3])
-        msg = f"{path}, column Plate: has none of the plates, but {some}, ..."
-        raise TableError(msg)
-    for plate in [plate for plate, width in widths.items() if not width]:
-        widths[plate] = _width(known[known["Plate"] == plate])
-    manifest = manifest.assign(columns=[widths[plate] for plate in manifest["plate"]])
-    known["position"] = _positions(known, widths, path)
-    known = _wells_once(known, path)
-    anywhere = manifest["position"].isna()
-    by_well = manifest[~anywhere].merge(
-        known, left_on=["plate", "position"], right_on=["Plate", "position"], how="inner"
-    )
-    by_plate = (
-        manifest[anywhere]
-        .drop(columns="position")
-        .merge(known, left_on="plate", right_on="Plate", how="inner")
-    )
-    _warn(known, by_well, by_plate, manifest)
-    import pandas as pd
-
-    parts = [part for part in (by_well, by_plate) if not part.empty]
-    if not parts:
-        msg = f"{path}: none of the chosen wells has an image"
-        raise TableError(msg)
-    joined = pd.concat(parts, ignore_index=True)
-    rest = joined.drop(columns=[*FieldRow._fields, *(set(_CORE) & set(joined.columns))])
-    core = _core_columns(joined)
-    table = pd.concat([core, rest], axis=1)
-    order = {plate: i for i, plate in enumerate(dict.fromkeys(manifest["plate"]))}
-    by = pd.DataFrame(
-        {
-            "plate": [order[plate] for plate in joined["plate"]],
-            "position": joined["position"],
-            "site": joined["site"],
-        }
-    )
-    return table.loc[by.sort_values(["plate", "position", "site"], kind="stable").index]
-
-
-def _width(annotation: pd.DataFrame) -> int:
-    """Return the columns of a plate whose files do not tell it, from its wells' names."""
-    positions: list[tuple[int, int]] = []
-    for name, number in zip(
-        annotation.get("Well", ()), annotation.get("Well Number", repeat("")), strict=False
-    ):
-        try:
-            row, column = well_position(name)
-        except ValueError:
-            continue
-        if row and number.isdecimal() and (int(number) - 1 - column) % row == 0:
-            return max((int(number) - 1 - column) // row, column + 1)
-        positions.append((row, column))
-    small = positions and all(row < 8 and column < 12 for row, column in positions)
-    return 12 if small else PLATE_COLUMNS
-
-
-def _positions(
-    annotation: pd.DataFrame, widths: Mapping[str, int], path: Path
-) -> list[tuple[int, int]]:
-    positions: list[tuple[int, int]] = []
-    names = annotation["Well"] if "Well" in annotation else [""] * len(annotation)
-    numbers = annotation["Well Number"] if "Well Number" in annotation else [""] * len(annotation)
-    for line, plate, name, number in zip(
-        annotation.index, annotation["Plate"], names, numbers, strict=True
-    ):
-        try:
-            if name:
-                positions.append(well_position(name))
-            else:
-                positions.append(divmod(int(number) - 1, widths[plate] or PLATE_COLUMNS))
-        except ValueError as error:
-            column = "Well" if name else "Well Number"
-            what = error if name else f"{number!r} is not a well's number"
-            msg = f"{path}, line {line}, column {column}: {what}"
-            raise TableError(msg) from error
-    return positions
-
-
-def _wells_once(annotation: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Drop repeated lines; refuse a well that two lines tell different things about."""
-    annotation = annotation[~annotation.duplicated(keep="first")]
-    twice = annotation.duplicated(["Plate", "position"], keep="first")
-    if twice.any():
-        line = annotation.index[twice][0]
-        row = annotation.loc[line]
-        same = (annotation["Plate"] == row["Plate"]) & (annotation["position"] == row["position"])
-        msg = (
-            f"{path}, line {line}, column Well: plate {row['Plate']} well {row.get('Well', '')} is "
-            f"already in line {annotation.index[same][0]} with other values; choose between them "
-            "by where, or merge them"
-        )
-        raise TableError(msg)
-    return annotation
-
-
-def _warn(
-    known: pd.DataFrame, by_well: pd.DataFrame, by_plate: pd.DataFrame, manifest: pd.DataFrame
-) -> None:
-    found = len(by_well.drop_duplicates(["Plate", "position"])) + len(by_plate)
-    if found < len(known):
-        logger.warning("%d of %d annotated wells have no image", len(known) - found, len(known))
-    if not by_plate.empty:
-        logger.warning(
-            "%d plate(s) are kept as key files or folders (%s, ...): only a reader that opens the "
-            "whole plate can tell their wells apart; see the docs on other screens",
-            by_plate["plate"].nunique(), by_plate["path"].iloc[0],
-        )  # fmt: skip
-    if manifest["source"].eq("layout").any():
-        logger.info("idr0013: paths from the study's layout; wells without a movie are not known")
-
-
-def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    wells: list[str] = []
-    numbers: list[str] = []
-    for (row, column), columns in zip(rows["position"], rows["columns"], strict=True):
-        width = columns or PLATE_COLUMNS
-        wells.append(well_name(row * width + column + 1, columns=width, rows=702))
-        numbers.append(str(row * width + column + 1))
-    return pd.DataFrame(
-        {
-            PLATE: rows["plate"],
-            WELL: wells,
-            FRAMES: "",
-            WELL_NUMBER: numbers,
-            SITE: rows["site"].astype(str),
-            PATH: [_normal(path) for path in rows["path"]],
-            SOURCE: rows["source"],
-        }
-    )
-
-
-def _normal(path: str) -> str:
-    """Return an archive path with its usual prefix and single slashes."""
-    below = under_archive(path)
-    return path if below is None else ARCHIVE + str(PurePosixPath(below))
 
 
 def _finish(

@@ -1,4 +1,4 @@
-"""Where idr0013 keeps the movie of a well.
+"""Paths of idr0013's movies.
 
 Layout of the study as its plates files and its public archive show it: screen A under
 ``20150916-mitocheck-analysis/mitocheck/<screen>/hdf5/NNNNN_SS.ch5``; screen B has one more
@@ -17,6 +17,7 @@ from typing import Literal
 from idrstream.errors import ConfigError, DownloadError, TableError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import check_name
+from idrstream.screen.study.study_files import PlateEntry, read_plates
 
 IDR0013_STUDY = "idr0013-neumann-mitocheck"
 ANALYSIS_FOLDER = "20150916-mitocheck-analysis"
@@ -59,32 +60,15 @@ class PlateScreens:
         Raises
         ------
         ConfigError
-            If the file is not there or not readable.
+            If the file does not exist.
         TableError
-            If a line is not of that form or a plate comes twice; names file and line.
+            If a line is not of that form or a plate is repeated; names file and line.
         """
         path = Path(plates_tsv).expanduser()
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except OSError as error:
-            msg = f"the plates file {path} cannot be read: {error.strerror}"
-            raise ConfigError(msg) from error
-        except UnicodeDecodeError as error:
-            msg = f"the plates file {path} is not a text file in UTF-8"
-            raise TableError(msg) from error
-        screens: dict[str, str] = {}
-        for number, line in enumerate(text.splitlines(), start=1):
-            if not line.strip():
-                continue
-            plate, screen = _parse_line(line, f"{path}, line {number}")
-            if plate in screens:
-                msg = f"{path}, line {number}: plate {plate} comes a second time"
-                raise TableError(msg)
-            screens[plate] = screen
-        if not screens:
-            msg = f"{path} has no plates"
-            raise TableError(msg)
-        return cls(screens, path)
+        if not path.is_file():
+            msg = f"the plates file {path} cannot be read: No such file"
+            raise ConfigError(msg)
+        return cls({entry.plate: _screen_of(entry, path) for entry in read_plates(path)}, path)
 
     def screen(self, plate: str) -> str:
         """Return the screen name of a plate.
@@ -159,27 +143,20 @@ def movie_name(task: ImageTask) -> str:
     return f"{task.well_number:05d}_{task.site:02d}.ch5"
 
 
-def _parse_line(line: str, where: str) -> tuple[str, str]:
-    fields = line.rstrip("\r").split("\t")
-    if len(fields) != 2:
-        msg = (
-            f"{where}: expected '<plate> TAB ../screens/<screen>.screen', "
-            f"found {len(fields)} column(s)"
-        )
-        raise TableError(msg)
-    plate, target = fields[0].strip(), fields[1].strip()
-    match = _SCREEN_FILE.fullmatch(target)
+def _screen_of(entry: PlateEntry, path: Path) -> str:
+    where = f"{path}, line {entry.line}, column 2"
+    match = _SCREEN_FILE.fullmatch(entry.target)
     if match is None:
         msg = (
-            f"{where}: {target!r} is not '../screens/<screen>.screen', as idr0013 has it; for "
-            "another study build a table with paths (idrstream table) and leave out screens_path"
+            f"{where}: {entry.target!r} is not '../screens/<screen>.screen', as idr0013 has it; "
+            "for another study build a table with paths (idrstream table), and leave out "
+            "screens_path"
         )
         raise TableError(msg)
-    for what, name in (("plate", plate), ("screen", match["screen"])):
-        if (problem := check_name(name)) is not None:
-            msg = f"{where}: the {what} name {name!r} {problem}"
-            raise TableError(msg)
-    return plate, match["screen"]
+    if (problem := check_name(match["screen"])) is not None:
+        msg = f"{where}: the screen name {match['screen']!r} {problem}"
+        raise TableError(msg)
+    return match["screen"]
 
 
 def _screen_letter(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Which images a study has: a row for each field of each well, and the file it is in."""
+"""The images of a study: a row for each field of each well, with its file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idrstream.screen.study.study_files import PlateEntry, read_pattern_file, re
 from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name
 
 ARCHIVE = "/uod/idr/filesets/"
-"""Where the archive's own server has its files: what paths in its metadata begin with."""
+"""Prefix of paths in the archive's metadata: the folder of the files on its server."""
 
 
 class FieldRow(NamedTuple):
@@ -31,7 +31,7 @@ class FieldRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What of a plate's images is wanted: fields (None: all) and files of a pattern."""
+    """The wanted images of a plate: fields (None: all) and files of a pattern."""
 
     sites: frozenset[int] | None
     pattern_values: tuple[str, ...]
@@ -103,8 +103,8 @@ def _screen_rows(
             continue
         file, source = field.path, "file"
         if file.lower().endswith(".pattern") or "<" in file:
-            place = f"{path}, line {field.line}"
-            file, source = _one_of_pattern(file, path, finder, choice, place)
+            where = f"{path}, line {field.line}"
+            file, source = _one_of_pattern(file, path, finder, choice, where)
         position = (field.row, field.column)
         yield FieldRow(entry.plate, position, screen.columns, field.field + 1, file, source)
 
@@ -124,7 +124,7 @@ def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
 def _one_of_pattern(
     target: str, beside: Path, finder: Finder, choice: Choice, where: str
 ) -> tuple[str, str]:
-    """Return the file of a pattern that is wanted, and that it comes from a pattern."""
+    """Return the wanted file of a pattern, and its source."""
     text, folder = target, ""
     if target.lower().endswith(".pattern"):
         path = finder.find(target, beside)

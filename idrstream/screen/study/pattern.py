@@ -29,7 +29,7 @@ class PatternFile:
     Attributes
     ----------
     path : str
-        The pattern with a value in the place of each block.
+        The pattern with a value for each block.
     blocks : tuple of str
         Those values, in the order of the blocks.
     """
@@ -82,7 +82,7 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
 
 
 def is_regular_expression(pattern: str) -> bool:
-    """Tell whether a pattern without blocks is more than a file's name."""
+    """Return whether a pattern without blocks is more than a file's name."""
     name = pattern.rsplit("/", 1)[-1]
     return "<" not in name and _REGEX_SIGNS.search(name) is not None
 

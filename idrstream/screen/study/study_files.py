@@ -95,7 +95,7 @@ class ScreenFile:
 
 
 def read_plates(path: Path) -> list[PlateEntry]:
-    """Read a study's plates file: ``<plate> TAB <what it is made of>``, no header.
+    """Read a study's plates file: ``<plate> TAB <file or folder>``, no header.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def read_screen_file(path: Path) -> ScreenFile:
     sections = _sections(path)
     plate = sections.pop("Plate", None)
     if plate is None:
-        msg = f"{path} has no section [Plate]: it is no .screen file"
+        msg = f"{path} has no section [Plate]: it is not a .screen file"
         raise TableError(msg)
     rows, columns, n_fields = (plate.whole(key, least=1) for key in ("Rows", "Columns", "Fields"))
     fields: list[ScreenField] = []

@@ -1,10 +1,10 @@
-"""What a preprocessor is to the rest of the stream."""
+"""The base class of preprocessors, and the adapter for a user's own objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from idrstream.describe import describe_part
 from idrstream.errors import ConfigError
@@ -13,69 +13,41 @@ if TYPE_CHECKING:
     from idrstream.records import Frame, Movie, Skipped
 
 
-class Preprocessing(Protocol):
-    """Turns movies into corrected frames; see `BasePreprocessor` for the defaults."""
-
-    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
-        ...
-
-    def needs_plate_model(self, plate: str) -> bool:
-        """Return whether `fit_plate` must be called before movies of a plate are processed."""
-        ...
-
-    def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
-        """Fit the illumination model of a plate; `movies` yields one movie at a time."""
-        ...
-
-    def for_dry_run(self, folder: Path) -> Preprocessing:
-        """Return a preprocessor that writes nothing outside `folder`."""
-        ...
-
-    def interrupt(self) -> None:
-        """Stop what is running at once; called from another thread. Usable again afterwards."""
-        ...
-
-    def close(self) -> None:
-        """Release what is held; usable again afterwards."""
-        ...
-
-
 class BasePreprocessor:
-    """Base class of preprocessors: everything but `process` has a default."""
+    """Turn movies into corrected frames; everything but `process` has a default."""
 
     def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
+        """Return one result per wanted frame, in the order requested."""
         raise NotImplementedError
 
     def needs_plate_model(self, plate: str) -> bool:  # noqa: ARG002
-        """Return False: there are no models of plates."""
+        """Return whether `fit_plate` must be called before movies of a plate are processed."""
         return False
 
     def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:  # noqa: ARG002
-        """Raise `ConfigError`: there are no models of plates."""
+        """Fit the illumination model of a plate; `movies` yields one movie at a time."""
         msg = "the illumination of this preprocessor is not corrected by plate"
         raise ConfigError(msg)
 
-    def for_dry_run(self, folder: Path) -> Preprocessing:  # noqa: ARG002
-        """Return the preprocessor itself: it writes nothing."""
+    def for_dry_run(self, folder: Path) -> BasePreprocessor:  # noqa: ARG002
+        """Return a preprocessor that writes nothing outside `folder`."""
         return self
 
     def interrupt(self) -> None:
-        """Do nothing."""
+        """Stop at once what is running; called from another thread. Usable again afterwards."""
 
     def close(self) -> None:
-        """Do nothing."""
+        """Release all resources; usable again afterwards."""
 
 
-def as_preprocessor(part: object) -> Preprocessing:
+def as_preprocessor(part: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor.
 
     Parameters
     ----------
     part : object
-        A `BasePreprocessor`, or any object with ``process(movie)``. Methods of `Preprocessing`
-        that it lacks are those of `BasePreprocessor`.
+        A `BasePreprocessor`, or any object with ``process(movie)``; methods that it lacks are
+        those of `BasePreprocessor`.
 
     Raises
     ------
