@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from idrstream.collect import Collected, CollectOptions, collect_folder
     from idrstream.config import Settings, load_settings
-    from idrstream.download import AsperaDownloader, LocalDownloader, OmeZarrDownloader
+    from idrstream.download import AsperaDownloader, OmeZarrDownloader, make_downloader
     from idrstream.errors import (
         BatchError,
         CollectError,
@@ -68,7 +68,6 @@ _HOMES = {
     "ImageError": "errors",
     "ImageJReader": "formats",
     "ImageTask": "records",
-    "LocalDownloader": "download",
     "MissingToolError": "errors",
     "Movie": "records",
     "Nuclei": "records",
@@ -89,6 +88,7 @@ _HOMES = {
     "attach": "watch.background",
     "collect_folder": "collect",
     "load_settings": "config",
+    "make_downloader": "download",
     "read_table": "screen",
     "simulate_screen": "simulate",
     "table_from_idr": "screen",
@@ -116,7 +116,6 @@ __all__ = [
     "ImageError",
     "ImageJReader",
     "ImageTask",
-    "LocalDownloader",
     "MissingToolError",
     "Movie",
     "Nuclei",
@@ -137,6 +136,7 @@ __all__ = [
     "attach",
     "collect_folder",
     "load_settings",
+    "make_downloader",
     "read_table",
     "simulate_screen",
     "table_from_idr",

@@ -117,7 +117,7 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     Demo
         Where everything lies, and how it agrees with the truth.
     """
-    from idrstream.download import LocalDownloader
+    from idrstream.download import make_downloader
     from idrstream.screen import read_table
     from idrstream.simulate import simulate_screen
     from idrstream.stream.stream import IdrStream
@@ -129,7 +129,9 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     work = folder / "tmp"
     stream = IdrStream("idr0013", work, features, log=features / "stream.log")
     try:
-        stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+        )
         stream.init_preprocessor(None, True, illumination_context="plate")
         stream.init_segmentor(
             {

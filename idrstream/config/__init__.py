@@ -7,7 +7,7 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 
 from __future__ import annotations
 
-from idrstream.config.load import ENVIRONMENT_PREFIX, load_settings
+from idrstream.config.load import ENVIRONMENT_PREFIX, checked, load_settings
 from idrstream.config.sections import (
     SECTIONS,
     DownloadSettings,
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "StreamSettings",
     "as_json",
+    "checked",
     "load_settings",
     "section_of",
     "settings_from_json",

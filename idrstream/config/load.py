@@ -8,13 +8,15 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from idrstream.config.sections import SECTIONS, Settings, section_of
 from idrstream.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
 """What the name of an option has before it in the environment."""
+
+T = TypeVar("T")
 
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 _MOST_BATCHES = 1_000_000
@@ -70,7 +72,7 @@ def layered(
             raw.setdefault(sections[option], {})[option] = _from_text(option, value)
     for option, value in (options or {}).items():
         raw.setdefault(sections[option], {})[option] = _from_text(option, value)
-    return _validate(raw, origin)
+    return checked(Settings, raw, origin)
 
 
 def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
@@ -126,11 +128,27 @@ def _with_ranges(parts: list[str]) -> list[str | int]:
     return numbers
 
 
-def _validate(raw: Mapping[str, Any], origin: str) -> Settings:
+def checked(kind: type[T], values: Mapping[str, Any], origin: str = "the options") -> T:
+    """Return an options object made of `values`.
+
+    Parameters
+    ----------
+    kind : type
+        A section of the settings, or `Settings`.
+    values : Mapping[str, Any]
+        Options by name.
+    origin : str
+        Where the values come from, for the message.
+
+    Raises
+    ------
+    ConfigError
+        Naming every wrong option.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(Settings).validate_python(raw)
+        return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
 from idrstream.records import ImageTask
 from idrstream.schedule.disk.budget import size_text
+
+if TYPE_CHECKING:
+    from idrstream.download import Downloader
 
 MOST_ASKED = 200
 _FRAMES_TRIED = 3
@@ -104,13 +107,13 @@ class Sizes:
         )  # fmt: skip
 
 
-def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
+def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
     """Ask the sources for the sizes of movies.
 
     Parameters
     ----------
-    downloader : object
-        May offer ``size(task)``.
+    downloader : Downloader
+        Its ``size(task)`` is called.
     tasks : sequence of ImageTask
         The images; of more than 200 a random sample is asked for, always the same.
     at_once : int
@@ -119,11 +122,8 @@ def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 
     asked = tuple(tasks)
     if len(asked) > MOST_ASKED:
         asked = tuple(random.Random(0).sample(asked, MOST_ASKED))  # noqa: S311, no secret
-    size_of = getattr(downloader, "size", None)
-    if size_of is None or not asked:
-        return Sizes(len(tasks), asked, ())
     with ThreadPoolExecutor(max(1, at_once)) as pool:
-        answers = list(pool.map(lambda task: _ask(size_of, task), asked))
+        answers = list(pool.map(lambda task: _ask(downloader, task), asked))
     broken = next((str(answer) for answer in answers if isinstance(answer, UserError)), "")
     errors = [answer for answer in answers if isinstance(answer, ImageError)]
     return Sizes(
@@ -155,19 +155,19 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
     tuple of float and str
         The part, and what it is based on.
     """
-    from idrstream.download import RangeTransport, TransportDownloader, tell_frames_needed
+    from idrstream.download import RangeTransport, TransportDownloader, limit_to_needed
     from idrstream.download.fetch import fetch_movie
 
     downloader = parts.downloader
     whole = 1.0, "whole movies"
     if not isinstance(downloader, TransportDownloader) or downloader.fetch == "file":
         return whole
-    tell_frames_needed(downloader, parts.preprocessor)
+    limit_to_needed(downloader, parts.preprocessor)
     moved, of = 0, 0
     tries = sizes.asked[:: max(1, len(sizes.asked) // _FRAMES_TRIED)][:_FRAMES_TRIED]
     for number, task in enumerate(tries):
         try:
-            transport, remote, name = downloader.way(task)
+            transport, remote, name = downloader.resolve(task)
             if not isinstance(transport, RangeTransport):
                 return whole
             movie = fetch_movie(
@@ -185,9 +185,8 @@ def part_moved(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
     return moved / of, basis
 
 
-def _ask(size_of: Any, task: ImageTask) -> int | Exception | None:
+def _ask(downloader: Downloader, task: ImageTask) -> int | Exception | None:
     try:
-        size: int | None = size_of(task)
+        return downloader.size(task)
     except (ImageError, UserError) as error:
         return error
-    return size

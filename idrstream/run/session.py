@@ -236,7 +236,7 @@ class Session:
         _say(decision)
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
-        from idrstream.download import tell_frames_needed
+        from idrstream.download import limit_to_needed
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import ProjectProfiling
@@ -244,7 +244,7 @@ class Session:
         from idrstream.schedule.stages import Rooms
 
         parts, request = self._parts, self._request
-        tell_frames_needed(parts.downloader, parts.preprocessor)
+        limit_to_needed(parts.downloader, parts.preprocessor)
         outlines = "object_outlines" in request.extra_metadata
         pictures = PictureStore(self._place.folder, pictures_bytes(request.pictures))
         segmenting = Segmenting(parts.segmentor, pictures, outlines=outlines)

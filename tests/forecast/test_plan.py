@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from idrstream import make_downloader
 from idrstream.cli.main import main
 from idrstream.errors import (
     ConfigError,
@@ -107,7 +108,9 @@ class TestPlan:
         copy = tmp_path / "mirror"
         shutil.copytree(screen.folder, copy)
         next(copy.rglob("*.ch5")).unlink()
-        stream.init_downloader(type(stream.downloader)(copy, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=copy, screens_path=screen.screens_path)
+        )
         check = failed(stream.plan(table))["movies at their source"]
         assert "1 of 6 asked are not there" in check.detail
         assert check.remedy

@@ -1,4 +1,4 @@
-"""The private keys that ascp is given: are they there, of which kind, and which one works."""
+"""The private keys for ascp: their kind, and which one the server accepts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRIES = 2
 
 
 def key_kind(path: Path) -> KeyKind:
-    """Say of which kind a private key is, from its header or its first field.
+    """Return the kind of a private key, from its header or its first field.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def key_kind(path: Path) -> KeyKind:
     """
     head = path.read_bytes()[:4096]
     if head.startswith(b"PuTTY-User-Key-File"):
-        msg = f"the Aspera key {path} is in PuTTY's form; take the .openssh or .pem file beside it"
+        msg = f"the Aspera key {path} is in PuTTY's format; use the .openssh or .pem file beside it"
         raise ConfigError(msg)
     if head.startswith((b"ssh-rsa ", b"ssh-dss ", b"-----BEGIN PUBLIC", b"---- BEGIN SSH2 PUBLIC")):
         msg = f"the Aspera key {path} is a public key; ascp needs the private one"
@@ -67,9 +67,9 @@ def check_key(path: Path) -> KeyKind:
 
 
 class Keys:
-    """Which key to use next: each that is refused twice makes way for the next one.
+    """The key to use: a key that is refused twice is replaced by the next one.
 
-    A server under load refuses good keys too, hence twice.
+    A busy server refuses good keys too, hence twice.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ class Keys:
         return self._paths[0]
 
     def refused(self) -> bool:
-        """Note that the server refused the key; tell whether another try makes sense."""
+        """Record that the server refused the key; return whether to retry."""
         self._refused += 1
         if self._refused < _TRIES:
             return True
         if len(self._paths) == 1:
             return False
-        logger.info("the key %s is refused, %s is tried", self._paths[0].name, self._paths[1].name)
+        logger.info("the key %s is refused; trying %s", self._paths[0].name, self._paths[1].name)
         del self._paths[0]
         self._refused = 0
         return True
