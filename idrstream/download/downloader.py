@@ -140,32 +140,6 @@ class TransportDownloader(Downloader):
                 self._shared.remember(location, movie.path, movie.source, movie.size_bytes)
             return movie
 
-    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
-        """Download the movie of one well, as the first IDR_stream did.
-
-        Parameters
-        ----------
-        plate : str
-            Plate name, for example ``LT0001_02``.
-        well_num : int
-            Well number, counted from 1 along the rows.
-        save_dir : Path or str
-            Folder for the movie; made if need be.
-
-        Returns
-        -------
-        Path
-            The movie, for example ``save_dir/00004_01.ch5``.
-
-        Raises
-        ------
-        DownloadError, IncompleteFileError, MovieError
-            If the movie did not arrive.
-        """
-        task = ImageTask(plate, well=str(well_num), well_number=int(well_num), frames=())
-        transport, remote, name = self.resolve(task)
-        return fetch_movie(transport, remote, task, Path(save_dir) / name).path
-
 
 @runtime_checkable
 class _ChoosesFrames(Protocol):

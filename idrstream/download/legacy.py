@@ -10,6 +10,7 @@ from idrstream.config import DownloadSettings, checked
 from idrstream.describe import describe_part
 from idrstream.download.downloader import TransportDownloader
 from idrstream.download.factory import build_locator, build_transport
+from idrstream.download.fetch import fetch_movie
 from idrstream.download.protocol import Downloader
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
@@ -56,6 +57,32 @@ class AsperaDownloader(TransportDownloader):
         }
         settings = checked(DownloadSettings, values)
         super().__init__(build_transport(settings), build_locator(settings), settings)
+
+    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
+        """Download the movie of one well.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name, for example ``LT0001_02``.
+        well_num : int
+            Well number, counted from 1 along the rows.
+        save_dir : Path or str
+            Folder for the movie; made if need be.
+
+        Returns
+        -------
+        Path
+            The movie, for example ``save_dir/00004_01.ch5``.
+
+        Raises
+        ------
+        DownloadError, IncompleteFileError, MovieError
+            If the movie did not arrive.
+        """
+        task = ImageTask(plate, well=str(well_num), well_number=int(well_num), frames=())
+        transport, remote, name = self.resolve(task)
+        return fetch_movie(transport, remote, task, Path(save_dir) / name).path
 
 
 class DownloadCall(Downloader):

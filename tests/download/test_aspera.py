@@ -233,7 +233,7 @@ def test_key_is_checked(ascp, tmp_path, target, monkeypatch):
     transport = AsperaTransport(
         ROOT, DownloadSettings(aspera_path=ascp.program, aspera_key_path=tmp_path / "none.pem")
     )
-    with pytest.raises(ConfigError, match=r"none\.pem is not there"):
+    with pytest.raises(ConfigError, match=r"none\.pem does not exist"):
         transport.check()
     (tmp_path / "none.pem").write_text("x")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)

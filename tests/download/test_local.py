@@ -59,10 +59,10 @@ def test_root_above_or_at_the_study(
     assert list(movie.path.parent.iterdir()) == [movie.path]
 
 
-def test_address_and_first_streams_call(mirror, tmp_path, movie_bytes):
+def test_an_address_as_root(mirror, tmp_path, task, movie_bytes):
     address = mirror.as_uri()
     assert "%20" in address
-    path = local(address).download_image("LT0001_02", 4, tmp_path / "out")
+    path = local(address).download(task, tmp_path / "out").path
     assert path.read_bytes() == movie_bytes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import urllib.request
@@ -12,10 +11,9 @@ import pytest
 
 from idrstream.config import DownloadSettings
 from idrstream.download import AsperaTransport, S3Transport
-from idrstream.download.aspera.keys import check_key, key_kind
+from idrstream.download.aspera.keys import check_key
 from idrstream.errors import ConfigError, DownloadError, MissingToolError
 
-OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
 QUICK = DownloadSettings(download_attempts=2, retry_wait_s=0, stall_timeout_s=5)
 
 
@@ -87,17 +85,12 @@ def test_without_credentials_or_botocore(monkeypatch):
         S3Transport("https://b")
 
 
-@pytest.mark.parametrize(("content", "kind"), [
-    (b"-----BEGIN RSA PRIVATE KEY-----\nx", "RSA"),
-    (b"-----BEGIN DSA PRIVATE KEY-----\nx", "DSA"),
-    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-rsa "), "RSA"),
-    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-dss "), "DSA"),
-    (b"anything", "unknown"),
+@pytest.mark.parametrize("head", [
+    b"-----BEGIN RSA PRIVATE KEY-----\n", b"-----BEGIN OPENSSH PRIVATE KEY-----\n", b"anything",
 ])  # fmt: skip
-def test_kinds_of_keys(tmp_path, content, kind):
-    path = tmp_path / "key"
-    path.write_bytes(content)
-    assert key_kind(path) == check_key(path) == kind
+def test_keys_that_may_be_private_are_accepted(tmp_path, head):
+    (tmp_path / "key").write_bytes(head)
+    check_key(tmp_path / "key")
 
 
 @pytest.mark.parametrize(("content", "words"), [

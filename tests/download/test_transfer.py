@@ -283,7 +283,7 @@ def test_what_a_crash_left_is_used_as_far_as_it_is_proven(web, space, target, mo
     target.unlink()
 
     def crash(version: str = etag) -> None:
-        part = PartialFile(target, transport.source.address(REMOTE), 50_000)
+        part = PartialFile(target, transport.address(REMOTE), 50_000)
         part.restart()
         part.version, part.stated_bytes = version, size
         part.append(movie[:120_000])

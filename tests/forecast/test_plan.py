@@ -10,6 +10,7 @@ import pytest
 
 from idrstream import make_downloader
 from idrstream.cli.main import main
+from idrstream.download import as_downloader
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -154,6 +155,11 @@ class Source:
         return self._size(task)
 
 
+class OnlyDownloads:
+    def download(self, task, folder):
+        raise NotImplementedError
+
+
 def tasks(count):
     return [ImageTask("P", "A1", row + 1, (1,), row=row) for row in range(count)]
 
@@ -191,7 +197,7 @@ class TestSizes:
         assert check.remedy
 
     def test_a_source_that_cannot_tell_is_no_failure(self):
-        for source in (object(), Source(lambda task: None)):
+        for source in (as_downloader(OnlyDownloads()), Source(lambda task: None)):
             sizes = ask_sizes(source, tasks(5))
             assert sizes.check().state == "unknown"
             assert sizes.total(5) is None

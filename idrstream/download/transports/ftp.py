@@ -6,35 +6,43 @@ import ftplib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.protocol import Transport
 from idrstream.download.transports.connections import connection_to
 from idrstream.download.transports.errors import BusyError, RemoteFileNotFoundError
-from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import Transfers, network_errors
+from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 
 _BLOCK_BYTES = 256 * 1024
 
 
-class FtpSource:
-    """An FTP server as a `Source`: anonymous, passive, binary.
+class FtpTransport(SourceTransport):
+    """Transfers files from an FTP server: anonymous, passive, binary.
 
     Parameters
     ----------
     root : str
         ``ftp://host[:port]/folder/``.
-    settings : DownloadSettings
-        Time limits.
+    settings : DownloadSettings, optional
+        Limits.
+    sleep : callable, optional
+        For tests: waits between two attempts.
+
+    Raises
+    ------
+    ConfigError
+        If `root` is not such an address, or has a password in it.
     """
 
-    name = "ftp"
-
-    def __init__(self, root: str, settings: DownloadSettings) -> None:
+    def __init__(
+        self,
+        root: str,
+        settings: DownloadSettings | None = None,
+        *,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
         parts = urlsplit(root)
         if parts.scheme != "ftp" or not parts.hostname:
             msg = f"{root!r} is not an ftp:// address"
@@ -42,18 +50,17 @@ class FtpSource:
         if parts.username or parts.password:
             msg = "an address with a user or password is refused: it would be logged"
             raise ConfigError(msg)
-        self.host = parts.netloc
-        self._name, self._port = parts.hostname, parts.port or 21
+        super().__init__("ftp", parts.netloc, settings, sleep=sleep)
+        self._server, self._port = parts.hostname, parts.port or 21
         # An absolute path is never mistaken for an option by the server's own tools.
         self._folder = "/" + unquote(parts.path).strip("/")
-        self._settings = settings
 
     def address(self, remote: str) -> str:
         """Return the address of a file, for messages."""
         return f"ftp://{self.host}{self._path(remote)}"
 
     def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file at a byte offset; see `Source.open`."""
+        """Open a file at a byte offset; see `SourceTransport.open`."""
         address = self.address(remote)
         with self._errors(address):
             ftp = self._connect()
@@ -79,7 +86,7 @@ class FtpSource:
         """Return the size of a file as the server states it."""
         address = self.address(remote)
         with (
-            connection_to(self.host, self._settings.connections_per_host),
+            connection_to(self.host, self.settings.connections_per_host),
             self._errors(address),
         ):
             ftp = self._connect()
@@ -92,11 +99,11 @@ class FtpSource:
         return f"{self._folder.rstrip('/')}/{check_remote(remote).lstrip('/')}"
 
     def _connect(self) -> ftplib.FTP:
-        ftp = ftplib.FTP(timeout=self._settings.connect_timeout_s)  # noqa: S321, public data
+        ftp = ftplib.FTP(timeout=self.settings.connect_timeout_s)  # noqa: S321, public data
         try:
-            ftp.connect(self._name, self._port)
+            ftp.connect(self._server, self._port)
             if ftp.sock is not None:
-                ftp.sock.settimeout(self._settings.stall_timeout_s)
+                ftp.sock.settimeout(self.settings.stall_timeout_s)
             ftp.login()
             ftp.voidcmd("TYPE I")
         except BaseException:
@@ -126,7 +133,7 @@ class FtpSource:
                 msg = f"there is no {self.address(remote)} ({error})"
                 raise RemoteFileNotFoundError(msg) from error
             raise
-        data.settimeout(self._settings.stall_timeout_s)
+        data.settimeout(self.settings.stall_timeout_s)
         return data
 
     def _blocks(self, ftp: ftplib.FTP, data: socket.socket, address: str) -> Iterator[bytes]:
@@ -149,50 +156,6 @@ class FtpSource:
         except (ftplib.error_perm, ftplib.error_reply) as error:
             msg = f"{address}: the server answered {error}"
             raise DownloadError(msg) from error
-
-
-class FtpTransport(Transport):
-    """Transfers files from an FTP server.
-
-    Parameters
-    ----------
-    root : str
-        ``ftp://host[:port]/folder/``.
-    settings : DownloadSettings, optional
-        Limits.
-    sleep : callable, optional
-        For tests: waits between two attempts.
-
-    Raises
-    ------
-    ConfigError
-        If `root` is not such an address, or has a password in it.
-    """
-
-    name = "ftp"
-
-    def __init__(
-        self,
-        root: str,
-        settings: DownloadSettings | None = None,
-        *,
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
-        self.settings = settings or DownloadSettings()
-        self.source = FtpSource(root, self.settings)
-        self._transfers = Transfers(self.source, self.settings, sleep)
-
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Transfer one file; see `Transport.fetch`."""
-        return self._transfers.fetch(remote, target)
-
-    def size(self, remote: str) -> int | None:
-        """Return the size of a file; see `Transport.size`."""
-        return self.source.size(remote)
-
-    def interrupt(self) -> None:
-        """Interrupt running transfers."""
-        self._transfers.interrupt()
 
 
 def _close(ftp: ftplib.FTP, data: socket.socket | None) -> None:

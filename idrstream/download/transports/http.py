@@ -7,12 +7,10 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.protocol import Transport
 from idrstream.download.ranges.http import HttpFile
 from idrstream.download.transports.connections import connection_to
 from idrstream.download.transports.errors import (
@@ -20,11 +18,10 @@ from idrstream.download.transports.errors import (
     PartialFileInvalidError,
     RemoteFileNotFoundError,
 )
-from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.pool import request
 from idrstream.download.transports.retry import BUSY, retry_after_s
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import Transfers, network_errors
+from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError
 
@@ -35,124 +32,7 @@ Headers = Callable[[str, str], Mapping[str, str]]
 """Returns extra headers of a request, such as a signature, given its method and URL."""
 
 
-class HttpSource:
-    """A web server as a `Source`; the parameters are those of `HttpTransport`."""
-
-    def __init__(
-        self,
-        root: str,
-        settings: DownloadSettings,
-        headers: Headers | None = None,
-        name: str | None = None,
-        query: str = "",
-    ) -> None:
-        parts = urlsplit(root)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = f"{root!r} is not an http:// or https:// address"
-            raise ConfigError(msg)
-        if parts.username or parts.password:
-            msg = "an address with a user or password is refused: it would be logged"
-            raise ConfigError(msg)
-        self.root = root if root.endswith("/") else f"{root}/"
-        self.scheme = parts.scheme
-        self.name = name or parts.scheme
-        self.host = parts.netloc
-        self.query = query
-        self._settings = settings
-        self._headers = headers
-
-    def address(self, remote: str) -> str:
-        """Return the quoted URL of a file, given its path as plain text."""
-        return self.root + quote(check_remote(remote).lstrip("/"), safe="/")
-
-    def request(self, method: str, remote: str, headers: Mapping[str, str]) -> Any:
-        """Send a request; the content of its answer is not read yet."""
-        import urllib3
-
-        url = self.address(remote)
-        signed = dict(self._headers(method, url)) if self._headers is not None else {}
-        with network_errors(url, urllib3.exceptions.HTTPError, OSError):
-            return request(
-                method,
-                f"{url}?{self.query}" if self.query else url,
-                {**headers, **signed},
-                self._settings,
-                # A signature is valid for one address.
-                redirect=not signed,
-            )
-
-    def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file at a byte offset; see `Source.open`."""
-        asked: dict[str, str] = {}
-        if start and version:
-            asked = {"Range": f"bytes={start}-", "If-Range": version}
-        reply = self.request("GET", remote, asked)
-        try:
-            first, size = self._check(reply, remote, start)
-        except BaseException:
-            reply.close()
-            raise
-        return Answer(
-            self._blocks(reply, remote),
-            first,
-            size,
-            version_of(reply.headers),
-            digests_of(reply.headers, whole=reply.status == 200, s3=self.name == "s3"),
-            reply.close,
-            lambda: _shut(reply),
-        )
-
-    def size(self, remote: str) -> int | None:
-        """Return the size of a file as the server states it."""
-        with connection_to(self.host, self._settings.connections_per_host):
-            reply = self.request("HEAD", remote, {})
-            try:
-                self._check(reply, remote, 0)
-                return _length(reply.headers)
-            finally:
-                reply.drain_conn()  # it has no content: the connection is kept
-
-    def _check(self, reply: Any, remote: str, start: int) -> tuple[int, int | None]:
-        """Return the first byte of an answer and the size of the file."""
-        url, status = self.address(remote), reply.status
-        if status in (404, 410):
-            msg = f"there is no {url} ({status})"
-            raise RemoteFileNotFoundError(msg)
-        words = f"{url}: the server answered {status} {reply.reason or ''}".rstrip()
-        if status == 416:
-            msg = f"{words}: it changed while it was transferred"
-            raise PartialFileInvalidError(msg)
-        if status in BUSY:
-            raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
-        if status not in (200, 206):
-            raise DownloadError(words)
-        if self.scheme == "https" and (reply.url or "").startswith("http://"):
-            msg = f"{url} redirects to an address without encryption"
-            raise DownloadError(msg)
-        if reply.headers.get("Content-Encoding", "identity") != "identity":
-            msg = f"{url}: the server sends it compressed, against the request"
-            raise DownloadError(msg)
-        if status == 200:
-            return 0, _length(reply.headers)
-        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
-        if match is None or not start or match[3] == "*":
-            msg = f"{words}, which does not match the request"
-            raise PartialFileInvalidError(msg)
-        return int(match[1]), int(match[3])
-
-    def _blocks(self, reply: Any, remote: str) -> Iterator[bytes]:
-        import urllib3
-
-        with network_errors(self.address(remote), urllib3.exceptions.HTTPError, OSError):
-            while True:
-                # read1 returns what has arrived: those bytes survive a broken connection.
-                block = reply.read1(_BLOCK_BYTES)
-                if not block:
-                    return
-                yield block
-
-
-class HttpTransport(Transport):
+class HttpTransport(SourceTransport):
     """Transfers files from a web server.
 
     Parameters
@@ -186,29 +66,114 @@ class HttpTransport(Transport):
         query: str = "",
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self.settings = settings or DownloadSettings()
-        self.source = HttpSource(root, self.settings, headers, name, query)
-        self.name = self.source.name
+        parts = urlsplit(root)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            msg = f"{root!r} is not an http:// or https:// address"
+            raise ConfigError(msg)
+        if parts.username or parts.password:
+            msg = "an address with a user or password is refused: it would be logged"
+            raise ConfigError(msg)
+        super().__init__(name or parts.scheme, parts.netloc, settings, sleep=sleep)
+        self.root = root if root.endswith("/") else f"{root}/"
+        self._scheme = parts.scheme
+        self._query = query
         self._headers = headers
-        self._transfers = Transfers(self.source, self.settings, sleep)
 
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Transfer one file; see `Transport.fetch`."""
-        return self._transfers.fetch(remote, target)
+    def address(self, remote: str) -> str:
+        """Return the quoted URL of a file, given its path as plain text."""
+        return self.root + quote(check_remote(remote).lstrip("/"), safe="/")
+
+    def _request(self, method: str, remote: str, headers: Mapping[str, str]) -> Any:
+        """Send a request; the content of its answer is not read yet."""
+        import urllib3
+
+        url = self.address(remote)
+        signed = dict(self._headers(method, url)) if self._headers is not None else {}
+        with network_errors(url, urllib3.exceptions.HTTPError, OSError):
+            return request(
+                method,
+                f"{url}?{self._query}" if self._query else url,
+                {**headers, **signed},
+                self.settings,
+                # A signature is valid for one address.
+                redirect=not signed,
+            )
+
+    def open(self, remote: str, start: int, version: str) -> Answer:
+        """Open a file at a byte offset; see `SourceTransport.open`."""
+        asked: dict[str, str] = {}
+        if start and version:
+            asked = {"Range": f"bytes={start}-", "If-Range": version}
+        reply = self._request("GET", remote, asked)
+        try:
+            first, size = self._check(reply, remote, start)
+        except BaseException:
+            reply.close()
+            raise
+        return Answer(
+            self._blocks(reply, remote),
+            first,
+            size,
+            version_of(reply.headers),
+            digests_of(reply.headers, whole=reply.status == 200, s3=self.name == "s3"),
+            reply.close,
+            lambda: _shut(reply),
+        )
 
     def size(self, remote: str) -> int | None:
-        """Return the size of a file; see `Transport.size`."""
-        return self.source.size(remote)
+        """Return the size of a file as the server states it."""
+        with connection_to(self.host, self.settings.connections_per_host):
+            reply = self._request("HEAD", remote, {})
+            try:
+                self._check(reply, remote, 0)
+                return _length(reply.headers)
+            finally:
+                reply.drain_conn()  # it has no content: the connection is kept
 
-    def interrupt(self) -> None:
-        """Interrupt running transfers."""
-        self._transfers.interrupt()
+    def _check(self, reply: Any, remote: str, start: int) -> tuple[int, int | None]:
+        """Return the first byte of an answer and the size of the file."""
+        url, status = self.address(remote), reply.status
+        if status in (404, 410):
+            msg = f"there is no {url} ({status})"
+            raise RemoteFileNotFoundError(msg)
+        words = f"{url}: the server answered {status} {reply.reason or ''}".rstrip()
+        if status == 416:
+            msg = f"{words}: it changed while it was transferred"
+            raise PartialFileInvalidError(msg)
+        if status in BUSY:
+            raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
+        if status not in (200, 206):
+            raise DownloadError(words)
+        if self._scheme == "https" and (reply.url or "").startswith("http://"):
+            msg = f"{url} redirects to an address without encryption"
+            raise DownloadError(msg)
+        if reply.headers.get("Content-Encoding", "identity") != "identity":
+            msg = f"{url}: the server sends it compressed, against the request"
+            raise DownloadError(msg)
+        if status == 200:
+            return 0, _length(reply.headers)
+        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
+        if match is None or not start or match[3] == "*":
+            msg = f"{words}, which does not match the request"
+            raise PartialFileInvalidError(msg)
+        return int(match[1]), int(match[3])
+
+    def _blocks(self, reply: Any, remote: str) -> Iterator[bytes]:
+        import urllib3
+
+        with network_errors(self.address(remote), urllib3.exceptions.HTTPError, OSError):
+            while True:
+                # read1 returns what has arrived: those bytes survive a broken connection.
+                block = reply.read1(_BLOCK_BYTES)
+                if not block:
+                    return
+                yield block
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        if self.source.query:
+        if self._query:
             return None  # its messages would show the query
-        url = self.source.address(remote)
+        url = self.address(remote)
         headers = None if self._headers is None else self._headers("GET", url)
         try:
             return HttpFile(url, head_bytes, self.settings, headers=headers, name=self.name)

@@ -10,12 +10,10 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.protocol import Transport
 from idrstream.download.ranges.local import LocalFile
 from idrstream.download.transports.errors import PartialFileInvalidError, RemoteFileNotFoundError
-from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.source import Answer
-from idrstream.download.transports.transfer import Transfers, quicker_retries
+from idrstream.download.transports.transfer import SourceTransport
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
@@ -53,20 +51,42 @@ def path_from_address(address: Path | str) -> Path:
     return Path(unquote(path))
 
 
-class LocalSource:
-    """A folder as a `Source`."""
+class LocalTransport(SourceTransport):
+    """Copies files from a folder.
 
-    name = "local"
-    host = ""
+    Parameters
+    ----------
+    root : Path or str
+        The folder, or its ``file://`` address.
+    settings : DownloadSettings, optional
+        Limits; pauses between attempts are a fifth of those for a network.
+    sleep : callable, optional
+        For tests: waits between two attempts.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Raises
+    ------
+    ConfigError
+        If there is no such folder.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        settings: DownloadSettings | None = None,
+        *,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self.root = path_from_address(root)
+        if not self.root.is_dir():
+            msg = f"there is no folder {self.root} to take movies from"
+            raise ConfigError(msg)
+        super().__init__("local", "", settings, retry_scale=0.2, sleep=sleep)
 
     def address(self, remote: str) -> str:
         """Return the ``file://`` address of a file."""
-        return self.path(remote).absolute().as_uri()
+        return self._path(remote).absolute().as_uri()
 
-    def path(self, remote: str) -> Path:
+    def _path(self, remote: str) -> Path:
         """Return the path of a file."""
         if ".." in PurePosixPath(remote).parts:
             msg = f"{remote!r} leads out of {self.root}"
@@ -74,8 +94,8 @@ class LocalSource:
         return self.root / remote
 
     def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file at a byte offset; see `Source.open`."""
-        source = self.path(remote)
+        """Open a file at a byte offset; see `SourceTransport.open`."""
+        source = self._path(remote)
         try:
             if source.exists() and not source.is_file():  # a pipe or device might never end
                 msg = f"{source} is not a file"
@@ -95,6 +115,14 @@ class LocalSource:
             self._blocks(file, source, before), start, before.st_size, now, close=file.close
         )
 
+    def size(self, remote: str) -> int:
+        """Return the size of a file in bytes."""
+        source = self._path(remote)
+        try:
+            return source.stat().st_size
+        except OSError as error:
+            raise _as_download_error(error, source) from error
+
     def _blocks(self, file: BinaryIO, source: Path, before: os.stat_result) -> Iterator[bytes]:
         try:
             while block := file.read(_BLOCK_BYTES):
@@ -110,65 +138,13 @@ class LocalSource:
             )
             raise PartialFileInvalidError(msg)
 
-
-class LocalTransport(Transport):
-    """Copies files from a folder.
-
-    Parameters
-    ----------
-    root : Path or str
-        The folder, or its ``file://`` address.
-    settings : DownloadSettings, optional
-        Limits; pauses between attempts are a fifth of those for a network.
-    sleep : callable, optional
-        For tests: waits between two attempts.
-
-    Raises
-    ------
-    ConfigError
-        If there is no such folder.
-    """
-
-    name = "local"
-
-    def __init__(
-        self,
-        root: Path | str,
-        settings: DownloadSettings | None = None,
-        *,
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
-        self.root = path_from_address(root)
-        if not self.root.is_dir():
-            msg = f"there is no folder {self.root} to take movies from"
-            raise ConfigError(msg)
-        self.settings = settings or DownloadSettings()
-        self.source = LocalSource(self.root)
-        self._transfers = Transfers(self.source, quicker_retries(self.settings), sleep)
-
     def open_ranges(self, remote: str, head_bytes: int) -> LocalFile:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        source = self.source.path(remote)
+        source = self._path(remote)
         try:
             return LocalFile(source, head_bytes)
         except OSError as error:
             raise _as_download_error(error, source) from error
-
-    def size(self, remote: str) -> int:
-        """Return the size of a file in bytes; see `Transport.size`."""
-        source = self.source.path(remote)
-        try:
-            return source.stat().st_size
-        except OSError as error:
-            raise _as_download_error(error, source) from error
-
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Copy one file; see `Transport.fetch`."""
-        return self._transfers.fetch(remote, target)
-
-    def interrupt(self) -> None:
-        """Interrupt running copies."""
-        self._transfers.interrupt()
 
 
 def _as_download_error(error: OSError, source: Path) -> DownloadError:

@@ -1,11 +1,10 @@
-"""What `Transfers` needs of a server or folder: open a file at a byte offset."""
+"""A remote file that is open for reading."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Protocol
 
 from idrstream.errors import DownloadError
 
@@ -44,46 +43,6 @@ class Answer:
     digests: Mapping[str, str] = field(default_factory=dict)
     close: Callable[[], None] = _nothing
     abort: Callable[[], None] = _nothing
-
-
-class Source(Protocol):
-    """A server, bucket or folder that files are read from."""
-
-    @property
-    def name(self) -> str:
-        """Short name of the transport."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """Host that the number of connections is limited for; empty for no limit."""
-        ...
-
-    def address(self, remote: str) -> str:
-        """Return the address of a file for messages and the sidecar, without secrets."""
-        ...
-
-    def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file for reading.
-
-        Parameters
-        ----------
-        remote : str
-            Path under the root.
-        start : int
-            First byte wanted.
-        version : str
-            Version of the first `start` bytes; if the file has another one now, the answer
-            starts at 0.
-
-        Raises
-        ------
-        RemoteFileNotFoundError
-            If there is no such file.
-        DownloadError, TransientDownloadError
-            If it cannot be read.
-        """
-        ...
 
 
 def check_remote(remote: str) -> str:

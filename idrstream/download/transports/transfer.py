@@ -11,20 +11,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.protocol import Transport
 from idrstream.download.transports.connections import connection_to
 from idrstream.download.transports.errors import InterruptedDownloadError, PartialFileInvalidError
 from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.partial import SIDECAR_SUFFIX, PartialFile, write_json
 from idrstream.download.transports.retry import with_retries
-from idrstream.download.transports.source import Answer, Source, check_remote
+from idrstream.download.transports.source import Answer, check_remote
 from idrstream.errors import (
     DownloadError,
     IncompleteFileError,
@@ -33,43 +35,82 @@ from idrstream.errors import (
 )
 from idrstream.formats.complete import check_complete
 
-if TYPE_CHECKING:
-    from idrstream.config.sections import DownloadSettings
-
 logger = logging.getLogger("idrstream.download")
 
 _PROGRESS_BYTES = 64 * 1024
 
 
-class Transfers:
-    """Transfers files from a source; safe to use from several threads for different targets.
+class SourceTransport(Transport):
+    """A transport that reads from a server or folder at any byte offset.
+
+    Subclasses implement `address`, `open` and `size`. Safe to use from several threads for
+    different targets.
 
     Parameters
     ----------
-    source : Source
-        Server or folder.
-    settings : DownloadSettings
+    name : str
+        Short name of the transport.
+    host : str
+        Host whose connections are limited; empty for no limit.
+    settings : DownloadSettings, optional
         Limits.
+    retry_scale : float
+        Factor of the pauses between attempts.
     sleep : callable, optional
         For tests: waits between two attempts.
     """
 
     def __init__(
         self,
-        source: Source,
-        settings: DownloadSettings,
+        name: str,
+        host: str,
+        settings: DownloadSettings | None,
+        *,
+        retry_scale: float = 1.0,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
-        self.source = source
-        self.settings = settings
+        self.name = name
+        self.host = host
+        self.settings = settings = settings or DownloadSettings()
+        self._limits = replace(
+            settings,
+            retry_wait_s=settings.retry_wait_s * retry_scale,
+            longest_retry_wait_s=settings.longest_retry_wait_s * retry_scale,
+        )
         self._sleep = sleep
         self._running: set[_Transfer] = set()
         self._guard = threading.Lock()
 
+    @abstractmethod
+    def address(self, remote: str) -> str:
+        """Return the address of a file for messages and the sidecar, without secrets."""
+
+    @abstractmethod
+    def open(self, remote: str, start: int, version: str) -> Answer:
+        """Open a file for reading.
+
+        Parameters
+        ----------
+        remote : str
+            Path under the root.
+        start : int
+            First byte wanted.
+        version : str
+            Version of the first `start` bytes; if the file has another one now, the answer
+            starts at 0.
+
+        Raises
+        ------
+        RemoteFileNotFoundError
+            If there is no such file.
+        DownloadError, TransientDownloadError
+            If it cannot be read.
+        """
+
     def fetch(self, remote: str, target: Path) -> Fetched:
         """Transfer one file; see `Transport.fetch`."""
         check_remote(remote)
-        transfer = _Transfer(self.source, self.settings, remote, target, self._sleep)
+        transfer = _Transfer(self, self._limits, remote, target, self._sleep)
         with self._guard:
             self._running.add(transfer)
         try:
@@ -100,7 +141,7 @@ class _Transfer:
 
     def __init__(
         self,
-        source: Source,
+        source: SourceTransport,
         settings: DownloadSettings,
         remote: str,
         target: Path,
@@ -264,15 +305,6 @@ class _Transfer:
 
     def _wait(self, seconds: float) -> None:
         self._interrupted.wait(seconds)
-
-
-def quicker_retries(settings: DownloadSettings) -> DownloadSettings:
-    """Return `settings` with a fifth of the pauses, as a mounted folder needs them."""
-    return replace(
-        settings,
-        retry_wait_s=settings.retry_wait_s / 5,
-        longest_retry_wait_s=settings.longest_retry_wait_s / 5,
-    )
 
 
 def write_sidecar(target: Path, address: str, fetched: Fetched) -> None:

@@ -179,7 +179,9 @@ def test_no_ranges(served, server, http, task, tmp_path):
     taken = take(http, task(3), out)
     assert isinstance(taken, WholeFileNeeded)
     assert "does not support ranges" in taken.reason
-    with pytest.raises(DownloadError, match=r"only the whole file can be fetched.*does not support ranges"):
+    with pytest.raises(
+        DownloadError, match=r"only the whole file can be fetched.*does not support ranges"
+    ):
         take(http, task(3), out, mode="frames")
     assert list(out.parent.iterdir()) == []
 

@@ -132,9 +132,6 @@ def test_whole_files_where_nobody_says_what_is_needed(served, server, tmp_path):
     )
     task = ImageTask("PL", "A4", 4, (5,))
     assert downloader.download(task, tmp_path / "a").path.read_bytes() == path.read_bytes()
-    downloader.limit_to(lambda task, info: task.frames)
-    image = downloader.download_image("PL", 4, tmp_path / "b")
-    assert image.read_bytes() == path.read_bytes()
 
 
 def test_a_transport_without_ranges(served, server, tmp_path):
