@@ -31,6 +31,7 @@ import numpy as np
 from fetch import nginx
 from link import Link
 
+from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 from idrstream.schedule.runner import Runner
@@ -146,7 +147,7 @@ def measure(url: str, movies: int, size: int, rate: float, budget: int | None) -
         tmp.mkdir()
         out.mkdir()
         rooms = Rooms(
-            TransportDownloader(HttpTransport(url), ByWell(), fetch="file"),
+            TransportDownloader(HttpTransport(url), ByWell(), DownloadSettings(fetch="file")),
             lambda _movie: None,
             Reading(),
             lambda frame: Nuclei(np.zeros((150, 2)), None, frame.number, frame.task, 17.0),

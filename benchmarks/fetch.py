@@ -30,6 +30,7 @@ import h5py
 import numpy as np
 from link import Link
 
+from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.records import ImageTask
@@ -103,8 +104,8 @@ def _wait_for(port: int) -> None:
 
 def bring(url: str, frames: tuple[int, ...], fetch: str, folder: Path) -> dict[str, object]:
     """Bring the movie once and measure it; connections of earlier ones may be used again."""
-    downloader = TransportDownloader(HttpTransport(url), Anywhere(), fetch=fetch)
-    downloader.frames_needed = lambda task, _info: task.frames
+    downloader = TransportDownloader(HttpTransport(url), Anywhere(), DownloadSettings(fetch=fetch))
+    downloader.limit_to(lambda task, _info: task.frames)
     started = time.perf_counter()
     movie = downloader.download(ImageTask("LT0001_02", "A4", 4, frames), folder)
     seconds = time.perf_counter() - started

@@ -53,6 +53,12 @@ class NoOp:
         """Return a movie that is not there."""
         return Movie(folder / "movie.ch5", task, "nowhere", 0)
 
+    def size(self, _task: ImageTask) -> None:
+        """Return None: unknown."""
+
+    def interrupt(self) -> None:
+        """Do nothing."""
+
     def process(self, movie: Movie) -> list[Frame]:
         """Return one frame."""
         return [Frame(PIXELS, 1, movie.task)]

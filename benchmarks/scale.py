@@ -28,7 +28,7 @@ MIDDLE = {"batch_size": 4, "side": 1024, "cells": 120}
 
 def measure(images: int, engine: str, *, batch_size: int, side: int, cells: int) -> dict[str, Any]:
     """Simulate a small screen and stream it."""
-    from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+    from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
     from idrstream.demo import config_for
 
     spec = ScreenSpec(
@@ -40,7 +40,9 @@ def measure(images: int, engine: str, *, batch_size: int, side: int, cells: int)
         screen = simulate_screen(folder / "mirror", spec)
         simulated_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         stream = IdrStream("idr0013", folder / "tmp", folder / "out")
-        stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+        )
         stream.init_preprocessor()
         stream.init_segmentor({"model_type": "idrstream-nuclei", "diameter": 0})
         stream.copy_DP_files(config_for(side, side, folder), engine=engine)

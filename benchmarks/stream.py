@@ -117,13 +117,14 @@ def _copy_chunks(stack: Any, source: int, target: int) -> None:
 
 def downloader(url: str, folder: Path, fetch: str) -> Any:
     """Return a downloader of the simulated study over HTTP."""
+    from idrstream.config import DownloadSettings
     from idrstream.download import HttpTransport, TransportDownloader
     from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
     from idrstream.simulate.spec import STUDY
 
     screens = PlateScreens.read(folder / PLATES)
     return TransportDownloader(
-        HttpTransport(f"{url}/{STUDY}/"), Idr0013Locator(screens), fetch=fetch
+        HttpTransport(f"{url}/{STUDY}/"), Idr0013Locator(screens), DownloadSettings(fetch=fetch)
     )
 
 

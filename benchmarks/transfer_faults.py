@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"
 from fault_proxy import Fault, FaultProxy
 from local_servers import Served, nginx
 
-from idrstream.download import HttpTransport, TransferOptions
+from idrstream.config import DownloadSettings
+from idrstream.download import HttpTransport
 from idrstream.errors import IdrStreamError
 
 KINDS = ("cut", "reset", "stall", "refuse", "call", "flip")
@@ -109,9 +110,9 @@ def transfer(
     proxy.faults = [Fault(kind, rng.randrange(len(movie)), change) for kind in kinds]
     transport = HttpTransport(
         proxy.address,
-        TransferOptions(
-            connect_timeout_s=2, stall_timeout_s=0.25, total_timeout_s=10, attempts=3, wait_s=0,
-            deep=rng.random() < 0.5,
+        DownloadSettings(
+            connect_timeout_s=2, stall_timeout_s=0.25, total_timeout_s=10, download_attempts=3,
+            retry_wait_s=0, deep_verify=rng.random() < 0.5,
         ),
     )  # fmt: skip
     target = folder / "movie.ch5"
@@ -138,7 +139,9 @@ def deep_only(
         which = rng.randrange(N_FILES)
         proxy.faults = [Fault("flip", rng.randrange(len(movies[which])))]
         target = folder / "movie.ch5"
-        options = TransferOptions(attempts=3, wait_s=0, deep=True, sidecar=False)
+        options = DownloadSettings(
+            download_attempts=3, retry_wait_s=0, deep_verify=True, sidecar=False
+        )
         # The same files by an address that states no digest.
         transport = HttpTransport(f"{proxy.address}norange/fixed", options)
         fetched = transport.fetch(f"{which}.ch5", target)

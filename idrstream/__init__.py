@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from idrstream.collect import Collected, CollectOptions, collect_folder
     from idrstream.config import Settings, load_settings
-    from idrstream.download import AsperaDownloader, LocalDownloader, OmeZarrDownloader
+    from idrstream.download import AsperaDownloader, OmeZarrDownloader, make_downloader
     from idrstream.errors import (
         BatchError,
         CollectError,
@@ -66,7 +66,6 @@ _HOMES = {
     "ImageError": "errors",
     "ImageJReader": "formats",
     "ImageTask": "records",
-    "LocalDownloader": "download",
     "MissingToolError": "errors",
     "Movie": "records",
     "Nuclei": "records",
@@ -87,6 +86,7 @@ _HOMES = {
     "attach": "watch.background",
     "collect_folder": "collect",
     "load_settings": "config",
+    "make_downloader": "download",
     "read_table": "screen",
     "simulate_screen": "simulate",
     "table_from_idr": "screen",
@@ -113,7 +113,6 @@ __all__ = [
     "ImageError",
     "ImageJReader",
     "ImageTask",
-    "LocalDownloader",
     "MissingToolError",
     "Movie",
     "Nuclei",
@@ -134,6 +133,7 @@ __all__ = [
     "attach",
     "collect_folder",
     "load_settings",
+    "make_downloader",
     "read_table",
     "simulate_screen",
     "table_from_idr",

@@ -116,7 +116,7 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     Demo
         Its files, its result and score.
     """
-    from idrstream import IdrStream, LocalDownloader, read_table, simulate_screen
+    from idrstream import IdrStream, make_downloader, read_table, simulate_screen
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARKER).touch()
@@ -124,7 +124,9 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     features, work = folder / "features", folder / "tmp"
     stream = IdrStream("idr0013", work, features, log=features / "stream.log")
     try:
-        stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+        )
         stream.init_preprocessor(None, True, illumination_context="plate")
         stream.init_segmentor(
             {

@@ -1,8 +1,7 @@
-"""What works here today: ``idrstream doctor`` and, over the network, ``--network``.
+"""What works on this machine: ``idrstream doctor`` and, over the network, ``--network``.
 
-Each probe is a function that returns a `Finding` and never raises; the endpoints are arguments,
-so that the tests probe loopback servers and nobody else. Nothing is asked of the network unless
-`check_network` is called.
+Each check is a function that returns a `Finding` and never raises. The addresses are arguments,
+so that the tests use loopback servers only. Only `check_network` uses the network.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from idrstream.config import DownloadSettings
+
 State = Literal["ok", "missing", "failed"]
 
 PACKAGES = (
@@ -28,21 +29,31 @@ PACKAGES = (
     "pyimagej", "tensorflow", "torch", "urllib3",
 )  # fmt: skip
 TOOLS = ("ascp", "java")
+PLATES = (
+    "https://livingobjects.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
+    "https://uk1s3.embassy.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
+)
+"""OME-Zarr plates at the new and the old address."""
+MOVIE = (
+    "idr0013-neumann-mitocheck/20150916-mitocheck-analysis/mitocheck/"
+    "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
+)
+"""A movie of the archive, to read its layout by ranges."""
 _WEIGHTS = frozenset({".npz", ".h5", ".pt", ".pth", ".safetensors"})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one look found.
+    """The result of one check.
 
     Attributes
     ----------
     what : str
-        Package, program, model or endpoint.
+        Package, program, model or server.
     state : {"ok", "missing", "failed"}
-        ``missing`` is no fault where the thing is optional.
+        ``missing`` is no error for optional things.
     detail : str
-        Version, path, or what went wrong.
+        Version, path, or the error.
     """
 
     what: str
@@ -50,76 +61,60 @@ class Finding:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoints:
-    """What `check_network` asks.
-
-    Attributes
-    ----------
-    https_root, ftp_root : str
-        Folder above all studies.
-    aspera_host, aspera_port :
-        Server of ``ascp``.
-    zarr : tuple of str
-        Addresses of OME-Zarr plates, new and old.
-    movie : str
-        Path of a movie under `https_root`, opened by ranges to see its layout.
-    timeout_s : float
-        Time limit of each probe.
-    """
-
-    https_root: str = "https://ftp.ebi.ac.uk/pub/databases/IDR/"
-    ftp_root: str = "ftp://ftp.ebi.ac.uk/pub/databases/IDR/"
-    aspera_host: str = "fasp.ebi.ac.uk"
-    aspera_port: int = 33001
-    zarr: tuple[str, ...] = (
-        "https://livingobjects.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
-        "https://uk1s3.embassy.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
-    )
-    movie: str = (
-        "idr0013-neumann-mitocheck/20150916-mitocheck-analysis/mitocheck/"
-        "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
-    )
-    timeout_s: float = 15.0
-
-
 def check_here() -> list[Finding]:
-    """Look for the packages, programs and models on this machine."""
+    """Check the packages, programs and models on this machine."""
+    from idrstream import models
+
     found = [_package(name) for name in PACKAGES]
     for name in TOOLS:
         path = shutil.which(name)
         found.append(Finding(name, "ok" if path else "missing", path or "not on the PATH"))
-    from idrstream import models
-
-    weights = [
-        path for path in sorted(Path(models.__path__[0]).iterdir()) if path.suffix in _WEIGHTS
-    ]
     return found + [
-        Finding(f"model {path.name}", "ok", f"{path.stat().st_size:,} bytes") for path in weights
+        Finding(f"model {path.name}", "ok", f"{path.stat().st_size:,} bytes")
+        for path in sorted(Path(models.__path__[0]).iterdir())
+        if path.suffix in _WEIGHTS
     ]
 
 
-def check_network(endpoints: Endpoints | None = None) -> list[Finding]:
-    """Ask every endpoint whether it works today."""
-    ends = endpoints or Endpoints()
-    probes: list[tuple[str, Callable[[], str]]] = [
-        (f"https {urlsplit(ends.https_root).netloc}", lambda: probe_http(ends.https_root, ends)),
-        (f"ftp {urlsplit(ends.ftp_root).netloc}", lambda: probe_ftp(ends)),
+def check_network(
+    settings: DownloadSettings | None = None,
+    *,
+    movie: str = MOVIE,
+    plates: Sequence[str] = PLATES,
+) -> list[Finding]:
+    """Check every server of the archive.
+
+    Parameters
+    ----------
+    settings : DownloadSettings, optional
+        The servers; ``connect_timeout_s`` is the time limit of each check.
+    movie : str
+        Path of a movie under ``https_root``.
+    plates : sequence of str
+        Addresses of OME-Zarr plates.
+    """
+    settings = settings or DownloadSettings()
+    limit_s = settings.connect_timeout_s
+    host, port = settings.aspera_host, settings.aspera_port
+    https = settings.https_root
+    checks: list[tuple[str, Callable[[], str]]] = [
+        (f"https {urlsplit(https).netloc}", partial(_ask_web, https, limit_s)),
         (
-            f"aspera {ends.aspera_host}:{ends.aspera_port} (TCP)",
-            lambda: probe_tcp(ends.aspera_host, ends.aspera_port, ends.timeout_s),
+            f"ftp {urlsplit(settings.ftp_root).netloc}",
+            partial(_log_in, settings.ftp_root, limit_s),
         ),
-        ("movie by ranges", lambda: probe_movie(ends)),
+        (f"aspera {host}:{port} (TCP)", partial(_connect, host, port, limit_s)),
+        ("movie by ranges", partial(_read_layout, https, movie, limit_s)),
     ]
-    probes += [
-        (f"ome-zarr {address}", partial(probe_http, f"{address}/.zattrs", ends))
-        for address in ends.zarr
+    checks += [
+        (f"ome-zarr {address}", partial(_ask_web, f"{address}/.zattrs", limit_s))
+        for address in plates
     ]
-    return [_probe(what, ask) for what, ask in probes]
+    return [_check(what, ask) for what, ask in checks]
 
 
-def probe_http(url: str, ends: Endpoints) -> str:
-    """Ask a web server for an address; return what it says."""
+def _ask_web(url: str, limit_s: float) -> str:
+    """Request an address; return status and server."""
     import urllib3
 
     from idrstream.download.transports.pool import user_agent
@@ -131,7 +126,7 @@ def probe_http(url: str, ends: Endpoints) -> str:
             headers={"User-Agent": user_agent(), "Range": "bytes=0-1023"},
             preload_content=False,
             retries=False,
-            timeout=urllib3.Timeout(connect=ends.timeout_s, read=ends.timeout_s),
+            timeout=limit_s,
         )
         status, server = reply.status, reply.headers.get("Server", "")
         reply.close()
@@ -141,44 +136,43 @@ def probe_http(url: str, ends: Endpoints) -> str:
     return f"{status} {server}".strip()
 
 
-def probe_ftp(ends: Endpoints) -> str:
-    """Log in anonymously and go to the folder; return the server's words."""
-    parts = urlsplit(ends.ftp_root)
-    with ftplib.FTP(timeout=ends.timeout_s) as ftp:  # noqa: S321, public data
+def _log_in(root: str, limit_s: float) -> str:
+    """Log in anonymously and change to the folder; return the server's answer."""
+    parts = urlsplit(root)
+    with ftplib.FTP(timeout=limit_s) as ftp:  # noqa: S321, public data
         ftp.connect(parts.hostname or "", parts.port or 21)
         ftp.login()
         return ftp.cwd(parts.path or "/")
 
 
-def probe_tcp(host: str, port: int, timeout_s: float) -> str:
+def _connect(host: str, port: int, limit_s: float) -> str:
     """Open a connection and return the server's greeting."""
-    with socket.create_connection((host, port), timeout=timeout_s) as connection:
-        connection.settimeout(min(timeout_s, 5.0))
+    with socket.create_connection((host, port), timeout=limit_s) as connection:
+        connection.settimeout(min(limit_s, 5.0))
         try:
             return connection.recv(100).decode("ascii", "replace").strip() or "open"
         except TimeoutError:
             return "open"
 
 
-def probe_movie(ends: Endpoints) -> str:
-    """Read the layout of a real movie by ranges; return its shape."""
+def _read_layout(root: str, movie: str, limit_s: float) -> str:
+    """Read the layout of a movie by ranges; return its shape."""
     import h5py
 
-    from idrstream.download import HttpTransport, TransferOptions
+    from idrstream.download import HttpTransport
     from idrstream.formats.cellh5.layout import channel_dataset
     from idrstream.formats.hdf5_ranges.reader import RangeReader
 
-    options = TransferOptions(
-        connect_timeout_s=ends.timeout_s, stall_timeout_s=ends.timeout_s, attempts=1
+    settings = DownloadSettings(
+        connect_timeout_s=limit_s, stall_timeout_s=limit_s, download_attempts=1
     )
-    remote = HttpTransport(ends.https_root, options).open_ranges(ends.movie, 256 * 1024)
+    remote = HttpTransport(root, settings).open_ranges(movie, 256 * 1024)
     if remote is None:
-        msg = "the server has no ranges"
+        msg = "the server does not support ranges"
         raise OSError(msg)
     try:
         with h5py.File(RangeReader(remote), "r") as file:
-            dataset = channel_dataset(file, Path(ends.movie))
-            shape = tuple(dataset.shape)
+            shape = tuple(channel_dataset(file, Path(movie)).shape)
         return f"{shape} c t z y x, {remote.size_bytes:,} bytes, {remote.requests} requests"
     finally:
         remote.close()
@@ -195,13 +189,13 @@ def as_table(findings: Sequence[Finding]) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``idrstream doctor``."""
     parser.add_argument(
-        "--network", action="store_true", help="also ask the public archive's servers"
+        "--network", action="store_true", help="also check the public archive's servers"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def handle(arguments: argparse.Namespace) -> int:
-    """Run ``idrstream doctor``; 1 if an endpoint failed."""
+    """Run ``idrstream doctor``; return 1 if a server failed."""
     found = check_here()
     if arguments.network:
         found += check_network()
@@ -214,10 +208,10 @@ def handle(arguments: argparse.Namespace) -> int:
     return 1 if any(finding.state == "failed" for finding in found) else 0
 
 
-def _probe(what: str, ask: Callable[[], str]) -> Finding:
+def _check(what: str, ask: Callable[[], str]) -> Finding:
     try:
         return Finding(what, "ok", ask())
-    except Exception as error:  # a probe tells and never raises
+    except Exception as error:  # a check reports and never raises
         return Finding(what, "failed", f"{type(error).__name__}: {error}")
 
 

@@ -10,7 +10,8 @@ import pytest
 from local_servers import NGINX, ftp, nginx
 
 from idrstream.cli.main import main
-from idrstream.doctor import Endpoints, as_table, check_here, check_network
+from idrstream.config import DownloadSettings
+from idrstream.doctor import as_table, check_here, check_network
 
 
 def test_this_machine(capsys):
@@ -33,11 +34,12 @@ def test_network(tmp_path, shared_data):
         web.put("index.html", b"IDR")
         web.put("plate.zarr/.zattrs", b"{}")
         found = check_network(
-            Endpoints(
+            DownloadSettings(
                 https_root=web.address, ftp_root=files.address, aspera_host="127.0.0.1",
-                aspera_port=files.port, movie="movie.ch5", timeout_s=3,
-                zarr=(f"{web.address}plate.zarr", f"{web.address}none.zarr"),
-            )
+                aspera_port=files.port, connect_timeout_s=3,
+            ),
+            movie="movie.ch5",
+            plates=(f"{web.address}plate.zarr", f"{web.address}none.zarr"),
         )  # fmt: skip
     states = [finding.state for finding in found]
     assert states == ["ok", "ok", "ok", "ok", "ok", "failed"], found
@@ -47,11 +49,12 @@ def test_network(tmp_path, shared_data):
 
 
 def test_nobody_answers():
-    ends = Endpoints(
+    settings = DownloadSettings(
         https_root="http://127.0.0.1:9/", ftp_root="ftp://127.0.0.1:9/", aspera_host="127.0.0.1",
-        aspera_port=9, zarr=("http://127.0.0.1:9/a",), timeout_s=1,
+        aspera_port=9, connect_timeout_s=1,
     )  # fmt: skip
-    assert {finding.state for finding in check_network(ends)} == {"failed"}
+    found = check_network(settings, plates=("http://127.0.0.1:9/a",))
+    assert {finding.state for finding in found} == {"failed"}
 
 
 @pytest.mark.live

@@ -11,7 +11,7 @@ HEAVY = ["torch", "tensorflow", "jpype", "cellpose", "basicpy", "pandas", "h5py"
 def test_the_public_surface_is_pinned():
     assert sorted(idrstream.__all__) == idrstream.__all__ == sorted(idrstream._HOMES)
     assert {
-        "AsperaDownloader", "CellPoseSegmentor", "DeepProfilerRun", "IdrStream", "LocalDownloader",
+        "AsperaDownloader", "CellPoseSegmentor", "DeepProfilerRun", "IdrStream",
         "simulate_screen",
     } <= set(idrstream.__all__)  # fmt: skip
 

@@ -6,7 +6,7 @@ import logging
 import pandas as pd
 import pytest
 
-from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
 from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError, StorageError, TableError
@@ -37,7 +37,9 @@ def screen(tmp_path_factory):
 
 def make_stream(screen, folder, **preprocess):
     stream = IdrStream("idr0013", folder / "tmp", folder / "out", log=folder / "stream.log")
-    stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+    stream.init_downloader(
+        make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+    )
     stream.init_preprocessor(None, True, **preprocess)
     stream.init_segmentor(SPECS)
     stream.copy_DP_files(config_for(192, 256, folder))

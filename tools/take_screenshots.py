@@ -92,7 +92,7 @@ def main() -> int:
 
 def start(work: Path) -> BackgroundRun:
     """Stream a simulated screen of two plates in the background; one of its movies is missing."""
-    from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+    from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
     from idrstream.demo import config_for
 
     spec = ScreenSpec(
@@ -103,7 +103,9 @@ def start(work: Path) -> BackgroundRun:
     sorted((work / "screen").rglob("*_01.ch5"))[2].unlink()
     features = work / "features"
     stream = IdrStream("idr0013", work / "tmp", features, log=features / "stream.log")
-    stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+    stream.init_downloader(
+        make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+    )
     stream.init_preprocessor(None, True, illumination_context="plate")
     stream.init_segmentor(
         {"model_type": "idrstream-nuclei", "diameter": 0, "remove_edge_masks": True}

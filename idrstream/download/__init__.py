@@ -1,16 +1,15 @@
-"""Remote path to file on disk, proven complete."""
+"""Remote path to file on disk, verified complete."""
 
 from __future__ import annotations
 
-from idrstream.download.addresses import transport_for
-from idrstream.download.aspera.options import AsperaOptions
-from idrstream.download.aspera.transport import AsperaDownloader, AsperaTransport
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.aspera.transport import AsperaTransport
 from idrstream.download.chain import TransportChain
-from idrstream.download.downloader import TransportDownloader, tell_frames_needed
-from idrstream.download.factory import Ways, make_downloader
-from idrstream.download.legacy import as_downloader
+from idrstream.download.downloader import TransportDownloader, limit_to_needed
+from idrstream.download.factory import make_downloader
+from idrstream.download.legacy import AsperaDownloader, as_downloader
 from idrstream.download.locate.table import TableLocator
-from idrstream.download.modes import FETCH_MODES, FetchMode
+from idrstream.download.modes import FetchMode
 from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.protocol import (
     Downloader,
@@ -22,23 +21,20 @@ from idrstream.download.protocol import (
 from idrstream.download.transports.fetched import Fetched
 from idrstream.download.transports.ftp import FtpTransport
 from idrstream.download.transports.http import HttpTransport
-from idrstream.download.transports.local import LocalDownloader, LocalTransport
+from idrstream.download.transports.local import LocalTransport
 from idrstream.download.transports.s3 import S3Transport
-from idrstream.download.transports.transfer import TransferOptions
 from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
 
 __all__ = [
-    "FETCH_MODES",
     "AsperaDownloader",
-    "AsperaOptions",
     "AsperaTransport",
+    "DownloadSettings",
     "Downloader",
     "FetchMode",
     "Fetched",
     "FtpTransport",
     "HttpTransport",
     "Idr0013Locator",
-    "LocalDownloader",
     "LocalTransport",
     "Locator",
     "OmeZarrDownloader",
@@ -47,13 +43,10 @@ __all__ = [
     "RemoteFile",
     "S3Transport",
     "TableLocator",
-    "TransferOptions",
     "Transport",
     "TransportChain",
     "TransportDownloader",
-    "Ways",
     "as_downloader",
+    "limit_to_needed",
     "make_downloader",
-    "tell_frames_needed",
-    "transport_for",
 ]

@@ -1,12 +1,23 @@
-"""Which transport an address of a ``URL`` column means."""
+"""The transport of an address in a ``URL`` column."""
 
 from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
+from idrstream.config.sections import DownloadSettings
 from idrstream.download.protocol import Transport
-from idrstream.download.transports.transfer import TransferOptions
+from idrstream.download.transports.ftp import FtpTransport
+from idrstream.download.transports.http import HttpTransport
+from idrstream.download.transports.local import LocalTransport, path_from_address
+from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import ConfigError, DownloadError
+
+_KINDS: dict[str, type[HttpTransport] | type[FtpTransport]] = {
+    "http": HttpTransport,
+    "https": HttpTransport,
+    "ftp": FtpTransport,
+    "s3": S3Transport,
+}
 
 
 class Addresses:
@@ -14,33 +25,21 @@ class Addresses:
 
     Parameters
     ----------
-    options : TransferOptions, optional
-        Limits of those that go over a network.
-    s3_endpoint : str, optional
-        Server of ``s3://`` addresses.
-    s3_anonymous : bool
-        Whether their buckets are public.
+    settings : DownloadSettings, optional
+        Limits, and the server of ``s3://`` addresses.
     """
 
-    def __init__(
-        self,
-        options: TransferOptions | None = None,
-        *,
-        s3_endpoint: str | None = None,
-        s3_anonymous: bool = True,
-    ) -> None:
-        self.options = options
-        self.s3_endpoint = s3_endpoint
-        self.s3_anonymous = s3_anonymous
+    def __init__(self, settings: DownloadSettings | None = None) -> None:
+        self.settings = settings or DownloadSettings()
         self._known: dict[str, Transport] = {}
 
     def transport_for(self, address: str) -> tuple[Transport, str]:
-        """Return the transport that an address means, and the path to ask it for.
+        """Return the transport of an address, and the path to ask it for.
 
         Parameters
         ----------
         address : str
-            One with a scheme of `SCHEMES`, as `TableLocator` hands out.
+            As `TableLocator` returns it.
 
         Returns
         -------
@@ -57,59 +56,29 @@ class Addresses:
         parts = urlsplit(address)
         scheme = parts.scheme.lower()
         if scheme == "file":
-            return self._local(address)
-        if scheme not in ("http", "https", "ftp", "s3"):
+            file = path_from_address(address)
+            local = LocalTransport(file.anchor or "/", self.settings)
+            return self._known.setdefault("file://", local), str(file)
+        if scheme not in _KINDS:
             msg = f"{address!r}: there is no transport for {scheme}:// addresses"
             raise DownloadError(msg)
-        # In the name of an object '?' and '#' are ordinary characters.
+        # In the name of an S3 object '?' and '#' are ordinary characters.
         path = address.split("://", 1)[1].partition("/")[2] if scheme == "s3" else parts.path
         path = (path if scheme == "s3" else unquote(path)).lstrip("/")
-        shown = f"{scheme}://{parts.hostname}{parts.path}"
         if not path:
-            msg = f"{shown!r} does not name a file"
+            msg = f"'{scheme}://{parts.hostname}{parts.path}' does not name a file"
             raise DownloadError(msg)
         root = f"{scheme}://{parts.netloc}/"
         if scheme in ("http", "https") and parts.query:
-            from idrstream.download.transports.http import HttpTransport
-
-            return HttpTransport(root, self.options, query=parts.query), path
+            return HttpTransport(root, self.settings, query=parts.query), path
         if root not in self._known:
             try:
-                self._known[root] = self._build(scheme, root)
+                self._known[root] = _KINDS[scheme](root, self.settings)
             except ConfigError as error:
                 raise DownloadError(str(error)) from error
         return self._known[root], path
 
     def interrupt(self) -> None:
-        """End what is under way at once."""
+        """Interrupt running transfers."""
         for transport in list(self._known.values()):
-            interrupt = getattr(transport, "interrupt", None)
-            if interrupt is not None:
-                interrupt()
-
-    def _build(self, scheme: str, root: str) -> Transport:
-        if scheme == "ftp":
-            from idrstream.download.transports.ftp import FtpTransport
-
-            return FtpTransport(root, self.options)
-        if scheme == "s3":
-            from idrstream.download.transports.s3 import S3Transport
-
-            return S3Transport(
-                root, self.options, endpoint=self.s3_endpoint, anonymous=self.s3_anonymous
-            )
-        from idrstream.download.transports.http import HttpTransport
-
-        return HttpTransport(root, self.options)
-
-    def _local(self, address: str) -> tuple[Transport, str]:
-        from idrstream.download.transports.local import LocalTransport, path_from_address
-
-        path = path_from_address(address)
-        root = path.anchor or "/"
-        return self._known.setdefault("file://", LocalTransport(root)), str(path)
-
-
-def transport_for(address: str) -> tuple[Transport, str]:
-    """Return the transport that an address means; see `Addresses.transport_for`."""
-    return Addresses().transport_for(address)
+            transport.interrupt()

@@ -1,20 +1,15 @@
-"""From a transport and a remote path to a movie that is proven complete."""
+"""Fetch one movie, whole or in part, and verify that it is complete."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from idrstream.download.modes import Traffic
-from idrstream.download.protocol import RangeTransport, Transport
+from idrstream.download.modes import FetchMode, Traffic
+from idrstream.download.protocol import FramesNeeded, RangeTransport, Transport
 from idrstream.errors import ConfigError, DownloadError
 from idrstream.formats.complete import check_complete
 from idrstream.records import ImageTask, Movie
-
-if TYPE_CHECKING:
-    from idrstream.download.modes import FetchMode
-    from idrstream.download.ranges.fetch import FramesNeeded
 
 logger = logging.getLogger("idrstream.download")
 
@@ -27,44 +22,49 @@ def fetch_movie(
     *,
     mode: FetchMode = "file",
     frames_needed: FramesNeeded | None = None,
+    deep_verify: bool = False,
 ) -> Movie:
-    """Fetch one movie, or the frames of it that are needed, and prove it complete.
+    """Fetch one movie, or the frames of it that are needed, and verify it.
 
     Parameters
     ----------
     transport : Transport
-        How to fetch.
+        Transfers the file.
     remote : str
         Path under the transport's root.
     task : ImageTask
-        What the movie is for.
+        The image that the movie is for.
     target : Path
         The file to write; its folder is made.
     mode : {"file", "auto", "frames"}
-        The whole file; what moves fewer bytes; only the frames.
+        The whole file; whichever moves fewer bytes; only the frames.
     frames_needed : callable, optional
-        Says which frames are needed. Without it the whole file is taken.
+        Returns the frames needed. Without it the whole file is fetched.
+    deep_verify : bool
+        Decode the frames if only some are fetched; the transport verifies whole files.
 
     Returns
     -------
     Movie
         The movie, or a small one of the same name and layout with the needed frames; its source
-        says which transport served it.
+        names the transport.
 
     Raises
     ------
     DownloadError, IncompleteFileError, MovieError
-        If the movie did not arrive, or not whole, or is something else. Nothing of it is left.
+        If the movie did not arrive, is truncated or not a movie. Nothing of it is left.
     ConfigError
-        If only the frames are wanted and the transport cannot read parts of a file.
+        If only frames are wanted and the transport cannot read parts of a file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     probe = Traffic()
     if mode != "file" and frames_needed is not None:
-        small = _fetch_small(transport, remote, task, target, frames_needed, mode=mode)
-        if isinstance(small, Movie):
-            return small
-        probe = small
+        fetched_frames = _fetch_frames(
+            transport, remote, task, target, frames_needed, mode=mode, deep_verify=deep_verify
+        )
+        if isinstance(fetched_frames, Movie):
+            return fetched_frames
+        probe = fetched_frames
     fetched = transport.fetch(remote, target)
     try:
         check_complete(target, fetched.size_bytes)
@@ -83,7 +83,7 @@ def fetch_movie(
     )
 
 
-def _fetch_small(
+def _fetch_frames(
     transport: Transport,
     remote: str,
     task: ImageTask,
@@ -91,48 +91,48 @@ def _fetch_small(
     frames_needed: FramesNeeded,
     *,
     mode: FetchMode,
+    deep_verify: bool,
 ) -> Movie | Traffic:
-    """Bring the needed frames, or return what it took to see that the whole file is better."""
-    from idrstream.download.ranges.fetch import TakenFrames, fetch_frames
+    """Fetch the needed frames, or return the traffic it took to decide for the whole file."""
+    from idrstream.download.ranges.fetch import WholeFileNeeded, fetch_frames
 
-    ranges = _as_range_transport(transport, mode)
-    if ranges is None:
+    if not isinstance(transport, RangeTransport):
+        if mode == "frames":
+            raise ConfigError(no_ranges_message(transport.name))
         return Traffic()
     try:
-        taken = fetch_frames(ranges, remote, task, target, frames_needed, mode=mode)
+        fetched = fetch_frames(
+            transport, remote, task, target, frames_needed, mode=mode, deep_verify=deep_verify
+        )
     except DownloadError as error:
         if mode == "frames":
             raise
-        # A chain may have another way to the whole file; a single way fails once more.
+        # Another transport of a chain may have the whole file; a single one fails once more.
         logger.info("%s: the whole of %s: %s", task.name, target.name, error)
         return Traffic()
-    traffic = taken.traffic
-    if not isinstance(taken, TakenFrames):
-        logger.info("%s: the whole of %s: %s", task.name, target.name, taken.reason)
+    traffic = fetched.traffic
+    if isinstance(fetched, WholeFileNeeded):
+        logger.info("%s: the whole of %s: %s", task.name, target.name, fetched.reason)
         return traffic
     logger.info(
         "%s: %d frames of %s from %s, %d bytes in %d requests",
-        task.name, len(taken.frames), target.name, taken.served_by,
+        task.name, len(fetched.frames), target.name, fetched.served_by,
         traffic.bytes_moved, traffic.requests,
     )  # fmt: skip
     return Movie(
         target,
         task,
-        f"{taken.served_by}: {remote}",
+        f"{fetched.served_by}: {remote}",
         target.stat().st_size,
-        taken.frames,
+        fetched.frames,
         traffic.bytes_moved,
         traffic.requests,
     )
 
 
-def _as_range_transport(transport: Transport, mode: FetchMode) -> RangeTransport | None:
-    if isinstance(transport, RangeTransport):
-        return transport
-    if mode == "frames":
-        msg = (
-            f'fetch = "frames" cannot be done by {transport.name}, which moves whole files; use '
-            "https, s3 or a mounted mirror, or set fetch to auto"
-        )
-        raise ConfigError(msg)
-    return None
+def no_ranges_message(name: str) -> str:
+    """Return the message for ``fetch = "frames"`` with a transport of whole files."""
+    return (
+        f'fetch = "frames" cannot be done by {name}, which moves whole files; use https, s3 or a '
+        "mounted mirror, or set fetch to auto"
+    )

@@ -1,4 +1,4 @@
-"""How much of a movie is brought, and what it takes."""
+"""How much of a movie is downloaded, and the traffic it takes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 FetchMode = Literal["auto", "frames", "file"]
-"""What is brought of a movie: what moves fewer bytes, the wanted frames, or the whole file."""
-
-FETCH_MODES: tuple[FetchMode, ...] = ("auto", "frames", "file")
-"""All of `FetchMode`."""
+"""Whichever moves fewer bytes, only the needed frames, or the whole file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What it took.
+    """Traffic of a download.
 
     Attributes
     ----------
     bytes_moved : int
-        Bytes of content that came over the wire.
+        Bytes of content received.
     requests : int
         Requests made.
     """
@@ -28,5 +25,5 @@ class Traffic:
     requests: int = 0
 
     def __add__(self, other: Traffic) -> Traffic:
-        """Return both together."""
+        """Return the sum."""
         return Traffic(self.bytes_moved + other.bytes_moved, self.requests + other.requests)

@@ -1,82 +1,99 @@
-"""What a way to the data has to offer: a few small protocols.
+"""The interfaces of this package: `Locator`, `Transport` and `Downloader`.
 
-A `Locator` knows where a study keeps the movie of a task, a `Transport` moves one path of the
-study to this disk, and a `Downloader` puts both together. Transports know nothing of tasks, so
-that several of them can stand in a chain for the same path. A transport that is also a
-`RangeTransport` lets a movie's wanted frames be had without the rest of it.
+A `Locator` knows where a study keeps the movie of a task, a `Transport` copies one path of the
+study to this disk, and a `Downloader` combines both. Transports know nothing of tasks, so several
+of them can be chained for the same path. A transport that is also a `RangeTransport` can fetch
+the frames of a movie that are needed without the rest of it.
+
+Subclass `Transport` or `Downloader` to get defaults for the optional methods.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from idrstream.download.transports.fetched import Fetched
+from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
+
+FramesNeeded = Callable[[ImageTask, MovieInfo], Sequence[int]]
+"""Returns the numbers of the frames that are needed of a movie."""
 
 
 @runtime_checkable
 class Transport(Protocol):
-    """Moves one file of a study to this disk."""
+    """Copies files of a study to this disk.
 
-    @property
-    def name(self) -> str:
-        """Short name for the log and for `Movie.source`, for example ``aspera``."""
-        ...
+    Attributes
+    ----------
+    name : str
+        Short name for the log and for `Movie.source`, for example ``aspera``.
+    """
+
+    name: str
 
     def fetch(self, remote: str, target: Path) -> Fetched:
-        """Bring `remote` to `target`.
+        """Copy `remote` to `target`.
 
-        The file appears under its final name only when all of it is there; whatever was
-        written beside it on the way is removed on failure. Safe to call from several threads
-        for different targets.
+        The file appears under its final name only when it is complete; files written beside it
+        are removed on failure. Safe to call from several threads for different targets.
 
         Parameters
         ----------
         remote : str
-            Path under the root the transport was built with, with forward slashes.
+            Path under the transport's root, with forward slashes.
         target : Path
             The file to write. Its folder exists.
 
         Returns
         -------
         Fetched
-            Its size, and how it came.
+            Size of the file, and how it was transferred.
 
         Raises
         ------
         DownloadError
-            If the file cannot be had this way.
+            If this transport cannot fetch the file.
         TransientDownloadError
             If a later attempt may succeed.
         IncompleteFileError, MovieError
-            If what came is cut off or something else.
+            If the file is truncated or not a movie.
         UserError
             If the transport itself cannot work: a program or key is missing.
         """
         ...
 
-    def size(self, remote: str) -> int | None:
-        """Return the size of a file at its source in bytes, without bringing it.
+    def size(self, remote: str) -> int | None:  # noqa: ARG002
+        """Return the size of a remote file in bytes; None if it is unknown beforehand.
 
         Raises
         ------
         DownloadError
-            If there is no such file. None means that the size cannot be told beforehand.
+            If there is no such file.
         """
-        ...
+        return None
+
+    def interrupt(self) -> None:
+        """Interrupt running transfers; called from another thread. Later calls work."""
+        return
 
 
 class RemoteFile(Protocol):
-    """One version of one file at its source, read by byte ranges.
+    """One version of one remote file, read by byte ranges.
 
-    Without threads of its own: h5py may stand on it. Not for several threads at a time, unless
-    it has an attribute ``at_once`` that says for how many.
+    Starts no threads, so that h5py can read through it. Safe for `at_once` threads at a time.
     """
 
     @property
     def name(self) -> str:
-        """Short name of the way, as `Transport.name`."""
+        """Short name of the transport, as `Transport.name`."""
+        ...
+
+    @property
+    def at_once(self) -> int:
+        """Number of requests worth making in parallel; 1 if it is not thread-safe."""
         ...
 
     @property
@@ -86,17 +103,17 @@ class RemoteFile(Protocol):
 
     @property
     def head(self) -> bytes:
-        """First bytes of the file, which came with its size."""
+        """First bytes of the file, received when it was opened."""
         ...
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of content that came over the wire so far, in failed attempts too."""
+        """Bytes of content received so far, failed attempts included."""
         ...
 
     @property
     def requests(self) -> int:
-        """Number of requests made so far, failed ones too."""
+        """Number of requests made so far, failed ones included."""
         ...
 
     def read(self, start: int, stop: int) -> bytes:
@@ -105,9 +122,9 @@ class RemoteFile(Protocol):
         Raises
         ------
         DownloadError
-            If they cannot be had.
+            If they cannot be read.
         TransientDownloadError
-            If a later attempt may succeed; also when the file changed since it was opened.
+            If a later attempt may succeed; also if the file changed since it was opened.
         """
         ...
 
@@ -128,17 +145,17 @@ class RangeTransport(Protocol):
         remote : str
             Path under the root, as for `Transport.fetch`.
         head_bytes : int
-            How many of the first bytes to bring along.
+            How many of the first bytes to read at once.
 
         Returns
         -------
         RemoteFile or None
-            None when the source has no ranges: take the whole file then.
+            None if the source does not support ranges.
 
         Raises
         ------
         DownloadError
-            If there is no such file or it cannot be had.
+            If there is no such file or it cannot be read.
         TransientDownloadError
             If a later attempt may succeed.
         """
@@ -155,14 +172,21 @@ class Locator(Protocol):
         Raises
         ------
         DownloadError
-            If the study's files do not tell where the movie is.
+            If the location of the movie is unknown.
         """
         ...
 
 
 @runtime_checkable
+class StudyLocator(Locator, Protocol):
+    """A locator whose paths are relative to the folder of one study."""
+
+    study: str
+
+
+@runtime_checkable
 class Downloader(Protocol):
-    """Brings the movie of a task to this disk, proven complete."""
+    """Downloads the movie of a task to this disk and verifies that it is complete."""
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`, which is made if need be.
@@ -170,8 +194,51 @@ class Downloader(Protocol):
         Raises
         ------
         DownloadError, IncompleteFileError, MovieError
-            If this movie did not arrive; its batch goes on without it.
+            If this movie did not arrive; its batch continues without it.
         UserError
             If no movie can arrive: a setting, a program or a key is wrong or missing.
         """
         ...
+
+    def size(self, task: ImageTask) -> int | None:  # noqa: ARG002
+        """Return the bytes that a task's movie will take on disk; None if unknown beforehand.
+
+        Raises
+        ------
+        DownloadError, MovieError
+            If there is no such movie.
+        """
+        return None
+
+    def address(self, task: ImageTask) -> str | None:  # noqa: ARG002
+        """Return where a task's movie is, for the provenance; None if unknown.
+
+        Raises
+        ------
+        DownloadError
+            If the location of the movie is unknown.
+        """
+        return None
+
+    def limit_to(
+        self,
+        frames_needed: FramesNeeded | None,  # noqa: ARG002
+        *,
+        channel: int | None = None,  # noqa: ARG002
+        z: int | None = None,  # noqa: ARG002
+    ) -> None:
+        """Limit later downloads to what is needed; downloaders of whole movies ignore this.
+
+        Parameters
+        ----------
+        frames_needed : callable or None
+            Returns the numbers of the frames needed, from the task and the movie's `MovieInfo`;
+            None for all frames.
+        channel, z : int, optional
+            Channel and plane that will be read; None leaves the downloader's own choice.
+        """
+        return
+
+    def interrupt(self) -> None:
+        """Interrupt running downloads; called from another thread. Later calls work."""
+        return

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idrstream.config import Scope, all_options
 from idrstream.errors import DownloadError, IdrStreamError
@@ -20,6 +20,9 @@ from idrstream.folder.journal.file import open_reader
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
+
+if TYPE_CHECKING:
+    from idrstream.download import Downloader
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ ImageKey = tuple[str, int, int]
 _COLUMNS = ("batch", "plate", "well", "well_number", "site", "frames", "state", "bytes", "file")
 
 
-def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask]) -> None:
+def write_provenance(folder: Path, downloader: Downloader, tasks: Sequence[ImageTask]) -> None:
     """Write what the journal of a folder says of it.
 
     A file that cannot be written is told in the log: the tables are what counts.
@@ -41,8 +44,8 @@ def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask
     ----------
     folder : Path
         Output folder.
-    downloader : object
-        Asked where movies are, if it has a locator.
+    downloader : Downloader
+        Its ``address(task)`` says where movies are.
     tasks : sequence of ImageTask
         The images of the table.
     """
@@ -191,16 +194,13 @@ def _inputs(
     return [(*row, addresses.get((row[1], row[3], row[4]))) for row in rows]
 
 
-def _addresses(downloader: object, tasks: Sequence[ImageTask]) -> dict[ImageKey, str]:
-    return dict(_located(getattr(downloader, "locator", None), tasks))
-
-
-def _located(locator: Any, tasks: Sequence[ImageTask]) -> Iterator[tuple[ImageKey, str]]:
-    if locator is None:
-        return
+def _addresses(downloader: Downloader, tasks: Sequence[ImageTask]) -> dict[ImageKey, str]:
+    addresses = {}
     for task in tasks:
         try:
-            address = redact(locator.movie_path(task))
-        except DownloadError:  # noted as a failure of the image
+            address = downloader.address(task)
+        except DownloadError:  # recorded as a failure of the image
             continue
-        yield (task.plate, task.well_number, task.site), address
+        if address is not None:
+            addresses[task.plate, task.well_number, task.site] = redact(address)
+    return addresses

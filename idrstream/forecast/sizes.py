@@ -8,25 +8,19 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
 from idrstream.records import ImageTask
 from idrstream.text import format_size, shorten_list
 
+if TYPE_CHECKING:
+    from idrstream.download import Downloader
+
 MOST_ASKED = 200
 _FRAMES_TRIED = 3
 _SHOWN = 3
-
-
-@runtime_checkable
-class _StatesSizes(Protocol):
-    """A downloader that knows the size of a movie before it downloads it."""
-
-    def size(self, task: ImageTask) -> int | None:
-        """Return the size in bytes; None if the source does not state it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +106,13 @@ class Sizes:
         )  # fmt: skip
 
 
-def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
-    """Return the sizes of movies that their sources state.
+def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
+    """Ask the sources for the sizes of movies.
 
     Parameters
     ----------
-    downloader : object
-        Asked if it has ``size(task)``.
+    downloader : Downloader
+        Its ``size(task)`` is called.
     tasks : sequence of ImageTask
         The images; of more than 200 a random sample, always the same.
     at_once : int
@@ -127,8 +121,6 @@ def ask_sizes(downloader: object, tasks: Sequence[ImageTask], *, at_once: int = 
     asked = tuple(tasks)
     if len(asked) > MOST_ASKED:
         asked = tuple(random.Random(0).sample(asked, MOST_ASKED))  # noqa: S311, no secret
-    if not isinstance(downloader, _StatesSizes) or not asked:
-        return Sizes(len(tasks), asked, ())
     with ThreadPoolExecutor(max(1, at_once)) as pool:
         answers = list(pool.map(lambda task: _ask(downloader, task), asked))
     broken = next((str(answer) for answer in answers if isinstance(answer, UserError)), "")
@@ -158,19 +150,19 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str
     folder : Path
         The temporary folder.
     """
-    from idrstream.download import RangeTransport, TransportDownloader, tell_frames_needed
+    from idrstream.download import RangeTransport, TransportDownloader, limit_to_needed
     from idrstream.download.fetch import fetch_movie
 
     downloader = parts.downloader
     whole = 1.0, "whole movies"
     if not isinstance(downloader, TransportDownloader) or downloader.fetch == "file":
         return whole
-    tell_frames_needed(downloader, parts.preprocessor)
+    limit_to_needed(downloader, parts.preprocessor)
     moved, of = 0, 0
     tries = sizes.asked[:: max(1, len(sizes.asked) // _FRAMES_TRIED)][:_FRAMES_TRIED]
     for number, task in enumerate(tries):
         try:
-            transport, remote, name = downloader.way(task)
+            transport, remote, name = downloader.resolve(task)
             if not isinstance(transport, RangeTransport):
                 return whole
             movie = fetch_movie(
@@ -188,8 +180,8 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str
     return moved / of, basis
 
 
-def _ask(source: _StatesSizes, task: ImageTask) -> int | Exception | None:
+def _ask(downloader: Downloader, task: ImageTask) -> int | Exception | None:
     try:
-        return source.size(task)
+        return downloader.size(task)
     except (ImageError, UserError) as error:
         return error

@@ -61,7 +61,9 @@ def make_illumination(
     return makers[name]()
 
 
-def make_preprocessor(settings: PreprocessSettings, models_folder: Path) -> Preprocessor:
+def make_preprocessor(
+    settings: PreprocessSettings, models_folder: Path, *, reader: MovieReader | None = None
+) -> Preprocessor:
     """Build a preprocessor from its settings.
 
     Parameters
@@ -70,6 +72,8 @@ def make_preprocessor(settings: PreprocessSettings, models_folder: Path) -> Prep
         Reader and illumination.
     models_folder : Path
         Where models of plates are kept.
+    reader : MovieReader, optional
+        A reader to use instead of the one that the settings name.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def make_preprocessor(settings: PreprocessSettings, models_folder: Path) -> Prep
     name: IlluminationName = "off"
     if settings.perform_illumination_correction:
         name = settings.illumination_context
-    return Preprocessor(_reader(settings), make_illumination(name, models_folder))
+    return Preprocessor(reader or _reader(settings), make_illumination(name, models_folder))
 
 
 def _reader(settings: PreprocessSettings) -> MovieReader:

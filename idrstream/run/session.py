@@ -231,7 +231,7 @@ class Session:
         _say(decision)
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
-        from idrstream.download import tell_frames_needed
+        from idrstream.download import limit_to_needed
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import ProjectProfiling
@@ -239,7 +239,7 @@ class Session:
         from idrstream.schedule.stages import Rooms
 
         components, options = self._components, self._options
-        tell_frames_needed(components.downloader, components.preprocessor)
+        limit_to_needed(components.downloader, components.preprocessor)
         outlines = "object_outlines" in options.extra_metadata
         pictures = PictureStore(self._paths.folder, _pictures_bytes(options.pictures))
         segmenting = Segmenting(components.segmentor, pictures, outlines=outlines)

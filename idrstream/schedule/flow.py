@@ -297,7 +297,8 @@ class Flow:
     def _interrupt(self) -> None:
         """End what can be ended at once: transfers, helper processes."""
         rooms = self._rooms
-        for part in (rooms.downloader, rooms.preprocessor, *rooms.profiling):
+        rooms.downloader.interrupt()
+        for part in (rooms.preprocessor, *rooms.profiling):
             interrupt = getattr(part, "interrupt", None)
             if interrupt is not None:
                 interrupt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from idrstream.config import (
     DownloadSettings,
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PathLike = str | Path
-IlluminationContext = Literal["frames", "movie", "plate"]
 
 
 class StreamParts:
@@ -61,83 +60,120 @@ class StreamParts:
         """Folder of the DeepProfiler project."""
         return self.tmp_dir / "DP_project"
 
+    @takes_options(DownloadSettings)
     def init_downloader(
         self,
-        aspera_path: PathLike | Downloader,
+        aspera_path: PathLike | DownloadSettings | Downloader | None = None,
         aspera_key_path: PathLike | None = None,
         screens_path: PathLike | None = None,
         idr_index_name: str | None = None,
+        **options: Any,
     ) -> None:
-        """Set where movies come from.
+        """Set where movies come from: the public archive over HTTPS and FTP by default.
 
         Parameters
         ----------
-        aspera_path : path or Downloader
-            The ``ascp`` program, or any object with ``download(task, folder)`` or the first
-            IDR_stream's ``download_image(plate, well_num, save_dir)``; then nothing else is
-            needed.
-        aspera_key_path : path
-            Private key of the archive.
+        aspera_path : path, DownloadSettings or Downloader, optional
+            The ``ascp`` program, for downloads by Aspera; all settings at once; or any object with
+            ``download(task, folder)`` or the first IDR_stream's
+            ``download_image(plate, well_num, save_dir)``.
+        aspera_key_path : path, optional
+            Private key for Aspera.
         screens_path : path, optional
             idr0013's ``plates.tsv``; not needed when every row of the table has its ``Path``.
         idr_index_name : str, optional
             Folder of the study in the archive, for example ``idr0013-neumann-mitocheck``.
+        **options
+            The options of `DownloadSettings`.
 
         Raises
         ------
         ConfigError
-            If a path is missing.
+            If an option is missing or wrong.
         MissingToolError
             If the program is not there.
-        """
-        from idrstream.download import AsperaDownloader, as_downloader
 
-        if not isinstance(aspera_path, (str, Path)):
-            self.downloader = as_downloader(aspera_path)
+        Examples
+        --------
+        >>> stream.init_downloader(screens_path="plates.tsv")  # doctest: +SKIP
+        >>> stream.init_downloader(method="local", root="/mnt/idr")  # doctest: +SKIP
+        >>> stream.init_downloader("/opt/ascp", "key", "plates.tsv")  # doctest: +SKIP
+        """
+        from idrstream.download import as_downloader, make_downloader
+
+        settings = DownloadSettings()
+        if isinstance(aspera_path, DownloadSettings):
+            settings = aspera_path
+            self.downloader = make_downloader(settings)
+        elif aspera_path is None or isinstance(aspera_path, (str, Path)):
+            if aspera_path is not None:
+                options = {"method": "aspera", **options}
+            if idr_index_name is None and self.idr_id != "idr0013":
+                idr_index_name = self.idr_id
+            given = {
+                "aspera_path": aspera_path,
+                "aspera_key_path": aspera_key_path,
+                "screens_path": screens_path,
+                "idr_index_name": idr_index_name,
+            }
+            options |= {name: value for name, value in given.items() if value is not None}
+            settings = checked(DownloadSettings, options, "init_downloader")
+            self.downloader = make_downloader(settings)
         else:
-            if aspera_key_path is None:
-                msg = "init_downloader needs aspera_key_path beside aspera_path"
-                raise ConfigError(msg)
-            study = idr_index_name or self.idr_id
-            self.downloader = AsperaDownloader(
-                Path(aspera_path), Path(aspera_key_path), screens_path, study
-            )
+            self.downloader = as_downloader(aspera_path)
+        self.complete_timeout_s = settings.complete_timeout_s
         self._set("Downloader", self.downloader)
 
+    @takes_options(PreprocessSettings)
     def init_preprocessor(
         self,
-        fiji_path: PathLike | BasePreprocessor | None = None,
+        fiji_path: PathLike | PreprocessSettings | BasePreprocessor | None = None,
         perform_illumination_correction: bool = True,
         *,
-        reader: MovieReader | None = None,
-        illumination_context: IlluminationContext = "frames",
+        reader: MovieReader | str | None = None,
+        **options: Any,
     ) -> None:
         """Set how movies are read and corrected.
 
         Parameters
         ----------
-        fiji_path : path, BasePreprocessor or None
-            A Fiji.app or Maven coordinate for ImageJ, a preprocessor or any object with
-            ``process(movie)``, or None for the built-in CellH5 reader.
+        fiji_path : path, PreprocessSettings, BasePreprocessor or None
+            A Fiji.app or Maven coordinate for ImageJ; all settings at once; a preprocessor or any
+            object with ``process(movie)``; or None for the built-in CellH5 reader.
         perform_illumination_correction : bool
             Whether to correct the illumination with BaSiC.
-        reader : MovieReader, optional
-            A reader to use instead, for example `BioFormatsReader`.
-        illumination_context : {"frames", "movie", "plate"}
-            What BaSiC is fitted on: the frame and two neighbours (the whole movie when several
-            frames are wanted), always the whole movie, or frames of many wells of the plate.
-        """
-        from idrstream.formats import make_reader
-        from idrstream.preprocess import Preprocessor, as_preprocessor, make_illumination
+        reader : MovieReader or str, optional
+            A reader to use instead, or the name of one.
+        **options
+            The options of `PreprocessSettings`.
 
-        if fiji_path is not None and not isinstance(fiji_path, (str, Path)):
-            self.preprocessor = as_preprocessor(fiji_path)
+        Raises
+        ------
+        ConfigError
+            If an option is missing or wrong.
+        """
+        from idrstream.preprocess import as_preprocessor, make_preprocessor
+
+        settings, own = PreprocessSettings(), None
+        if isinstance(fiji_path, PreprocessSettings):
+            settings = fiji_path
+        elif fiji_path is None or isinstance(fiji_path, (str, Path)):
+            options["perform_illumination_correction"] = perform_illumination_correction
+            if fiji_path is not None:
+                options["fiji_path"] = str(fiji_path)
+            if isinstance(reader, str):
+                options["reader"] = reader
+            else:
+                own = reader
+            settings = checked(PreprocessSettings, options, "init_preprocessor")
         else:
-            name = illumination_context if perform_illumination_correction else "off"
-            self.preprocessor = Preprocessor(
-                make_reader(reader if reader is not None else fiji_path),
-                make_illumination(name, self.final_data_dir / "illumination"),
-            )
+            self.preprocessor = as_preprocessor(fiji_path)
+            self._set("Preprocessor", self.preprocessor)
+            return
+        self.preprocessor = make_preprocessor(
+            settings, self.final_data_dir / "illumination", reader=own
+        )
+        self.plate_wells = settings.plate_wells
         self._set("Preprocessor", self.preprocessor)
 
     def init_segmentor(self, model_specs: SegmentSettings | Mapping[str, Any] | Segmentor) -> None:

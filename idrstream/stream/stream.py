@@ -54,7 +54,7 @@ class IdrStream(StreamParts, FolderVerbs):
     Examples
     --------
     >>> stream = IdrStream("idr0013", "tmp", "features", log="stream.log")  # doctest: +SKIP
-    >>> stream.init_downloader(LocalDownloader("/mnt/idr", "plates.tsv"))  # doctest: +SKIP
+    >>> stream.init_downloader(make_downloader(method="https"))  # doctest: +SKIP
     >>> stream.init_preprocessor(None, True)  # doctest: +SKIP
     >>> stream.init_segmentor({"model_type": "idrstream-nuclei", "diameter": 0})  # doctest: +SKIP
     >>> stream.copy_DP_files()  # doctest: +SKIP

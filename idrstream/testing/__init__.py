@@ -1,4 +1,4 @@
-"""Conformance suites: what a part of one's own must pass to take a built-in one's place.
+"""Conformance suites that a component of your own must pass to replace a built-in one.
 
-Needs pytest. Subclass a suite in a test module and give it its fixtures.
+Needs pytest. Subclass a suite in a test module and define its fixtures.
 """

@@ -1,4 +1,4 @@
-"""What every `Transport` has to do, as tests to inherit.
+"""Conformance tests for every `Transport`.
 
 Examples
 --------
@@ -66,7 +66,7 @@ class TransportTests:
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Return the folder that files are brought to."""
+        """Return the folder for downloaded files."""
         folder = tmp_path / "to here"
         folder.mkdir()
         return folder
@@ -76,10 +76,10 @@ class TransportTests:
         assert isinstance(transport, Transport)
         assert transport.name
 
-    def test_brings_a_movie(
+    def test_fetches_a_movie(
         self, transport: Transport, serve: Serve, movie: bytes, folder: Path
     ) -> None:
-        """All bytes, under the final name, with nothing else but the sidecar."""
+        """All bytes arrive under the final name, with nothing else but the sidecar."""
         serve("study/00004_01.ch5", movie)
         target = folder / "00004_01.ch5"
         fetched = transport.fetch("study/00004_01.ch5", target)
@@ -98,7 +98,7 @@ class TransportTests:
     def test_names_are_plain_text(
         self, transport: Transport, serve: Serve, movie: bytes, folder: Path, name: str
     ) -> None:
-        """Whatever stands in a path is part of a name, not of an address or an option."""
+        """Characters of a path are never part of an address or an option."""
         content = movie if name.endswith(".ch5") else b"II*\x00" + name.encode()
         serve(f"study/{name}", content)
         target = folder / "x.bin"
@@ -106,16 +106,16 @@ class TransportTests:
         assert target.read_bytes() == content
 
     def test_size(self, transport: Transport, serve: Serve, movie: bytes) -> None:
-        """It is right or not told; what is not there has none."""
+        """The size is right or None; a missing file is an error."""
         serve("study/00004_01.ch5", movie)
-        told = transport.size("study/00004_01.ch5")
-        assert told in (None, len(movie))
-        if told is not None:
+        size = transport.size("study/00004_01.ch5")
+        assert size in (None, len(movie))
+        if size is not None:
             with pytest.raises(DownloadError):
                 transport.size("study/nosuch.ch5")
 
     def test_missing(self, transport: Transport, serve: Serve, movie: bytes, folder: Path) -> None:
-        """A file that is not there is an error of this image, and leaves nothing."""
+        """A missing file is an error of this image and leaves nothing."""
         serve("study/00004_01.ch5", movie)
         with pytest.raises(DownloadError, match=r"nosuch\.ch5"):
             transport.fetch("study/nosuch.ch5", folder / "x.ch5")
@@ -123,15 +123,15 @@ class TransportTests:
 
     @pytest.mark.parametrize("remote", ["../secret.ch5", "study/../../secret.ch5"])
     def test_stays_under_its_root(self, transport: Transport, folder: Path, remote: str) -> None:
-        """Paths that point out of the root are refused."""
+        """Paths that lead out of the root are refused."""
         with pytest.raises(DownloadError):
             transport.fetch(remote, folder / "x.ch5")
         assert list(folder.iterdir()) == []
 
-    def test_a_movie_that_is_cut_off_at_its_source(
+    def test_a_movie_that_is_truncated_at_its_source(
         self, transport: Transport, serve: Serve, movie: bytes, folder: Path
     ) -> None:
-        """HDF5's own word on its length is heard before the file gets its name."""
+        """The length in the HDF5 header is checked before the file gets its name."""
         serve("study/cut.ch5", movie[: len(movie) // 2])
         with pytest.raises(ImageError, match="truncated"):
             transport.fetch("study/cut.ch5", folder / "x.ch5")
@@ -140,20 +140,20 @@ class TransportTests:
     def test_an_error_page_is_no_movie(
         self, transport: Transport, serve: Serve, folder: Path
     ) -> None:
-        """A page that says sorry does not get a movie's name."""
+        """An error page never gets a movie's name."""
         serve("study/page.ch5", b"<html><title>we are sorry</title></html>")
         with pytest.raises(MovieError, match="error page"):
             transport.fetch("study/page.ch5", folder / "x.ch5")
         assert list(folder.iterdir()) == []
 
-    def test_an_older_file_is_replaced_whole(
+    def test_an_older_file_is_replaced(
         self, transport: Transport, serve: Serve, movie: bytes, folder: Path
     ) -> None:
-        """What stood under the name before does not get mixed in."""
+        """Nothing of an older file or partial file remains."""
         serve("study/00004_01.ch5", movie)
         target = folder / "00004_01.ch5"
         target.write_bytes(b"old" * 100_000)
-        (folder / "00004_01.ch5.part").write_bytes(b"left by who knows whom")
+        (folder / "00004_01.ch5.part").write_bytes(b"of another transfer")
         transport.fetch("study/00004_01.ch5", target)
         assert target.read_bytes() == movie
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from idrstream import IdrStream
-from idrstream.download import AsperaDownloader, AsperaOptions, AsperaTransport, Transport
-from idrstream.download.aspera.text import classify, quote
+from idrstream.config import DownloadSettings
+from idrstream.download import AsperaDownloader, AsperaTransport, Transport, make_downloader
+from idrstream.download.aspera.text import classify, last_words
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -35,17 +37,11 @@ def make(ascp, key, slept, movie_bytes):
     ascp.serve(f"{ROOT}/{REMOTE}", movie_bytes)
 
     def build(**options) -> AsperaTransport:
-        options = {
-            "poll_s": 0.05, "stall_s": 30, "timeout_s": 60, "attempts": 3, "sidecar": False,
-            **options,
-        }  # fmt: skip
-        return AsperaTransport(
-            ascp.program,
-            key,
-            remote_root=ROOT,
-            options=AsperaOptions(**options),
-            sleep=slept.append,
+        options = {"total_timeout_s": 60, "aspera_attempts": 3, "sidecar": False, **options}
+        settings = DownloadSettings(
+            aspera_path=ascp.program, aspera_key_path=key, connect_timeout_s=1, **options
         )
+        return AsperaTransport(ROOT, settings, sleep=slept.append)
 
     return build
 
@@ -81,15 +77,17 @@ def test_fetch_brings_the_file(make, ascp, key, target, movie_bytes, slept):
 
 def test_user_host_and_root_can_be_the_older_form(make, ascp, target, movie_bytes, key):
     ascp.serve("mitocheck/x.ch5", movie_bytes)
-    options = AsperaOptions(user="idr0013", host="example.org", rate="10m")
-    transport = AsperaTransport(ascp.program, key, remote_root="", options=options)
-    transport.fetch("mitocheck/x.ch5", target)
+    settings = DownloadSettings(
+        aspera_path=ascp.program, aspera_key_path=key, aspera_user="idr0013",
+        aspera_host="example.org", aspera_rate="10m",
+    )  # fmt: skip
+    AsperaTransport("", settings).fetch("mitocheck/x.ch5", target)
     assert "idr0013@example.org:mitocheck/x.ch5" in ascp.calls[0]["argv"]
 
 
 def test_a_slow_transfer_is_not_a_stalled_one(make, ascp, target, movie_bytes):
     ascp.plan("ok:0.25")
-    make(stall_s=3.0, poll_s=0.02).fetch(REMOTE, target)
+    make(stall_timeout_s=2.0).fetch(REMOTE, target)
     assert target.read_bytes() == movie_bytes
     assert len(ascp.calls) == 1
 
@@ -99,7 +97,7 @@ def test_a_broken_transfer_is_resumed_from_where_it_was(
     make, ascp, target, movie_bytes, behaviour, slept
 ):
     ascp.plan(behaviour)
-    options = {"stall_s": 3.0} if behaviour == "hang" else {}
+    options = {"stall_timeout_s": 2.0} if behaviour == "hang" else {}
     # SIGTERM is ignored by the one that hangs: it has to be killed.
     make(**options).fetch(REMOTE, target)
     assert target.read_bytes() == movie_bytes
@@ -111,7 +109,7 @@ def test_a_broken_transfer_is_resumed_from_where_it_was(
 def test_children_of_a_stopped_program_go_with_it(make, ascp, target):
     ascp.plan("family")
     with pytest.raises(TransientDownloadError, match=r"no growth for 3 s at [\d,]+ bytes"):
-        make(stall_s=3.0, attempts=1).fetch(REMOTE, target)
+        make(stall_timeout_s=2.0, aspera_attempts=1).fetch(REMOTE, target)
     pid = int((ascp.state / "child.pid").read_text())
     for _ in range(100):  # the kernel may take a moment to carry the signal out
         if ended(pid):
@@ -131,7 +129,7 @@ def ended(pid):
 def test_time_limit(make, ascp, target):
     ascp.plan("ok:0.5")
     with pytest.raises(TransientDownloadError, match=r"not finished within 0\.3 s"):
-        make(timeout_s=0.3, attempts=1).fetch(REMOTE, target)
+        make(total_timeout_s=0.3, aspera_attempts=1).fetch(REMOTE, target)
     assert nothing_left(target)
 
 
@@ -140,8 +138,8 @@ def test_what_passes_is_retried_with_growing_pauses_and_cleaned_up(
     make, ascp, target, slept, behaviour
 ):
     ascp.plan(*[behaviour] * 5)
-    with pytest.raises(TransientDownloadError, match=f"tried 5 times, did not bring {REMOTE}"):
-        make(attempts=5).fetch(REMOTE, target)
+    with pytest.raises(TransientDownloadError, match=f"tried 5 times, did not fetch {REMOTE}"):
+        make(aspera_attempts=5).fetch(REMOTE, target)
     assert len(ascp.calls) == 5
     assert slept == [2, 4, 8, 16]
     assert nothing_left(target)
@@ -150,7 +148,7 @@ def test_what_passes_is_retried_with_growing_pauses_and_cleaned_up(
 def test_pauses_grow_no_longer_than_a_minute(make, ascp, target, slept):
     ascp.plan(*["status:1"] * 8)
     with pytest.raises(TransientDownloadError):
-        make(attempts=8).fetch(REMOTE, target)
+        make(aspera_attempts=8).fetch(REMOTE, target)
     assert slept == [2, 4, 8, 16, 32, 60, 60]
 
 
@@ -171,7 +169,7 @@ def test_fatal_failures_are_not_retried(make, ascp, target, stream):
 
 def test_a_missing_file_is_named(make, ascp, target):
     with pytest.raises(
-        DownloadError, match=r"did not bring nowhere.ch5 \(no such file\)"
+        DownloadError, match=r"did not fetch nowhere.ch5 \(no such file\)"
     ) as caught:
         make().fetch("nowhere.ch5", target)
     assert not isinstance(caught.value, TransientDownloadError)
@@ -204,22 +202,25 @@ def test_paths_out_of_the_study_are_refused(make, ascp, target, remote):
 
 def test_the_stand_in_is_strict(make, ascp, target):
     transport = make()
-    transport.options = AsperaOptions(rate="fast", attempts=3)
+    transport.settings = replace(transport.settings, aspera_rate="fast")
     with pytest.raises(ConfigError, match="option"):
         transport.fetch(REMOTE, target)
 
 
 def test_not_installed(key, target, tmp_path):
+    def aspera(program) -> AsperaTransport:
+        return AsperaTransport(ROOT, DownloadSettings(aspera_path=program, aspera_key_path=key))
+
     with pytest.raises(MissingToolError, match="was not found; install"):
-        AsperaTransport("no-such-ascp", key).fetch(REMOTE, target)
+        aspera("no-such-ascp").fetch(REMOTE, target)
     program = tmp_path / "ascp"
     program.write_text("")
     with pytest.raises(MissingToolError, match="is not executable"):
-        AsperaTransport(program, key).fetch(REMOTE, target)
+        aspera(program).fetch(REMOTE, target)
     program.write_text("\x7fELF but not really")
     program.chmod(0o755)
     with pytest.raises(MissingToolError, match="cannot be run"):
-        AsperaTransport(program, key).fetch(REMOTE, target)
+        aspera(program).fetch(REMOTE, target)
 
 
 def test_the_program_may_vanish_after_the_check(make, ascp, target):
@@ -229,8 +230,10 @@ def test_the_program_may_vanish_after_the_check(make, ascp, target):
 
 
 def test_key_is_checked(ascp, tmp_path, target, monkeypatch):
-    transport = AsperaTransport(ascp.program, tmp_path / "none.pem")
-    with pytest.raises(ConfigError, match=r"none\.pem is not there"):
+    transport = AsperaTransport(
+        ROOT, DownloadSettings(aspera_path=ascp.program, aspera_key_path=tmp_path / "none.pem")
+    )
+    with pytest.raises(ConfigError, match=r"none\.pem does not exist"):
         transport.check()
     (tmp_path / "none.pem").write_text("x")
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK)
@@ -238,13 +241,15 @@ def test_key_is_checked(ascp, tmp_path, target, monkeypatch):
         transport.check()
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"user": "-x"}, {"host": "a b"}, {"host": ""}, {"user": "a@b"}, {"rate": ""}, {"attempts": 0}],
-)
-def test_options_are_checked(options):
-    with pytest.raises(ConfigError, match="aspera"):
-        AsperaOptions(**options)
+@pytest.mark.parametrize(("name", "value"), [
+    ("user", "-x"), ("host", "a b"), ("host", ""), ("user", "a@b"), ("rate", ""), ("rate", "a:b"),
+])  # fmt: skip
+def test_words_of_the_command_line_are_checked_twice(make, name, value):
+    option = {f"aspera_{name}": value}
+    with pytest.raises(ConfigError, match=f"aspera_{name}: String should match"):
+        make_downloader(**option)
+    with pytest.raises(ConfigError, match=f"aspera {name} .* is not usable"):
+        make(**option)
 
 
 @pytest.mark.parametrize(
@@ -284,10 +289,10 @@ def test_classify(text, status, kind, retry, error):
     assert error is None or failure.error is error
 
 
-def test_quote_keeps_the_end():
-    assert quote(" a\n b ") == "a b"
-    assert quote("x" * 500 + "end").endswith("xend")
-    assert len(quote("x" * 500)) < 310
+def test_last_words_keeps_the_end():
+    assert last_words(" a\n b ") == "a b"
+    assert last_words("x" * 500 + "end").endswith("xend")
+    assert len(last_words("x" * 500)) < 310
 
 
 def test_downloader_has_the_first_streams_interface(

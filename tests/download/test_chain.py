@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from idrstream.download import Fetched
+from idrstream.download import Fetched, Transport
 from idrstream.download.chain import TransportChain
-from idrstream.download.transports.errors import InterruptedDownloadError, NotThereError
+from idrstream.download.transports.errors import InterruptedDownloadError, RemoteFileNotFoundError
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -21,7 +21,7 @@ from idrstream.errors import (
 )
 
 
-class Way:
+class FakeTransport(Transport):
     """A transport that fails as it is told."""
 
     def __init__(self, name: str, error: Exception | None = None, size: int | None = 7) -> None:
@@ -45,7 +45,7 @@ class Way:
         self.interrupted = True
 
 
-class Ranges(Way):
+class Ranges(FakeTransport):
     def open_ranges(self, remote: str, head_bytes: int) -> object:
         if self.error is not None:
             raise self.error
@@ -57,22 +57,26 @@ def clock() -> list[float]:
     return [0.0]
 
 
-def chain(clock: list[float], *ways: Way) -> TransportChain:
-    return TransportChain(ways, cool_down_s=100, clock=lambda: clock[0])
+def chain(clock: list[float], *transports: FakeTransport) -> TransportChain:
+    return TransportChain(transports, cool_down_s=100, clock=lambda: clock[0])
 
 
 def test_the_next_way_is_taken_and_named(clock, tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="idrstream.download")
-    ways = [Way("aspera", TransientDownloadError("udp blocked")), Way("https"), Way("ftp")]
-    fetched = chain(clock, *ways).fetch("a.ch5", tmp_path / "a.ch5")
+    transports = [
+        FakeTransport("aspera", TransientDownloadError("udp blocked")),
+        FakeTransport("https"),
+        FakeTransport("ftp"),
+    ]
+    fetched = chain(clock, *transports).fetch("a.ch5", tmp_path / "a.ch5")
     assert fetched.served_by == "https"
     assert "a.ch5: not by aspera: udp blocked" in caplog.text
     assert "a.ch5 served by https" in caplog.text
-    assert ways[2].asked == 0
+    assert transports[2].asked == 0
 
 
 def test_a_way_that_failed_rests_and_comes_back(clock, tmp_path):
-    first, second = Way("first", DownloadError("no")), Way("second")
+    first, second = FakeTransport("first", DownloadError("no")), FakeTransport("second")
     both = chain(clock, first, second)
     for _ in range(3):
         assert both.fetch("a", tmp_path / "a").served_by == "second"
@@ -88,7 +92,7 @@ def test_a_way_that_failed_rests_and_comes_back(clock, tmp_path):
 
 
 def test_a_missing_file_says_nothing_against_a_way(clock, tmp_path):
-    first, second = Way("first", NotThereError("404")), Way("second")
+    first, second = FakeTransport("first", RemoteFileNotFoundError("404")), FakeTransport("second")
     both = chain(clock, first, second)
     both.fetch("a", tmp_path / "a")
     first.error = None
@@ -96,7 +100,10 @@ def test_a_missing_file_says_nothing_against_a_way(clock, tmp_path):
 
 
 def test_a_way_that_cannot_work_is_told_once_and_left_out(clock, tmp_path, caplog):
-    first, second = Way("aspera", MissingToolError("ascp was not found")), Way("https")
+    first, second = (
+        FakeTransport("aspera", MissingToolError("ascp was not found")),
+        FakeTransport("https"),
+    )
     both = chain(clock, first, second)
     for _ in range(3):
         both.fetch("a", tmp_path / "a")
@@ -109,46 +116,54 @@ def test_a_way_that_cannot_work_is_told_once_and_left_out(clock, tmp_path, caplo
 
 
 def test_when_no_way_can_work_the_user_has_to_act(clock, tmp_path):
-    both = chain(clock, Way("a", MissingToolError("no ascp")), Way("b", ConfigError("no key")))
+    both = chain(
+        clock,
+        FakeTransport("a", MissingToolError("no ascp")),
+        FakeTransport("b", ConfigError("no key")),
+    )
     for _ in range(2):
-        with pytest.raises(ConfigError, match=r"no way .* a: no ascp; b: no key"):
+        with pytest.raises(ConfigError, match=r"no source .* a: no ascp; b: no key"):
             both.fetch("x", tmp_path / "x")
 
 
 @pytest.mark.parametrize("error", [StorageError("full"), InterruptedDownloadError("stop")])
 def test_what_no_way_could_do_better_ends_it(clock, tmp_path, error):
-    second = Way("second")
+    second = FakeTransport("second")
     with pytest.raises(type(error)):
-        chain(clock, Way("first", error), second).fetch("a", tmp_path / "a")
+        chain(clock, FakeTransport("first", error), second).fetch("a", tmp_path / "a")
     assert second.asked == 0
 
 
 @pytest.mark.parametrize(("errors", "kind"), [
     ([DownloadError("a"), MovieError("b")], MovieError),
     ([TransientDownloadError("a"), IncompleteFileError("b")], IncompleteFileError),
-    ([TransientDownloadError("a"), NotThereError("b")], TransientDownloadError),
-    ([NotThereError("a"), NotThereError("b")], NotThereError),
-    ([NotThereError("a"), DownloadError("b")], DownloadError),
-    ([MissingToolError("a"), NotThereError("b")], NotThereError),
+    ([TransientDownloadError("a"), RemoteFileNotFoundError("b")], TransientDownloadError),
+    ([RemoteFileNotFoundError("a"), RemoteFileNotFoundError("b")], RemoteFileNotFoundError),
+    ([RemoteFileNotFoundError("a"), DownloadError("b")], DownloadError),
+    ([MissingToolError("a"), RemoteFileNotFoundError("b")], RemoteFileNotFoundError),
 ])  # fmt: skip
 def test_the_error_says_most_of_the_file(clock, tmp_path, errors, kind):
-    ways = [Way(str(number), error) for number, error in enumerate(errors)]
+    transports = [FakeTransport(str(number), error) for number, error in enumerate(errors)]
     with pytest.raises(kind, match=r"a.*b|b.*a") as got:
-        chain(clock, *ways).fetch("x", tmp_path / "x")
+        chain(clock, *transports).fetch("x", tmp_path / "x")
     assert type(got.value) is kind
 
 
 def test_size_and_ranges_come_from_the_first_that_has_them(clock):
-    aspera, broken, web = Way("aspera", size=None), Ranges("b", DownloadError("x")), Ranges("web")
-    ways = chain(clock, aspera, broken, web)
-    assert ways.size("a") == 7
-    assert ways.open_ranges("a", 100) is web
+    aspera, broken, web = (
+        FakeTransport("aspera", size=None),
+        Ranges("b", DownloadError("x")),
+        Ranges("web"),
+    )
+    transports = chain(clock, aspera, broken, web)
+    assert transports.size("a") == 7
+    assert transports.open_ranges("a", 100) is web
     # Where only a way without ranges is left, the whole file is taken.
     assert chain(clock, aspera, broken).open_ranges("a", 100) is None
     assert chain(clock, aspera).open_ranges("a", 100) is None
     assert chain(clock, aspera).size("a") is None
-    assert ways.name == "aspera > b > web"
-    ways.interrupt()
+    assert transports.name == "aspera > b > web"
+    transports.interrupt()
     assert aspera.interrupted
     assert web.interrupted
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
-from idrstream.download import AsperaOptions, AsperaTransport, LocalTransport
+from idrstream.config import DownloadSettings
+from idrstream.download import AsperaTransport, LocalTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.transports.ftp import FtpTransport
 from idrstream.download.transports.http import HttpTransport
 from idrstream.download.transports.s3 import S3Transport
-from idrstream.download.transports.transfer import TransferOptions
 from idrstream.testing.transports import TransportTests
 
-QUICK = TransferOptions(
-    connect_timeout_s=2, stall_timeout_s=2, total_timeout_s=20, attempts=3, wait_s=0
+QUICK = DownloadSettings(
+    connect_timeout_s=2, stall_timeout_s=2, total_timeout_s=20, download_attempts=3, retry_wait_s=0
 )
 
 
@@ -54,7 +55,9 @@ class TestFtp(TransportTests):
 class TestS3Anonymous(TransportTests):
     @pytest.fixture
     def transport(self, bucket, space):
-        return S3Transport(f"s3://{bucket.bucket}/{space}", QUICK, endpoint=bucket.address)
+        return S3Transport(
+            f"s3://{bucket.bucket}/{space}", replace(QUICK, s3_endpoint=bucket.address)
+        )
 
     @pytest.fixture
     def serve(self, bucket, space):
@@ -68,7 +71,7 @@ class TestS3Signed(TestS3Anonymous):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "admin")
         monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", bucket.address)
-        return S3Transport(f"s3://{bucket.bucket}/{space}", QUICK, anonymous=False)
+        return S3Transport(f"s3://{bucket.bucket}/{space}", replace(QUICK, s3_anonymous=False))
 
 
 class TestLocal(TransportTests):
@@ -90,10 +93,10 @@ class TestLocal(TransportTests):
 class TestAspera(TransportTests):
     @pytest.fixture
     def transport(self, ascp, key):
-        options = AsperaOptions(poll_s=0.05, stall_s=30, timeout_s=60, attempts=2)
-        return AsperaTransport(
-            ascp.program, key, remote_root="/pub/idr", options=options, sleep=lambda _: None
+        settings = DownloadSettings(
+            aspera_path=ascp.program, aspera_key_path=key, stall_timeout_s=30, aspera_attempts=2
         )
+        return AsperaTransport("/pub/idr", settings, sleep=lambda _: None)
 
     @pytest.fixture
     def serve(self, ascp):
@@ -101,7 +104,7 @@ class TestAspera(TransportTests):
 
 
 class TestChain(TransportTests):
-    """The first way is closed, the second has everything."""
+    """The first transport is closed, the second has everything."""
 
     @pytest.fixture
     def transport(self, web, space, tmp_path):

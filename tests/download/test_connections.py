@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from fault_proxy import FaultProxy
 
-from idrstream.download import HttpTransport, TransferOptions, TransportChain
+from idrstream.config import DownloadSettings
+from idrstream.download import HttpTransport, Transport, TransportChain
 from idrstream.download.omezarr._store import open_store
-from idrstream.download.ranges.web import HttpOptions
-from idrstream.download.transports.gate import connection_to
-from idrstream.download.transports.retry import retry_after_s, try_again
+from idrstream.download.transports.connections import connection_to
+from idrstream.download.transports.retry import retry_after_s, with_retries
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import DownloadError, TransientDownloadError
 
@@ -25,7 +25,7 @@ def test_files_ranges_sizes_and_chunks_share_a_limit(web, movie_bytes, tmp_path)
         web.put(f"shared/x.zarr/{number}", b"chunk")
     limit = 2
     with FaultProxy(web.port) as proxy:
-        options = TransferOptions(connections_per_host=limit, wait_s=0, attempts=2)
+        options = DownloadSettings(connections_per_host=limit, retry_wait_s=0, download_attempts=2)
 
         def whole(number: int) -> bool:
             target = tmp_path / f"{number}.ch5"
@@ -43,13 +43,12 @@ def test_files_ranges_sizes_and_chunks_share_a_limit(web, movie_bytes, tmp_path)
             return transport.size(f"{number}.ch5") == len(movie_bytes)
 
         def chunk(number: int) -> bool:
-            asked = HttpOptions(connections_per_host=limit)
-            store = open_store(f"{proxy.address}shared/x.zarr", options=asked)
+            store = open_store(f"{proxy.address}shared/x.zarr", options)
             return store.get(str(number)) == b"chunk"
 
-        ways = [whole, ranges, size, chunk]
+        kinds = [whole, ranges, size, chunk]
         with ThreadPoolExecutor(24) as threads:
-            found = [threads.submit(way, number) for number in range(6) for way in ways]
+            found = [threads.submit(kind, number) for number in range(6) for kind in kinds]
             assert all(one.result() for one in found)
         # Sockets that are kept for later count as well: the server sees no others.
         assert 1 <= proxy.most_at_once <= limit
@@ -83,8 +82,8 @@ def test_who_waits_for_a_connection_can_be_stopped():
         raise AssertionError
 
 
-class WholeFiles:
-    """A way without ranges, as Aspera is one."""
+class WholeFiles(Transport):
+    """A transport without ranges, like Aspera."""
 
     name = "aspera"
 
@@ -117,8 +116,8 @@ def test_a_chain_names_the_link_that_served_frames(web, tmp_path, caplog):
             return "x.ch5"
 
     chain = TransportChain([WholeFiles(), HttpTransport(f"{web.address}chain")])
-    downloader = TransportDownloader(chain, Anywhere(), fetch="frames")
-    downloader.frames_needed = lambda task, info: task.frames
+    downloader = TransportDownloader(chain, Anywhere(), DownloadSettings(fetch="frames"))
+    downloader.limit_to(lambda task, info: task.frames)
     with caplog.at_level("INFO", logger="idrstream.download"):
         movie = downloader.download(ImageTask("P", "A4", 4, (5,)), tmp_path / "out")
     assert movie.source == "http: x.ch5"
@@ -126,9 +125,10 @@ def test_a_chain_names_the_link_that_served_frames(web, tmp_path, caplog):
     assert "aspera >" not in caplog.text + json.dumps(movie.source)
 
 
-def test_what_a_server_asks_to_wait_is_heeded_by_ranges_too(web):
+def test_what_a_server_asks_to_wait_is_applied_to_ranges_too(web):
     store = open_store(
-        f"{web.address}busy", options=HttpOptions(attempts=2, wait_s=0, longest_wait_s=0.05)
+        f"{web.address}busy",
+        DownloadSettings(download_attempts=2, retry_wait_s=0, longest_retry_wait_s=0.05),
     )
     began = time.monotonic()
     with pytest.raises(TransientDownloadError, match="503"):
@@ -148,12 +148,11 @@ def test_attempts_end_by_kind_and_number():
 
     waits: list[float] = []
     with pytest.raises(DownloadError):
-        try_again(
+        with_retries(
             attempt,
+            DownloadSettings(retry_wait_s=1.0, longest_retry_wait_s=1.5),
             may_pass=lambda error: isinstance(error, TransientDownloadError),
             give_up=lambda attempts, _error: attempts >= 10,
-            wait_s=1.0,
-            longest_wait_s=1.5,
             sleep=waits.append,
         )
     assert len(calls) == 3
@@ -163,9 +162,8 @@ def test_attempts_end_by_kind_and_number():
 
 def test_the_name_of_a_bucket_is_kept_for_ranges(bucket, movie_bytes):
     bucket.put("named/x.ch5", movie_bytes)
-    file = S3Transport(f"s3://{bucket.bucket}/named", endpoint=bucket.address).open_ranges(
-        "x.ch5", 100
-    )
+    settings = DownloadSettings(s3_endpoint=bucket.address)
+    file = S3Transport(f"s3://{bucket.bucket}/named", settings).open_ranges("x.ch5", 100)
     assert file is not None
     assert file.name == "s3"
     assert file.read(100, 300) == movie_bytes[100:300]

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from idrstream.config import DownloadSettings
 from idrstream.download import (
     Downloader,
-    LocalDownloader,
     LocalTransport,
     Transport,
     TransportDownloader,
     as_downloader,
+    make_downloader,
 )
 from idrstream.download.transports.local import path_from_address
 from idrstream.errors import (
@@ -27,6 +28,10 @@ from idrstream.records import ImageTask, Movie
 SCREEN = "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3"
 STUDY = "idr0013-neumann-mitocheck"
 HDF5 = f"20150916-mitocheck-analysis/mitocheck/{SCREEN}/hdf5"
+
+
+def local(root: Path | str, screens_path: Path | None = None) -> TransportDownloader:
+    return make_downloader(method="local", root=root, screens_path=screens_path, sidecar=False)
 
 
 @pytest.fixture
@@ -44,7 +49,7 @@ def mirror(tmp_path, movie_bytes) -> Path:
 def test_root_above_or_at_the_study(
     mirror, below, with_plates, plates, task, tmp_path, movie_bytes
 ):
-    downloader = LocalDownloader(mirror / below, plates if with_plates else None)
+    downloader = local(mirror / below, plates if with_plates else None)
     assert isinstance(downloader, Downloader)
     movie = downloader.download(task, tmp_path / "new" / "LT0001_02")
     assert movie.path == tmp_path / "new" / "LT0001_02" / "00004_01.ch5"
@@ -54,10 +59,10 @@ def test_root_above_or_at_the_study(
     assert list(movie.path.parent.iterdir()) == [movie.path]
 
 
-def test_address_and_first_streams_call(mirror, tmp_path, movie_bytes):
+def test_an_address_as_root(mirror, tmp_path, task, movie_bytes):
     address = mirror.as_uri()
     assert "%20" in address
-    path = LocalDownloader(address).download_image("LT0001_02", 4, tmp_path / "out")
+    path = local(address).download(task, tmp_path / "out").path
     assert path.read_bytes() == movie_bytes
 
 
@@ -78,12 +83,12 @@ def test_addresses(address, path):
 @pytest.mark.parametrize("address", ["https://ftp.ebi.ac.uk/pub", "file://server/share"])
 def test_addresses_of_other_machines(address):
     with pytest.raises(ConfigError, match="on this machine"):
-        LocalDownloader(address)
+        local(address)
 
 
 def test_real_folder(shared_data, tmp_path, task):
     for plates in (None, shared_data / "idr" / "idr0013-screenA-plates.tsv"):
-        downloader = LocalDownloader(shared_data / "movies", plates)
+        downloader = local(shared_data / "movies", plates)
         movie = downloader.download(task, tmp_path)
         assert movie.size_bytes == 551207
         with pytest.raises(DownloadError, match=r"there is no file .*00005_01\.ch5"):
@@ -92,15 +97,15 @@ def test_real_folder(shared_data, tmp_path, task):
 
 def test_missing_root_study_and_plate(tmp_path, mirror, task):
     with pytest.raises(ConfigError, match=r"no folder .*nowhere"):
-        LocalDownloader(tmp_path / "nowhere")
+        local(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=f"tried .*{STUDY}/2015.* and .*empty/2015"):
-        LocalDownloader(tmp_path / "empty").download(task, tmp_path)
+        local(tmp_path / "empty").download(task, tmp_path)
     unknown = ImageTask("LT0001", "A4", 4, (1,))
     with pytest.raises(DownloadError, match=r"one folder named LT0001 or LT0001--.* found none"):
-        LocalDownloader(mirror).download(unknown, tmp_path)
+        local(mirror).download(unknown, tmp_path)
     with pytest.raises(DownloadError, match="path separator"):
-        LocalDownloader(mirror).download(ImageTask("../x", "A4", 4, (1,)), tmp_path)
+        local(mirror).download(ImageTask("../x", "A4", 4, (1,)), tmp_path)
 
 
 def test_two_folders_of_a_plate_need_the_plates_file(mirror, task, tmp_path, plates):
@@ -108,15 +113,15 @@ def test_two_folders_of_a_plate_need_the_plates_file(mirror, task, tmp_path, pla
     with pytest.raises(
         DownloadError, match=r"found .*LT0001_02--ex.*, .*--other; give the study's"
     ):
-        LocalDownloader(mirror).download(task, tmp_path)
-    assert LocalDownloader(mirror, plates).download(task, tmp_path / "o").path.exists()
+        local(mirror).download(task, tmp_path)
+    assert local(mirror, plates).download(task, tmp_path / "o").path.exists()
 
 
 def test_screen_b_folders_are_found(tmp_path, movie_bytes):
     folder = tmp_path / "m/20150916-mitocheck-analysis/analysis/mitocheck/PB/hdf5"
     folder.mkdir(parents=True)
     (folder / "00001_01.ch5").write_bytes(movie_bytes)
-    movie = LocalDownloader(tmp_path / "m").download(ImageTask("PB", "A1", 1, (1,)), tmp_path)
+    movie = local(tmp_path / "m").download(ImageTask("PB", "A1", 1, (1,)), tmp_path)
     assert movie.path.read_bytes() == movie_bytes
 
 
@@ -136,7 +141,7 @@ def test_path_and_url_columns(mirror, metadata, tmp_path, movie_bytes):
         for column, text in metadata.items()
     }
     any_task = ImageTask("any plate", "B1", 25, (1,), site=2, metadata=metadata)
-    movie = LocalDownloader(mirror).download(any_task, tmp_path / "out")
+    movie = local(mirror).download(any_task, tmp_path / "out")
     assert movie.path.name == "00025_02_00004_01.ch5"
     assert movie.path.read_bytes() == movie_bytes
 
@@ -144,26 +149,26 @@ def test_path_and_url_columns(mirror, metadata, tmp_path, movie_bytes):
 def test_archive_paths_with_the_study_as_root(mirror, tmp_path):
     metadata = {"Path": f"/uod/idr/filesets/{STUDY}/{HDF5}/00004_01.ch5"}
     any_task = ImageTask("p", "A1", 1, (1,), metadata=metadata)
-    assert LocalDownloader(mirror / STUDY).download(any_task, tmp_path).path.exists()
+    assert local(mirror / STUDY).download(any_task, tmp_path).path.exists()
 
 
 def test_bad_columns(mirror, tmp_path):
     task = ImageTask("p", "A1", 1, (1,), metadata={"URL": "gopher://example.org/x.ch5"})
     with pytest.raises(DownloadError, match="plate p well A1: column URL"):
-        LocalDownloader(mirror).download(task, tmp_path)
+        local(mirror).download(task, tmp_path)
     task = ImageTask("p", "A1", 1, (1,), metadata={"Path": "../secret.ch5"})
-    with pytest.raises(DownloadError, match="points out of"):
-        LocalDownloader(mirror).download(task, tmp_path)
+    with pytest.raises(DownloadError, match="leads out of"):
+        local(mirror).download(task, tmp_path)
 
 
 def test_a_movie_cut_off_in_the_mirror_is_refused_at_once(mirror, task, tmp_path, movie_bytes):
     file = mirror / STUDY / HDF5 / "00004_01.ch5"
     file.write_bytes(movie_bytes[:-100])
     with pytest.raises(IncompleteFileError, match="truncated"):
-        LocalDownloader(mirror).download(task, tmp_path / "out")
+        local(mirror).download(task, tmp_path / "out")
     file.write_bytes(b"<html>404</html>")
     with pytest.raises(MovieError, match="error page"):
-        LocalDownloader(mirror).download(task, tmp_path / "out")
+        local(mirror).download(task, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -187,7 +192,8 @@ def test_system_errors(tmp_path, monkeypatch, number, kind):
     (tmp_path / "x").write_bytes(b"abc")
     (tmp_path / "out").mkdir()
     slept: list[float] = []
-    transport = LocalTransport(tmp_path, sleep=slept.append)
+    settings = DownloadSettings(download_attempts=3)
+    transport = LocalTransport(tmp_path, settings, sleep=slept.append)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fstat", Failing(number))
         with pytest.raises(DownloadError, match=os.strerror(number)) as caught:
@@ -234,8 +240,8 @@ def test_as_downloader(tmp_path, task, mirror):
         def download_image(self, plate, well_num, save_dir):
             return f"{save_dir}/{plate}_{well_num}.ch5"
 
-    local = LocalDownloader(mirror)
-    assert as_downloader(local) is local
+    downloader = local(mirror)
+    assert as_downloader(downloader) is downloader
     movie = as_downloader(Legacy()).download(task, tmp_path)
     assert movie == Movie(tmp_path / "LT0001_02_4.ch5", task, "Legacy", None)
     with pytest.raises(ConfigError, match="object is no downloader"):
@@ -245,4 +251,4 @@ def test_as_downloader(tmp_path, task, mirror):
 def test_unreadable_folder(mirror, task, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", Failing(errno.EIO))
     with pytest.raises(DownloadError, match="cannot be read"):
-        LocalDownloader(mirror).download(task, tmp_path)
+        local(mirror).download(task, tmp_path)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import urllib.request
+from dataclasses import replace
 
 import pytest
 
-from idrstream.download import AsperaOptions, AsperaTransport, S3Transport, TransferOptions
-from idrstream.download.aspera.keys import check_key, key_kind
+from idrstream.config import DownloadSettings
+from idrstream.download import AsperaTransport, S3Transport
+from idrstream.download.aspera.keys import check_key
 from idrstream.errors import ConfigError, DownloadError, MissingToolError
 
-OPENSSH = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
-QUICK = TransferOptions(attempts=2, wait_s=0, stall_timeout_s=5)
+QUICK = DownloadSettings(download_attempts=2, retry_wait_s=0, stall_timeout_s=5)
 
 
 def _credentials(monkeypatch, key: str, secret: str) -> None:
@@ -47,7 +47,9 @@ def test_a_private_object_needs_a_signature_that_is_right(
 
     def fetch(anonymous: bool) -> bytes:
         root = f"s3://{bucket.bucket}/private"
-        transport = S3Transport(root, QUICK, endpoint=bucket.address, anonymous=anonymous)
+        transport = S3Transport(
+            root, replace(QUICK, s3_endpoint=bucket.address, s3_anonymous=anonymous)
+        )
         transport.fetch("a b+c.ch5", tmp_path / "x.ch5")
         return (tmp_path / "x.ch5").read_bytes()
 
@@ -75,25 +77,20 @@ def test_without_credentials_or_botocore(monkeypatch):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(ConfigError, match="no AWS credentials"):
-        S3Transport("s3://b", anonymous=False)
+        S3Transport("s3://b", DownloadSettings(s3_anonymous=False))
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     with pytest.raises(MissingToolError, match=r"idrstream\[s3\]"):
-        S3Transport("s3://b", anonymous=False)
+        S3Transport("s3://b", DownloadSettings(s3_anonymous=False))
     with pytest.raises(ConfigError, match="s3://bucket"):
         S3Transport("https://b")
 
 
-@pytest.mark.parametrize(("content", "kind"), [
-    (b"-----BEGIN RSA PRIVATE KEY-----\nx", "RSA"),
-    (b"-----BEGIN DSA PRIVATE KEY-----\nx", "DSA"),
-    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-rsa "), "RSA"),
-    (OPENSSH + base64.b64encode(b"openssh-key-v1 ssh-dss "), "DSA"),
-    (b"anything", "unknown"),
+@pytest.mark.parametrize("head", [
+    b"-----BEGIN RSA PRIVATE KEY-----\n", b"-----BEGIN OPENSSH PRIVATE KEY-----\n", b"anything",
 ])  # fmt: skip
-def test_kinds_of_keys(tmp_path, content, kind):
-    path = tmp_path / "key"
-    path.write_bytes(content)
-    assert key_kind(path) == check_key(path) == kind
+def test_keys_that_may_be_private_are_accepted(tmp_path, head):
+    (tmp_path / "key").write_bytes(head)
+    check_key(tmp_path / "key")
 
 
 @pytest.mark.parametrize(("content", "words"), [
@@ -110,15 +107,13 @@ def test_the_second_key_is_tried_when_the_first_is_refused(ascp, key, tmp_path, 
     other.write_bytes(b"-----BEGIN RSA PRIVATE KEY-----\n")
     ascp.serve("/idr/x.ch5", movie_bytes)
     ascp.plan(*["stderr:ascp: failed to authenticate, exiting."] * 2)
-    options = AsperaOptions(poll_s=0.05, sidecar=True)
-    transport = AsperaTransport(
-        ascp.program, [key, other], remote_root="/idr", options=options, sleep=lambda _: None
-    )
+    settings = DownloadSettings(aspera_path=ascp.program, aspera_key_path=(key, other))
+    transport = AsperaTransport("/idr", settings, sleep=lambda _: None)
     fetched = transport.fetch("x.ch5", tmp_path / "x.ch5")
     assert fetched.requests == 3
     used = [call["argv"][call["argv"].index("-i") + 1] for call in ascp.calls]
     assert used == [str(key), str(key), str(other)]
     note = json.loads((tmp_path / "x.ch5.source.json").read_text())
     assert note["address"] == "fasp-public@fasp.ebi.ac.uk:/idr/x.ch5"
-    with pytest.raises(ConfigError, match="needs a key"):
-        AsperaTransport(ascp.program, [])
+    with pytest.raises(ConfigError, match="aspera_key_path missing"):
+        AsperaTransport("/idr", replace(settings, aspera_key_path=()))

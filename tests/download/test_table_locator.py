@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idrstream.download import (
-    LocalDownloader,
     LocalTransport,
     TableLocator,
     TransportDownloader,
+    make_downloader,
 )
-from idrstream.download.locate.table import given_place, target_name
+from idrstream.download.locate.table import given_location, target_name
 from idrstream.errors import DownloadError, MovieError
 from idrstream.records import ImageTask
 
@@ -41,16 +41,19 @@ def task(site=1, well_number=25, **metadata) -> ImageTask:
     ],
 )
 def test_places(metadata, study, place):
-    assert given_place(task(**metadata), study=study) == place
+    assert given_location(task(**metadata), study=study) == place
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"Path": "/uod/idr/filesets/other/x"}, "of the study other, but .* taken from s; set"),
-        ({"Path": "a/../../x"}, "column Path: .* points out"),
-        ({"Path": "/uod/idr/filesets/s/../../x"}, "column Path: .* points out"),
-        ({"Path": "/mnt/../etc/passwd"}, "column Path: .* points out"),
+        (
+            {"Path": "/uod/idr/filesets/other/x"},
+            "the study other, but movies are taken from s; set",
+        ),
+        ({"Path": "a/../../x"}, "column Path: .* leads out"),
+        ({"Path": "/uod/idr/filesets/s/../../x"}, "column Path: .* leads out"),
+        ({"Path": "/mnt/../etc/passwd"}, "column Path: .* leads out"),
         ({"Path": "-rf"}, "begins with '-'"),
         ({"Path": "a\nb"}, "control character"),
         ({"URL": "javascript:alert(1)"}, "column URL: .* not an address that starts with file://"),
@@ -60,7 +63,7 @@ def test_places(metadata, study, place):
 )
 def test_places_that_are_none(metadata, message):
     with pytest.raises(DownloadError, match=message):
-        given_place(task(**metadata), study="s")
+        given_location(task(**metadata), study="s")
 
 
 def test_without_columns_another_locator_is_asked():
@@ -147,7 +150,9 @@ def test_what_is_no_regular_file_is_refused(tmp_path):
         ("t.ch5", MovieError),
     ):
         with pytest.raises(error):
-            LocalDownloader(tmp_path).download(task(Path=path), tmp_path / "new")
+            make_downloader(method="local", root=tmp_path).download(
+                task(Path=path), tmp_path / "new"
+            )
 
 
 def test_the_same_path_on_two_servers_is_two_files(tmp_path, monkeypatch):
@@ -160,7 +165,7 @@ def test_the_same_path_on_two_servers_is_two_files(tmp_path, monkeypatch):
         server = address.removeprefix("https://").partition("/")[0]
         return LocalTransport(tmp_path / server), "which", f"{task.site}_which"
 
-    monkeypatch.setattr(TransportDownloader, "way", local)
+    monkeypatch.setattr(TransportDownloader, "resolve", local)
     downloader = TransportDownloader(LocalTransport(tmp_path))
     for site, server in ((1, "one"), (2, "two")):
         one = task(site=site, URL=f"https://{server}/which")

@@ -10,16 +10,17 @@ import os
 import threading
 import time
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fault_proxy import Fault, FaultProxy
 
+from idrstream.config import DownloadSettings, checked
 from idrstream.download import LocalTransport
 from idrstream.download.transports.ftp import FtpTransport
 from idrstream.download.transports.http import HttpTransport, digests_of, version_of
-from idrstream.download.transports.part import PartFile
-from idrstream.download.transports.transfer import TransferOptions
+from idrstream.download.transports.partial import PartialFile
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -28,14 +29,15 @@ from idrstream.errors import (
     TransientDownloadError,
 )
 
-QUICK = TransferOptions(
-    connect_timeout_s=2, stall_timeout_s=0.4, total_timeout_s=20, attempts=4, wait_s=0
-)
+QUICK = DownloadSettings(
+    connect_timeout_s=2, stall_timeout_s=0.4, total_timeout_s=20, download_attempts=4,
+    retry_wait_s=0,
+)  # fmt: skip
 REMOTE = "study/00004_01.ch5"
 
 
-def options(**changes) -> TransferOptions:
-    return TransferOptions(**{**{n: getattr(QUICK, n) for n in QUICK.__slots__}, **changes})
+def options(**changes) -> DownloadSettings:
+    return replace(QUICK, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ def test_a_file_that_keeps_changing_is_given_up(proxy, make, web, space, target,
 def test_what_does_not_get_on_is_given_up(proxy, make, target, kind, words):
     proxy.faults = [Fault(kind, 0)] * 10
     with pytest.raises(TransientDownloadError, match=words) as caught:
-        make(attempts=2).fetch(REMOTE, target)
+        make(download_attempts=2).fetch(REMOTE, target)
     assert "tried 2 times" in str(caught.value)
     assert proxy.connections == 2
     assert nothing_left(target)
@@ -155,14 +157,14 @@ def test_what_does_not_get_on_is_given_up(proxy, make, target, kind, words):
 
 def test_attempts_count_anew_when_something_came(proxy, make, target, movie):
     proxy.faults = [Fault("cut", 70_000)] * 4
-    make(attempts=2).fetch(REMOTE, target)
+    make(download_attempts=2).fetch(REMOTE, target)
     assert target.read_bytes() == movie
 
 
 def test_the_time_limit_holds_for_all_attempts(proxy, make, target):
     proxy.faults = [Fault("stall", 0)] * 50
     with pytest.raises(TransientDownloadError):
-        make(total_timeout_s=1.0, attempts=50).fetch(REMOTE, target)
+        make(total_timeout_s=1.0, download_attempts=50).fetch(REMOTE, target)
     assert proxy.connections <= 4
     assert nothing_left(target)
 
@@ -175,7 +177,7 @@ def test_a_slow_line_is_not_a_stalled_one(web, space, target, movie):
 
 def test_a_spoiled_byte_is_seen_by_the_deep_check(proxy, make, target, movie):
     proxy.faults = [Fault("flip", len(movie) // 2)]
-    make(deep=True).fetch(REMOTE, target)
+    make(deep_verify=True).fetch(REMOTE, target)
     assert target.read_bytes() == movie
 
 
@@ -184,15 +186,15 @@ def test_a_movie_damaged_at_its_source(web, make, space, target, movie):
     spoiled[len(movie) // 2] ^= 0xFF
     web.put(f"{space}/{REMOTE}", bytes(spoiled))
     with pytest.raises(MovieError, match=r"00004_01\.ch5 is damaged at image"):
-        make(deep=True).fetch(REMOTE, target)
+        make(deep_verify=True).fetch(REMOTE, target)
     assert nothing_left(target)
 
 
 def test_status_codes(web, space, target):
     def fetch(prefix: str) -> None:
-        HttpTransport(f"{web.address}{prefix}", options(attempts=2, longest_wait_s=0.01)).fetch(
-            "x.ch5", target
-        )
+        HttpTransport(
+            f"{web.address}{prefix}", options(download_attempts=2, longest_retry_wait_s=0.01)
+        ).fetch("x.ch5", target)
 
     web.put("x.ch5", b"\x89HDF")
     with pytest.raises(TransientDownloadError, match="503 Service"):
@@ -200,7 +202,7 @@ def test_status_codes(web, space, target):
     with pytest.raises(DownloadError, match="403 Forbidden") as caught:
         fetch("forbidden/")
     assert not isinstance(caught.value, TransientDownloadError)
-    with pytest.raises(DownloadError, match="packed"):
+    with pytest.raises(DownloadError, match="compressed"):
         fetch("packed/")
     assert nothing_left(target)
 
@@ -208,7 +210,9 @@ def test_status_codes(web, space, target):
 def test_pauses_are_as_the_server_asks(web, target):
     slept: list[float] = []
     transport = HttpTransport(
-        f"{web.address}busy/", options(attempts=3, longest_wait_s=5.0), sleep=slept.append
+        f"{web.address}busy/",
+        options(download_attempts=3, longest_retry_wait_s=5.0),
+        sleep=slept.append,
     )
     with pytest.raises(TransientDownloadError):
         transport.fetch("x.ch5", target)
@@ -232,11 +236,13 @@ def test_the_server_is_told_who_asks(web, space, target, movie):
 
 def test_a_secret_query_is_in_no_message(web, target, caplog):
     caplog.set_level(logging.DEBUG, logger="idrstream")
-    transport = HttpTransport(f"{web.address}", options(attempts=2), query="token=secret")
+    transport = HttpTransport(f"{web.address}", options(download_attempts=2), query="token=secret")
     with pytest.raises(DownloadError) as caught:
         transport.fetch("none.ch5", target)
     assert "secret" not in str(caught.value)
-    closed = HttpTransport("http://127.0.0.1:9/", options(attempts=2), query="token=secret")
+    closed = HttpTransport(
+        "http://127.0.0.1:9/", options(download_attempts=2), query="token=secret"
+    )
     with pytest.raises(DownloadError) as caught:
         closed.fetch("none.ch5", target)
     assert "secret" not in str(caught.value)
@@ -272,12 +278,12 @@ def test_interrupt_ends_at_once_and_leaves_nothing(proxy, make, target):
 
 def test_what_a_crash_left_is_used_as_far_as_it_is_proven(web, space, target, movie):
     web.put(f"{space}/{REMOTE}", movie)
-    transport = HttpTransport(f"{web.address}{space}", options(checkpoint_bytes=50_000))
+    transport = HttpTransport(f"{web.address}{space}", QUICK)
     size, etag = len(movie), transport.fetch(REMOTE, target).etag
     target.unlink()
 
     def crash(version: str = etag) -> None:
-        part = PartFile(target, transport.source.address(REMOTE), 50_000)
+        part = PartialFile(target, transport.address(REMOTE), 50_000)
         part.restart()
         part.version, part.stated_bytes = version, size
         part.append(movie[:120_000])
@@ -325,13 +331,13 @@ def test_ftp_is_resumed(ftp_server, space, target, movie, fault):
 def test_ftp_takes_no_spoiled_movie(ftp_server, space, target, movie):
     ftp_server.put(f"{space}/{REMOTE}", movie)
     ftp_server.faults[:] = [f"flip:{len(movie) // 2}"]
-    FtpTransport(f"{ftp_server.address}{space}", options(deep=True)).fetch(REMOTE, target)
+    FtpTransport(f"{ftp_server.address}{space}", options(deep_verify=True)).fetch(REMOTE, target)
     assert target.read_bytes() == movie
 
 
 def test_ftp_that_is_not_there(target):
     with pytest.raises(TransientDownloadError, match="refused"):
-        FtpTransport("ftp://127.0.0.1:9/", options(attempts=1)).fetch("x.ch5", target)
+        FtpTransport("ftp://127.0.0.1:9/", options(download_attempts=1)).fetch("x.ch5", target)
 
 
 @pytest.mark.parametrize("root", [
@@ -345,11 +351,11 @@ def test_roots_are_checked(root):
 
 
 @pytest.mark.parametrize(
-    "change", [{"attempts": 0}, {"stall_timeout_s": 0}, {"total_timeout_s": -1}]
+    "change", [{"download_attempts": 0}, {"stall_timeout_s": 0}, {"total_timeout_s": -1}]
 )
 def test_limits_are_checked(change):
-    with pytest.raises(ConfigError, match=f"{next(iter(change))} must be above zero"):
-        TransferOptions(**change)
+    with pytest.raises(ConfigError, match=f"{next(iter(change))}: Input should be greater"):
+        checked(DownloadSettings, change)
 
 
 def test_versions_and_digests():

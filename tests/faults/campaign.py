@@ -44,6 +44,7 @@ import tifffile  # noqa: F401
 
 import idrstream.folder.journal.journal as journal_module
 import idrstream.run.session  # noqa: F401
+from idrstream import make_downloader
 from idrstream.errors import IdrStreamError, LockedError
 from idrstream.folder.journal.writer import JournalWriter
 from idrstream.folder.verify import verify_folder
@@ -468,7 +469,9 @@ def corrupt_movie(bench, place, rng, trial):
     path.write_bytes(b"<html>" if how == "error page" else whole[: len(whole) // 2])
 
     def work(stream):
-        stream.init_downloader(type(stream.downloader)(mirror, bench.screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=mirror, screens_path=bench.screen.screens_path)
+        )
         models = place / "out" / "illumination"
         models.mkdir(exist_ok=True)
         for model in (bench.folder / "undisturbed" / "out" / "illumination").iterdir():

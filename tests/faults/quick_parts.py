@@ -12,7 +12,7 @@ import csv
 import numpy as np
 from scipy import ndimage
 
-from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
 from idrstream.demo import config_for
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
@@ -106,7 +106,9 @@ def make_stream(screen, folder, *, tmp=None, out=None, quantile=0.9, plate_model
     folder.mkdir(parents=True, exist_ok=True)
     out = out or folder / "out"
     stream = IdrStream("idr0013", tmp or folder / "tmp", out, log=folder / "stream.log")
-    stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+    stream.init_downloader(
+        make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+    )
     illumination = MeanOfPlate(out / "illumination")
     if not plate_model:
         from idrstream.preprocess.illumination import NoIllumination

@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from idrstream import make_downloader
 from idrstream.cli.main import main
+from idrstream.download import as_downloader
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -108,7 +110,9 @@ class TestPlan:
         copy = tmp_path / "mirror"
         shutil.copytree(screen.folder, copy)
         next(copy.rglob("*.ch5")).unlink()
-        stream.init_downloader(type(stream.downloader)(copy, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=copy, screens_path=screen.screens_path)
+        )
         check = failed(stream.plan(table))["movies at their source"]
         assert "1 of 6 asked do not exist" in check.detail
         assert check.remedy
@@ -152,6 +156,11 @@ class Source:
         return self._size(task)
 
 
+class OnlyDownloads:
+    def download(self, task, folder):
+        raise NotImplementedError
+
+
 def tasks(count):
     return [ImageTask("P", "A1", row + 1, (1,), row=row) for row in range(count)]
 
@@ -189,7 +198,7 @@ class TestSizes:
         assert check.remedy
 
     def test_a_source_that_cannot_tell_is_no_failure(self):
-        for source in (object(), Source(lambda task: None)):
+        for source in (as_downloader(OnlyDownloads()), Source(lambda task: None)):
             sizes = ask_sizes(source, tasks(5))
             assert sizes.check().state == "unknown"
             assert sizes.total(5) is None

@@ -45,12 +45,13 @@ class SimRooms:
     def __post_init__(self):
         self._random = random.Random(self.seed)
         self._lock = threading.Lock()
-        if self.tells_sizes:
-            self.size = self._size
 
-    def _size(self, task):
+    def size(self, task):
         self.pause()
-        return self.size_of(task)
+        return self.size_of(task) if self.tells_sizes else None
+
+    def interrupt(self):
+        pass
 
     def size_of(self, task):
         return self.sizes.get(task.row, 100_000)

@@ -12,7 +12,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 IMPORTS = """
 from pathlib import Path
 
-from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
 
 work = Path("work")
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from idrstream import DeepProfilerRun, LocalDownloader
+from idrstream import DeepProfilerRun, make_downloader
 from idrstream.demo import config_for
 
 movies, screens = Path({movies!r}), Path({screens!r})
@@ -17,7 +17,7 @@ movies, screens = Path({movies!r}), Path({screens!r})
 
 def run(name, rows, size):
     stream = DeepProfilerRun("idr0013", Path(name) / "tmp", Path(name) / "features", log="s.log")
-    stream.init_downloader(LocalDownloader(movies, screens))
+    stream.init_downloader(make_downloader(method="local", root=movies, screens_path=screens))
     stream.init_preprocessor(None, True)
     stream.init_segmentor({{"model_type": "idrstream-nuclei", "channels": [0, 0], "diameter": 0,
                            "flow_threshold": 0.8, "cellprob_threshold": 0,

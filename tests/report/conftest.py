@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from idrstream import IdrStream, LocalDownloader, ScreenSpec, read_table, simulate_screen
+from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
 from idrstream.demo import config_for
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
@@ -74,7 +74,9 @@ def stream_of(screen, folder, **options):
     """Return the output folder of a stream over a screen."""
     folder.mkdir(parents=True, exist_ok=True)
     stream = IdrStream("idr0013", folder / "tmp", folder / "out", log=folder / "stream.log")
-    stream.init_downloader(LocalDownloader(screen.folder, screen.screens_path))
+    stream.init_downloader(
+        make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
+    )
     illumination = pytest.quick.MeanOfPlate(folder / "out" / "illumination")
     stream.init_preprocessor(Preprocessor(CellH5Reader(), illumination))
     stream.init_segmentor(LevelSegmentor())

@@ -51,6 +51,12 @@ class FakeRooms:
         if (room, key) in self.faults:
             raise self.faults[room, key]
 
+    def size(self, task):
+        return None
+
+    def interrupt(self):
+        pass
+
     def download(self, task, folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task.well_number:05d}_01.ch5"

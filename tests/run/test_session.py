@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from idrstream import make_downloader
 from idrstream.errors import (
     ConfigError,
     JournalError,
@@ -264,7 +265,9 @@ class TestFailures:
         stream = quick.make_stream(screen, tmp_path, plate_model=False)
         mirror = broken_movie(screen, table, 2, tmp_path)
         whole = stream.downloader
-        stream.init_downloader(type(whole)(mirror, screen.screens_path))
+        stream.init_downloader(
+            make_downloader(method="local", root=mirror, screens_path=screen.screens_path)
+        )
         run(stream, table)
         stream.init_downloader(whole)
         yield stream
@@ -293,7 +296,9 @@ class TestFailures:
     def test_a_rerun_never_loses_images(self, hurt, quick, screen, table, tmp_path):
         before = quick.results(hurt.final_data_dir)
         worse = broken_movie(screen, table, 3, tmp_path / "worse")
-        hurt.init_downloader(type(hurt.downloader)(worse, screen.screens_path))
+        hurt.init_downloader(
+            make_downloader(method="local", root=worse, screens_path=screen.screens_path)
+        )
         result = hurt.rerun([1], progress=False)
         assert result.failed_batches == (1,)
         assert "earlier table is kept" in result.failures()["Reason"].iloc[-1]
@@ -538,7 +543,7 @@ from pathlib import Path
 import quick_parts
 from idrstream.errors import LockedError
 from idrstream.simulate import SimulatedScreen
-from idrstream import LocalDownloader, read_table
+from idrstream import make_downloader, read_table
 folder, mirror = Path(sys.argv[2]), Path(sys.argv[3])
 class Screen: pass
 screen = Screen()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from idrstream import make_downloader
 from idrstream.cli.main import main
-from idrstream.download import LocalDownloader
 from idrstream.errors import ConfigError, TableError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.screen import read_table, table_from_idr, tasks_from_table
@@ -240,7 +240,9 @@ class TestRealFiles:
         tasks = tasks_from_table(table)
         movie = "mitocheck/LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
         assert tasks[0].metadata["Path"].endswith(movie)
-        fetched = LocalDownloader(shared_data / "movies").download(tasks[0], tmp_path / "new")
+        fetched = make_downloader(method="local", root=shared_data / "movies").download(
+            tasks[0], tmp_path / "new"
+        )
         assert fetched.path.name == "00004_01_00004_01.ch5"
         assert CellH5Reader().info(fetched.path).n_frames == 30
 

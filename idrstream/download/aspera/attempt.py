@@ -1,4 +1,4 @@
-"""One attempt of ascp: what it writes, how it failed, and whether another may help."""
+"""One attempt of ascp: its output, its failure, and whether to retry."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.download.aspera.process import StoppedError, read_tail, run_watched
-from idrstream.download.aspera.text import AscpFailure, classify, quote
-from idrstream.download.transports.errors import NotThereError
+from idrstream.download.aspera.text import AscpFailure, classify, last_words
+from idrstream.download.transports.errors import RemoteFileNotFoundError
 from idrstream.errors import ImageError, MovieError, TransientDownloadError
 from idrstream.formats.complete import check_complete
 
 if TYPE_CHECKING:
+    from idrstream.config.sections import DownloadSettings
     from idrstream.download.aspera.keys import Keys
-    from idrstream.download.aspera.options import AsperaOptions
 
 logger = logging.getLogger("idrstream.download.aspera.transport")
 
@@ -27,20 +27,20 @@ _LEFTOVERS = (PARTIAL_SUFFIX, ".aspx", ".partial.aspx")
 class AttemptError(Exception):
     """One attempt failed."""
 
-    def __init__(self, failure: AscpFailure, said: str) -> None:
-        super().__init__(f"{failure.kind}: {said}")
+    def __init__(self, failure: AscpFailure, output: str) -> None:
+        super().__init__(f"{failure.kind}: {output}")
         self.failure = failure
-        self.said = said
+        self.output = output
 
 
 def run_attempt(
     command: Callable[[Path], list[str]],
     part: Path,
     name: str,
-    options: AsperaOptions,
-    check_stopped: Callable[[], None],
+    settings: DownloadSettings,
+    remaining_s: Callable[[], float],
 ) -> None:
-    """Call ascp once and prove what it brought complete.
+    """Call ascp once and verify the file.
 
     Parameters
     ----------
@@ -50,43 +50,43 @@ def run_attempt(
         The file that ascp writes.
     name : str
         Name of the movie.
-    options : AsperaOptions
-        Limits of time; whether every frame is decoded.
-    check_stopped : callable
-        Raises when the transfer is to end.
+    settings : DownloadSettings
+        Limits of time; whether to decode every frame.
+    remaining_s : callable
+        Returns what is left of the time for this file; raises to interrupt the transfer.
 
     Raises
     ------
     AttemptError
-        If ascp failed, or was stopped, or the file is not whole.
+        If ascp failed or was stopped, or the file is incomplete.
     MovieError
-        If the file is whole and something else than a movie.
+        If the file is complete but not a movie.
     """
 
     def bytes_written() -> int:
-        check_stopped()
+        remaining_s()
         return _bytes_of(part)
 
     with tempfile.TemporaryDirectory(prefix="idrstream-ascp-") as folder:
         log_folder = Path(folder)
         try:
-            said, returncode = run_watched(
+            output, returncode = run_watched(
                 command(log_folder),
                 bytes_written,
-                timeout_s=options.timeout_s,
-                stall_s=options.stall_s,
-                poll_s=options.poll_s,
+                timeout_s=remaining_s(),
+                # Nothing grows while ascp connects.
+                stall_s=settings.connect_timeout_s + settings.stall_timeout_s,
             )
         except StoppedError as error:
             stalled = AscpFailure("stopped", "yes", TransientDownloadError)
             raise AttemptError(stalled, str(error)) from error
-        said += "".join(read_tail(path) for path in sorted(log_folder.iterdir()))
-    failure = classify(said, returncode)
+        output += "".join(read_tail(path) for path in sorted(log_folder.iterdir()))
+    failure = classify(output, returncode)
     if failure is not None:
-        raise AttemptError(failure, quote(said) or f"exit status {returncode}, no words")
+        raise AttemptError(failure, last_words(output) or f"exit status {returncode}, no message")
     try:
         check_complete(part, name=name)
-        if options.deep:
+        if settings.deep_verify:
             from idrstream.download.transports.deep import decode_all
 
             decode_all(part, name)
@@ -94,15 +94,15 @@ def run_attempt(
         part.unlink(missing_ok=True)
         raise
     except ImageError as error:
-        # Exit 0 but not the whole file: seen with a server under load. Begin anew.
+        # Exit status 0 but a short file happens with a busy server. Start over.
         part.unlink(missing_ok=True)
         remove_leftovers(part)
         short = AscpFailure("short file", "yes", TransientDownloadError)
-        raise AttemptError(short, f"ascp ended well but {error}") from error
+        raise AttemptError(short, f"ascp succeeded but {error}") from error
 
 
-def worth_another(error: BaseException | None, keys: Keys) -> bool:
-    """Tell whether another attempt may help after an error; takes the next key if need be."""
+def should_retry(error: BaseException | None, keys: Keys) -> bool:
+    """Return whether to retry after an error; switch to the next key if need be."""
     if not isinstance(error, AttemptError):
         return False
     logger.info("ascp: %s", error)
@@ -112,17 +112,18 @@ def worth_another(error: BaseException | None, keys: Keys) -> bool:
 
 
 def final_error(error: AttemptError, remote: str, tried: int) -> Exception:
-    """Return what to raise when no attempt is left."""
+    """Return the error to raise when no attempt is left."""
     times = "once" if tried == 1 else f"{tried} times"
     advice = f"; {error.failure.advice}" if error.failure.advice else ""
-    kind = NotThereError if error.failure.kind == "no such file" else error.failure.error
+    kind = RemoteFileNotFoundError if error.failure.kind == "no such file" else error.failure.error
     return kind(
-        f"ascp, tried {times}, did not bring {remote} ({error.failure.kind}): {error.said}{advice}"
+        f"ascp, tried {times}, did not fetch {remote} "
+        f"({error.failure.kind}): {error.output}{advice}"
     )
 
 
 def _bytes_of(target: Path) -> int:
-    """Return the bytes of the target and its partial file: what grows during a transfer."""
+    """Return the bytes of the target and its partial file, which grow during a transfer."""
     total = 0
     for path in (target, target.with_name(target.name + PARTIAL_SUFFIX)):
         try:

@@ -1,75 +1,51 @@
-"""The private keys that ascp is given: are they there, of which kind, and which one works."""
+"""The private keys for ascp: whether they are usable, and which one the server accepts."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from idrstream.errors import ConfigError
 
 logger = logging.getLogger("idrstream.download.aspera.transport")
 
-KeyKind = Literal["RSA", "DSA", "unknown"]
 _TRIES = 2
+_PUBLIC = (b"ssh-rsa ", b"ssh-dss ", b"-----BEGIN PUBLIC", b"---- BEGIN SSH2 PUBLIC")
 
 
-def key_kind(path: Path) -> KeyKind:
-    """Say of which kind a private key is, from its header or its first field.
-
-    Raises
-    ------
-    ConfigError
-        If it is not a private key that ascp can read: a public one, or PuTTY's.
-    """
-    head = path.read_bytes()[:4096]
-    if head.startswith(b"PuTTY-User-Key-File"):
-        msg = f"the Aspera key {path} is in PuTTY's form; take the .openssh or .pem file beside it"
-        raise ConfigError(msg)
-    if head.startswith((b"ssh-rsa ", b"ssh-dss ", b"-----BEGIN PUBLIC", b"---- BEGIN SSH2 PUBLIC")):
-        msg = f"the Aspera key {path} is a public key; ascp needs the private one"
-        raise ConfigError(msg)
-    for kind in ("RSA", "DSA"):
-        if f"-----BEGIN {kind} PRIVATE KEY-----".encode() in head:
-            return kind
-    if b"-----BEGIN OPENSSH PRIVATE KEY-----" in head:
-        body = b"".join(line for line in head.splitlines()[1:] if not line.startswith(b"-"))
-        try:
-            text = base64.b64decode(body[: len(body) // 4 * 4])
-        except binascii.Error:
-            return "unknown"
-        return "RSA" if b"ssh-rsa" in text else "DSA" if b"ssh-dss" in text else "unknown"
-    return "unknown"
-
-
-def check_key(path: Path) -> KeyKind:
-    """Check one key before any transfer; return its kind.
+def check_key(path: Path) -> None:
+    """Check one key before any transfer.
 
     Raises
     ------
     ConfigError
-        If it is missing, not readable, or no private key.
+        If it is missing, not readable, a public key or one in PuTTY's format.
     """
     if not path.is_file():
-        msg = f"the Aspera key {path} is not there"
+        msg = f"the Aspera key {path} does not exist"
         raise ConfigError(msg)
     if not os.access(path, os.R_OK):
         msg = f"the Aspera key {path} is not readable by you (chmod u+r)"
         raise ConfigError(msg)
     if stat.S_IMODE(path.stat().st_mode) & 0o022:
         logger.warning("others may change the Aspera key %s (chmod go-w)", path)
-    return key_kind(path)
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head.startswith(b"PuTTY-User-Key-File"):
+        msg = f"the Aspera key {path} is in PuTTY's format; use the .openssh or .pem file beside it"
+        raise ConfigError(msg)
+    if head.startswith(_PUBLIC):
+        msg = f"the Aspera key {path} is a public key; ascp needs the private one"
+        raise ConfigError(msg)
 
 
 class Keys:
-    """Which key to use next: each that is refused twice makes way for the next one.
+    """The key to use: a key that is refused twice is replaced by the next one.
 
-    A server under load refuses good keys too, hence twice.
+    A busy server refuses good keys too, hence twice.
 
     Parameters
     ----------
@@ -87,13 +63,13 @@ class Keys:
         return self._paths[0]
 
     def refused(self) -> bool:
-        """Note that the server refused the key; tell whether another try makes sense."""
+        """Record that the server refused the key; return whether to retry."""
         self._refused += 1
         if self._refused < _TRIES:
             return True
         if len(self._paths) == 1:
             return False
-        logger.info("the key %s is refused, %s is tried", self._paths[0].name, self._paths[1].name)
+        logger.info("the key %s is refused; trying %s", self._paths[0].name, self._paths[1].name)
         del self._paths[0]
         self._refused = 0
         return True

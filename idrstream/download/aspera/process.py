@@ -1,4 +1,4 @@
-"""One program under a watchdog: run it, keep what it says, stop it when it stops growing."""
+"""Run a program under a watchdog: keep its output, stop it when its files stop growing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAIL_BYTES = 65536
 
 
 class StoppedError(Exception):
-    """The watchdog stopped the program; says why."""
+    """The watchdog stopped the program."""
 
 
 def run_watched(
@@ -28,12 +28,12 @@ def run_watched(
     stall_s: float,
     poll_s: float = 0.5,
 ) -> tuple[str, int]:
-    """Run a program to its end, or stop it when what it writes does not grow.
+    """Run a program to its end, or stop it when its files do not grow.
 
     Parameters
     ----------
     command : sequence of str
-        Argument list; no shell takes part, standard input is closed.
+        Argument list; run without a shell and with standard input closed.
     bytes_written : callable
         Returns how many bytes it has written so far.
     timeout_s : float
@@ -41,29 +41,29 @@ def run_watched(
     stall_s : float
         Time limit without growth.
     poll_s : float
-        Time between two looks.
+        Time between two checks.
 
     Returns
     -------
     str
-        The end of what it said on both streams.
+        The end of its output on both streams.
     int
         Its exit status: negative for a signal, 127 if there is no such program.
 
     Raises
     ------
     StoppedError
-        If a limit passed; the program and its children are gone.
+        If a limit was exceeded; the program and its children have ended.
     MissingToolError
         If the system refuses to run it.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         try:
             # An own session, so that the program and its children can be stopped together.
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -76,7 +76,7 @@ def run_watched(
             _watch(process, bytes_written, timeout_s=timeout_s, stall_s=stall_s, poll_s=poll_s)
         finally:
             _stop(process)
-        return _tail(said), process.returncode
+        return _tail(output), process.returncode
 
 
 def read_tail(path: Path) -> str:
@@ -109,12 +109,12 @@ def _watch(
             msg = f"no growth for {stall_s:g} s at {seen:,} bytes"
             raise StoppedError(msg)
         if now - started >= timeout_s:
-            msg = f"not finished within {timeout_s:g} s, at {seen:,} bytes"
+            msg = f"not finished within {timeout_s:.3g} s, at {seen:,} bytes"
             raise StoppedError(msg)
 
 
 def _stop(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
-    """End the process and its children: asked first, then killed."""
+    """Terminate the process and its children; kill them if they do not end."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is not None:
             return

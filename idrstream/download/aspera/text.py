@@ -1,7 +1,7 @@
-"""What ascp's words mean.
+"""The meaning of ascp's messages.
 
-``ascp`` exits with 0 or 1 whatever happened; the class of a failure is only in its text, on
-either stream or in its log file. The table below is the whole knowledge of that text.
+``ascp`` exits with 0 or 1 whatever happened; the kind of a failure is only in its text, on
+either stream or in its log file. The table below lists all known messages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AscpFailure:
     error : type
         The error to raise when no attempt is left.
     advice : str
-        What to do about it; may be empty.
+        How to solve it; may be empty.
     """
 
     kind: str
@@ -52,7 +52,7 @@ _NOT_INSTALLED = AscpFailure(
 )
 _UNKNOWN = AscpFailure("unknown", "yes", TransientDownloadError)
 
-# First match wins: what is fatal comes before what is worth another try.
+# First match wins: fatal failures come before those worth a retry.
 _FAILURES: tuple[tuple[str, AscpFailure], ...] = (
     (
         r"failed to authenticate|authentication failed|permission denied \(publickey",
@@ -74,7 +74,7 @@ _FAILURES: tuple[tuple[str, AscpFailure], ...] = (
     ),
     (
         r"no space left|disk full|quota exceeded|disk write",
-        AscpFailure("disk", "never", StorageError, "make room on the disk or move tmp_dir"),
+        AscpFailure("disk", "never", StorageError, "free space on the disk or move tmp_dir"),
     ),
     (
         r"licen[sc]e",
@@ -115,19 +115,19 @@ _STOPPED = re.compile(r"session stop\s+\(error|^error:|server aborted session", 
 
 
 def classify(text: str, returncode: int) -> AscpFailure | None:
-    """Say how a finished ascp failed.
+    """Return how a finished ascp failed.
 
     Parameters
     ----------
     text : str
-        Everything it wrote: both streams and the log file.
+        All its output: both streams and the log file.
     returncode : int
         Its exit status, negative for a signal.
 
     Returns
     -------
     AscpFailure or None
-        None when neither the exit status nor the text speaks of a failure.
+        None if neither the exit status nor the text indicates a failure.
     """
     if returncode == 127:
         return _NOT_INSTALLED
@@ -139,7 +139,7 @@ def classify(text: str, returncode: int) -> AscpFailure | None:
     return _UNKNOWN
 
 
-def quote(text: str, limit: int = 300) -> str:
-    """Return the last words of a text on one line, for an error message."""
+def last_words(text: str, limit: int = 300) -> str:
+    """Return the end of a text on one line, for an error message."""
     words = " ".join(text.split())
     return words if len(words) <= limit else f"... {words[-limit:]}"

@@ -1,1 +1,1 @@
-"""Where the movie of an image is: idr0013's layout, or what the table says."""
+"""Where the movie of an image is: from the table, or from idr0013's layout."""

@@ -1,8 +1,8 @@
-"""Where a movie is when the table itself says so: its ``Path`` and ``URL`` columns.
+"""The ``Path`` and ``URL`` columns of the table, which locate movies.
 
-A ``Path`` is one of the archive's (``/uod/idr/filesets/<study>/...`` as IDR's own metadata have
-it), one under the transport's root, or an absolute one of this machine. A ``URL`` is an address
-whose scheme chooses the transport. Paths are plain text: each transport quotes what it must.
+A ``Path`` is a path in the archive (``/uod/idr/filesets/<study>/...`` as in IDR's own metadata),
+under the transport's root, or an absolute one on this machine. The scheme of a ``URL`` chooses
+the transport. Paths are plain text; each transport quotes them as needed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from idrstream.screen.study.archive_paths import under_archive
 
 PATH, URL = "Path", "URL"
 SCHEMES = ("file", "ftp", "http", "https", "s3")
-"""Kinds of address that a ``URL`` column may have."""
+"""Schemes that a ``URL`` column may have."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _UNFIT = re.compile(r"[^\w.+=@,()\[\] -]", flags=re.ASCII)
@@ -31,12 +31,12 @@ _REMEMBERED = 256
 
 
 class TableLocator:
-    """A locator that believes a task's own ``URL`` and ``Path`` before it asks another one.
+    """A locator that prefers a task's own ``URL`` and ``Path`` to another locator.
 
     Parameters
     ----------
     otherwise : Locator, optional
-        Asked for tasks without the two columns; without it every row needs one of them.
+        For tasks without the two columns; without it every row needs one of them.
     study : str
         Name of the study's folder when the transport's root is that folder; empty when the
         root is the one above all studies.
@@ -52,33 +52,33 @@ class TableLocator:
         Returns
         -------
         str
-            An address has ``://`` in it (`transport_for` knows what to do with it); everything
-            else is a path with forward slashes.
+            An address contains ``://`` (see `Addresses.transport_for`); everything else is a
+            path with forward slashes.
 
         Raises
         ------
         DownloadError
-            If the columns say nothing usable, naming the column.
+            If the columns are empty or wrong, naming the column.
         """
-        given = given_place(task, study=self.study)
+        given = given_location(task, study=self.study)
         if given is not None:
             return given
         if self.otherwise is None:
             msg = (
                 f"{task.name}: neither the column {PATH} nor {URL} says where its movie is, and "
-                "there is no plates file of idr0013 (screens_path) to look it up in"
+                "no plates file of idr0013 (screens_path) is given"
             )
             raise DownloadError(msg)
         return self.otherwise.movie_path(task)
 
 
-def given_place(task: ImageTask, *, study: str = "") -> str | None:
-    """Return what the task's own columns say: an address, a path, or None if nothing.
+def given_location(task: ImageTask, *, study: str = "") -> str | None:
+    """Return the address or path in the task's own columns; None if they are empty.
 
     Raises
     ------
     DownloadError
-        If a column has something that is neither; names task and column.
+        If a column has neither, naming task and column.
     """
     address = task.metadata.get(URL, "").strip()
     if address:
@@ -98,8 +98,8 @@ def given_place(task: ImageTask, *, study: str = "") -> str | None:
         folder, _, rest = path.partition("/")
         if folder != study:
             msg = (
-                f"{task.name}: column {PATH}: {text!r} is of the study {folder}, but movies are "
-                f"taken from {study}; set idr_index_name to the study of the table"
+                f"{task.name}: column {PATH}: {text!r} belongs to the study {folder}, but movies "
+                f"are taken from {study}; set idr_index_name to the study of the table"
             )
             raise DownloadError(msg)
         path = rest
@@ -108,20 +108,20 @@ def given_place(task: ImageTask, *, study: str = "") -> str | None:
 
 
 def is_given(task: ImageTask) -> bool:
-    """Tell whether the task's own columns say where its movie is."""
+    """Return whether the task's own columns locate its movie."""
     return bool(task.metadata.get(URL, "").strip() or task.metadata.get(PATH, "").strip())
 
 
 def target_name(task: ImageTask, remote: str) -> str:
-    """Return the name on this disk of a file that the table named.
+    """Return the local name of a file that the table names.
 
-    Files of several wells may have the same name, and several wells may share a file: well and
-    site come first. What has no place in a file name is replaced, long names are cut.
+    Files of several wells may have the same name, and several wells may share a file, so the
+    name starts with well and site. Unsafe characters are replaced and long names are cut.
 
     Parameters
     ----------
     task : ImageTask
-        What the file is for.
+        The image that the file is for.
     remote : str
         Path or address of the file.
 
@@ -149,7 +149,7 @@ def _checked_address(address: str, task: ImageTask) -> str:
 def _check_parts(path: str, task: ImageTask) -> None:
     problem = None
     if ".." in PurePosixPath(path).parts:
-        problem = "points out of its folder"
+        problem = "leads out of its folder"
     elif _CONTROL.search(path):
         problem = "has a control character"
     elif path.startswith("-"):
@@ -167,11 +167,11 @@ class _Kept(NamedTuple):
 
 
 class SharedFiles:
-    """Files that several tasks share: brought once, linked for the others.
+    """Files that several tasks share: downloaded once, hard-linked for the others.
 
-    As long as a file that was brought is on the disk unchanged, another task that wants it gets
-    a second name for it (a hard link: no bytes move, and each name may be deleted on its own).
-    Safe to use from several threads: of two that want the same file one waits for the other.
+    While a downloaded file is on disk unchanged, another task that needs it gets a hard link;
+    each name can be deleted on its own. Thread-safe: of two threads that need the same file, one
+    waits for the other.
     """
 
     def __init__(self) -> None:
@@ -180,17 +180,17 @@ class SharedFiles:
         self._guard = threading.Lock()
 
     def lock(self, remote: str) -> threading.Lock:
-        """Return the lock to hold while a file is looked up and brought."""
+        """Return the lock to hold while a file is looked up and downloaded."""
         with self._guard:
             return self._locks.setdefault(remote, threading.Lock())
 
     def link(self, remote: str, target: Path) -> tuple[str, int | None] | None:
-        """Give a file that is still there a second name.
+        """Link a file that is still on disk.
 
         Returns
         -------
         tuple of str and (int or None), or None
-            Source and stated size as they were remembered; None when it has to be brought.
+            Source and stated size as remembered; None if it has to be downloaded.
         """
         with self._guard:
             kept = self._kept.get(remote)
@@ -201,12 +201,12 @@ class SharedFiles:
                 return None
             target.unlink(missing_ok=True)
             os.link(kept.path, target)
-        except OSError:  # gone meanwhile, or a disk without links
+        except OSError:  # deleted meanwhile, or no links on this disk
             return None
         return kept.source, kept.size_bytes
 
     def remember(self, remote: str, path: Path, source: str, size_bytes: int | None) -> None:
-        """Remember a file that was brought and proven complete."""
+        """Remember a file that was downloaded and verified."""
         with self._guard:
             self._kept[remote] = _Kept(path, _identity(path), source, size_bytes)
             self._kept.move_to_end(remote)

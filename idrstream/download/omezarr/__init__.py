@@ -1,12 +1,8 @@
-"""Movies out of OME-Zarr."""
+"""Movies from OME-Zarr."""
 
 from __future__ import annotations
 
-from idrstream.download.omezarr._downloader import (
-    IDR0013_PATTERN,
-    IDR0013_ROOTS,
-    OmeZarrDownloader,
-)
+from idrstream.download.omezarr._downloader import IDR0013_ROOTS, OmeZarrDownloader
 from idrstream.download.omezarr._plates import PlateTable
 
-__all__ = ["IDR0013_PATTERN", "IDR0013_ROOTS", "OmeZarrDownloader", "PlateTable"]
+__all__ = ["IDR0013_ROOTS", "OmeZarrDownloader", "PlateTable"]

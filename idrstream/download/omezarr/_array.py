@@ -32,14 +32,14 @@ class ChunkError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Shards:
-    """How inner chunks lie in a shard (Zarr's ``sharding_indexed`` codec).
+    """The layout of inner chunks in a shard (Zarr's ``sharding_indexed`` codec).
 
     Attributes
     ----------
     shape : tuple of int
         Shape of a shard.
     index_at_start : bool
-        Where its index is.
+        Whether its index is at the start rather than the end.
     has_checksum : bool
         Whether the index ends with a CRC-32C.
     """
@@ -51,22 +51,22 @@ class Shards:
 
 @dataclass(frozen=True, slots=True)
 class ZarrArray:
-    """Metadata of an array, and how to get chunks of it.
+    """Metadata of an array; reads its chunks.
 
     Attributes
     ----------
     path : str
         Path under the store's root.
     shape, chunks : tuple of int
-        Of the array, and of what is decoded at once.
+        Shape of the array and of its chunks.
     pipeline : Pipeline
-        How a chunk is decoded.
+        Decodes a chunk.
     separator : str
-        Between the numbers in a chunk's key.
+        Separator of the numbers in a chunk's key.
     prefix : str
-        Before them, separator included.
+        Prefix of the key, separator included.
     shards : Shards or None
-        Set when several chunks are stored in one object.
+        Given if one object stores several chunks.
     """
 
     path: str
@@ -79,19 +79,18 @@ class ZarrArray:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the elements in this machine's byte order."""
+        """Type of the elements in native byte order."""
         return self.pipeline.dtype.newbyteorder("=")
 
     def chunk(self, store: Store, index: tuple[int, ...]) -> NDArray[Any]:
-        """Return a chunk, cut off where the array ends.
+        """Return a chunk, cropped to the array.
 
         Raises
         ------
         ChunkError
-            If it is not there or damaged. It is never filled up: a microscope writes no fill
-            value.
+            If it is missing or damaged. It is never filled: microscopes write no fill value.
         DownloadError
-            If the store cannot be asked.
+            If the store cannot be read.
         """
         key, data = self._stored(store, index)
         if data is None:
@@ -117,11 +116,11 @@ class ZarrArray:
         shard = tuple(number // n for number, n in zip(index, per_shard, strict=True))
         within = tuple(number % n for number, n in zip(index, per_shard, strict=True))
         key = self._key(shard)
-        place = self._place_in_shard(store, key, per_shard, within)
+        location = self._location_in_shard(store, key, per_shard, within)
         label = f"{key} (inner chunk {'.'.join(map(str, within))})"
-        return label, None if place is None else store.get(key, *place)
+        return label, None if location is None else store.get(key, *location)
 
-    def _place_in_shard(
+    def _location_in_shard(
         self, store: Store, key: str, per_shard: Sequence[int], within: tuple[int, ...]
     ) -> tuple[int, int] | None:
         shards = self.shards
@@ -136,11 +135,11 @@ class ZarrArray:
             if len(index) != n_bytes:
                 msg = f"its index has {len(index)} of {n_bytes} bytes"
                 raise ValueError(msg)
-            places = np.frombuffer(without_crc32c(index) if checksum else index, "<u8")
+            locations = np.frombuffer(without_crc32c(index) if checksum else index, "<u8")
         except ValueError as error:
             msg = f"shard {key} of {store.root} is damaged: {error}"
             raise ChunkError(msg) from error
-        start, size = (int(n) for n in places.reshape(*per_shard, 2)[within])
+        start, size = (int(n) for n in locations.reshape(*per_shard, 2)[within])
         return None if start == _ABSENT else (start, start + size)
 
     def _key(self, index: tuple[int, ...]) -> str:
@@ -148,17 +147,17 @@ class ZarrArray:
         return f"{self.path}/{self.prefix}{name}".lstrip("/")
 
     def chunks_of(self, fixed: Mapping[int, int]) -> list[tuple[int, ...]]:
-        """Return the chunks of a slice.
+        """Return the chunks that a slice needs.
 
         Parameters
         ----------
         fixed : Mapping[int, int]
-            For each axis that is fixed, the position on it.
+            Position on each fixed axis.
 
         Returns
         -------
         list of tuple of int
-            Numbers of the chunks along each axis.
+            Index of each chunk along the axes.
         """
         axes = [
             [fixed[axis] // step] if axis in fixed else range(-(-length // step))
@@ -173,7 +172,7 @@ def read_array(store: Store, path: str, zarr_format: int) -> ZarrArray:
     Parameters
     ----------
     store : Store
-        Where it is.
+        Store of the hierarchy.
     path : str
         Path under the root.
     zarr_format : {2, 3}
@@ -182,23 +181,23 @@ def read_array(store: Store, path: str, zarr_format: int) -> ZarrArray:
     Returns
     -------
     ZarrArray
-        Nothing of its elements is read.
+        Metadata only.
 
     Raises
     ------
     MovieError
-        If there is none, or it is stored in a way that is not known here.
+        If there is no array, or its storage is not supported.
     """
     name = ".zarray" if zarr_format == 2 else "zarr.json"
     metadata = read_json(store, f"{path}/{name}".lstrip("/"))
     where = f"{store.root}/{path}"
     if metadata is None:
-        msg = f"{where} has no {name}: it is no Zarr array"
+        msg = f"{where} has no {name}: it is not a Zarr array"
         raise MovieError(msg)
     try:
         array = _of_v2(metadata, path, where) if zarr_format == 2 else _of_v3(metadata, path, where)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        msg = f"{where}/{name} is not understood: {type(error).__name__}: {error}"
+        msg = f"{where}/{name} cannot be understood: {type(error).__name__}: {error}"
         raise MovieError(msg) from error
     _check_sizes(array, f"{where}/{name}")
     return array
@@ -212,17 +211,19 @@ def _check_sizes(array: ZarrArray, where: str) -> None:
         msg = f"{where}: chunks {array.chunks} do not fit the shape {array.shape}"
         raise MovieError(msg)
     if prod(array.shape[-2:]) > _MAX_ELEMENTS or prod(array.chunks) > _MAX_ELEMENTS:
-        msg = f"{where}: not a microscope's: shape {array.shape}, chunks {array.chunks}"
+        msg = (
+            f"{where}: too large for a microscope image: shape {array.shape}, chunks {array.chunks}"
+        )
         raise MovieError(msg)
 
 
 def read_json(store: Store, key: str) -> dict[str, Any] | None:
-    """Return a JSON object; None when there is no such file.
+    """Return a JSON object; None if there is no such file.
 
     Raises
     ------
     MovieError
-        If it is something else.
+        If it is not a JSON object.
     """
     data = store.get(key)
     if data is None:

@@ -1,7 +1,7 @@
-"""Undo what was done to a chunk before it was stored.
+"""Decoding of stored chunks.
 
-Zarr v2 names one compressor (and filters), v3 a chain of codecs; both come down to a few byte
-codecs around one array codec (Zarr core protocol 3.0; numcodecs' registry for v2).
+Zarr v2 names one compressor (and filters), v3 a chain of codecs; both are a few byte codecs
+around one array codec (Zarr core protocol 3.0; numcodecs' registry for v2).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from idrstream.errors import MovieError
 
 _CRC_BYTES = 4
-# Room for checksums between two codecs.
+# Bytes for checksums between two codecs.
 _SLACK = 64
 
 Decoder = Callable[[bytes, int], bytes]
@@ -26,12 +26,12 @@ Decoder = Callable[[bytes, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """How to get an array out of a chunk's bytes.
+    """The steps from a chunk's bytes to an array.
 
     Attributes
     ----------
     decoders : tuple of callable
-        Applied one after the other to the bytes; each gets the most bytes it may unpack to.
+        Applied in turn to the bytes; each gets the most bytes that it may return.
     dtype : numpy.dtype
         Type of the elements as stored, byte order included.
     order : tuple of int
@@ -60,7 +60,7 @@ class Pipeline:
         Raises
         ------
         ValueError
-            If the bytes are damaged or of the wrong number.
+            If the bytes are damaged or too many or too few.
         """
         n_bytes = int(np.prod(shape)) * self.dtype.itemsize
         try:
@@ -83,7 +83,7 @@ def v2_pipeline(metadata: Mapping[str, Any], where: str) -> Pipeline:
     Raises
     ------
     MovieError
-        If it has filters or a compressor that are not known here.
+        If it has filters or an unsupported compressor.
     """
     if metadata.get("filters"):
         msg = f"{where}: filters {metadata['filters']} are not supported"
@@ -105,7 +105,7 @@ def v3_pipeline(
     Raises
     ------
     MovieError
-        If it has a codec that is not known here.
+        If it has an unsupported codec.
     """
     decoders: list[Decoder] = []
     order = tuple(range(n_axes))
@@ -131,7 +131,7 @@ def _decoder(name: str, where: str) -> Decoder:
         "crc32c": lambda data, _limit: without_crc32c(data),
     }
     if name not in decoders:
-        msg = f"{where}: the codec {name!r} is not supported; known are {', '.join(decoders)}"
+        msg = f"{where}: the codec {name!r} is not supported; supported are {', '.join(decoders)}"
         raise MovieError(msg)
     return decoders[name]
 
@@ -172,16 +172,16 @@ def _check_size(stated: int, limit: int) -> None:
 
 
 def without_crc32c(data: bytes) -> bytes:
-    """Check and take off the checksum at the end of `data`.
+    """Verify and remove the checksum at the end of `data`.
 
     Raises
     ------
     ValueError
-        If it does not agree.
+        If it is wrong.
     """
     content, stated = data[:-_CRC_BYTES], data[-_CRC_BYTES:]
     if crc32c(content) != int.from_bytes(stated, "little"):
-        msg = "its checksum does not agree"
+        msg = "its checksum is wrong"
         raise ValueError(msg)
     return content
 

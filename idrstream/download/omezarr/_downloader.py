@@ -1,4 +1,4 @@
-"""Movies out of OME-Zarr plates and images: only the chunks of the frames that are needed."""
+"""Movies from OME-Zarr plates and images: only the chunks of the frames that are needed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.omezarr._array import ChunkError
 from idrstream.download.omezarr._image import (
-    ChunkError,
     Group,
     ZarrImage,
     field_path,
@@ -20,7 +20,7 @@ from idrstream.download.omezarr._image import (
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store, open_store
-from idrstream.download.ranges.web import HttpOptions
+from idrstream.download.protocol import Downloader, FramesNeeded
 from idrstream.errors import ConfigError, DownloadError
 from idrstream.formats.complete import check_complete
 from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
@@ -29,98 +29,88 @@ from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
 from idrstream.screen.study.archive_paths import check_name
 
-if TYPE_CHECKING:
-    from idrstream.download.ranges.fetch import FramesNeeded
-
 logger = logging.getLogger("idrstream.download")
 
 IDR0013_ROOTS = (
     "https://livingobjects.ebi.ac.uk/bioimaging-integrator-data/S-BIAD865",
     "https://uk1s3.embassy.ebi.ac.uk/bia-integrator-data/S-BIAD865",
 )
-"""Where idr0013's plates are since April 2026, and where they were before."""
-IDR0013_PATTERN = "{UUID}/{UUID}.zarr"
+"""Locations of idr0013's plates: since April 2026, and before."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An image that was found, its metadata read."""
+    """An image whose metadata have been read."""
 
     address: str
     path: str
     image: ZarrImage
 
 
-class OmeZarrDownloader:
-    """Brings frames out of OME-Zarr (NGFF 0.4 and 0.5) as small CellH5 movies.
+class OmeZarrDownloader(Downloader):
+    """Downloads frames of OME-Zarr (NGFF 0.4 and 0.5) as small CellH5 movies.
 
-    A task whose metadata has a ``URL`` (or ``Path``) takes that plate or image; the plate of
-    every other task is looked for under the roots.
+    A task whose metadata have a ``URL`` (or ``Path``) gets that plate or image; the plate of
+    every other task is looked up under the roots.
 
     Parameters
     ----------
-    plates : Path, str or PlateTable, optional
-        Table of plates: ``Plate`` and ``URL``, ``Path`` or ``UUID``; see `PlateTable.read`.
-    roots : sequence of str
-        Endpoints that are tried in turn: web addresses, ``s3://bucket/path``, folders.
-    pattern : str
-        Path of a plate under a root, with names of columns in braces.
-    endpoint_url : str
-        Server of ``s3://`` addresses, which are read without signing.
-    channel, z : int, optional
-        Channel and plane to bring, counted from 0; by default all channels, and the plane of
-        images that have one. `tell_frames_needed` sets both to what is read.
-    options : HttpOptions, optional
-        Time limits and attempts.
+    settings : DownloadSettings, optional
+        Table of plates (``omezarr_plates``; see `PlateTable.read`), the roots to try in turn,
+        the path of a plate under a root, the server of ``s3://`` addresses, which are read
+        without signing, and limits.
+
+    Attributes
+    ----------
+    channel, z : int or None
+        Channel and plane to download, counted from 0, as `limit_to` sets them; by default all
+        channels, and the plane of images that have one.
 
     Raises
     ------
     ConfigError, TableError
-        If there is no root, or the table is missing or wrong.
+        If a root or the table of plates is wrong, or ``fetch`` asks for whole files.
     """
 
     name = "omezarr"
 
-    def __init__(
-        self,
-        plates: Path | str | PlateTable | None = None,
-        *,
-        roots: Sequence[str] = IDR0013_ROOTS,
-        pattern: str = IDR0013_PATTERN,
-        endpoint_url: str = "",
-        channel: int | None = None,
-        z: int | None = None,
-        options: HttpOptions | None = None,
-    ) -> None:
-        if not roots or isinstance(roots, str):
-            msg = "roots must be a list of at least one endpoint or folder"
+    def __init__(self, settings: DownloadSettings | None = None) -> None:
+        self._settings = settings = settings or DownloadSettings(method="omezarr")
+        if settings.fetch == "file":
+            msg = 'download.fetch = "file" makes no sense for omezarr, which has no movie files'
             raise ConfigError(msg)
-        self.plates = (
-            plates if plates is None or isinstance(plates, PlateTable) else PlateTable.read(plates)
-        )
-        self.roots = tuple(roots)
-        self.pattern = pattern
-        self.endpoint_url = endpoint_url
-        self.channel = channel
-        self.z = z
-        self._options = options
+        plates = settings.omezarr_plates
+        self.plates = None if plates is None else PlateTable.read(plates)
+        self.roots = settings.omezarr_roots or IDR0013_ROOTS
+        self.pattern = settings.omezarr_pattern
+        self.endpoint_url = settings.omezarr_endpoint_url
+        self.channel: int | None = None
+        self.z: int | None = None
         self._frames_needed: FramesNeeded | None = None
         self._groups: dict[str, Group] = {}
         self._lock = threading.Lock()
-        for root in self.roots:
-            open_store(root, endpoint_url=endpoint_url).close()  # a wrong one shows now
+        for root in self.roots:  # report a wrong address now
+            open_store(root, settings).close()
 
     @property
-    def frames_needed(self) -> FramesNeeded | None:
-        """Says which frames of a movie are needed; None means all of them."""
-        return self._frames_needed
+    def settings(self) -> DownloadSettings:
+        """The settings that the downloader was made with."""
+        return self._settings
 
-    @frames_needed.setter
-    def frames_needed(self, needed: FramesNeeded | None) -> None:
-        self._frames_needed = needed
+    def limit_to(
+        self,
+        frames_needed: FramesNeeded | None,
+        *,
+        channel: int | None = None,
+        z: int | None = None,
+    ) -> None:
+        """Limit later downloads to some frames, a channel and a plane."""
+        self._frames_needed = frames_needed
+        if channel is not None:
+            self.channel, self.z = channel, z
 
     def size(self, task: ImageTask) -> int | None:
-        """Return how many bytes a task's movie will take on this disk, at most.
+        """Return the most bytes that a task's movie will take on disk.
 
         Raises
         ------
@@ -132,14 +122,14 @@ class OmeZarrDownloader:
             image = found.image
             n_planes = len(self._planes(image)) * len(self._needed(task, image))
             height, width = image.shape[3:]
-            # What gzip cannot make smaller it makes hardly larger; the rest is groups.
+            # gzip adds little to data that it cannot compress; the rest is for groups.
             return n_planes * int(height * width * image.array.dtype.itemsize * 1.01) + 64 * 1024
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
-        """Bring the needed frames of a task's movie into `folder`; see `Downloader.download`.
+        """Download the needed frames of a task's movie; see `Downloader.download`.
 
-        A frame of which a chunk is missing at the source or damaged is left out with its
-        reason, never filled up with black.
+        A frame with a missing or damaged chunk is left out with the reason, never filled with
+        black.
         """
         target = Path(folder) / f"{task.well_number:05d}_{task.site:02d}.ch5"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -149,6 +139,10 @@ class OmeZarrDownloader:
             self._write(task, found.image, store, numbers, target)
             traffic = store.traffic
         check_complete(target)
+        if self._settings.deep_verify:
+            from idrstream.download.transports.deep import decode_all
+
+            decode_all(target)
         logger.info(
             "%s: %d frames from %s/%s, %d bytes in %d requests",
             task.name, len(numbers), found.address, found.path,
@@ -188,11 +182,11 @@ class OmeZarrDownloader:
             movie.explain(problems)
 
     def _planes(self, image: ZarrImage) -> list[tuple[int, int]]:
-        """Return the channels and planes to bring, as far as the image has them."""
+        """Return the channels and planes to download, as far as the image has them."""
         n_channels, _, n_planes, _, _ = image.shape
         channels = range(n_channels) if self.channel is None else [self.channel]
         plane = self.z if self.z is not None else 0
-        # Without a choice among several planes the reader tells what to do; none is brought.
+        # Without a choice among several planes none is fetched; the reader reports it.
         planes = [] if self.z is None and n_planes > 1 else [plane]
         return [(c, z) for c in channels for z in planes if c < n_channels and z < n_planes]
 
@@ -212,7 +206,7 @@ class OmeZarrDownloader:
             raise DownloadError(msg)
         failures: list[str] = []
         for address in self._addresses(task):
-            store = open_store(address, endpoint_url=self.endpoint_url, options=self._options)
+            store = open_store(address, self._settings)
             try:
                 group = self._group(address, store)
                 if group is not None:
@@ -220,7 +214,7 @@ class OmeZarrDownloader:
                 failures.append(f"{address} has neither .zattrs nor zarr.json")
             except DownloadError as error:
                 store.close()
-                if address in self._groups:  # the endpoint works; the image is the problem
+                if address in self._groups:  # the server works; the image is the problem
                     raise
                 failures.append(str(error))
             except BaseException:

@@ -1,7 +1,7 @@
-"""OME-NGFF metadata: which image a well's field is, and what its axes mean.
+"""OME-NGFF metadata: the image of a well's field, and the meaning of its axes.
 
-Versions 0.4 (on Zarr v2) and 0.5 (on Zarr v3) of https://ngff.openmicroscopy.org. In 0.5 all of
-it stands under the attribute ``ome``.
+Versions 0.4 (on Zarr v2) and 0.5 (on Zarr v3) of https://ngff.openmicroscopy.org. In 0.5 the
+metadata are under the attribute ``ome``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.download.omezarr._array import ChunkError, ZarrArray, read_array, read_json
+from idrstream.download.omezarr._array import ZarrArray, read_array, read_json
 from idrstream.download.omezarr._store import Store
 from idrstream.errors import DownloadError, MovieError
 
@@ -56,7 +56,7 @@ class ZarrImage:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """``(c, t, z, y, x)``; 1 for an axis that it does not have."""
+        """``(c, t, z, y, x)``; 1 for a missing axis."""
         return self._by_name(self.array.shape)
 
     @property
@@ -70,17 +70,17 @@ class ZarrImage:
         Returns
         -------
         NDArray
-            Shape ``(y, x)``, in this machine's byte order.
+            Shape ``(y, x)``, in native byte order.
 
         Raises
         ------
         ChunkError
-            If a part of it is missing or damaged.
+            If a chunk of it is missing or damaged.
         DownloadError
-            If the store cannot be asked.
+            If the store cannot be read.
         """
-        places = {"c": c, "t": t, "z": z}
-        fixed = {i: places[name] for i, name in enumerate(self.axes) if name in places}
+        positions = {"c": c, "t": t, "z": z}
+        fixed = {i: positions[name] for i, name in enumerate(self.axes) if name in positions}
         y, x = self.axes.index("y"), self.axes.index("x")
         plane = np.empty((self.array.shape[y], self.array.shape[x]), self.array.dtype)
         for index in self.array.chunks_of(fixed):
@@ -89,9 +89,9 @@ class ZarrImage:
                 fixed[i] % self.array.chunks[i] if i in fixed else slice(None)
                 for i in range(len(self.axes))
             )
-            part = chunk[inside] if y < x else chunk[inside].T
+            tile = chunk[inside] if y < x else chunk[inside].T
             top, left = index[y] * self.array.chunks[y], index[x] * self.array.chunks[x]
-            plane[top : top + part.shape[0], left : left + part.shape[1]] = part
+            plane[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
         return plane
 
     def _by_name(self, lengths: Sequence[int]) -> tuple[int, int, int, int, int]:
@@ -101,16 +101,16 @@ class ZarrImage:
 
 
 def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> Group | None:
-    """Read the OME attributes of a group; None when there is no group.
+    """Read the OME attributes of a group; None if there is no group.
 
     Parameters
     ----------
     store : Store
-        Where it is.
+        Store of the hierarchy.
     path : str
         Path under the root.
     zarr_format : {2, 3}, optional
-        Version of the hierarchy, when it is known; by default both are tried.
+        Version of the hierarchy; by default both are tried.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     Parameters
     ----------
     store : Store
-        Where the plate is.
+        Store of the plate.
     plate : Group
         With the attribute ``plate``.
     well : str
@@ -151,7 +151,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     Raises
     ------
     DownloadError
-        If the plate has no such well or the well no such field: wells may be missing.
+        If the plate has no such well or the well no such field.
     MovieError
         If the metadata cannot be understood.
     """
@@ -185,7 +185,7 @@ def open_image(store: Store, group: Group) -> ZarrImage:
     Raises
     ------
     MovieError
-        If the group is no image, or one with axes that are not known here.
+        If the group is not an image, or its axes are not supported.
     """
     where = f"{store.root}/{group.path}".rstrip("/")
     try:
@@ -193,10 +193,10 @@ def open_image(store: Store, group: Group) -> ZarrImage:
         names = [_axis_name(axis) for axis in multiscale["axes"]]
         level = str(multiscale["datasets"][0]["path"])
     except (KeyError, TypeError, IndexError) as error:
-        msg = f"{where} is no OME-Zarr image: its multiscales metadata lack {error}"
+        msg = f"{where} is not an OME-Zarr image: its multiscales metadata lack {error}"
         raise MovieError(msg) from error
     if len(set(names)) != len(names) or set(names) - set(_AXES) or not {"y", "x"} <= set(names):
-        msg = f"{where} has the axes {names}; each may be one of t, c, z, y, x, and y and x must be"
+        msg = f"{where} has the axes {names}; known are t, c, z, y and x, and y and x are needed"
         raise MovieError(msg)
     array = read_array(store, f"{group.path}/{level}".strip("/"), group.zarr_format)
     if len(array.shape) != len(names):
@@ -214,6 +214,3 @@ def _canonical(well: str) -> tuple[str, int] | str:
     row = well.rstrip("0123456789")
     column = well[len(row) :]
     return (row.upper(), int(column)) if row and column else well
-
-
-__all__ = ["ChunkError", "Group", "ZarrImage", "field_path", "open_group", "open_image"]

@@ -1,4 +1,4 @@
-"""Where the OME-Zarr of each plate is: a table, or a pattern."""
+"""The location of each plate's OME-Zarr: from a table or a pattern."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ADDRESSES = ("URL", "Path", "UUID")
 
 @dataclass(frozen=True, slots=True)
 class PlateTable:
-    """What a table says of each plate.
+    """A table of plates.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def _checked(
     row: Mapping[str | None, str | None], known: Mapping[str, object], where: str
 ) -> tuple[str, dict[str, str]]:
     if None in row or None in row.values():
-        msg = f"{where}: it has not as many columns as the header"
+        msg = f"{where}: it has fewer or more columns than the header"
         raise TableError(msg)
     values = {str(name): str(value).strip() for name, value in row.items()}
     plate = values[_PLATE]
@@ -81,7 +81,7 @@ def _checked(
         msg = f"{where}: the plate name {plate!r} {problem}"
         raise TableError(msg)
     if plate in known:
-        msg = f"{where}: plate {plate} comes a second time"
+        msg = f"{where}: plate {plate} appears twice"
         raise TableError(msg)
     if not any(values.get(name) for name in _ADDRESSES):
         msg = f"{where}: plate {plate} has no {' or '.join(_ADDRESSES)}"
@@ -92,7 +92,7 @@ def _checked(
 def plate_addresses(
     plate: str, roots: Sequence[str], pattern: str, table: PlateTable | None
 ) -> list[str]:
-    """Return the addresses at which a plate may be, best first.
+    """Return the possible addresses of a plate, best first.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def plate_addresses(
     pattern : str
         Path under a root, with ``{Plate}``, ``{UUID}`` or any other column of the table.
     table : PlateTable, optional
-        What is known of the plates.
+        Columns of the plates.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def plate_addresses(
     Raises
     ------
     DownloadError
-        If the table does not have the plate, or not what the pattern asks for.
+        If the table lacks the plate or a column of the pattern.
     """
     values: Mapping[str, str] = {_PLATE: plate}
     if table is not None:
@@ -131,8 +131,8 @@ def _filled(pattern: str, values: Mapping[str, str], plate: str) -> str:
     missing = [name for name in _FIELD.findall(pattern) if not values.get(name)]
     if missing:
         msg = (
-            f"plate {plate}: {', '.join(missing)} is not known, which the pattern {pattern!r} "
-            "needs; give a table of plates with that column"
+            f"plate {plate}: {', '.join(missing)} is not known, but the pattern {pattern!r} "
+            "needs it; give a table of plates with that column"
         )
         raise DownloadError(msg)
     return _FIELD.sub(lambda match: values[match[1]], pattern)

@@ -1,7 +1,7 @@
-"""Where the objects of an OME-Zarr are: on a web server or in a folder.
+"""Stores of OME-Zarr objects: a web server or a folder.
 
-Objects are brought one by one by the thread that asks. That an object is missing is an answer,
-not an error: only who asks knows whether it must be there.
+The calling thread reads objects one by one. A missing object is an answer, not an error: only
+the caller knows whether it must exist.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from idrstream.config.sections import DownloadSettings
 from idrstream.download.modes import Traffic
-from idrstream.download.ranges.web import HttpOptions, WebClient, refusal
+from idrstream.download.ranges.web import WebClient, refusal
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 
-# Stores that do not let strangers list a bucket answer 403 for what is not in it.
+# Buckets that cannot be listed answer 403 for missing objects.
 _MISSING = frozenset({403, 404, 410})
 
 
 class Store(Protocol):
-    """Brings objects under a root; for one thread at a time."""
+    """Reads objects under a root; for one thread at a time."""
 
     @property
     def root(self) -> str:
@@ -29,11 +30,11 @@ class Store(Protocol):
 
     @property
     def traffic(self) -> Traffic:
-        """What it took so far."""
+        """Traffic so far."""
         ...
 
     def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return an object or a part of it; None when there is no such object.
+        """Return an object or a range of it; None if there is no such object.
 
         Parameters
         ----------
@@ -46,7 +47,7 @@ class Store(Protocol):
         Raises
         ------
         DownloadError, TransientDownloadError
-            If the store cannot be asked.
+            If the store cannot be read.
         """
         ...
 
@@ -55,37 +56,28 @@ class Store(Protocol):
         ...
 
 
-def open_store(
-    address: str, *, endpoint_url: str = "", options: HttpOptions | None = None
-) -> Store:
-    """Return the store that an address means; nothing is asked yet.
+def open_store(address: str, settings: DownloadSettings | None = None) -> Store:
+    """Return the store of an address; no request is sent yet.
 
     Parameters
     ----------
     address : str
         ``https://``, ``http://``, ``s3://bucket/path`` (read without signing), ``file://`` or a
         folder.
-    endpoint_url : str
-        For ``s3://``: the server, for example ``https://uk1s3.embassy.ebi.ac.uk``; by default
-        Amazon's.
-    options : HttpOptions, optional
-        Time limits and attempts.
-
-    Returns
-    -------
-    Store
-        Web servers and S3 speak HTTP; folders are read in place.
+    settings : DownloadSettings, optional
+        Limits, and the server of ``s3://`` addresses (``omezarr_endpoint_url``).
 
     Raises
     ------
     ConfigError
         If the address is of another kind.
     """
+    settings = settings or DownloadSettings()
     scheme = urlsplit(address).scheme if "://" in address else ""
     if scheme in ("http", "https"):
-        return WebStore(address, options)
+        return WebStore(address, settings)
     if scheme == "s3":
-        return WebStore(s3_url(address, endpoint_url), options)
+        return WebStore(s3_url(address, settings.omezarr_endpoint_url), settings)
     if scheme == "file":
         return FolderStore(Path(unquote(urlsplit(address).path)))
     if scheme:
@@ -95,19 +87,9 @@ def open_store(
 
 
 def s3_url(address: str, endpoint_url: str = "") -> str:
-    """Return the web address of a public object or folder in S3, bucket in the path.
+    """Return the web address, not quoted yet, of a public ``s3://bucket/path``.
 
-    Parameters
-    ----------
-    address : str
-        ``s3://bucket/path``.
-    endpoint_url : str
-        The server; by default Amazon's.
-
-    Returns
-    -------
-    str
-        Not quoted yet.
+    `endpoint_url` is the server; by default Amazon's.
     """
     bucket_and_path = address.split("://", 1)[1].strip("/")
     return f"{(endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket_and_path}"
@@ -116,17 +98,17 @@ def s3_url(address: str, endpoint_url: str = "") -> str:
 class WebStore:
     """Objects on a web server."""
 
-    def __init__(self, root: str, options: HttpOptions | None = None) -> None:
+    def __init__(self, root: str, settings: DownloadSettings) -> None:
         self.root = root.rstrip("/")
-        self._client = WebClient(options)
+        self._client = WebClient(settings)
 
     @property
     def traffic(self) -> Traffic:
-        """What it took so far."""
+        """Traffic so far."""
         return Traffic(self._client.bytes_moved, self._client.requests)
 
     def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return an object or a part of it; see `Store.get`."""
+        """Return an object or a range of it; see `Store.get`."""
         url = _quoted(f"{self.root}/{key}")
         headers = {}
         if start is not None:
@@ -148,7 +130,7 @@ class WebStore:
         return None if missing else data
 
     def close(self) -> None:
-        """Do nothing: no connection is held between two requests."""
+        """Do nothing: no connection is held between requests."""
 
 
 class FolderStore:
@@ -160,9 +142,9 @@ class FolderStore:
         self.traffic = Traffic()
 
     def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return a file or a part of it; see `Store.get`."""
+        """Return a file or a range of it; see `Store.get`."""
         if ".." in PurePosixPath(key).parts:
-            msg = f"{key!r} points out of {self.root}"
+            msg = f"{key!r} leads out of {self.root}"
             raise DownloadError(msg)
         try:
             with (self._folder / key).open("rb") as file:
@@ -183,7 +165,7 @@ class FolderStore:
 
 
 def _quoted(url: str) -> str:
-    """Quote what is not yet quoted of a web address's path."""
+    """Quote the path of a web address as far as it is not quoted yet."""
     parts = urlsplit(url)
     path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

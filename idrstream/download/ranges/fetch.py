@@ -1,29 +1,27 @@
-"""Take only the wanted frames of a remote movie, or say why the whole file is better."""
+"""Fetch only the needed frames of a remote movie, or say why to fetch the whole file."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from idrstream.download.modes import FetchMode, Traffic
-from idrstream.download.protocol import RangeTransport, RemoteFile
+from idrstream.download.protocol import FramesNeeded, RangeTransport, RemoteFile
 from idrstream.errors import DownloadError, MovieError, TransientDownloadError
 from idrstream.formats.cellh5.layout import channel_dataset, movie_info
 from idrstream.formats.complete import HDF5_SUFFIXES, check_complete
 from idrstream.formats.hdf5_ranges.btree import StoredChunk, find_chunks
-from idrstream.formats.hdf5_ranges.errors import ChangedError
+from idrstream.formats.hdf5_ranges.errors import RemoteFileChangedError
 from idrstream.formats.hdf5_ranges.reader import RangeReader
 from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie, chunks_of_frames
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask
 
 logger = logging.getLogger("idrstream.download")
-
-FramesNeeded = Callable[[ImageTask, MovieInfo], Sequence[int]]
 
 # Holds the groups and the first node of the chunk index of CellCognition's files.
 HEAD_BYTES = 256 * 1024
@@ -32,17 +30,17 @@ _MOST_OF_FRAMES = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class TakenFrames:
-    """A small movie is on the disk.
+class FetchedFrames:
+    """A small movie was written.
 
     Attributes
     ----------
     frames : tuple of int
-        The frames in it, counted from 1, ascending; those of the needed ones that the movie has.
+        The frames in it, counted from 1, ascending: the needed ones that the movie has.
     traffic : Traffic
-        What it took.
+        Traffic of the download.
     served_by : str
-        Name of the transport that they came by; of a chain, of the link that did.
+        Name of the transport; of a chain, of the one that succeeded.
     """
 
     frames: tuple[int, ...]
@@ -51,26 +49,28 @@ class TakenFrames:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeTheFile:
-    """The whole file is the better or the only way.
+class WholeFileNeeded:
+    """Nothing was written: fetch the whole file.
 
     Attributes
     ----------
     reason : str
         Why, for the log.
     traffic : Traffic
-        What it took to find out.
+        Traffic so far.
     """
 
     reason: str
     traffic: Traffic
 
 
-def choose_way(n_needed: int, n_frames: int, size_bytes: int, missing_bytes: int) -> str | None:
-    """Say why the whole file is better than some of its frames; None when it is not.
+def reason_for_whole_file(
+    n_needed: int, n_frames: int, size_bytes: int, missing_bytes: int
+) -> str | None:
+    """Return why to fetch the whole file instead of some frames; None to fetch the frames.
 
-    What was moved to find out is spent either way and does not count. Past a third of the
-    frames one long answer is quicker than many short ones.
+    Bytes received so far are spent either way and do not count. Beyond a third of the frames,
+    one long request is faster than many short ones.
 
     Parameters
     ----------
@@ -79,12 +79,7 @@ def choose_way(n_needed: int, n_frames: int, size_bytes: int, missing_bytes: int
     size_bytes : int
         Size of the file.
     missing_bytes : int
-        What remains to be moved for the frames; a small file may be all there by now.
-
-    Returns
-    -------
-    str or None
-        The reason.
+        Bytes of the frames still to be received; 0 for a small file that is all there.
     """
     if not missing_bytes:
         return None
@@ -103,59 +98,64 @@ def fetch_frames(
     frames_needed: FramesNeeded,
     *,
     mode: FetchMode = "auto",
-) -> TakenFrames | TakeTheFile:
+    deep_verify: bool = False,
+) -> FetchedFrames | WholeFileNeeded:
     """Write a small movie with the needed frames of a remote one.
 
     Parameters
     ----------
     transport : RangeTransport
-        The way to the file.
+        Transport of the file.
     remote : str
         Path under the transport's root.
     task : ImageTask
-        What the movie is for.
+        The image that the movie is for.
     target : Path
-        The file to write; its folder exists. Same name and layout as the movie, all frames
-        that were not needed never written.
+        The file to write; its folder exists. It has the layout of the movie, and frames that
+        were not needed are never written.
     frames_needed : callable
-        Says which, from the task and what the movie has.
+        Returns the frames needed.
     mode : {"auto", "frames"}
-        ``frames`` never answers that the whole file is better.
+        ``frames`` never returns `WholeFileNeeded`.
+    deep_verify : bool
+        Decode the frames.
 
     Returns
     -------
-    TakenFrames or TakeTheFile
+    FetchedFrames or WholeFileNeeded
         The latter with nothing written.
 
     Raises
     ------
     DownloadError
-        If the movie cannot be had; with ``frames`` also if only the whole file can.
+        If the movie cannot be read; with ``frames`` also if only the whole file can be fetched.
     MovieError
-        With ``frames``, if it is no CellH5 movie or damaged. With ``auto`` the whole file is
-        asked for, so that both ways end in the same error.
+        With ``frames``, if it is not a CellH5 movie or damaged. With ``auto`` the whole file is
+        asked for, which ends in the same error.
     """
     if PurePosixPath(remote).suffix.lower() not in HDF5_SUFFIXES:
-        return _whole(remote, "it is no HDF5 file by its name", Traffic(), mode)
+        return _whole(remote, "its name is not that of an HDF5 file", Traffic(), mode)
     spent = Traffic()
     for _ in range(_RESTARTS):
         file = transport.open_ranges(remote, HEAD_BYTES)
         if file is None:
-            return _whole(remote, "its source has no ranges", spent, mode)
+            return _whole(remote, "its source does not support ranges", spent, mode)
         try:
-            taken = _take(file, remote, task, target, frames_needed, mode=mode)
-        except ChangedError as error:
-            logger.info("%s: begun anew: %s", task.name, error)
+            numbers = _write_frames(file, remote, task, target, frames_needed, mode=mode)
+            if deep_verify and not isinstance(numbers, str):
+                _decode(target)
+        except RemoteFileChangedError as error:
+            logger.info("%s: started over: %s", task.name, error)
             reason = str(error)
         except MovieError as error:
             if mode == "frames":
                 raise
-            return TakeTheFile(str(error), spent + _traffic(file))
+            return WholeFileNeeded(str(error), spent + _traffic(file))
         else:
             spent += _traffic(file)
-            if isinstance(taken, str):
-                return _whole(remote, taken, spent, mode)
-            return TakenFrames(taken, spent, file.name)
+            if isinstance(numbers, str):
+                return _whole(remote, numbers, spent, mode)
+            return FetchedFrames(numbers, spent, file.name)
         finally:
             file.close()
         spent += _traffic(file)
@@ -163,18 +163,18 @@ def fetch_frames(
     raise TransientDownloadError(msg)
 
 
-def _whole(remote: str, reason: str, traffic: Traffic, mode: FetchMode) -> TakeTheFile:
+def _whole(remote: str, reason: str, traffic: Traffic, mode: FetchMode) -> WholeFileNeeded:
     if mode == "frames":
-        msg = f"{remote}: only the whole file can be had ({reason}); set fetch to auto or file"
+        msg = f"{remote}: only the whole file can be fetched ({reason}); set fetch to auto or file"
         raise DownloadError(msg)
-    return TakeTheFile(reason, traffic)
+    return WholeFileNeeded(reason, traffic)
 
 
 def _traffic(file: RemoteFile) -> Traffic:
     return Traffic(file.bytes_moved, file.requests)
 
 
-def _take(
+def _write_frames(
     file: RemoteFile,
     remote: str,
     task: ImageTask,
@@ -183,7 +183,7 @@ def _take(
     *,
     mode: FetchMode,
 ) -> tuple[int, ...] | str:
-    """Write the small movie and return its frames, or say why the whole file is better."""
+    """Write the small movie and return its frames, or the reason to fetch the whole file."""
     reader = RangeReader(file)
     with _opened(reader, remote) as hdf5:
         dataset = channel_dataset(hdf5, Path(remote))
@@ -195,22 +195,32 @@ def _take(
         wanted = chunks_of_frames(dataset.shape, dataset.chunks, readable)
         chunks = find_chunks(dataset, reader, wanted)
         layout = Layout.of(dataset)
-    _check_places(chunks, remote, file.size_bytes)
-    missing = sum(item.size for item in reader.requests_for(chunk.place for chunk in chunks))
-    reason = choose_way(len(numbers), info.n_frames, file.size_bytes, missing)
+    _check_locations(chunks, remote, file.size_bytes)
+    missing = sum(item.size for item in reader.requests_for(chunk.location for chunk in chunks))
+    reason = reason_for_whole_file(len(numbers), info.n_frames, file.size_bytes, missing)
     if reason is not None and mode != "frames":
         return reason
-    # h5py's lock is free again: other threads can read while the bytes come.
+    # h5py's lock is free again: other threads can read during the transfer.
     with SmallMovie(target, layout, numbers) as movie:
         _copy(chunks, reader, movie)
     check_complete(target)
     return numbers
 
 
+def _decode(target: Path) -> None:
+    from idrstream.download.transports.deep import decode_all
+
+    try:
+        decode_all(target)
+    except MovieError:
+        target.unlink(missing_ok=True)
+        raise
+
+
 def _copy(chunks: Iterable[StoredChunk], reader: RangeReader, movie: SmallMovie) -> None:
-    by_place = {chunk.place: chunk for chunk in chunks}
-    for place, data in reader.read_ranges(by_place):
-        chunk = by_place[place]
+    by_location = {chunk.location: chunk for chunk in chunks}
+    for location, data in reader.read_ranges(by_location):
+        chunk = by_location[location]
         movie.write_stored(chunk.coordinates, data, chunk.filter_mask)
 
 
@@ -218,16 +228,16 @@ def _within(numbers: Sequence[int], info: MovieInfo) -> tuple[int, ...]:
     return tuple(sorted({number for number in numbers if 1 <= number <= info.n_frames}))
 
 
-def _check_places(chunks: Iterable[StoredChunk], remote: str, size_bytes: int) -> None:
+def _check_locations(chunks: Iterable[StoredChunk], remote: str, size_bytes: int) -> None:
     for chunk in chunks:
-        if chunk.place.stop > size_bytes:
-            msg = f"{remote} is cut off: a chunk lies behind its end, at {chunk.place.start:,}"
+        if chunk.location.stop > size_bytes:
+            msg = f"{remote} is truncated: a chunk lies beyond its end, at {chunk.location.start:,}"
             raise MovieError(msg)
 
 
 @contextmanager
 def _opened(reader: RangeReader, remote: str) -> Iterator[Any]:
-    """Open a remote HDF5 file; what went wrong beneath h5py is told as it was."""
+    """Open a remote HDF5 file; raise network errors as they are instead of as h5py errors."""
     import h5py
 
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from idrstream.download.ranges.web import HttpOptions, WebClient, refusal
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.ranges.web import WebClient, refusal
 from idrstream.errors import TransientDownloadError
-from idrstream.formats.hdf5_ranges.errors import ChangedError, NoRangesError
+from idrstream.formats.hdf5_ranges.errors import NoRangesError, RemoteFileChangedError
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -22,30 +24,33 @@ class HttpFile:
         ``http://`` or ``https://``, quoted.
     head_bytes : int
         How many of the first bytes to ask for at once.
-    options : HttpOptions
+    settings : DownloadSettings, optional
         Time limits and attempts.
+    headers : Mapping[str, str], optional
+        Extra headers, such as a signature.
     name : str
-        Short name of the way.
+        Short name of the transport.
 
     Raises
     ------
     NoRangesError
-        If the server sends the whole file when it is asked for a part.
+        If the server ignores the range and sends the whole file.
     DownloadError
-        If there is no such file or it cannot be had.
+        If there is no such file or it cannot be read.
     """
 
     def __init__(
         self,
         url: str,
         head_bytes: int,
-        options: HttpOptions | None = None,
+        settings: DownloadSettings | None = None,
         *,
+        headers: Mapping[str, str] | None = None,
         name: str = "http",
     ) -> None:
         self.name = name
         self._url = url
-        self._client = WebClient(options)
+        self._client = WebClient(settings, headers)
         self.at_once = self._client.at_once
         self._version = ""
         self.size_bytes = 0
@@ -53,7 +58,7 @@ class HttpFile:
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes that came so far."""
+        """Bytes received so far."""
         return self._client.bytes_moved
 
     @property
@@ -66,11 +71,11 @@ class HttpFile:
         try:
             return self._get(start, stop)
         except NoRangesError as error:
-            msg = f"{self._url} is sent by ranges no more"
-            raise ChangedError(msg) from error
+            msg = f"{self._url} is no longer sent by ranges"
+            raise RemoteFileChangedError(msg) from error
 
     def close(self) -> None:
-        """Do nothing: no connection is held between two requests."""
+        """Do nothing: no connection is held between requests."""
 
     def _get(self, start: int, stop: int) -> bytes:
         headers = {"Range": f"bytes={start}-{stop - 1}"}
@@ -87,11 +92,11 @@ class HttpFile:
         return self._client.body(answer, self._url, expected)
 
     def _check(self, answer: Any) -> tuple[int, int]:
-        """Return first and last byte of an answer, once it is seen to be of the same file."""
+        """Return the first and last byte of an answer, after checking that the file is the same."""
         status = answer.status
         if status == 412:
             msg = f"{self._url} changed while it was read"
-            raise ChangedError(msg)
+            raise RemoteFileChangedError(msg)
         if status in (200, 416):  # a whole file; or one without bytes
             raise NoRangesError
         match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
@@ -103,5 +108,5 @@ class HttpFile:
             self.size_bytes, self._version = size, version
         if (size, version) != (self.size_bytes, self._version):
             msg = f"{self._url} changed while it was read ({self.size_bytes:,} bytes, now {size:,})"
-            raise ChangedError(msg)
+            raise RemoteFileChangedError(msg)
         return first, last

@@ -1,4 +1,4 @@
-"""A file on a disk of this machine, perhaps mounted from another, read by ranges."""
+"""A file on a local or mounted disk, read by ranges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from idrstream.errors import TransientDownloadError
-from idrstream.formats.hdf5_ranges.errors import ChangedError
+from idrstream.formats.hdf5_ranges.errors import RemoteFileChangedError
 
 
 class LocalFile:
@@ -26,12 +26,13 @@ class LocalFile:
     """
 
     name = "local"
+    at_once = 1
 
     def __init__(self, path: Path, head_bytes: int) -> None:
         self._path = path
         self._file = path.open("rb", buffering=0)
         try:
-            self._version = self._look()
+            self._version = self._current_version()
             self.size_bytes = self._version[0]
             self.bytes_moved = self.requests = 0
             self.head = self.read(0, min(head_bytes, self.size_bytes))
@@ -53,15 +54,15 @@ class LocalFile:
             raise TransientDownloadError(msg) from error
         self.requests += 1
         self.bytes_moved += len(data)
-        if len(data) != stop - start or self._look() != self._version:
+        if len(data) != stop - start or self._current_version() != self._version:
             msg = f"{self._path} changed while it was read: it is still being written"
-            raise ChangedError(msg)
+            raise RemoteFileChangedError(msg)
         return bytes(data)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _look(self) -> tuple[int, int]:
+    def _current_version(self) -> tuple[int, int]:
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns

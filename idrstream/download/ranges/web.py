@@ -1,87 +1,67 @@
-"""Small requests to a web server, tried again where that may help."""
+"""Small requests to a web server, with retries."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.transports.connections import connection_to
 from idrstream.download.transports.errors import BusyError
-from idrstream.download.transports.gate import connection_to
 from idrstream.download.transports.pool import request
-from idrstream.download.transports.retry import BUSY, retry_after_s, try_again
+from idrstream.download.transports.retry import BUSY, retry_after_s, with_retries
 from idrstream.errors import DownloadError, TransientDownloadError
-from idrstream.formats.hdf5_ranges.errors import ChangedError
+from idrstream.formats.hdf5_ranges.errors import RemoteFileChangedError
 
 _PIECE_BYTES = 256 * 1024
 _AT_ONCE = 4
-# These do not pass by waiting.
+# Status codes that do not pass with time.
 _FINAL = frozenset({400, 401, 403, 404, 405, 410, 451})
 
 
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
-    """How a web server is asked.
-
-    Attributes
-    ----------
-    connect_timeout_s, stall_timeout_s : float
-        Time limits for the connection and between two pieces of an answer.
-    attempts : int
-        Attempts for one request.
-    wait_s, longest_wait_s : float
-        Pause before the second attempt, doubled for each further one up to the longest.
-    connections_per_host : int
-        Requests to one host at a time, over all threads and ways.
-    headers : Mapping[str, str]
-        Further headers, for example of a signed request.
-    """
-
-    connect_timeout_s: float = 10.0
-    stall_timeout_s: float = 30.0
-    attempts: int = 5
-    wait_s: float = 0.5
-    longest_wait_s: float = 30.0
-    connections_per_host: int = 4
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class WebClient:
-    """Gets things from a web server; safe to use from several threads.
+    """Sends GET requests to a web server for one movie; safe to use from several threads.
 
     Parameters
     ----------
-    options : HttpOptions, optional
-        Time limits and attempts.
+    settings : DownloadSettings, optional
+        Time limits and attempts; the limit on a movie counts from here.
+    headers : Mapping[str, str], optional
+        Extra headers, such as a signature.
 
     Attributes
     ----------
     bytes_moved, requests : int
-        Bytes of content that came and requests made so far, failed ones too.
+        Bytes of content received and requests made so far, failed ones included.
     at_once : int
-        Requests that are worth making side by side.
+        Number of requests worth making in parallel.
     """
 
-    def __init__(self, options: HttpOptions | None = None) -> None:
-        self._options = options or HttpOptions()
+    def __init__(
+        self, settings: DownloadSettings | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._settings = settings or DownloadSettings()
+        self._headers = dict(headers or {})
+        self._started = time.monotonic()
         self.bytes_moved = self.requests = 0
-        self.at_once = min(_AT_ONCE, self._options.connections_per_host)
+        self.at_once = min(_AT_ONCE, self._settings.connections_per_host)
         self._counting = threading.Lock()
 
     def get(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
-        """Ask for `url` until an answer is good.
+        """Request `url` until `take` accepts an answer.
 
         Parameters
         ----------
         url : str
             Quoted.
         headers : Mapping[str, str]
-            Beside the usual ones.
+            Headers beside the usual ones.
         take : callable
-            Gets the answer (`urllib3.HTTPResponse`, its content not read) and returns the
+            Takes the answer (`urllib3.HTTPResponse`, its content not read) and returns the
             content by `body`, or raises.
 
         Returns
@@ -92,19 +72,19 @@ class WebClient:
         Raises
         ------
         DownloadError, TransientDownloadError
-            Of the last attempt. Only transient errors of an unchanged file are tried again.
+            From the last attempt. Only transient errors of an unchanged file are retried.
         """
-        options = self._options
-        return try_again(
+        return with_retries(
             partial(self._attempt, url, headers, take),
+            self._settings,
             may_pass=_may_pass,
-            give_up=lambda attempts, _error: attempts >= options.attempts,
-            wait_s=options.wait_s,
-            longest_wait_s=options.longest_wait_s,
+            give_up=lambda attempts, _error: (
+                attempts >= self._settings.download_attempts or self._is_late()
+            ),
         )
 
     def body(self, answer: Any, url: str, expected: int | None = None) -> bytes:
-        """Return the content of an answer, `expected` bytes long or as long as it says."""
+        """Return the content of an answer, of `expected` or else its stated number of bytes."""
         if expected is None:
             expected = int(answer.headers.get("Content-Length", -1))
         data = bytearray()
@@ -121,25 +101,29 @@ class WebClient:
             raise TransientDownloadError(msg)
         return bytes(data)
 
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._started > self._settings.total_timeout_s
+
     def _attempt(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
-        with connection_to(urlsplit(url).netloc, self._options.connections_per_host):
+        if self._is_late():
+            msg = f"{url}: not finished within {self._settings.total_timeout_s:g} s"
+            raise TransientDownloadError(msg)
+        with connection_to(urlsplit(url).netloc, self._settings.connections_per_host):
             return self._ask(url, headers, take)
 
     def _ask(self, url: str, headers: Mapping[str, str], take: Callable[[Any], bytes]) -> bytes:
         from urllib3.exceptions import HTTPError
 
-        options = self._options
         with self._counting:
             self.requests += 1
         try:
             answer = request(
                 "GET",
                 url,
-                {**options.headers, **headers},
-                connect_timeout_s=options.connect_timeout_s,
-                stall_timeout_s=options.stall_timeout_s,
-                # A signature is for one address.
-                redirect=not options.headers,
+                {**self._headers, **headers},
+                self._settings,
+                # A signature is valid for one address.
+                redirect=not self._headers,
             )
         except HTTPError as error:
             msg = f"{url} cannot be reached: {error}"
@@ -149,16 +133,16 @@ class WebClient:
             data = take(answer)
             whole = True
         except (HTTPError, OSError) as error:
-            msg = f"{url} came only in part: {error}"
+            msg = f"{url}: the answer is incomplete: {error}"
             raise TransientDownloadError(msg) from error
         finally:
-            # A connection with half an answer in it is of no further use.
+            # A connection with an unread rest cannot be reused.
             answer.release_conn() if whole else answer.close()
         return data
 
 
 def refusal(answer: Any, url: str) -> DownloadError:
-    """Return the error that an answer without the wanted content means."""
+    """Return the error for an answer without the requested content."""
     words = f"{url}: the server answered {answer.status} {answer.reason or ''}".rstrip()
     if answer.status in BUSY:
         return BusyError(words, retry_after_s(answer.headers.get("Retry-After")))
@@ -166,4 +150,6 @@ def refusal(answer: Any, url: str) -> DownloadError:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, TransientDownloadError) and not isinstance(error, ChangedError)
+    return isinstance(error, TransientDownloadError) and not isinstance(
+        error, RemoteFileChangedError
+    )

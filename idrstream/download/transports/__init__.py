@@ -1,1 +1,1 @@
-"""HTTP, FTP, S3 and local folders: each brings a file, complete or not at all."""
+"""HTTP, FTP, S3 and local folders: each transfers a file completely or not at all."""

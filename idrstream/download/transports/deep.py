@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from idrstream.errors import MovieError
 from idrstream.formats.complete import HDF5_SUFFIXES
+
+if TYPE_CHECKING:
+    import h5py
 
 
 def decode_all(path: Path, name: str | None = None) -> None:
     """Decode every stored pixel and value of an HDF5 file.
 
-    A compressed chunk that was changed on its way fails its Adler-32 (RFC 1950). Bytes that
-    no checksum covers (uncompressed data, names, attributes, gaps) can only be proven by a
-    digest that the source states. Files of other formats are left alone.
+    A compressed chunk that was altered in transit fails its Adler-32 (RFC 1950). Bytes without
+    a checksum (uncompressed data, names, attributes, gaps) can only be verified by a digest that
+    the source states. Files of other formats are not checked.
 
     Parameters
     ----------
     path : Path
         The file.
     name : str, optional
-        Its final name, which says the format; by default the one of `path`.
+        Its final name, whose suffix gives the format; by default the name of `path`.
 
     Raises
     ------
@@ -36,8 +40,8 @@ def decode_all(path: Path, name: str | None = None) -> None:
         with h5py.File(path, "r") as file:
             datasets: list[str] = []
 
-            def collect(name: str, item: object) -> None:
-                dict(item.attrs)  # type: ignore[attr-defined]
+            def collect(name: str, item: h5py.Group | h5py.Dataset) -> None:
+                dict(item.attrs)
                 if isinstance(item, h5py.Dataset):
                     datasets.append(name)
 
@@ -50,18 +54,15 @@ def decode_all(path: Path, name: str | None = None) -> None:
         raise MovieError(msg) from error
 
 
-def _decode(dataset: object) -> None:
-    import h5py
-
-    assert isinstance(dataset, h5py.Dataset)  # noqa: S101
+def _decode(dataset: h5py.Dataset) -> None:
     if dataset.chunks is None:
         dataset[()]
         return
-    number = dataset.id.get_num_chunks()
-    for index in range(number):
+    for index in range(dataset.id.get_num_chunks()):
         offset = dataset.id.get_chunk_info(index).chunk_offset
-        places = tuple(
-            slice(start, min(start + step, end))
-            for start, step, end in zip(offset, dataset.chunks, dataset.shape, strict=True)
-        )
-        dataset[places]
+        dataset[
+            tuple(
+                slice(start, min(start + step, end))
+                for start, step, end in zip(offset, dataset.chunks, dataset.shape, strict=True)
+            )
+        ]

@@ -1,23 +1,23 @@
-"""Kinds of download failure that only the download room tells apart."""
+"""Download failures that only this package tells apart."""
 
 from __future__ import annotations
 
 from idrstream.errors import DownloadError, TransientDownloadError
 
 
-class NotThereError(DownloadError):
-    """The source works, but has no such file: another way may have it."""
+class RemoteFileNotFoundError(DownloadError):
+    """The source works but has no such file; another source may have it."""
 
 
 class BusyError(TransientDownloadError):
-    """The source asks to wait.
+    """The server asks the client to wait.
 
     Parameters
     ----------
     message : str
-        What it said.
+        The server's answer.
     wait_s : float
-        For how long at least.
+        Shortest pause the server asks for.
     """
 
     def __init__(self, message: str, wait_s: float = 0.0) -> None:
@@ -25,9 +25,9 @@ class BusyError(TransientDownloadError):
         self.wait_s = wait_s
 
 
-class SpoiledError(TransientDownloadError):
-    """What has come so far is of no use: begin anew."""
+class PartialFileInvalidError(TransientDownloadError):
+    """The bytes received so far cannot be used; the transfer starts over."""
 
 
 class InterruptedDownloadError(TransientDownloadError):
-    """Another thread ended the transfer."""
+    """Another thread interrupted the transfer."""

@@ -1,4 +1,4 @@
-"""What a transport says of a file it brought."""
+"""The result of a transfer."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file that is on the disk under its final name, and how it came there.
+    """A file that is on disk under its final name, and how it was transferred.
 
     Attributes
     ----------
     size_bytes : int
-        Size of the file; where the source states a size, that is this one.
+        Size of the file; equal to the size that the source states, if it states one.
     served_by : str
-        Name of the transport that brought it; of a chain, of the one that did.
+        Name of the transport; of a chain, of the transport that succeeded.
     bytes_moved : int or None
-        Bytes of content that came, in failed attempts too; None when the way does not count.
+        Bytes of content received, failed attempts included; None if not counted.
     requests : int or None
-        Requests or attempts made; None when the way does not count.
+        Requests or attempts made; None if not counted.
     etag : str
-        The source's word for this version of the file (HTTP's ETag or, without one, its
-        Last-Modified); empty when it has none.
+        Version identifier (HTTP's ETag or Last-Modified); empty if there is none.
     sha256 : str
-        Digest of the file, hexadecimal; empty when it was not taken.
+        Hexadecimal digest of the file; empty if not computed.
     seconds : float
-        How long it took, pauses between attempts included.
+        Duration, pauses between attempts included.
     """
 
     size_bytes: int

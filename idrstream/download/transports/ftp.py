@@ -6,60 +6,67 @@ import ftplib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from idrstream.download.transports.errors import BusyError, NotThereError
-from idrstream.download.transports.fetched import Fetched
-from idrstream.download.transports.gate import connection_to
+from idrstream.config.sections import DownloadSettings
+from idrstream.download.transports.connections import connection_to
+from idrstream.download.transports.errors import BusyError, RemoteFileNotFoundError
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import TransferOptions, Transfers, network_errors
+from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
-
-IDR_FTP_ROOT = "ftp://ftp.ebi.ac.uk/pub/databases/IDR/"
 
 _BLOCK_BYTES = 256 * 1024
 
 
-class FtpSource:
-    """An FTP server as a `Source`: anonymous, passive, binary.
+class FtpTransport(SourceTransport):
+    """Transfers files from an FTP server: anonymous, passive, binary.
 
     Parameters
     ----------
     root : str
         ``ftp://host[:port]/folder/``.
-    options : TransferOptions
-        Time limits.
+    settings : DownloadSettings, optional
+        Limits.
+    sleep : callable, optional
+        For tests: waits between two attempts.
+
+    Raises
+    ------
+    ConfigError
+        If `root` is not such an address, or has a password in it.
     """
 
-    name = "ftp"
-
-    def __init__(self, root: str, options: TransferOptions) -> None:
+    def __init__(
+        self,
+        root: str,
+        settings: DownloadSettings | None = None,
+        *,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
         parts = urlsplit(root)
         if parts.scheme != "ftp" or not parts.hostname:
             msg = f"{root!r} is not an ftp:// address"
             raise ConfigError(msg)
         if parts.username or parts.password:
-            msg = "an address with a user or password in it is not taken: it would be logged"
+            msg = "an address with a user or password is refused: it would be logged"
             raise ConfigError(msg)
-        self.host = parts.netloc
-        self._name, self._port = parts.hostname, parts.port or 21
-        # A path that begins with '/' is never an option of the server's own tools.
+        super().__init__("ftp", parts.netloc, settings, sleep=sleep)
+        self._server, self._port = parts.hostname, parts.port or 21
+        # An absolute path is never mistaken for an option by the server's own tools.
         self._folder = "/" + unquote(parts.path).strip("/")
-        self._options = options
 
     def address(self, remote: str) -> str:
         """Return the address of a file, for messages."""
         return f"ftp://{self.host}{self._path(remote)}"
 
     def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file from a byte on; see `Source.open`."""
+        """Open a file at a byte offset; see `SourceTransport.open`."""
         address = self.address(remote)
         with self._errors(address):
             ftp = self._connect()
         try:
             with self._errors(address):
-                size, now = self._facts(ftp, remote)
+                size, now = self._size_and_version(ftp, remote)
                 if start and (not version or now != version):
                     start = 0
                 data = self._retrieve(ftp, remote, start)
@@ -76,15 +83,15 @@ class FtpSource:
         )
 
     def size(self, remote: str) -> int | None:
-        """Return what the server states as the size of a file."""
+        """Return the size of a file as the server states it."""
         address = self.address(remote)
         with (
-            connection_to(self.host, self._options.connections_per_host),
+            connection_to(self.host, self.settings.connections_per_host),
             self._errors(address),
         ):
             ftp = self._connect()
             try:
-                return self._facts(ftp, remote)[0]
+                return self._size_and_version(ftp, remote)[0]
             finally:
                 _close(ftp, None)
 
@@ -92,11 +99,11 @@ class FtpSource:
         return f"{self._folder.rstrip('/')}/{check_remote(remote).lstrip('/')}"
 
     def _connect(self) -> ftplib.FTP:
-        ftp = ftplib.FTP(timeout=self._options.connect_timeout_s)  # noqa: S321, public data
+        ftp = ftplib.FTP(timeout=self.settings.connect_timeout_s)  # noqa: S321, public data
         try:
-            ftp.connect(self._name, self._port)
+            ftp.connect(self._server, self._port)
             if ftp.sock is not None:
-                ftp.sock.settimeout(self._options.stall_timeout_s)
+                ftp.sock.settimeout(self.settings.stall_timeout_s)
             ftp.login()
             ftp.voidcmd("TYPE I")
         except BaseException:
@@ -104,8 +111,8 @@ class FtpSource:
             raise
         return ftp
 
-    def _facts(self, ftp: ftplib.FTP, remote: str) -> tuple[int | None, str]:
-        """Return size and time of change, as far as the server knows these commands."""
+    def _size_and_version(self, ftp: ftplib.FTP, remote: str) -> tuple[int | None, str]:
+        """Return size and time of change, as far as the server has these commands."""
         path = self._path(remote)
         size, changed = None, ""
         try:
@@ -113,7 +120,7 @@ class FtpSource:
         except ftplib.error_perm as error:
             if str(error).startswith("550"):
                 msg = f"there is no {self.address(remote)} ({error})"
-                raise NotThereError(msg) from error
+                raise RemoteFileNotFoundError(msg) from error
         with suppress(ftplib.error_perm):
             changed = ftp.voidcmd(f"MDTM {path}").removeprefix("213").strip()
         return size, changed
@@ -124,9 +131,9 @@ class FtpSource:
         except ftplib.error_perm as error:
             if str(error).startswith("550"):
                 msg = f"there is no {self.address(remote)} ({error})"
-                raise NotThereError(msg) from error
+                raise RemoteFileNotFoundError(msg) from error
             raise
-        data.settimeout(self._options.stall_timeout_s)
+        data.settimeout(self.settings.stall_timeout_s)
         return data
 
     def _blocks(self, ftp: ftplib.FTP, data: socket.socket, address: str) -> Iterator[bytes]:
@@ -134,7 +141,7 @@ class FtpSource:
             while block := data.recv(_BLOCK_BYTES):
                 yield block
             data.close()
-            # 226 says that all was sent; a size that fits says so too, and is checked anyway.
+            # 226: everything was sent; the size is checked as well.
             ftp.voidresp()
 
     @contextmanager
@@ -149,50 +156,6 @@ class FtpSource:
         except (ftplib.error_perm, ftplib.error_reply) as error:
             msg = f"{address}: the server answered {error}"
             raise DownloadError(msg) from error
-
-
-class FtpTransport:
-    """Moves files from an FTP server.
-
-    Parameters
-    ----------
-    root : str
-        ``ftp://host[:port]/folder/``; IDR's public archive by default.
-    options : TransferOptions, optional
-        Limits.
-    sleep : callable, optional
-        For tests: waits between two attempts.
-
-    Raises
-    ------
-    ConfigError
-        If `root` is no such address, or has a password in it.
-    """
-
-    name = "ftp"
-
-    def __init__(
-        self,
-        root: str = IDR_FTP_ROOT,
-        options: TransferOptions | None = None,
-        *,
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
-        self.options = options or TransferOptions()
-        self.source = FtpSource(root, self.options)
-        self._transfers = Transfers(self.source, self.options, sleep)
-
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Bring one file; see `Transport.fetch`."""
-        return self._transfers.fetch(remote, target)
-
-    def size(self, remote: str) -> int | None:
-        """Return the size of a file; see `Transport.size`."""
-        return self.source.size(remote)
-
-    def interrupt(self) -> None:
-        """End what is under way at once."""
-        self._transfers.interrupt()
 
 
 def _close(ftp: ftplib.FTP, data: socket.socket | None) -> None:

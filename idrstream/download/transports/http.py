@@ -1,4 +1,4 @@
-"""Movies from a web server: ``https://`` (and ``http://`` for servers of one's own)."""
+"""Movies from a web server: ``https://``, and ``http://`` for local servers."""
 
 from __future__ import annotations
 
@@ -7,80 +7,84 @@ import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, urlsplit
 
+from idrstream.config.sections import DownloadSettings
 from idrstream.download.ranges.http import HttpFile
-from idrstream.download.ranges.web import HttpOptions
-from idrstream.download.transports.errors import BusyError, NotThereError, SpoiledError
-from idrstream.download.transports.fetched import Fetched
-from idrstream.download.transports.gate import connection_to
+from idrstream.download.transports.connections import connection_to
+from idrstream.download.transports.errors import (
+    BusyError,
+    PartialFileInvalidError,
+    RemoteFileNotFoundError,
+)
 from idrstream.download.transports.pool import request
 from idrstream.download.transports.retry import BUSY, retry_after_s
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import TransferOptions, Transfers, network_errors
+from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError
-
-if TYPE_CHECKING:
-    from idrstream.download.protocol import RemoteFile
-
-IDR_HTTPS_ROOT = "https://ftp.ebi.ac.uk/pub/databases/IDR/"
 
 _BLOCK_BYTES = 256 * 1024
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 Headers = Callable[[str, str], Mapping[str, str]]
-"""Further headers of a request, from its method and URL: what signs it."""
+"""Returns extra headers of a request, such as a signature, given its method and URL."""
 
 
-class HttpSource:
-    """A web server as a `Source`.
+class HttpTransport(SourceTransport):
+    """Transfers files from a web server.
 
     Parameters
     ----------
     root : str
         Address of the folder above the paths.
-    options : TransferOptions
-        Time limits.
+    settings : DownloadSettings, optional
+        Limits.
     headers : callable, optional
-        Further headers for a request.
+        Returns extra headers of a request, given its method and URL.
     name : str, optional
-        Name of the way; by default the scheme.
+        Name in log and result; by default the scheme.
     query : str
-        Query of every request; may be a secret, and is told nobody but the server.
+        Query of every request; may be a secret, and is sent to the server only.
+    sleep : callable, optional
+        For tests: waits between two attempts.
+
+    Raises
+    ------
+    ConfigError
+        If `root` is not a web address, or has a password in it.
     """
 
     def __init__(
         self,
         root: str,
-        options: TransferOptions,
+        settings: DownloadSettings | None = None,
+        *,
         headers: Headers | None = None,
         name: str | None = None,
         query: str = "",
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         parts = urlsplit(root)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             msg = f"{root!r} is not an http:// or https:// address"
             raise ConfigError(msg)
         if parts.username or parts.password:
-            msg = "an address with a user or password in it is not taken: it would be logged"
+            msg = "an address with a user or password is refused: it would be logged"
             raise ConfigError(msg)
+        super().__init__(name or parts.scheme, parts.netloc, settings, sleep=sleep)
         self.root = root if root.endswith("/") else f"{root}/"
-        self.scheme = parts.scheme
-        self.name = name or parts.scheme
-        self.host = parts.netloc
-        self.query = query
-        self._options = options
+        self._scheme = parts.scheme
+        self._query = query
         self._headers = headers
 
     def address(self, remote: str) -> str:
-        """Return the URL of a file; paths are plain text and quoted here."""
+        """Return the quoted URL of a file, given its path as plain text."""
         return self.root + quote(check_remote(remote).lstrip("/"), safe="/")
 
-    def request(self, method: str, remote: str, headers: Mapping[str, str]) -> Any:
-        """Send a request; the answer's content is not read yet."""
+    def _request(self, method: str, remote: str, headers: Mapping[str, str]) -> Any:
+        """Send a request; the content of its answer is not read yet."""
         import urllib3
 
         url = self.address(remote)
@@ -88,20 +92,19 @@ class HttpSource:
         with network_errors(url, urllib3.exceptions.HTTPError, OSError):
             return request(
                 method,
-                f"{url}?{self.query}" if self.query else url,
+                f"{url}?{self._query}" if self._query else url,
                 {**headers, **signed},
-                connect_timeout_s=self._options.connect_timeout_s,
-                stall_timeout_s=self._options.stall_timeout_s,
-                # A signature is for one address.
+                self.settings,
+                # A signature is valid for one address.
                 redirect=not signed,
             )
 
     def open(self, remote: str, start: int, version: str) -> Answer:
-        """Open a file from a byte on; see `Source.open`."""
+        """Open a file at a byte offset; see `SourceTransport.open`."""
         asked: dict[str, str] = {}
         if start and version:
             asked = {"Range": f"bytes={start}-", "If-Range": version}
-        reply = self.request("GET", remote, asked)
+        reply = self._request("GET", remote, asked)
         try:
             first, size = self._check(reply, remote, start)
         except BaseException:
@@ -118,41 +121,41 @@ class HttpSource:
         )
 
     def size(self, remote: str) -> int | None:
-        """Return what the server states as the size of a file."""
-        with connection_to(self.host, self._options.connections_per_host):
-            reply = self.request("HEAD", remote, {})
+        """Return the size of a file as the server states it."""
+        with connection_to(self.host, self.settings.connections_per_host):
+            reply = self._request("HEAD", remote, {})
             try:
                 self._check(reply, remote, 0)
                 return _length(reply.headers)
             finally:
-                reply.drain_conn()  # there is nothing in it: its connection is kept
+                reply.drain_conn()  # it has no content: the connection is kept
 
     def _check(self, reply: Any, remote: str, start: int) -> tuple[int, int | None]:
-        """Return where an answer begins and the size of the file."""
+        """Return the first byte of an answer and the size of the file."""
         url, status = self.address(remote), reply.status
         if status in (404, 410):
             msg = f"there is no {url} ({status})"
-            raise NotThereError(msg)
+            raise RemoteFileNotFoundError(msg)
         words = f"{url}: the server answered {status} {reply.reason or ''}".rstrip()
         if status == 416:
             msg = f"{words}: it changed while it was transferred"
-            raise SpoiledError(msg)
+            raise PartialFileInvalidError(msg)
         if status in BUSY:
             raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
         if status not in (200, 206):
             raise DownloadError(words)
-        if self.scheme == "https" and (reply.url or "").startswith("http://"):
-            msg = f"{url} leads to an address without encryption"
+        if self._scheme == "https" and (reply.url or "").startswith("http://"):
+            msg = f"{url} redirects to an address without encryption"
             raise DownloadError(msg)
         if reply.headers.get("Content-Encoding", "identity") != "identity":
-            msg = f"{url}: the server sends it packed, though it was asked not to"
+            msg = f"{url}: the server sends it compressed, against the request"
             raise DownloadError(msg)
         if status == 200:
             return 0, _length(reply.headers)
         match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
         if match is None or not start or match[3] == "*":
-            msg = f"{words} to a request it does not fit"
-            raise SpoiledError(msg)
+            msg = f"{words}, which does not match the request"
+            raise PartialFileInvalidError(msg)
         return int(match[1]), int(match[3])
 
     def _blocks(self, reply: Any, remote: str) -> Iterator[bytes]:
@@ -160,78 +163,28 @@ class HttpSource:
 
         with network_errors(self.address(remote), urllib3.exceptions.HTTPError, OSError):
             while True:
-                # read1 hands out what is there: a slow line's bytes are kept when it breaks.
+                # read1 returns what has arrived: those bytes survive a broken connection.
                 block = reply.read1(_BLOCK_BYTES)
                 if not block:
                     return
                 yield block
 
-
-class HttpTransport:
-    """Moves files from a web server.
-
-    Parameters
-    ----------
-    root : str
-        Address of the folder above the paths; IDR's public archive by default.
-    options : TransferOptions, optional
-        Limits.
-    headers : callable, optional
-        Further headers of a request, from its method and URL.
-    name : str, optional
-        Name in log and result; by default the scheme.
-    query : str
-        Query of every request; may be a secret, and is told nobody but the server.
-    sleep : callable, optional
-        For tests: waits between two attempts.
-
-    Raises
-    ------
-    ConfigError
-        If `root` is no web address, or has a password in it.
-    """
-
-    def __init__(
-        self,
-        root: str = IDR_HTTPS_ROOT,
-        options: TransferOptions | None = None,
-        *,
-        headers: Headers | None = None,
-        name: str | None = None,
-        query: str = "",
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
-        self.options = options or TransferOptions()
-        self.source = HttpSource(root, self.options, headers, name, query)
-        self._headers = headers
-        self._transfers = Transfers(self.source, self.options, sleep)
-
-    @property
-    def name(self) -> str:
-        """``https`` or ``http``, or as it was given."""
-        return self.source.name
-
-    def fetch(self, remote: str, target: Path) -> Fetched:
-        """Bring one file; see `Transport.fetch`."""
-        return self._transfers.fetch(remote, target)
-
-    def size(self, remote: str) -> int | None:
-        """Return the size of a file; see `Transport.size`."""
-        return self.source.size(remote)
-
-    def interrupt(self) -> None:
-        """End what is under way at once."""
-        self._transfers.interrupt()
-
-    def open_ranges(self, remote: str, head_bytes: int) -> RemoteFile | None:
+    def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        return _open_ranges(self.source, self.options, self._headers, remote, head_bytes)
+        if self._query:
+            return None  # its messages would show the query
+        url = self.address(remote)
+        headers = None if self._headers is None else self._headers("GET", url)
+        try:
+            return HttpFile(url, head_bytes, self.settings, headers=headers, name=self.name)
+        except NoRangesError:
+            return None
 
 
 def version_of(headers: Mapping[str, str]) -> str:
-    """Return what names this version of a file for ``If-Range``; empty when nothing does."""
+    """Return the version identifier of a file for ``If-Range``; empty if there is none."""
     etag = headers.get("ETag", "").strip()
-    if etag.startswith('"'):  # a weak one says nothing of single bytes
+    if etag.startswith('"'):  # a weak one does not identify bytes
         return etag
     return str(headers.get("Last-Modified", "")).strip()
 
@@ -240,7 +193,7 @@ def digests_of(headers: Mapping[str, str], *, whole: bool, s3: bool = False) -> 
     """Return the digests of the whole file that a server states.
 
     ``Repr-Digest`` (RFC 9530), ``Digest`` (RFC 3230), ``Content-MD5`` of a whole answer, and
-    of S3 ``x-amz-checksum-sha256`` and the ETag of an object that was stored in one piece.
+    for S3 ``x-amz-checksum-sha256`` and the ETag of an object that was uploaded in one piece.
     """
     found: dict[str, str] = {}
     for name in ("Repr-Digest", "Digest"):
@@ -273,29 +226,3 @@ def _shut(reply: Any) -> None:
     """End an answer that another thread is reading."""
     with suppress(Exception):
         reply.shutdown()
-
-
-def _open_ranges(
-    source: HttpSource,
-    options: TransferOptions,
-    headers: Headers | None,
-    remote: str,
-    head_bytes: int,
-) -> HttpFile | None:
-    """Open a file for reading by ranges; None when the server sends whole files only."""
-    if source.query:
-        return None  # its messages would tell the query
-    url = source.address(remote)
-    asked = HttpOptions(
-        connect_timeout_s=options.connect_timeout_s,
-        stall_timeout_s=options.stall_timeout_s,
-        attempts=options.attempts,
-        wait_s=min(options.wait_s, options.longest_wait_s),
-        longest_wait_s=options.longest_wait_s,
-        connections_per_host=options.connections_per_host,
-        headers={} if headers is None else dict(headers("GET", url)),
-    )
-    try:
-        return HttpFile(url, head_bytes, asked, name=source.name)
-    except NoRangesError:
-        return None

@@ -1,20 +1,23 @@
-"""Connections to web servers: time limits, redirects, and the proxy that the environment names."""
+"""Connections to web servers: time limits, redirects, and the proxy set in the environment."""
 
 from __future__ import annotations
 
 import urllib.request
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+if TYPE_CHECKING:
+    from idrstream.config.sections import DownloadSettings
+
 _REDIRECTS = 5
-# More than any limit of connections to a host: what is kept is limited by what is in use.
+# Larger than any limit on connections to a host: idle sockets are limited by those in use.
 _KEPT, _HOSTS = 64, 32
 
 
 def user_agent() -> str:
-    """Return who asks: an honest name, so that a server's keepers can find us."""
+    """Return the name and version that servers see, so that their administrators can find us."""
     from importlib.metadata import version
 
     return f"idrstream/{version('idrstream')}"
@@ -24,26 +27,25 @@ def request(
     method: str,
     url: str,
     headers: Mapping[str, str],
+    settings: DownloadSettings,
     *,
-    connect_timeout_s: float,
-    stall_timeout_s: float,
     redirect: bool = True,
 ) -> Any:
-    """Ask a web server; the content of its answer is not read yet.
+    """Send a request; the content of its answer is not read yet.
 
-    All who ask the same server share its connections; who asks holds a place by `connection_to`
-    until the answer is read or closed, so that no more are open than that allows.
+    All requests to a server share its connections. The caller holds a connection by
+    `connection_to` until the answer is read or closed, which limits how many are open.
 
     Parameters
     ----------
     method, url : str
-        What to ask; the address is quoted.
+        The request; the URL is quoted.
     headers : Mapping[str, str]
-        Beside the usual ones.
-    connect_timeout_s, stall_timeout_s : float
-        Time limits for the connection and between two pieces of an answer.
+        Headers beside the usual ones.
+    settings : DownloadSettings
+        Time limits.
     redirect : bool
-        Whether to follow the server to another address.
+        Whether to follow redirects.
 
     Returns
     -------
@@ -56,8 +58,8 @@ def request(
         method,
         url,
         headers={"User-Agent": user_agent(), "Accept-Encoding": "identity", **headers},
-        timeout=urllib3.Timeout(connect=connect_timeout_s, read=stall_timeout_s),
-        # Only redirects are followed here: what to try again is decided by kind of error.
+        timeout=urllib3.Timeout(connect=settings.connect_timeout_s, read=settings.stall_timeout_s),
+        # Only redirects are followed here: `retry` decides what else to repeat.
         retries=urllib3.Retry(
             connect=0, read=0, status=0, other=0, redirect=_REDIRECTS, total=None
         ),

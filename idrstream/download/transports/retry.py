@@ -1,4 +1,4 @@
-"""Trying again: one way for whole files, ranges of files and small objects."""
+"""Retries of whole files, ranges of files and small objects."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from idrstream.download.transports.errors import BusyError
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
+    from idrstream.config.sections import DownloadSettings
+
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers of a web server that may pass by waiting."""
+"""HTTP status codes that may pass with time."""
 
 T = TypeVar("T")
 
 
-def try_again(
+def with_retries(
     attempt: Callable[[], T],
+    settings: DownloadSettings,
     *,
     may_pass: Callable[[BaseException], bool],
     give_up: Callable[[int, BaseException], bool],
-    wait_s: float,
-    longest_wait_s: float,
     sleep: Callable[[float], None] | None = None,
 ) -> T:
     """Call `attempt` until it returns.
 
-    Pauses grow from `wait_s`, with some chance in them, and are at least what a `BusyError`
-    asks for, but never longer than `longest_wait_s`.
+    Pauses grow exponentially, with jitter, from ``retry_wait_s``. They are at least what a
+    `BusyError` asks for but never longer than ``longest_retry_wait_s``.
 
     Parameters
     ----------
     attempt : callable
-        What to do.
+        The function to call.
+    settings : DownloadSettings
+        Pauses.
     may_pass : callable
-        Whether an error may be gone the next time.
+        Return whether an error may be gone at the next attempt.
     give_up : callable
-        Whether to raise the error nevertheless, from the number of attempts and the error.
-    wait_s, longest_wait_s : float
-        Pause before the second attempt, doubled for each further one up to the longest.
+        Return whether to raise the error nevertheless, given the number of attempts and the
+        error.
     sleep : callable, optional
         Waits; by default `time.sleep`.
 
@@ -53,7 +55,8 @@ def try_again(
     """
     from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
-    growing = wait_random_exponential(multiplier=wait_s, max=longest_wait_s)
+    longest = settings.longest_retry_wait_s
+    growing = wait_random_exponential(multiplier=settings.retry_wait_s, max=longest)
 
     def error_of(state: RetryCallState) -> BaseException:
         error = state.outcome.exception() if state.outcome else None
@@ -62,7 +65,7 @@ def try_again(
     def pause(state: RetryCallState) -> float:
         error = error_of(state)
         asked = error.wait_s if isinstance(error, BusyError) else 0.0
-        return max(min(asked, longest_wait_s), growing(state))
+        return max(min(asked, longest), growing(state))
 
     retrying = Retrying(
         retry=retry_if_exception(may_pass),
@@ -75,7 +78,7 @@ def try_again(
 
 
 def retry_after_s(text: str | None) -> float:
-    """Return the seconds that a ``Retry-After`` header asks for; 0 when it says nothing."""
+    """Return the seconds that a ``Retry-After`` header asks for; 0 if it cannot be read."""
     if not text:
         return 0.0
     if text.strip().isdigit():

@@ -1,8 +1,8 @@
 """Movies from S3: public buckets, buckets with credentials, and other servers that speak S3.
 
-Reading an object is an HTTPS request, so all that is special is its address and, where the
-bucket is not public, the signature (AWS Signature Version 4), which botocore makes from the
-credentials it finds in the usual places: environment, ``~/.aws``, the machine's role.
+Reading an object is an HTTPS request; only its address differs and, if the bucket is not public,
+the signature (AWS Signature Version 4), which botocore makes from the credentials in the usual
+places: environment, ``~/.aws``, the machine's role.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from idrstream.config.sections import DownloadSettings
 from idrstream.download.transports.http import HttpTransport
-from idrstream.download.transports.transfer import TransferOptions
 from idrstream.errors import ConfigError, MissingToolError
 
 AWS_ENDPOINT = "https://s3.amazonaws.com"
@@ -21,28 +21,22 @@ _ALWAYS = {"x-amz-checksum-mode": "ENABLED"}
 
 
 class S3Transport(HttpTransport):
-    """Moves objects of a bucket.
+    """Transfers objects of a bucket.
 
     Parameters
     ----------
     root : str
         ``s3://bucket`` or ``s3://bucket/prefix``.
-    options : TransferOptions, optional
-        Limits.
-    endpoint : str, optional
-        Address of the server; by default ``AWS_ENDPOINT_URL_S3``, ``AWS_ENDPOINT_URL`` or
-        Amazon's.
-    anonymous : bool
-        Do not sign: for public buckets.
-    region : str, optional
-        Region to sign for; by default as botocore finds it, then ``us-east-1``.
+    settings : DownloadSettings, optional
+        Limits, the server (``s3_endpoint``; by default ``AWS_ENDPOINT_URL_S3``,
+        ``AWS_ENDPOINT_URL`` or Amazon's) and whether to sign (``s3_anonymous``).
     sleep : callable, optional
         For tests: waits between two attempts.
 
     Raises
     ------
     ConfigError
-        If `root` is no bucket, or no credentials are found.
+        If `root` is not a bucket, or no credentials are found.
     MissingToolError
         If requests are to be signed and botocore is not installed.
     """
@@ -50,24 +44,22 @@ class S3Transport(HttpTransport):
     def __init__(
         self,
         root: str,
-        options: TransferOptions | None = None,
+        settings: DownloadSettings | None = None,
         *,
-        endpoint: str | None = None,
-        anonymous: bool = True,
-        region: str | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:
+        settings = settings or DownloadSettings()
         parts = urlsplit(root)
         if parts.scheme != "s3" or not parts.netloc or parts.query:
             msg = f"{root!r} is not an s3://bucket/prefix address"
             raise ConfigError(msg)
-        server = endpoint or os.environ.get("AWS_ENDPOINT_URL_S3")
+        server = settings.s3_endpoint or os.environ.get("AWS_ENDPOINT_URL_S3")
         server = server or os.environ.get("AWS_ENDPOINT_URL") or AWS_ENDPOINT
         folder = f"{parts.netloc}/{parts.path.strip('/')}".rstrip("/")
         super().__init__(
             f"{server.rstrip('/')}/{quote(folder, safe='/')}/",
-            options,
-            headers=_unsigned if anonymous else Signer(region),
+            settings,
+            headers=_unsigned if settings.s3_anonymous else Signer(),
             name="s3",
             sleep=sleep,
         )
@@ -75,11 +67,6 @@ class S3Transport(HttpTransport):
 
 class Signer:
     """Signs requests with the credentials of the usual places.
-
-    Parameters
-    ----------
-    region : str, optional
-        Region to sign for.
 
     Raises
     ------
@@ -89,7 +76,7 @@ class Signer:
         If there are no credentials.
     """
 
-    def __init__(self, region: str | None = None) -> None:
+    def __init__(self) -> None:
         try:
             from botocore.session import Session
         except ImportError as error:
@@ -106,7 +93,7 @@ class Signer:
                 "machine's role; for a public bucket set s3_anonymous = true"
             )
             raise ConfigError(msg)
-        self._region = region or session.get_config_variable("region") or "us-east-1"
+        self._region = session.get_config_variable("region") or "us-east-1"
 
     def __call__(self, method: str, url: str) -> Mapping[str, str]:
         """Return the headers that sign a request."""

@@ -1,1 +1,1 @@
-"""Where the chunks of an HDF5 file are, found by reading a few byte ranges of it."""
+"""Chunks of an HDF5 file, located by reading a few byte ranges of it."""

@@ -1,9 +1,9 @@
-"""Where chunks lie in an HDF5 file, by going down its chunk index instead of through it.
+"""Locations of chunks in an HDF5 file, by descending its chunk index.
 
-HDF5's own call for that (``H5Dget_chunk_info_by_coord``) goes through the whole index up to the
-chunk, which over a network is a request for every few frames. Files written with HDF5's default
-settings, CellCognition's among them, index chunks in a version 1 B-tree (HDF5 File Format
-Specification 3.0, III.A.1), which names for each branch the first chunk in it.
+HDF5's own call (``H5Dget_chunk_info_by_coord``) reads the whole index up to the chunk, which over
+a network costs a request for every few frames. Files written with HDF5's default
+settings, as CellCognition does, index chunks in a version 1 B-tree (HDF5 File Format
+Specification 3.0, III.A.1), which records the first chunk of each branch.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ Coordinates = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk as it lies in a file.
+    """A chunk as stored in a file.
 
     Attributes
     ----------
     coordinates : tuple of int
-        Where its first element is in the dataset.
-    place : ByteRange
-        Where its bytes are in the file.
+        Position of its first element in the dataset.
+    location : ByteRange
+        Its bytes in the file.
     filter_mask : int
-        Which filters were left out when it was written.
+        The filters that were skipped when it was written.
     """
 
     coordinates: Coordinates
-    place: ByteRange
+    location: ByteRange
     filter_mask: int
 
 
 def find_chunks(
     dataset: Any, reader: RangeReader, wanted: Iterable[Coordinates]
 ) -> list[StoredChunk]:
-    """Return those of the wanted chunks that were ever written.
+    """Return the wanted chunks, as far as they were ever written.
 
     Parameters
     ----------
@@ -86,22 +86,22 @@ def _find_with_hdf5(dataset: Any, wanted: Sequence[Coordinates]) -> list[StoredC
     for coordinates in wanted:
         info = dataset.id.get_chunk_info_by_coord(coordinates)
         if info.byte_offset is not None:
-            place = ByteRange(info.byte_offset, info.byte_offset + info.size)
-            found.append(StoredChunk(coordinates, place, info.filter_mask))
+            location = ByteRange(info.byte_offset, info.byte_offset + info.size)
+            found.append(StoredChunk(coordinates, location, info.filter_mask))
     return found
 
 
 def _index_address(dataset: Any, reader: RangeReader) -> int | None:
-    """Return the address of the dataset's B-tree; None when it has another kind of index."""
+    """Return the address of the dataset's B-tree; None if it has another kind of index."""
     if dataset.file.userblock_size or dataset.file.id.get_create_plist().get_sizes() != (8, 8):
         return None
-    # Not by `h5o.get_info`: that goes through the whole index to measure it.
+    # `h5o.get_info` would read the whole index to measure it.
     group, name = dataset.parent, dataset.name.rpartition("/")[2].encode()
     address = int(group.id.links.get_info(name).u)
     version, _, _, _, size = struct.unpack("<BBHII", _read(reader, address, 12))
     if version != 1:
         return None
-    # The messages of an object header: one block, and more where it was continued.
+    # The messages of an object header: one block and its continuations.
     blocks = [(address + 16, size)]
     for start, length in blocks:
         data = _read(reader, start, length)
@@ -126,15 +126,15 @@ def _address_in_layout(message: bytes) -> int | None:
 def _descend(
     root: int, n_dimensions: int, reader: RangeReader, wanted: list[Coordinates]
 ) -> list[StoredChunk]:
-    """Go down level by level, so that the nodes of a level come in few requests."""
+    """Descend level by level, so that few requests read the nodes of a level."""
     found: list[StoredChunk] = []
     level = {root: wanted}
     for _ in range(_DEEPEST):
-        places = {_node_place(address, n_dimensions, reader): address for address in level}
+        locations = {_node_location(address, n_dimensions, reader): address for address in level}
         below: dict[int, list[Coordinates]] = {}
-        for place, data in reader.read_ranges(places):
-            node = _Node.parse(places[place], data, n_dimensions, reader)
-            for coordinates in level[places[place]]:
+        for location, data in reader.read_ranges(locations):
+            node = _Node.parse(locations[location], data, n_dimensions, reader)
+            for coordinates in level[locations[location]]:
                 child = node.find(coordinates)
                 if isinstance(child, StoredChunk):
                     found.append(child)
@@ -178,7 +178,7 @@ class _Node:
         )
 
     def find(self, coordinates: Coordinates) -> StoredChunk | int | None:
-        """Return the chunk, the address of the node to look into, or None if there is none."""
+        """Return the chunk, the address of the child node, or None if there is no chunk."""
         position = bisect_right(self.firsts, coordinates) - 1
         if position < 0:
             return None
@@ -187,12 +187,12 @@ class _Node:
             return address
         if self.firsts[position] != coordinates:
             return None
-        place = ByteRange(address, address + self.sizes[position])
-        return StoredChunk(coordinates, place, self.filter_masks[position])
+        location = ByteRange(address, address + self.sizes[position])
+        return StoredChunk(coordinates, location, self.filter_masks[position])
 
 
-def _node_place(address: int, n_dimensions: int, reader: RangeReader) -> ByteRange:
-    """Return where a node lies if it is of the usual size; a larger one is read again."""
+def _node_location(address: int, n_dimensions: int, reader: RangeReader) -> ByteRange:
+    """Return the bytes of a node of the usual size; a larger one is read again."""
     key = 8 + 8 * (n_dimensions + 1)
     size = _HEADER + 2 * _USUAL_RANK * (key + 8) + key
     stop = min(address + size, reader.size_bytes)

@@ -1,12 +1,12 @@
-"""Turns that reading by ranges can take; none of them leaves this room."""
+"""Outcomes of reading by ranges; none of them leaves `idrstream.download`."""
 
 from __future__ import annotations
 
 from idrstream.errors import TransientDownloadError
 
 
-class ChangedError(TransientDownloadError):
-    """The file at the source is not the one that was opened: begin anew."""
+class RemoteFileChangedError(TransientDownloadError):
+    """The remote file is no longer the one that was opened."""
 
 
 class NoRangesError(Exception):

@@ -1,4 +1,4 @@
-"""Byte ranges: which are worth one request together, and which bytes are there already."""
+"""Byte ranges: which to join into one request, and which bytes are known already."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class ByteRange(NamedTuple):
 
 
 def coalesce(ranges: Iterable[ByteRange], gap_bytes: int, most_bytes: int) -> list[ByteRange]:
-    """Join ranges that lie close to each other.
+    """Join ranges that are close to each other.
 
     Parameters
     ----------
     ranges : iterable of ByteRange
         In any order; may overlap. Empty ones are left out.
     gap_bytes : int
-        Ranges with at most so many bytes between them are joined: moving those bytes costs
-        less than one more request.
+        Ranges with at most so many bytes between them are joined: those bytes cost less than
+        another request.
     most_bytes : int
-        Ranges are not joined to more than this, so that a failed request loses little. Ranges
-        that overlap are, and a single longer one stays whole.
+        Longest joined range, so that a failed request loses little. Overlapping ranges are
+        joined nevertheless, and a single longer one stays whole.
 
     Returns
     -------
     list of ByteRange
-        Ascending, without overlaps; every given range lies within exactly one of them.
+        Ascending, without overlaps; each given range is within exactly one of them.
     """
     joined: list[ByteRange] = []
     for start, stop in sorted(wanted for wanted in ranges if wanted.size > 0):
@@ -51,27 +51,27 @@ def coalesce(ranges: Iterable[ByteRange], gap_bytes: int, most_bytes: int) -> li
 
 
 class KnownBytes:
-    """The parts of a file that have come so far: ascending, without overlaps."""
+    """The ranges of a file received so far: ascending, without overlaps."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []
-        self._parts: list[memoryview] = []
+        self._blocks: list[memoryview] = []
 
     def add(self, start: int, data: bytes) -> None:
-        """Keep `data`, which begins at byte `start`; what is known already stays."""
+        """Keep `data`, which starts at byte `start`; known bytes stay."""
         view = memoryview(data)
         for gap in self.gaps(ByteRange(start, start + len(data))):
-            place = bisect_right(self._starts, gap.start)
-            self._starts.insert(place, gap.start)
-            self._parts.insert(place, view[gap.start - start : gap.stop - start])
+            index = bisect_right(self._starts, gap.start)
+            self._starts.insert(index, gap.start)
+            self._blocks.insert(index, view[gap.start - start : gap.stop - start])
 
     def gaps(self, wanted: ByteRange) -> list[ByteRange]:
-        """Return what of a range is not known."""
+        """Return the unknown parts of a range."""
         gaps, position = [], wanted.start
-        for start, part in self._overlapping(wanted):
+        for start, block in self._overlapping(wanted):
             if start > position:
                 gaps.append(ByteRange(position, start))
-            position = max(position, start + len(part))
+            position = max(position, start + len(block))
         if position < wanted.stop:
             gaps.append(ByteRange(position, wanted.stop))
         return gaps
@@ -79,14 +79,14 @@ class KnownBytes:
     def get(self, wanted: ByteRange) -> bytes:
         """Return the bytes of a range without gaps."""
         return b"".join(
-            part[max(0, wanted.start - start) : wanted.stop - start]
-            for start, part in self._overlapping(wanted)
+            block[max(0, wanted.start - start) : wanted.stop - start]
+            for start, block in self._overlapping(wanted)
         )
 
     def _overlapping(self, wanted: ByteRange) -> Iterator[tuple[int, memoryview]]:
-        place = max(0, bisect_right(self._starts, wanted.start) - 1)
-        while place < len(self._starts) and self._starts[place] < wanted.stop:
-            start, part = self._starts[place], self._parts[place]
-            if start + len(part) > wanted.start:
-                yield start, part
-            place += 1
+        index = max(0, bisect_right(self._starts, wanted.start) - 1)
+        while index < len(self._starts) and self._starts[index] < wanted.stop:
+            start, block = self._starts[index], self._blocks[index]
+            if start + len(block) > wanted.start:
+                yield start, block
+            index += 1

@@ -1,8 +1,8 @@
-"""A remote file as h5py reads it: synchronous, with a small block cache.
+"""A remote file that h5py can read: synchronous, with a small block cache.
 
-No thread takes part in what h5py reads: it calls a file object while it holds its lock, and
-threads beneath it can wait for each other for ever when the garbage collector runs. Several
-ranges that are wanted at once, outside of h5py, come side by side.
+h5py reads without other threads: it calls a file object while it holds its lock, and threads
+below it can deadlock when the garbage collector runs. Outside of h5py, several ranges are read
+in parallel.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from idrstream.download.protocol import RemoteFile
 
 BLOCK_BYTES = 64 * 1024
-# At 8 MB/s and 20 ms to the server these bytes cost as much as one more request.
+# At 8 MB/s and 20 ms latency these bytes take as long as another request.
 GAP_BYTES = 160 * 1024
 MOST_BYTES = 8 * 1024 * 1024
 
 
 class RangeReader(io.RawIOBase):
-    """Reads a `RemoteFile`; single reads come in blocks, which are kept.
+    """Reads a `RemoteFile` in blocks, which are kept.
 
     Parameters
     ----------
     remote : RemoteFile
-        The file; closed by whoever opened it.
+        The file; the caller closes it.
     block_bytes : int
         Size of a block.
 
     Attributes
     ----------
     error : Exception or None
-        What went wrong while a library was reading that may hide the reason.
+        Error of the last read, which libraries such as h5py may replace by their own.
     """
 
     def __init__(self, remote: RemoteFile, block_bytes: int = BLOCK_BYTES) -> None:
         super().__init__()
         self.error: Exception | None = None
         self._remote = remote
-        self._at_once: int = getattr(remote, "at_once", 1)
+        self._at_once = remote.at_once
         self._block_bytes = block_bytes
         self._position = 0
         self._known = KnownBytes()
@@ -92,7 +92,7 @@ class RangeReader(io.RawIOBase):
         return len(data)
 
     def read_range(self, wanted: ByteRange) -> bytes:
-        """Return the bytes of one range, which lies within the file."""
+        """Return the bytes of one range within the file."""
         if self._known.gaps(wanted):
             block = self._block_bytes
             start = wanted.start // block * block
@@ -102,7 +102,7 @@ class RangeReader(io.RawIOBase):
         return self._known.get(wanted)
 
     def read_ranges(self, wanted: Iterable[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
-        """Yield ranges with their bytes, in few requests and in the order of the file.
+        """Yield ranges with their bytes, with few requests and in file order.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class RangeReader(io.RawIOBase):
                 yield item, data[item.start - joined.start : item.stop - joined.start]
 
     def _read_all(self, ranges: list[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
-        """Yield ranges with their bytes, in order; a few are asked for at once."""
+        """Yield ranges with their bytes, in order; a few are read in parallel."""
         if len(ranges) < 2 or self._at_once < 2:
             yield from ((joined, self._remote.read(*joined)) for joined in ranges)
             return

@@ -1,4 +1,4 @@
-"""A small CellH5 file: the same movie, of which only some frames are there."""
+"""A small CellH5 file: a movie that contains only some of its frames."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from idrstream.formats.cellh5.reader import FETCHED_FRAMES, FRAME_PROBLEMS
 # Readers of CellH5, Bio-Formats among them, look for these groups.
 _DEFINITIONS = ("image", "object", "feature")
 _GZIP = 4
-# An attribute of such a file has room for 64 KiB.
+# Attributes of such files are limited to 64 KiB.
 _REASON, _REASONS = 300, 150
 
 
 def chunks_of_frames(
     shape: Sequence[int], chunks: Sequence[int], numbers: Iterable[int]
 ) -> Iterator[tuple[int, ...]]:
-    """Yield where the chunks of frames begin, all channels and planes, each chunk once.
+    """Yield the first element of each chunk of some frames, in all channels and planes.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def chunks_of_frames(
     Yields
     ------
     tuple of int
-        ``(c, t, z, y, x)`` of a chunk's first element.
+        ``(c, t, z, y, x)``, each chunk once.
     """
     axes: list[Sequence[int]] = [
         range(0, length, step) for length, step in zip(shape, chunks, strict=True)
@@ -49,7 +49,7 @@ def chunks_of_frames(
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a movie's pixels are stored.
+    """The storage of a movie's pixels.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Layout:
     creation : h5py.h5p.PropDCID
         HDF5's own description of chunks, filters and fill value.
     valid : NDArray or None
-        The attribute ``valid``, as it is stored.
+        The attribute ``valid``, as stored.
     """
 
     group: str
@@ -73,11 +73,11 @@ class Layout:
 
     @classmethod
     def of(cls, dataset: Any) -> Layout:
-        """Return the layout of a dataset; it outlives the dataset's file."""
+        """Return the layout of a dataset; valid after its file is closed."""
         import h5py
 
         creation = dataset.id.get_create_plist().copy()
-        creation.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # chunks not written take no room
+        creation.set_alloc_time(h5py.h5d.ALLOC_TIME_INCR)  # missing chunks take no space
         creation.set_obj_track_times(False)  # the same frames give the same bytes
         return cls(
             dataset.parent.parent.name,
@@ -91,7 +91,7 @@ class Layout:
     def new(
         cls, group: str, shape: tuple[int, ...], dtype: np.dtype[Any], chunks: tuple[int, ...]
     ) -> Layout:
-        """Return a layout that is compressed as CellCognition does, all frames valid."""
+        """Return a layout with CellCognition's compression and all frames valid."""
         import h5py
 
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
@@ -104,17 +104,16 @@ class Layout:
 class SmallMovie:
     """Writes a small movie; a context manager.
 
-    The file is written beside its place and moved there on a good end; on a bad one nothing of
-    it is left.
+    The file is written under a temporary name and renamed on success; on an error it is deleted.
 
     Parameters
     ----------
     target : Path
-        The file to write, replaced if it is there.
+        The file to write; replaced if it exists.
     layout : Layout
-        How the pixels are stored.
+        Storage of the pixels.
     frames : sequence of int
-        The frames that will be there, counted from 1.
+        The frames that will be written, counted from 1.
 
     Raises
     ------
@@ -131,7 +130,7 @@ class SmallMovie:
         self._dataset: Any = None
 
     def __enter__(self) -> SmallMovie:
-        """Make the file with its groups and the empty dataset."""
+        """Create the file with its groups and the empty dataset."""
         try:
             self._part.unlink(missing_ok=True)
             self._create()
@@ -141,28 +140,28 @@ class SmallMovie:
         return self
 
     def write_stored(self, coordinates: tuple[int, ...], data: bytes, filter_mask: int) -> None:
-        """Write a chunk as it lay in the other file, filters applied."""
+        """Write a chunk as stored in another file, with filters applied."""
         try:
             self._dataset.id.write_direct_chunk(coordinates, data, filter_mask)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def explain(self, problems: Mapping[int, str]) -> None:
-        """Say why frames have no pixels; readers tell it instead of "never written"."""
+        """Record why frames have no pixels; readers report it instead of "never written"."""
         if problems:
             reasons = {str(number): text[:_REASON] for number, text in problems.items()}
             kept = dict(list(reasons.items())[:_REASONS])
             self._file.attrs[FRAME_PROBLEMS] = np.bytes_(json.dumps(kept))
 
-    def write_plane(self, place: tuple[int, int, int], pixels: NDArray[Any]) -> None:
+    def write_plane(self, index: tuple[int, int, int], pixels: NDArray[Any]) -> None:
         """Write the plane at ``(c, t, z)``, shape ``(y, x)``."""
         try:
-            self._dataset[place] = pixels
+            self._dataset[index] = pixels
         except OSError as error:
             raise self._unwritable(error) from error
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Move the file into place, or delete it after an error."""
+        """Rename the file, or delete it after an error."""
         try:
             if self._file is not None:
                 self._file.close()

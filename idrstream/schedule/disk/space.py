@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import BudgetError, UserError
 from idrstream.records import ImageTask
@@ -21,6 +21,9 @@ from idrstream.schedule.disk.growth import GrowthWatch
 from idrstream.schedule.lanes import Lane, Outcome
 from idrstream.schedule.state import BatchState, FrameState, ImageState, ModelMovie
 from idrstream.text import format_size
+
+if TYPE_CHECKING:
+    from idrstream.download import Downloader
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,8 @@ class Space:
         The ledger.
     folder : Path
         Where movies are put, to look how much its disk has free.
-    downloader : object
-        May offer ``size(task)``.
+    downloader : Downloader
+        Its ``size(task)`` is called.
     lane : Lane
         Asks for sizes.
     halt : callable
@@ -52,7 +55,7 @@ class Space:
         self,
         budget: DiskBudget,
         folder: Path,
-        downloader: object,
+        downloader: Downloader,
         lane: Lane,
         halt: Callable[[BaseException], None],
         watch: GrowthWatch,
@@ -61,8 +64,7 @@ class Space:
         self.waits_for_disk = ""
         self.only_movies = False  # the next image may be begun though it will probably need more
         self._folder = folder
-        self._size_of: Any = getattr(downloader, "size", None)
-        self._interrupt: Any = getattr(downloader, "interrupt", None)
+        self._downloader = downloader
         self._watch = watch
         self._lane = lane
         self._halt = halt
@@ -263,8 +265,7 @@ class Space:
             f"its source {why}; make disk_budget larger"
         )
         self._halt(BudgetError(msg))
-        if self._interrupt is not None:
-            self._interrupt()
+        self._downloader.interrupt()
 
     def _forget(self, key: Any) -> None:
         self._watch.end(key)
@@ -273,8 +274,6 @@ class Space:
 
     def _sized(self, item: ImageState | ModelMovie, batch: BatchState) -> bool:
         """Tell whether the size of a movie was asked for; ask for it and the next ones."""
-        if self._size_of is None:
-            return True
         self._ask(item)
         if isinstance(item, ImageState):
             for image in list(batch.waiting)[:_AHEAD]:
@@ -285,7 +284,7 @@ class Space:
         if item.sized or item.key in self._asked or not self._lane.has_room:
             return
         self._asked.add(item.key)
-        self._lane.submit(partial(self._size_of, item.task), partial(self._told, item))
+        self._lane.submit(partial(self._downloader.size, item.task), partial(self._told, item))
 
     def _told(self, item: ImageState | ModelMovie, outcome: Outcome) -> None:
         self._asked.discard(item.key)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idrstream.config import DownloadSettings
 from idrstream.download.ranges.http import HttpFile
-from idrstream.download.ranges.web import HttpOptions
 from idrstream.formats.hdf5_ranges.errors import NoRangesError
 from idrstream.records import ImageTask
 
@@ -154,11 +154,13 @@ class HttpRanges:
 
     def __init__(self, url: str, **options) -> None:
         self.url = url
-        self.options = HttpOptions(**{"wait_s": 0.001, "longest_wait_s": 0.002, **options})
+        self.settings = DownloadSettings(
+            **{"retry_wait_s": 0.001, "longest_retry_wait_s": 0.002, **options}
+        )
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         try:
-            return HttpFile(f"{self.url}/{remote}", head_bytes, self.options)
+            return HttpFile(f"{self.url}/{remote}", head_bytes, self.settings)
         except NoRangesError:
             return None
 

@@ -100,7 +100,7 @@ def test_other_kinds_of_file_are_looked_through_by_hdf5(tmp_path, options):
     with h5py.File(path, "r") as file:
         for chunk in found:
             stored = file["a/b/channel"].id.read_direct_chunk(chunk.coordinates)
-            assert data[slice(*chunk.place)] == stored[1]
+            assert data[slice(*chunk.location)] == stored[1]
 
 
 def test_nothing_was_written(tmp_path):

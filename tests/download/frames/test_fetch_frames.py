@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, RangeTransport
-from idrstream.download.ranges.fetch import TakenFrames, TakeTheFile, choose_way, fetch_frames
+from idrstream.download.ranges.fetch import (
+    FetchedFrames,
+    WholeFileNeeded,
+    fetch_frames,
+    reason_for_whole_file,
+)
 from idrstream.download.transports.errors import BusyError
 from idrstream.errors import DownloadError, FrameError, MovieError, TransientDownloadError
 from idrstream.formats.cellh5.reader import CellH5Reader
@@ -47,7 +52,7 @@ def test_the_small_movie_reads_like_the_movie(served, http, task, tmp_path, layo
     movie = served(2, 12, 1, 40, 52, dtype=dtype, **layout)
     small = tmp_path / "small" / NAME
     taken = take(http, task(3, 11), small)
-    assert isinstance(taken, TakenFrames), taken
+    assert isinstance(taken, FetchedFrames), taken
     assert taken.frames == (3, 11)
     for channel in (0, 1):
         reader = CellH5Reader(channel=channel)
@@ -152,7 +157,7 @@ def test_few_bytes_and_requests_for_a_frame_of_many(served, server, http, task, 
     ],
 )
 def test_the_choice(needed, frames, size, missing, file):
-    assert (choose_way(needed, frames, size, missing) is not None) == file
+    assert (reason_for_whole_file(needed, frames, size, missing) is not None) == file
 
 
 def test_auto_takes_the_file_for_many_frames_and_frames_does_not(served, http, task, tmp_path):
@@ -160,11 +165,11 @@ def test_auto_takes_the_file_for_many_frames_and_frames_does_not(served, http, t
     many = task(*range(1, 13))
     out = tmp_path / "out" / NAME
     taken = take(http, many, out)
-    assert isinstance(taken, TakeTheFile)
+    assert isinstance(taken, WholeFileNeeded)
     assert "more than a third" in taken.reason
     assert taken.traffic.requests >= 1
     assert not out.exists()
-    assert isinstance(take(http, many, out, mode="frames"), TakenFrames)
+    assert isinstance(take(http, many, out, mode="frames"), FetchedFrames)
 
 
 def test_no_ranges(served, server, http, task, tmp_path):
@@ -172,9 +177,11 @@ def test_no_ranges(served, server, http, task, tmp_path):
     server.always = "no-range"
     out = tmp_path / "out" / NAME
     taken = take(http, task(3), out)
-    assert isinstance(taken, TakeTheFile)
-    assert "no ranges" in taken.reason
-    with pytest.raises(DownloadError, match=r"only the whole file can be had.*no ranges"):
+    assert isinstance(taken, WholeFileNeeded)
+    assert "does not support ranges" in taken.reason
+    with pytest.raises(
+        DownloadError, match=r"only the whole file can be fetched.*does not support ranges"
+    ):
         take(http, task(3), out, mode="frames")
     assert list(out.parent.iterdir()) == []
 
@@ -186,13 +193,16 @@ def test_pixels_that_are_not_in_chunks(served, http, task, tmp_path):
 
 def test_a_small_movie_is_there_with_the_first_answer(served, server, http, task, tmp_path):
     served(1, 12, 1, 40, 52)
-    assert isinstance(take(http, task(*range(1, 13)), tmp_path / "out" / NAME), TakenFrames)
+    assert isinstance(take(http, task(*range(1, 13)), tmp_path / "out" / NAME), FetchedFrames)
     assert len(server.log) == 1
 
 
 def test_other_formats_are_taken_whole(server, http, task, tmp_path):
     (server.root / "x.tif").write_bytes(b"II*\0")
-    assert "no HDF5" in take(http, task(3), tmp_path / "out" / "x.tif", name="x.tif").reason
+    assert (
+        "not that of an HDF5 file"
+        in take(http, task(3), tmp_path / "out" / "x.tif", name="x.tif").reason
+    )
     assert server.log == []
 
 
@@ -215,7 +225,7 @@ def test_faults_on_the_way_are_got_over(served, server, http, task, tmp_path, pl
         ("404", DownloadError, "answered 404"),
         ("403", DownloadError, "answered 403"),
         ("503", BusyError, "answered 503"),
-        ("cut", TransientDownloadError, "only in part|ends after"),
+        ("cut", TransientDownloadError, "incomplete|ends after"),
         ("reset", TransientDownloadError, "cannot be reached"),
         ("other-range", TransientDownloadError, "asked"),
     ],
@@ -253,7 +263,7 @@ def test_a_movie_that_changes_midway_is_begun_anew(served, server, http, task, t
 
     replace.times = 1
     taken = take(http, task(50), target, needed=replace, mode="frames")
-    assert isinstance(taken, TakenFrames)
+    assert isinstance(taken, FetchedFrames)
     movie = server.root / NAME
     np.testing.assert_array_equal(
         CellH5Reader().read(small, [50])[50], CellH5Reader().read(movie, [50])[50]
@@ -281,13 +291,13 @@ def test_a_mounted_mirror_is_read_by_ranges_too(served, server, task, tmp_path):
     assert isinstance(transport, RangeTransport)
     small = tmp_path / "out" / NAME
     taken = take(transport, task(50), small)
-    assert isinstance(taken, TakenFrames)
+    assert isinstance(taken, FetchedFrames)
     np.testing.assert_array_equal(
         CellH5Reader().read(small, [50])[50], CellH5Reader().read(movie, [50])[50]
     )
     with pytest.raises(DownloadError, match="there is no file"):
         take(transport, task(50), small, name="gone.ch5")
-    with pytest.raises(DownloadError, match="points out of"):
+    with pytest.raises(DownloadError, match="leads out of"):
         take(transport, task(50), small, name="../gone.ch5")
 
 
@@ -303,7 +313,7 @@ def test_what_is_no_movie(served, server, http, task, tmp_path, what):
             other = file.create_group("sample/0/plate/PL--x/experiment/00004/position/2/image")
             other["channel"] = np.ones((1, 2, 1, 4, 4), "u1")
     out = tmp_path / "out" / NAME
-    assert isinstance(take(http, task(3), out), TakeTheFile)  # ends in the same error as ever
+    assert isinstance(take(http, task(3), out), WholeFileNeeded)  # ends in the same error as ever
     with pytest.raises(MovieError, match=r"damaged|one position"):
         take(http, task(3), out, mode="frames")
     assert list(out.parent.iterdir()) == []
@@ -318,6 +328,6 @@ def test_a_disk_that_cannot_be_written(served, http, task, tmp_path):
 def test_frames_outside_the_movie_cost_nothing(served, server, http, task, tmp_path):
     served(1, 12, 1, 40, 52)
     taken = take(http, task(0, 13, 99), tmp_path / "out" / NAME)
-    assert isinstance(taken, TakenFrames)
+    assert isinstance(taken, FetchedFrames)
     assert taken.frames == ()
     assert len(server.log) == 1

@@ -20,7 +20,7 @@ SAMPLE = "https://livingobjects.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr"
 
 def test_a_frame_of_idr0013s_sample_plate(tmp_path):
     source = OmeZarrDownloader()
-    source.frames_needed = lambda task, info: task.frames
+    source.limit_to(lambda task, info: task.frames)
     movie = source.download(ImageTask("3451", "A1", 1, (50,), metadata={"URL": SAMPLE}), tmp_path)
     pixels = CellH5Reader().read(movie.path, [50])[50]
     assert isinstance(pixels, np.ndarray), pixels

@@ -19,6 +19,7 @@ class Memory:
     """A remote file in memory that counts."""
 
     name = "memory"
+    at_once = 1
 
     def __init__(self, data: bytes = DATA, head_bytes: int = 100) -> None:
         self.data = data

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idrstream.download import LocalTransport, TransportDownloader, tell_frames_needed
+from idrstream.config import DownloadSettings
+from idrstream.download import (
+    LocalTransport,
+    Transport,
+    TransportDownloader,
+    limit_to_needed,
+    make_downloader,
+)
 from idrstream.errors import ConfigError, MovieError, TransientDownloadError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.reader import MovieInfo
@@ -30,8 +37,10 @@ def process(server, tmp_path, illumination, wanted, fetch, reader=None):
     preprocessor = Preprocessor(
         reader or CellH5Reader(), make_illumination(illumination, tmp_path / f"models-{fetch}")
     )
-    downloader = TransportDownloader(LocalTransport(server.root), Anywhere(), fetch=fetch)
-    tell_frames_needed(downloader, preprocessor)
+    downloader = TransportDownloader(
+        LocalTransport(server.root), Anywhere(), DownloadSettings(fetch=fetch)
+    )
+    limit_to_needed(downloader, preprocessor)
     folder = tmp_path / f"{fetch}"
     task = ImageTask("PL", "A4", 4, wanted)
     others = [ImageTask("PL", f"A{n}", n, wanted) for n in (4, 5)]
@@ -104,8 +113,10 @@ def test_frames_of_the_plates_model_are_needed_as_long_as_there_is_none(tmp_path
 
 def test_a_frame_that_was_not_brought_is_no_hole_in_the_context(served, server, tmp_path):
     served(1, 20, 1, 128, 128)
-    downloader = TransportDownloader(LocalTransport(server.root), Anywhere(), fetch="frames")
-    downloader.frames_needed = lambda task, info: task.frames
+    downloader = TransportDownloader(
+        LocalTransport(server.root), Anywhere(), DownloadSettings(fetch="frames")
+    )
+    downloader.limit_to(lambda task, info: task.frames)
     movie = downloader.download(ImageTask("PL", "A4", 4, (5,)), tmp_path / "out")
     preprocessor = Preprocessor(CellH5Reader(), FrameContext())
     with pytest.raises(MovieError, match=r"frames \[6, 7\] .* not fetched"):
@@ -116,18 +127,17 @@ def test_a_frame_that_was_not_brought_is_no_hole_in_the_context(served, server, 
 
 def test_whole_files_where_nobody_says_what_is_needed(served, server, tmp_path):
     path = served(1, 20, 1, 64, 64)
-    downloader = TransportDownloader(LocalTransport(server.root), Anywhere(), fetch="frames")
+    downloader = TransportDownloader(
+        LocalTransport(server.root), Anywhere(), DownloadSettings(fetch="frames")
+    )
     task = ImageTask("PL", "A4", 4, (5,))
     assert downloader.download(task, tmp_path / "a").path.read_bytes() == path.read_bytes()
-    downloader.frames_needed = lambda task, info: task.frames
-    image = downloader.download_image("PL", 4, tmp_path / "b")
-    assert image.read_bytes() == path.read_bytes()
 
 
-def test_a_way_without_ranges(served, server, tmp_path):
+def test_a_transport_without_ranges(served, server, tmp_path):
     path = served(1, 20, 1, 64, 64)
 
-    class WholeFiles:
+    class WholeFiles(Transport):
         name = "aspera"
 
         def fetch(self, remote, target):
@@ -135,8 +145,8 @@ def test_a_way_without_ranges(served, server, tmp_path):
 
     task = ImageTask("PL", "A4", 4, (5,))
     for fetch in ("auto", "frames"):
-        downloader = TransportDownloader(WholeFiles(), Anywhere(), fetch=fetch)
-        downloader.frames_needed = lambda task, info: task.frames
+        downloader = TransportDownloader(WholeFiles(), Anywhere(), DownloadSettings(fetch=fetch))
+        downloader.limit_to(lambda task, info: task.frames)
         if fetch == "frames":
             with pytest.raises(ConfigError, match="cannot be done by aspera"):
                 downloader.download(task, tmp_path)
@@ -155,23 +165,27 @@ def test_where_ranges_fail_the_whole_file_may_still_come(served, server, tmp_pat
 
     task = ImageTask("PL", "A4", 4, (5,))
     downloader = TransportDownloader(Chain(server.root), Anywhere())
-    downloader.frames_needed = lambda task, info: task.frames
+    downloader.limit_to(lambda task, info: task.frames)
     assert downloader.download(task, tmp_path / "a").path.read_bytes() == path.read_bytes()
-    downloader = TransportDownloader(Chain(server.root), Anywhere(), fetch="frames")
-    downloader.frames_needed = lambda task, info: task.frames
+    downloader = TransportDownloader(
+        Chain(server.root), Anywhere(), DownloadSettings(fetch="frames")
+    )
+    downloader.limit_to(lambda task, info: task.frames)
     with pytest.raises(TransientDownloadError, match="is down"):
         downloader.download(task, tmp_path / "b")
 
 
-def test_an_unknown_way(server):
-    with pytest.raises(ConfigError, match="fetch must be one of auto, frames, file"):
-        TransportDownloader(LocalTransport(server.root), fetch="some")
+def test_an_unknown_mode(server):
+    with pytest.raises(ConfigError, match="fetch: Input should be 'auto', 'frames' or 'file'"):
+        make_downloader(method="local", root=server.root, fetch="some")
 
 
 def test_rows_that_share_a_movie_and_want_other_frames(served, server, tmp_path):
     path = served(1, 20, 1, 64, 64)
-    downloader = TransportDownloader(LocalTransport(server.root), fetch="frames")
-    downloader.frames_needed = lambda task, info: task.frames
+    downloader = TransportDownloader(
+        LocalTransport(server.root), settings=DownloadSettings(fetch="frames")
+    )
+    downloader.limit_to(lambda task, info: task.frames)
     for well, frame in ((1, 3), (2, 4)):
         task = ImageTask("PL", f"A{well}", well, (frame,), metadata={"Path": path.name})
         movie = downloader.download(task, tmp_path / "out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from idrstream import ScreenSpec, simulate_screen
+from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
 
@@ -28,7 +29,9 @@ def test_tables_are_equal_in_all_ways(screen, quick, web, tmp_path, caplog):
     for fetch in ("file", "frames", "auto"):
         stream = quick.make_stream(screen, tmp_path / fetch)
         locator = Idr0013Locator(PlateScreens.read(screen.screens_path))
-        stream.init_downloader(TransportDownloader(HttpTransport(root), locator, fetch=fetch))
+        stream.init_downloader(
+            TransportDownloader(HttpTransport(root), locator, DownloadSettings(fetch=fetch))
+        )
         caplog.clear()
         with caplog.at_level("INFO", logger="idrstream.download"):
             stream.run_stream(quick.table_of(screen), batch_size=2)

@@ -1,4 +1,4 @@
-"""At most so many connections to one host, whoever opens them in this process."""
+"""The limit on connections to one host, shared by everything in this process."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-_LOOK_S = 0.2
-
-
-def _nothing() -> None:
-    """Do nothing."""
+_CHECK_INTERVAL_S = 0.2
 
 
 @contextmanager
-def connection_to(host: str, limit: int, check: Callable[[], None] = _nothing) -> Iterator[None]:
+def connection_to(
+    host: str, limit: int, check: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Hold one of the connections to a host while a socket to it is in use.
 
-    Archives count the connections of an address, not of an object: whole files, ranges, sizes
-    and OME-Zarr's chunks are counted together, in all threads. Sockets that are kept for later
-    lie in one pool (`request`), and one is taken from there before a new one is opened.
+    Servers limit the connections of a client address, not of an object: whole files, ranges,
+    sizes and OME-Zarr chunks are counted together, over all threads. Idle sockets are kept in
+    one pool (`request`), and one is reused before a new one is opened.
 
     Parameters
     ----------
     host : str
         Name and port; empty for no limit.
     limit : int
-        Connections at a time, those of others with another limit included.
+        Connections at a time, including those opened with another limit.
     check : callable
-        Called now and then while waiting; raises to give up.
+        Called regularly while waiting; raises to give up.
     """
     if not host:
         yield
@@ -51,13 +49,13 @@ class _Gate:
         with self._free:
             while self._used >= limit:
                 check()
-                self._free.wait(_LOOK_S)
+                self._free.wait(_CHECK_INTERVAL_S)
             self._used += 1
 
     def leave(self) -> None:
         with self._free:
             self._used -= 1
-            # All, not one: the one that is woken may have a lower limit than another that waits.
+            # Wake all: a thread with a lower limit may have to keep waiting.
             self._free.notify_all()
 
 

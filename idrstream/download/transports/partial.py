@@ -1,9 +1,9 @@
-"""The growing file: ``<name>.part`` beside the target, and what proves what is in it.
+"""The partial file ``<name>.part`` beside the target, and the note that verifies it.
 
-Every few megabytes the file is brought to the disk and a small note beside it says how many of
-its bytes are good: their number, their SHA-256, and of which address and version they are. When
-a crash leaves both, a later transfer of the same version goes on from there; bytes that the note
-does not prove are thrown away. A transfer that ends, well or badly, leaves neither.
+Every few megabytes the file is flushed to disk, and a small note beside it records how many
+bytes are good, their SHA-256, and the address and version they belong to. If a crash leaves
+both, a later transfer of the same version resumes from there; bytes that the note does not cover
+are discarded. A transfer that ends, successfully or not, leaves neither.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import hashlib
 import json
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,32 +26,36 @@ logger = logging.getLogger("idrstream.download")
 PART_SUFFIX = ".part"
 NOTE_SUFFIX = ".part.json"
 SIDECAR_SUFFIX = ".source.json"
+CHECKPOINT_BYTES = 8 << 20
+"""A note is written after so many new bytes."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _BLOCK_BYTES = 1 << 20
 
 
-class PartFile:
+class PartialFile:
     """A file that grows beside its target.
 
     Parameters
     ----------
     target : Path
-        The file it is to become.
+        The final file.
     address : str
-        Where its bytes come from.
+        Where the bytes come from.
     checkpoint_bytes : int
-        After so many new bytes the file is brought to the disk and its note written.
+        A note is written after so many new bytes.
 
     Raises
     ------
     StorageError
-        If it cannot be written because the disk is full or read-only.
+        If the disk is full or read-only.
     DownloadError
-        If it cannot be written for another reason.
+        If the file cannot be written for another reason.
     """
 
-    def __init__(self, target: Path, address: str, checkpoint_bytes: int) -> None:
+    def __init__(
+        self, target: Path, address: str, checkpoint_bytes: int = CHECKPOINT_BYTES
+    ) -> None:
         self.target = target
         self.path = target.with_name(target.name + PART_SUFFIX)
         self.address = address
@@ -61,21 +66,21 @@ class PartFile:
         self._checkpoint_bytes = checkpoint_bytes
         self._noted_bytes = 0
         self._digest = hashlib.sha256()
-        with _writing(self.path):
+        with _write_errors(self.path):
             self._file: BinaryIO = self.path.open("a+b")
         try:
-            self._take_over()
+            self._resume()
         except BaseException:
             self._file.close()
             raise
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of what is there, hexadecimal."""
+        """SHA-256 of the bytes so far, hexadecimal."""
         return self._digest.hexdigest()
 
     def digest(self, kind: str) -> str:
-        """Return ``sha256`` or ``md5`` of what is there, hexadecimal."""
+        """Return the ``sha256`` or ``md5`` of the bytes so far, hexadecimal."""
         if kind == "sha256":
             return self.sha256
         digest = hashlib.new(kind, usedforsecurity=False)
@@ -85,8 +90,8 @@ class PartFile:
         return digest.hexdigest()
 
     def restart(self) -> None:
-        """Throw away what is there."""
-        with _writing(self.path):
+        """Discard all bytes."""
+        with _write_errors(self.path):
             self._file.truncate(0)
         self._note.unlink(missing_ok=True)
         self.version, self.stated_bytes = "", None
@@ -95,7 +100,7 @@ class PartFile:
 
     def append(self, block: bytes) -> None:
         """Write bytes at the end."""
-        with _writing(self.path):
+        with _write_errors(self.path):
             self._file.write(block)
         self._digest.update(block)
         self.have_bytes += len(block)
@@ -103,16 +108,16 @@ class PartFile:
             self._write_note()
 
     def flush(self) -> None:
-        """Bring everything to the disk."""
-        with _writing(self.path):
+        """Flush everything to disk."""
+        with _write_errors(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())
 
     def publish(self) -> None:
-        """Give the file its final name, also after a power cut."""
+        """Give the file its final name, safe against a power cut."""
         self.flush()
         self._file.close()
-        with _writing(self.target):
+        with _write_errors(self.target):
             self.path.replace(self.target)
         self._note.unlink(missing_ok=True)
         sync_folder(self.target.parent)
@@ -135,19 +140,19 @@ class PartFile:
         write_json(self._note, note)
         self._noted_bytes = self.have_bytes
 
-    def _take_over(self) -> None:
-        """Keep what a crash left, as far as its note proves it."""
+    def _resume(self) -> None:
+        """Keep what a crash left, as far as its note verifies it."""
         for old in leftovers_of(self._note):
             old.unlink(missing_ok=True)
         note = _read_note(self._note)
-        if note is None or note["address"] != self.address or not self._prove(note):
+        if note is None or note["address"] != self.address or not self._verify(note):
             self.restart()
             return
         self.version, self.stated_bytes = note["version"], note["size_bytes"]
         self._file.truncate(self.have_bytes)
-        logger.info("%s: goes on at byte %d", self.target.name, self.have_bytes)
+        logger.info("%s: resumed at byte %d", self.target.name, self.have_bytes)
 
-    def _prove(self, note: dict[str, Any]) -> bool:
+    def _verify(self, note: dict[str, Any]) -> bool:
         wanted = note["have_bytes"]
         self._file.seek(0)
         while self.have_bytes < wanted:
@@ -160,37 +165,36 @@ class PartFile:
         return bool(self.sha256 == note["sha256"])
 
 
-class _writing:  # noqa: N801, reads as a phrase
-    """Tells what went wrong with the disk as errors of the tree."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> None:
-        """Translate an `OSError`."""
-        if isinstance(error, OSError):
-            msg = f"{self._path} cannot be written: {error.strerror or error}"
-            kind = StorageError if error.errno in _FULL else DownloadError
-            raise kind(msg) from error
-
-
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a small file that is whole or not there."""
-    with _writing(path), atomic_path(path) as partial:
-        partial.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    """Write a small JSON file atomically.
+
+    Raises
+    ------
+    StorageError, DownloadError
+        If it cannot be written.
+    """
+    with _write_errors(path), atomic_path(path) as new:
+        new.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk, where the file system can."""
+    """Flush a folder's entries to disk, if the file system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def _write_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror or error}"
+        kind = StorageError if error.errno in _DISK_FULL else DownloadError
+        raise kind(msg) from error
 
 
 def _read_note(path: Path) -> dict[str, Any] | None:
