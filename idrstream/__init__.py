@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from idrstream.collect import Collected, CollectOptions, collect_folder
     from idrstream.config import Settings, load_settings
-    from idrstream.download import AsperaDownloader, OmeZarrDownloader, make_downloader
+    from idrstream.download import OmeZarrDownloader, make_downloader
     from idrstream.errors import (
         BatchError,
         CollectError,
@@ -27,13 +27,9 @@ if TYPE_CHECKING:
     from idrstream.forecast import StreamPlan
     from idrstream.formats.cellh5.reader import CellH5Reader
     from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
-    from idrstream.legacy import BasicpyPreprocessor, DeepProfilerRun
+    from idrstream.legacy import AsperaDownloader, BasicpyPreprocessor, DeepProfilerRun
     from idrstream.preprocess import Preprocessor
-    from idrstream.profile import (
-        DeepProfilerEngine,
-        DeepProfilerProject,
-        TorchEngine,
-    )
+    from idrstream.profile import DeepProfilerEngine, DeepProfilerProject, TorchEngine
     from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
     from idrstream.schedule.result import RunResult
     from idrstream.screen import Plan, read_table, table_from_idr
@@ -46,7 +42,7 @@ __version__ = "0.1.0"
 
 # Public name -> module that has it; looked up on first use.
 _HOMES = {
-    "AsperaDownloader": "download",
+    "AsperaDownloader": "legacy",
     "BackgroundRun": "watch.background",
     "BasicpyPreprocessor": "legacy",
     "BatchError": "errors",

@@ -117,7 +117,7 @@ def _ask_web(url: str, limit_s: float) -> str:
     """Request an address; return status and server."""
     import urllib3
 
-    from idrstream.download.transports.pool import user_agent
+    from idrstream.download.client.pool import user_agent
 
     with urllib3.PoolManager() as pool:
         reply = pool.request(

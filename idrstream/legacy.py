@@ -10,12 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from idrstream.config import DownloadSettings, checked
+from idrstream.download.downloader import TransportDownloader
+from idrstream.download.factory import build_locator, build_transport
+from idrstream.download.fetch import fetch_movie
 from idrstream.errors import FrameError
 from idrstream.formats.make import make_reader
 from idrstream.preprocess.factory import IlluminationName, make_illumination
 from idrstream.preprocess.preprocessor import Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.screen.study.idr0013 import IDR0013_STUDY
 from idrstream.stream import IdrStream
+
+_STUDIES = {"idr0013": IDR0013_STUDY}
 
 
 class DeepProfilerRun(IdrStream):
@@ -103,3 +110,69 @@ class BasicpyPreprocessor(Preprocessor):
         return paths
 
     save_corrected_frames = save_frames
+
+
+class AsperaDownloader(TransportDownloader):
+    """The first IDR_stream's downloader: idr0013's movies by Aspera.
+
+    New code calls ``make_downloader(method="aspera", ...)``, which takes every option.
+
+    Parameters
+    ----------
+    aspera_path : Path or str
+        The ``ascp`` program.
+    aspera_key_path : Path or str
+        The archive's private key.
+    screens_path : Path or str, optional
+        idr0013's plates file; not needed if every row of the table has its ``Path``.
+    idr_index_name : str
+        Name of the study's folder in the archive, or ``idr0013``.
+
+    Raises
+    ------
+    MissingToolError, ConfigError, TableError
+        If ascp, the key or the plates file is missing or wrong.
+    """
+
+    def __init__(
+        self,
+        aspera_path: Path | str,
+        aspera_key_path: Path | str,
+        screens_path: Path | str | None = None,
+        idr_index_name: str = IDR0013_STUDY,
+    ) -> None:
+        values = {
+            "method": "aspera",
+            "aspera_path": aspera_path,
+            "aspera_key_path": aspera_key_path,
+            "screens_path": screens_path,
+            "idr_index_name": _STUDIES.get(idr_index_name, idr_index_name),
+        }
+        settings = checked(DownloadSettings, values)
+        super().__init__(build_transport(settings), build_locator(settings), settings)
+
+    def download_image(self, plate: str, well_num: int, save_dir: Path | str) -> Path:
+        """Download the movie of one well.
+
+        Parameters
+        ----------
+        plate : str
+            Plate name, for example ``LT0001_02``.
+        well_num : int
+            Well number, counted from 1 along the rows.
+        save_dir : Path or str
+            Folder for the movie; made if need be.
+
+        Returns
+        -------
+        Path
+            The movie, for example ``save_dir/00004_01.ch5``.
+
+        Raises
+        ------
+        DownloadError, IncompleteFileError, MovieError
+            If the movie did not arrive.
+        """
+        task = ImageTask(plate, well=str(well_num), well_number=int(well_num), frames=())
+        transport, remote, name = self.resolve(task)
+        return fetch_movie(transport, remote, task, Path(save_dir) / name).path

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from idrstream.download.protocol import RangeTransport, RemoteFile, Transport
-from idrstream.download.transports.errors import InterruptedDownloadError, RemoteFileNotFoundError
-from idrstream.download.transports.fetched import Fetched
+from idrstream.download.client.errors import InterruptedDownloadError, RemoteFileNotFoundError
+from idrstream.download.protocol import Fetched, RangeTransport, RemoteFile, Transport
 from idrstream.errors import (
     ConfigError,
     DownloadError,

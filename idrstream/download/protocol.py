@@ -11,15 +11,46 @@ Subclass `Transport` or `Downloader` to get defaults for the optional methods.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from idrstream.download.transports.fetched import Fetched
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
 
 FramesNeeded = Callable[[ImageTask, MovieInfo], Sequence[int]]
 """Returns the numbers of the frames that are needed of a movie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file that is on disk under its final name, and how it was transferred.
+
+    Attributes
+    ----------
+    size_bytes : int
+        Size of the file; equal to the size that the source states, if it states one.
+    served_by : str
+        Name of the transport; of a chain, of the transport that succeeded.
+    bytes_moved : int or None
+        Bytes of content received, failed attempts included; None if not counted.
+    requests : int or None
+        Requests or attempts made; None if not counted.
+    etag : str
+        Version identifier (HTTP's ETag or Last-Modified); empty if there is none.
+    sha256 : str
+        Hexadecimal digest of the file; empty if not computed.
+    seconds : float
+        Duration, pauses between attempts included.
+    """
+
+    size_bytes: int
+    served_by: str
+    bytes_moved: int | None = None
+    requests: int | None = None
+    etag: str = ""
+    sha256: str = ""
+    seconds: float = 0.0
 
 
 @runtime_checkable

@@ -19,12 +19,7 @@ from idrstream.forecast.work import Costs, ImageCost, spread, work_time
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.session import Session
-from idrstream.schedule.events import (
-    BatchFinished,
-    BatchPublished,
-    Event,
-    StageFinished,
-)
+from idrstream.schedule.events import BatchFinished, BatchPublished, Event, StageFinished
 from idrstream.schedule.options import LaneSizes, choose_sizes
 
 if TYPE_CHECKING:

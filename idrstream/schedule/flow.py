@@ -11,12 +11,7 @@ from queue import Empty, SimpleQueue
 
 from idrstream.errors import BudgetError, StorageError, UserError
 from idrstream.schedule.context import Context
-from idrstream.schedule.disk.budget import (
-    DiskBudget,
-    DiskMeter,
-    DiskUse,
-    tree_bytes,
-)
+from idrstream.schedule.disk.budget import DiskBudget, DiskMeter, DiskUse, tree_bytes
 from idrstream.schedule.disk.growth import GrowthWatch
 from idrstream.schedule.disk.movie_folders import Folders
 from idrstream.schedule.disk.space import Space

@@ -11,7 +11,7 @@ import pytest
 
 from idrstream import IdrStream
 from idrstream.config import DownloadSettings
-from idrstream.download import AsperaDownloader, AsperaTransport, Transport, make_downloader
+from idrstream.download import AsperaTransport, Transport, make_downloader
 from idrstream.download.aspera.text import classify, last_words
 from idrstream.errors import (
     ConfigError,
@@ -21,6 +21,7 @@ from idrstream.errors import (
     StorageError,
     TransientDownloadError,
 )
+from idrstream.legacy import AsperaDownloader
 from idrstream.records import ImageTask
 
 ROOT = "/pub/databases/IDR/study"

@@ -9,7 +9,7 @@ import pytest
 
 from idrstream.download import Fetched, Transport
 from idrstream.download.chain import TransportChain
-from idrstream.download.transports.errors import InterruptedDownloadError, RemoteFileNotFoundError
+from idrstream.download.client.errors import InterruptedDownloadError, RemoteFileNotFoundError
 from idrstream.errors import (
     ConfigError,
     DownloadError,

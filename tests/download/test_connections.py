@@ -12,9 +12,9 @@ from fault_proxy import FaultProxy
 
 from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, Transport, TransportChain
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.retry import retry_after_s, with_retries
 from idrstream.download.omezarr._store import open_store
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.retry import retry_after_s, with_retries
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import DownloadError, TransientDownloadError
 

@@ -3,11 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from idrstream.schedule.disk.budget import (
-    DiskBudget,
-    DiskMeter,
-    tree_bytes,
-)
+from idrstream.schedule.disk.budget import DiskBudget, DiskMeter, tree_bytes
 
 KEYS = st.sampled_from(["fixed", ("image", 0, 0), ("image", 0, 1), ("model", "P", 0)])
 

@@ -8,12 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idrstream.errors import ConfigError
-from idrstream.simulate import (
-    score_locations,
-    score_masks,
-    simulate_movie,
-    tiny_spec,
-)
+from idrstream.simulate import score_locations, score_masks, simulate_movie, tiny_spec
 
 
 @pytest.fixture(scope="module")

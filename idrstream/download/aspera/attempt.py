@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.download.aspera.process import StoppedError, read_tail, run_watched
 from idrstream.download.aspera.text import AscpFailure, classify, last_words
-from idrstream.download.transports.errors import RemoteFileNotFoundError
+from idrstream.download.client.errors import RemoteFileNotFoundError
 from idrstream.errors import ImageError, MovieError, TransientDownloadError
 from idrstream.formats.complete import check_complete
 
@@ -87,7 +87,7 @@ def run_attempt(
     try:
         check_complete(part, name=name)
         if settings.deep_verify:
-            from idrstream.download.transports.deep import decode_all
+            from idrstream.formats.deep import decode_all
 
             decode_all(part, name)
     except MovieError:

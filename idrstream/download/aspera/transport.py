@@ -24,10 +24,9 @@ from idrstream.download.aspera.attempt import (
     should_retry,
 )
 from idrstream.download.aspera.keys import Keys, check_key
-from idrstream.download.protocol import Transport
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.errors import InterruptedDownloadError
-from idrstream.download.transports.fetched import Fetched
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.errors import InterruptedDownloadError
+from idrstream.download.protocol import Fetched, Transport
 from idrstream.download.transports.partial import PART_SUFFIX, SIDECAR_SUFFIX, sync_folder
 from idrstream.download.transports.source import check_remote
 from idrstream.download.transports.transfer import write_sidecar

@@ -140,7 +140,7 @@ class OmeZarrDownloader(Downloader):
             traffic = store.traffic
         check_complete(target)
         if self._settings.deep_verify:
-            from idrstream.download.transports.deep import decode_all
+            from idrstream.formats.deep import decode_all
 
             decode_all(target)
         logger.info(

@@ -208,7 +208,7 @@ def _write_frames(
 
 
 def _decode(target: Path) -> None:
-    from idrstream.download.transports.deep import decode_all
+    from idrstream.formats.deep import decode_all
 
     try:
         decode_all(target)

@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.errors import BusyError
-from idrstream.download.transports.pool import request
-from idrstream.download.transports.retry import BUSY, retry_after_s, with_retries
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.errors import BusyError
+from idrstream.download.client.pool import request
+from idrstream.download.client.retry import BUSY, retry_after_s, with_retries
 from idrstream.errors import DownloadError, TransientDownloadError
 from idrstream.formats.hdf5_ranges.errors import RemoteFileChangedError
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.errors import BusyError, RemoteFileNotFoundError
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.errors import BusyError, RemoteFileNotFoundError
 from idrstream.download.transports.source import Answer, check_remote
 from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError

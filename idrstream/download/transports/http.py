@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.ranges.http import HttpFile
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.errors import (
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.errors import (
     BusyError,
     PartialFileInvalidError,
     RemoteFileNotFoundError,
 )
-from idrstream.download.transports.pool import request
-from idrstream.download.transports.retry import BUSY, retry_after_s
+from idrstream.download.client.pool import request
+from idrstream.download.client.retry import BUSY, retry_after_s
+from idrstream.download.ranges.http import HttpFile
 from idrstream.download.transports.source import Answer, check_remote
 from idrstream.download.transports.transfer import SourceTransport, network_errors
 from idrstream.errors import ConfigError, DownloadError

@@ -10,8 +10,8 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config.sections import DownloadSettings
+from idrstream.download.client.errors import PartialFileInvalidError, RemoteFileNotFoundError
 from idrstream.download.ranges.local import LocalFile
-from idrstream.download.transports.errors import PartialFileInvalidError, RemoteFileNotFoundError
 from idrstream.download.transports.source import Answer
 from idrstream.download.transports.transfer import SourceTransport
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError

@@ -20,12 +20,11 @@ from functools import partial
 from pathlib import Path
 
 from idrstream.config.sections import DownloadSettings
-from idrstream.download.protocol import Transport
-from idrstream.download.transports.connections import connection_to
-from idrstream.download.transports.errors import InterruptedDownloadError, PartialFileInvalidError
-from idrstream.download.transports.fetched import Fetched
+from idrstream.download.client.connections import connection_to
+from idrstream.download.client.errors import InterruptedDownloadError, PartialFileInvalidError
+from idrstream.download.client.retry import with_retries
+from idrstream.download.protocol import Fetched, Transport
 from idrstream.download.transports.partial import SIDECAR_SUFFIX, PartialFile, write_json
-from idrstream.download.transports.retry import with_retries
 from idrstream.download.transports.source import Answer, check_remote
 from idrstream.errors import (
     DownloadError,
@@ -231,7 +230,7 @@ class _Transfer:
                 raise TransientDownloadError(msg)
         check_complete(part.path, part.stated_bytes, name=self._target.name)
         if self._settings.deep_verify:
-            from idrstream.download.transports.deep import decode_all
+            from idrstream.formats.deep import decode_all
 
             decode_all(part.path, self._target.name)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, RangeTransport
+from idrstream.download.client.errors import BusyError
 from idrstream.download.ranges.fetch import (
     FetchedFrames,
     WholeFileNeeded,
     fetch_frames,
     reason_for_whole_file,
 )
-from idrstream.download.transports.errors import BusyError
 from idrstream.errors import DownloadError, FrameError, MovieError, TransientDownloadError
 from idrstream.formats.cellh5.reader import CellH5Reader
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from idrstream.download.transports.errors import BusyError
+from idrstream.download.client.errors import BusyError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState

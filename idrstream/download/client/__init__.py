@@ -1,0 +1,1 @@
+"""What every client of a server shares: errors, connections at once, pools, retries."""
