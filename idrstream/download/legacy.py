@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
+from idrstream.describe import describe_part
 from idrstream.download.protocol import Downloader
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
 
 
-class LegacyDownloader:
+class LegacyDownloader(Downloader):
     """Wraps an object with the first IDR_stream's ``download_image``.
 
     Such an object may return before its file is complete; whoever reads the movie has to wait
@@ -29,6 +31,26 @@ class LegacyDownloader:
         """Download the movie of `task` into `folder`; see `Downloader.download`."""
         path = Path(self.part.download_image(task.plate, task.well_number, Path(folder)))
         return Movie(path, task, type(self.part).__name__)
+
+
+@runtime_checkable
+class _HasDownload(Protocol):
+    def download(self, task: ImageTask, folder: Path) -> Movie: ...
+
+
+class _DownloadOnly(Downloader):
+    """Wraps an object with nothing but ``download(task, folder)``."""
+
+    def __init__(self, part: _HasDownload) -> None:
+        self.part = part
+
+    def download(self, task: ImageTask, folder: Path) -> Movie:
+        """Download the movie of `task` into `folder`; see `Downloader.download`."""
+        return self.part.download(task, folder)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the description of the wrapped object."""
+        return describe_part(self.part)
 
 
 def as_downloader(part: object) -> Downloader:
@@ -52,6 +74,8 @@ def as_downloader(part: object) -> Downloader:
     """
     if isinstance(part, Downloader):
         return part
+    if isinstance(part, _HasDownload):
+        return _DownloadOnly(part)
     if callable(getattr(part, "download_image", None)):
         return LegacyDownloader(part)
     msg = (

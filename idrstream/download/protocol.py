@@ -175,3 +175,11 @@ class Downloader(Protocol):
             If no movie can arrive: a setting, a program or a key is wrong or missing.
         """
         ...
+
+    def size(self, task: ImageTask) -> int | None:  # noqa: ARG002
+        """Return the bytes that a task's movie will take on disk; None if unknown beforehand."""
+        return None
+
+    def interrupt(self) -> None:
+        """Interrupt running downloads; called from another thread. Later calls work."""
+        return

@@ -235,19 +235,17 @@ class Session:
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import ProjectProfiling
         from idrstream.schedule.runner import Runner
-        from idrstream.schedule.stages import Rooms
+        from idrstream.schedule.stages import Stages
 
         components, options = self._components, self._options
         tell_frames_needed(components.downloader, components.preprocessor)
         outlines = "object_outlines" in options.extra_metadata
         pictures = PictureStore(self._paths.folder, _pictures_bytes(options.pictures))
-        segmenting = Segmenting(components.segmentor, pictures, outlines=outlines)
-        rooms = Rooms(
+        stages = Stages(
             downloader=components.downloader,
             wait_until_complete=self._wait_until_complete,
             preprocessor=components.preprocessor,
-            segment=segmenting.one,
-            segment_many=segmenting.many if hasattr(components.segmentor, "segment_many") else None,
+            segment=Segmenting(components.segmentor, pictures, outlines=outlines),
             profiling=ProjectProfiling.slots(
                 options.batches_in_flight,
                 components.project,
@@ -260,7 +258,7 @@ class Session:
             ),
         )
         return Runner(
-            rooms,
+            stages,
             self._paths.tmp_dir / "downloads",
             listeners,
             plate_wells=self._paths.plate_wells,

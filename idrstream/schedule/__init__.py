@@ -17,7 +17,7 @@ from idrstream.schedule.events import (
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Rooms
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
 
 __all__ = [
     "BatchFinished",
@@ -31,11 +31,11 @@ __all__ = [
     "LanesMeasured",
     "Listener",
     "Preprocessing",
-    "Rooms",
     "RunResult",
     "Runner",
     "StageFinished",
     "StageStarted",
+    "Stages",
     "StreamFinished",
     "StreamStarted",
     "parse_size",

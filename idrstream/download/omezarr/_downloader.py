@@ -20,6 +20,7 @@ from idrstream.download.omezarr._image import (
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store, open_store
+from idrstream.download.protocol import Downloader
 from idrstream.download.ranges.web import HttpOptions
 from idrstream.errors import ConfigError, DownloadError
 from idrstream.formats.complete import check_complete
@@ -51,7 +52,7 @@ class _Found:
     image: ZarrImage
 
 
-class OmeZarrDownloader:
+class OmeZarrDownloader(Downloader):
     """Brings frames out of OME-Zarr (NGFF 0.4 and 0.5) as small CellH5 movies.
 
     A task whose metadata has a ``URL`` (or ``Path``) takes that plate or image; the plate of
