@@ -109,33 +109,27 @@ class Runner:
 
     def stop(self, reason: str = "stopped on request") -> None:
         """Stop at the next safe point; `run` then returns. May be called from any thread."""
-        flow = self._flow
-        if flow is not None:
+        if flow := self._flow:  # it may end meanwhile
             flow.stop(reason)
 
     def pause(self) -> None:
         """Start no more images until `resume`; those in progress are finished."""
-        flow = self._flow
-        if flow is not None:
+        if flow := self._flow:
             flow.set_paused(paused=True)
 
     def resume(self) -> None:
         """Continue after `pause`."""
-        flow = self._flow
-        if flow is not None:
+        if flow := self._flow:
             flow.set_paused(paused=False)
 
     def n_running(self) -> int:
         """Return how many running jobs will end by themselves."""
-        flow = self._flow  # it may end meanwhile
-        return 0 if flow is None else flow.n_running()
+        return flow.n_running() if (flow := self._flow) else 0
 
     def disk(self) -> DiskUse | None:
         """Return what is held under ``tmp_dir``; None if nothing runs."""
-        flow = self._flow
-        return None if flow is None else flow.disk()
+        return flow.disk() if (flow := self._flow) else None
 
     def lanes(self) -> tuple[LaneReport, ...]:
         """Return how busy the lanes are; empty if nothing runs."""
-        flow = self._flow
-        return () if flow is None else flow.lanes()
+        return flow.lanes() if (flow := self._flow) else ()

@@ -46,20 +46,14 @@ class MovieState:
 
     Attributes
     ----------
-    batch : BatchState
-        The batch.
     index : int
         Position among the images of the batch, or among the movies of a fit.
-    task : ImageTask
-        The image.
     folder : Path or None
         Where the movie is, or is being downloaded to.
     movie : Movie or None
         The movie while it is on the disk.
     size_bytes : int or None
-        Size of the movie; None if the source does not know it.
-    size_query : SizeQuery
-        Whether the source was asked.
+        Size of the movie; None if the source does not know it, or was not asked yet.
     """
 
     batch: BatchState
@@ -131,16 +125,10 @@ class BatchState:
 
     Attributes
     ----------
-    batch : Batch
-        The batch.
     order : int
         Position among the batches that were started.
     slot : int
         Number of its project, counted from 0.
-    profiling : BatchProfiling
-        Its project.
-    phase : BatchPhase
-        Where it is.
     images : list of ImageState
         Its images, in order.
     waiting : deque of ImageState
@@ -205,14 +193,7 @@ class ModelMoviePhase(Enum):
 class ModelMovie(MovieState):
     """A movie that a plate's illumination model is fitted on.
 
-    Attributes
-    ----------
-    fit : PlateFit
-        The fit.
-    phase : ModelMoviePhase
-        Whether its download started and ended.
-    reply : SimpleQueue
-        The movie, why it could not be downloaded, or None when the stream ends.
+    The `reply` is the movie, why it could not be downloaded, or None when the stream ends.
     """
 
     fit: PlateFit = field(kw_only=True)
@@ -226,14 +207,10 @@ class PlateFit:
 
     Attributes
     ----------
-    plate : str
-        The plate.
     batch : BatchState
         The batch that needs it first.
     tasks : sequence of ImageTask
         The images it is fitted on.
-    movies : list of ModelMovie
-        Their movies.
     awaited : ModelMovie or None
         The movie that its thread waits for.
     ended : bool

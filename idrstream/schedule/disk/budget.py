@@ -110,25 +110,15 @@ class DiskBudget:
 
     def __init__(self, limit_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self.peak_bytes = 0  # the most that was reserved at once
         self._held: dict[Hashable, int] = {}
-        self._used = 0
-        self._peak = 0
         self._lock = threading.Lock()
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes reserved now."""
-        return self._used
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most that was reserved at once."""
-        return self._peak
 
     @property
     def free_bytes(self) -> int | None:
         """Bytes that can still be reserved; None when there is no limit."""
-        return None if self.limit_bytes is None else self.limit_bytes - self._used
+        return None if self.limit_bytes is None else self.limit_bytes - self.used_bytes
 
     def held(self, key: Hashable) -> int:
         """Return the bytes reserved under a key."""
@@ -140,11 +130,11 @@ class DiskBudget:
         A smaller size always fits. A reservation that cannot grow stays as it was.
         """
         with self._lock:
-            more = size_bytes - self._held.get(key, 0)
-            if more > 0 and self.limit_bytes is not None and self._used + more > self.limit_bytes:
+            more = size_bytes - self.held(key)
+            if more > 0 and self.free_bytes is not None and more > self.free_bytes:
                 return False
-            self._used += more
-            self._peak = max(self._peak, self._used)
+            self.used_bytes += more
+            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
             if size_bytes:
                 self._held[key] = size_bytes
             else:
