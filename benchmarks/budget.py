@@ -35,7 +35,7 @@ from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
 from idrstream.screen import Plan, well_name
 from idrstream.text import format_size
 
@@ -52,7 +52,7 @@ class ByWell:
         return f"{task.well_number:05d}_01.bin"
 
 
-class Reading:
+class Reading(Preprocessing):
     """Reads every byte of a movie and returns a frame."""
 
     def process(self, movie: Movie) -> list[Frame]:
@@ -65,7 +65,7 @@ class Reading:
         return False
 
 
-class Slot:
+class Slot(BatchProfiling):
     """Writes files as large as a project's."""
 
     def __init__(self, folder: Path, out: Path) -> None:
@@ -146,14 +146,16 @@ def measure(url: str, movies: int, size: int, rate: float, budget: int | None) -
         tmp, out = Path(name, "tmp"), Path(name, "out")
         tmp.mkdir()
         out.mkdir()
-        rooms = Rooms(
+        stages = Stages(
             TransportDownloader(HttpTransport(url), ByWell(), DownloadSettings(fetch="file")),
             lambda _movie: None,
             Reading(),
-            lambda frame: Nuclei(np.zeros((150, 2)), None, frame.number, frame.task, 17.0),
+            lambda frames: [
+                Nuclei(np.zeros((150, 2)), None, frame.number, frame.task, 17.0) for frame in frames
+            ],
             [Slot(tmp / f"project_{number}", out) for number in range(SLOTS)],
         )
-        runner = Runner(rooms, tmp / "downloads", budget_bytes=budget)
+        runner = Runner(stages, tmp / "downloads", budget_bytes=budget)
         with Sampler(tmp) as sampler:
             result = runner.run(Plan(tasks, BATCH, tuple(range(-(-len(tasks) // BATCH)))))
     assert not result.rerun_batches, result.failures()

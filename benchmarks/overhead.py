@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from idrstream.files import atomic_path
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 from idrstream.schedule.events import BatchFinished, Event
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import Stages
 from idrstream.screen import Plan, well_name
 
 PROBE_EVERY = 20  # batches
@@ -44,7 +45,7 @@ NO_NUCLEI = np.zeros((0, 2))
 
 
 class NoOp:
-    """Every room at once: does what is needed to be called, and nothing else."""
+    """Every stage at once: does what is needed to be called, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,12 +53,6 @@ class NoOp:
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Return a movie that is not there."""
         return Movie(folder / "movie.ch5", task, "nowhere", 0)
-
-    def size(self, _task: ImageTask) -> None:
-        """Return None: unknown."""
-
-    def interrupt(self) -> None:
-        """Do nothing."""
 
     def process(self, movie: Movie) -> list[Frame]:
         """Return one frame."""
@@ -67,15 +62,19 @@ class NoOp:
         """Return False."""
         return False
 
-    def segment(self, frame: Frame) -> Nuclei:
+    def segment(self, frames: Sequence[Frame]) -> list[Nuclei]:
         """Return no nuclei."""
-        return Nuclei(NO_NUCLEI, None, frame.number, frame.task, 1.0)
+        return [Nuclei(NO_NUCLEI, None, frame.number, frame.task, 1.0) for frame in frames]
 
     def publish(self, number: int) -> Published:
         """Make an empty file."""
         path = self.folder / f"batch_{number}.csv.gz"
         path.touch()
         return Published(path, 0, "00" * 32)
+
+    def size(self, _task: ImageTask) -> int:
+        """Return 0."""
+        return 0
 
     def expected_bytes(self, _task: ImageTask) -> int:
         """Return 0."""
@@ -88,7 +87,7 @@ class NoOp:
     def nothing(self, *_: object) -> None:
         """Do nothing."""
 
-    open = close = clear = add = profile = nothing
+    open = close = clear = add = profile = fit_plate = interrupt = nothing
 
 
 class Watch:
@@ -160,11 +159,11 @@ def measure(batches: int, *, journal: bool) -> dict[str, Any]:
         (folder / "probe").mkdir()
         disk = Disk(folder / "probe")
         watch = Watch(batches, disk)
-        room = NoOp(folder / "out")
-        rooms = Rooms(room, room.nothing, room, room.segment, [room] * 3)
+        noop = NoOp(folder / "out")
+        stages = Stages(noop, noop.nothing, noop, noop.segment, [noop] * 3)
         with closing(_journal(folder / "out", plan)) if journal else nullcontext() as noting:
             listeners = [watch] if noting is None else [noting, watch]
-            runner = Runner(rooms, folder / "tmp" / "downloads", listeners, options=RunOptions())
+            runner = Runner(stages, folder / "tmp" / "downloads", listeners, options=RunOptions())
             result = runner.run(plan)
         alone = disk.report()
     assert not result.rerun_batches

@@ -11,7 +11,7 @@ from idrstream.errors import ConfigError, StorageError
 from idrstream.files import refuse_links
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepProfilerProject
-from idrstream.schedule.disk.movie_folders import Folders
+from idrstream.schedule.disk.movie_folders import MovieFolders
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_downloads(tmp_path, outside):
         (tmp_path / name).symlink_to(outside)
     (tmp_path / "downloads_3").mkdir()
     (tmp_path / "downloads_3" / "P1").symlink_to(outside)
-    Folders(tmp_path / "downloads").clear()
+    MovieFolders(tmp_path / "downloads").clear()
     assert kept(outside)
     assert [path.name for path in tmp_path.iterdir()] == ["outside"]
 

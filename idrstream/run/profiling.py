@@ -1,4 +1,4 @@
-"""The batch's way from nuclei to its published table: project, engine, compile, publish."""
+"""Profiles a batch: writes its project, calls the engine, compiles and publishes its table."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.compile import WRITERS, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
+from idrstream.schedule.stages import BatchProfiling
 
 if TYPE_CHECKING:
     from idrstream.folder.journal.reads import FrameKey
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Frame, ImageTask, Nuclei, Published
 
-_FILE_BYTES = 4096  # what a file has beside its content: headers, its entry in tables
-_NUCLEI = 400  # of a frame, as long as none was seen
+_FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
+_NUCLEI = 400  # of a frame, as long as none was segmented
 _PIXEL_BYTES = 2
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
@@ -25,7 +26,7 @@ _OUTLINE_POINTS = 80
 _FEATURE_BYTES = 4
 
 
-class ProjectProfiling:
+class ProjectProfiling(BatchProfiling):
     """Profiles a batch in a DeepProfiler project folder and publishes its table.
 
     Parameters
@@ -33,7 +34,7 @@ class ProjectProfiling:
     project : DeepProfilerProject
         The project folder that batches pass through.
     engine : Engine
-        What computes the features.
+        Computes the features.
     folder : Path
         Output folder; tables are named ``batch_<number>.<format>``.
     extra_metadata : sequence of str
@@ -41,10 +42,10 @@ class ProjectProfiling:
     output_format : str
         ``csv.gz`` or ``parquet``.
     keep : Mapping[int, set], optional
-        Frames (plate, well number, site, frame) that the tables of batches have already: a new
-        table without them is not published.
+        Frames (plate, well number, site, frame) in the existing tables of batches: a new table
+        that lacks one is not published.
     notes : callable, optional
-        Makes what notes the quality of the frames of a batch; see `BatchNotes`.
+        Returns what records the quality of the frames of a batch; see `BatchNotes`.
     """
 
     def __init__(
@@ -70,25 +71,18 @@ class ProjectProfiling:
 
     @classmethod
     def slots(
-        cls,
-        count: int,
-        project: DeepProfilerProject,
-        engine: Engine,
-        folder: Path,
-        **options: Any,
+        cls, count: int, project: DeepProfilerProject, engine: Engine, folder: Path, **options: Any
     ) -> tuple[ProjectProfiling, ...]:
-        """Return one for each of `count` batches under way at once.
+        """Return one for each of `count` batches in progress at once.
 
-        The first works in `project`, the next ones in folders beside it. The other values are
-        those of the class.
+        The first works in `project`, the others in folders beside it; `options` are those of the
+        class.
         """
         return tuple(cls(made, engine, folder, **options) for made in project.siblings(count))
 
     def open(self) -> None:
-        """Make the project ready; what a stream that died left in it is deleted."""
-        if self._project.is_first:
-            self._project.remove_siblings()
-        self._project.clear()
+        """Prepare the project; delete what a crashed stream left in it."""
+        self.close()
         self._project.prepare()
 
     def close(self) -> None:
@@ -98,7 +92,7 @@ class ProjectProfiling:
             self._project.remove_siblings()
 
     def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Write a frame and its nuclei into the project, and note their quality."""
+        """Write a frame and its nuclei into the project, and record their quality."""
         if self._notes is not None:
             self._notes.add(frame, nuclei)
         if not self._outlines:  # they were only for the picture
@@ -113,12 +107,12 @@ class ProjectProfiling:
         self._engine.profile(self._project)
 
     def publish(self, number: int) -> Published:
-        """Compile the table of the batch, prove it complete, and put it into the output folder.
+        """Compile and check the table of the batch, and move it into the output folder.
 
         Raises
         ------
         idrstream.errors.CompileError
-            When it is not complete, or lacks frames that the batch's earlier table has.
+            If it is incomplete, or lacks frames that the existing table of the batch has.
         """
         images = self._project.images
         table = compile_batch(self._project, extra_metadata=self._extra_metadata)
@@ -132,7 +126,7 @@ class ProjectProfiling:
                 f"{len(lost)} frames that the batch's table has would be lost (first: plate "
                 f"{plate} well number {well_number} frame {frame}); the earlier table is kept"
             )
-        if self._notes is not None:  # first: what is published has its notes
+        if self._notes is not None:  # before the table: every published batch has its notes
             self._notes.publish(number, self._tasks)
         path = self._folder / f"batch_{number}.{self._format}"
         return publish(table, path, WRITERS[self._format])
@@ -144,22 +138,22 @@ class ProjectProfiling:
         self._project.clear()
 
     def interrupt(self) -> None:
-        """End the engine's work at once; the batch fails, the engine can be used again."""
+        """Interrupt the engine; the batch fails, the engine can be used again."""
         self._engine.interrupt()
 
     def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much of the disk an image will probably need, features included."""
+        """Return how much disk space an image will probably need, features included."""
         config = self._project.config
         pixels = config.width * config.height * _PIXEL_BYTES
         return len(task.frames) * self._bytes(pixels, _NUCLEI, _NUCLEI * _OUTLINE_POINTS)
 
     def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
-        """Return how much of the disk a frame needs at most, features included."""
+        """Return how much disk space a frame needs at most, features included."""
         shapes = nuclei.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
         return self._bytes(frame.pixels.nbytes, len(nuclei), points)
 
     def _bytes(self, pixels: int, nuclei: int, points: int) -> int:
-        """Return the size of image, locations, line of the index, and features of a frame."""
+        """Return the size of the image, locations, index line and features of a frame."""
         each = _LOCATION_BYTES + 2 * 8 + self._project.feature_count * _FEATURE_BYTES
         return pixels + nuclei * each + points * _POINT_BYTES + 4 * _FILE_BYTES

@@ -1,49 +1,63 @@
-"""Asks the segmentor for outlines where they are needed: in the table, or for a picture."""
+"""Segments frames for the scheduler, with outlines where the table or a picture needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from idrstream.errors import SegmentationError
 from idrstream.quality.pictures import picture_key
 
 if TYPE_CHECKING:
-    from idrstream.errors import SegmentationError
     from idrstream.quality.pictures import PictureStore
     from idrstream.records import Frame, Nuclei
+    from idrstream.segment import Segmentor
+
+    Results = Sequence[Nuclei | SegmentationError]
+
+
+@runtime_checkable
+class _GroupSegmentor(Protocol):
+    """A segmentor that takes several frames at once."""
+
+    def segment_many(self, frames: Sequence[Frame], *, outlines: bool) -> Results: ...
 
 
 class Segmenting:
-    """The segment room of a stream.
+    """Calls the segmentor of a stream.
 
     Parameters
     ----------
     segmentor : Segmentor
         Finds the nuclei.
     pictures : PictureStore
-        Knows of which frames a picture would be kept.
+        Knows which frames would get a picture.
     outlines : bool
         Whether the table has outlines.
     """
 
-    def __init__(self, segmentor: Any, pictures: PictureStore, *, outlines: bool) -> None:
+    def __init__(self, segmentor: Segmentor, pictures: PictureStore, *, outlines: bool) -> None:
         self._segmentor = segmentor
         self._pictures = pictures
         self._outlines = outlines
 
-    def one(self, frame: Frame) -> Nuclei:
-        """Return the nuclei of a frame."""
-        nuclei: Nuclei = self._segmentor.segment(frame, outlines=self._wants(frame))
-        return nuclei
+    def __call__(self, frames: Sequence[Frame]) -> Results:
+        """Return the nuclei of each frame, or the error of its segmentation."""
+        outlines = [self._outlines or self._has_picture(frame) for frame in frames]
+        if len(frames) > 1 and isinstance(self._segmentor, _GroupSegmentor):
+            return self._segmentor.segment_many(frames, outlines=any(outlines))
+        return [
+            self._segment(frame, outlines=wanted)
+            for frame, wanted in zip(frames, outlines, strict=True)
+        ]
 
-    def many(self, frames: Sequence[Frame]) -> Sequence[Nuclei | SegmentationError]:
-        """Return the nuclei of several frames."""
-        found: Sequence[Nuclei | SegmentationError] = self._segmentor.segment_many(
-            frames, outlines=any(map(self._wants, frames))
-        )
-        return found
+    def _segment(self, frame: Frame, *, outlines: bool) -> Nuclei | SegmentationError:
+        try:
+            return self._segmentor.segment(frame, outlines=outlines)
+        except SegmentationError as error:
+            return error
 
-    def _wants(self, frame: Frame) -> bool:
+    def _has_picture(self, frame: Frame) -> bool:
         task = frame.task
         key = picture_key(task.plate, task.well_number, task.site, frame.number)
-        return self._outlines or self._pictures.wants(key)
+        return self._pictures.wants(key)

@@ -236,19 +236,17 @@ class Session:
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import ProjectProfiling
         from idrstream.schedule.runner import Runner
-        from idrstream.schedule.stages import Rooms
+        from idrstream.schedule.stages import Stages
 
         components, options = self._components, self._options
         limit_to_needed(components.downloader, components.preprocessor)
         outlines = "object_outlines" in options.extra_metadata
         pictures = PictureStore(self._paths.folder, _pictures_bytes(options.pictures))
-        segmenting = Segmenting(components.segmentor, pictures, outlines=outlines)
-        rooms = Rooms(
+        stages = Stages(
             downloader=components.downloader,
             wait_until_complete=self._wait_until_complete,
             preprocessor=components.preprocessor,
-            segment=segmenting.one,
-            segment_many=segmenting.many,
+            segment=Segmenting(components.segmentor, pictures, outlines=outlines),
             profiling=ProjectProfiling.slots(
                 options.batches_in_flight,
                 components.project,
@@ -261,7 +259,7 @@ class Session:
             ),
         )
         return Runner(
-            rooms,
+            stages,
             self._paths.tmp_dir / "downloads",
             listeners,
             plate_wells=self._paths.plate_wells,

@@ -17,7 +17,7 @@ from idrstream.schedule.events import (
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Rooms
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
 
 __all__ = [
     "BatchFinished",
@@ -30,11 +30,12 @@ __all__ = [
     "LaneReport",
     "LanesMeasured",
     "Listener",
-    "Rooms",
+    "Preprocessing",
     "RunResult",
     "Runner",
     "StageFinished",
     "StageStarted",
+    "Stages",
     "StreamFinished",
     "StreamStarted",
 ]

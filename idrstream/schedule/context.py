@@ -1,4 +1,4 @@
-"""What the parts of a running stream share."""
+"""What the components of the scheduler share."""
 
 from __future__ import annotations
 
@@ -11,127 +11,135 @@ from idrstream.records import ImageTask
 from idrstream.schedule.events import Event, Listener, StageFinished, StageStarted
 from idrstream.schedule.lanes import Inbox, Lane, Outcome
 from idrstream.schedule.options import LaneSizes
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import Stages
 from idrstream.schedule.state import BatchState
-
-_HEAVY = ("preprocess", "segment", "profile")
+from idrstream.schedule.stop import StreamState
 
 
 @dataclass(slots=True)
 class Context:
-    """What the parts of a running stream share; used by the thread that runs it only.
+    """What the components of the scheduler share; only the deciding thread changes it.
 
     Attributes
     ----------
-    rooms : Rooms
-        The parts of the stream.
+    stages : Stages
+        The stages.
     sizes : LaneSizes
-        How many of everything.
+        Sizes of the lanes.
     inbox : SimpleQueue
         Outcomes of jobs, requests from other threads.
     lanes : dict
         The lanes by name.
     listeners : sequence of Listener
-        Who hears the events.
+        Called with every event.
     batches : list of BatchState
-        The batches under way, in order.
-    cores_used : int
+        The batches in progress, in order.
+    n_cores_used : int
         Processor cores that correction, segmentation and profiling use.
     error : BaseException or None
-        What ends the stream.
-    stopping : str
-        Empty; ``drain``: finish the batches whose images are all done; ``now``: finish only what
-        is being published.
-    abandoned : bool
-        Whether the stream is over though threads are still at work: they may delete nothing.
+        What ended the stream.
+    state : StreamState
+        What the stream still starts.
     """
 
-    rooms: Rooms
+    stages: Stages
     sizes: LaneSizes
     inbox: Inbox
     lanes: dict[str, Lane]
     listeners: Sequence[Listener] = ()
     batches: list[BatchState] = field(default_factory=list)
-    cores_used: int = 0
+    n_cores_used: int = 0
     error: BaseException | None = None
-    stopping: str = ""
-    abandoned: bool = False
+    state: StreamState = StreamState.RUNNING
 
-    def tell(self, event: Event) -> bool:
-        """Tell the listeners of an event; one that fails ends the stream, and is told."""
-        well = True
+    @property
+    def stopping(self) -> bool:
+        """Whether the stream starts no more images for good."""
+        return self.state >= StreamState.DRAINING
+
+    def advance(self, state: StreamState) -> None:
+        """Move on to a later state; never back."""
+        self.state = max(self.state, state)
+
+    def set_paused(self, *, paused: bool) -> None:
+        """Pause or resume, unless the stream is stopping."""
+        if not self.stopping:
+            self.state = StreamState.PAUSED if paused else StreamState.RUNNING
+
+    def request_stop(self, error: BaseException) -> None:
+        """Record an error and stop: an interrupt at once, any other after draining."""
+        drain = isinstance(error, Exception)
+        self.advance(StreamState.DRAINING if drain else StreamState.STOPPING)
+        if self.error is None:
+            self.error = error
+
+    def should_continue_after(self, error: BaseException) -> TypeGuard[Exception]:
+        """Return whether the stream continues after an error of a job; if not, stop it.
+
+        What the user has to fix and a full disk would make every other image or batch fail, too.
+        """
+        ends = isinstance(error, UserError) or not isinstance(error, Exception)
+        cause = error if ends else storage_error(error)
+        if cause is not None:
+            self.request_stop(cause)
+        return cause is None
+
+    def emit(self, event: Event) -> bool:
+        """Call the listeners; return False, and stop the stream, if one fails."""
+        succeeded = True
         for listener in self.listeners:
             try:
                 listener(event)
-            # The border to other people's code; what a journal cannot note must not be lost.
+            # Listeners are other people's code; what a journal cannot record must not be lost.
             except Exception as error:
-                self.halt(error)
-                well = False
-        return well
+                self.request_stop(error)
+                succeeded = False
+        return succeeded
 
-    def begin(self, stage: str, batch: BatchState, task: ImageTask | None = None) -> None:
-        """Tell that a stage begins."""
-        self.tell(StageStarted(stage, batch.batch, task))
+    def stage_started(self, stage: str, batch: BatchState, task: ImageTask | None = None) -> None:
+        """Report that an image or a batch entered a stage."""
+        self.emit(StageStarted(stage, batch.batch, task))
 
-    def end(
+    def stage_finished(
         self,
         stage: str,
         batch: BatchState,
         task: ImageTask | None,
         seconds: float,
-        moved: int | None = None,
+        n_bytes: int | None = None,
     ) -> None:
-        """Tell that a stage is over."""
+        """Report that an image or a batch left a stage."""
         batch.seconds[stage] = batch.seconds.get(stage, 0.0) + seconds
-        self.tell(StageFinished(stage, batch.batch, task, seconds, moved))
+        self.emit(StageFinished(stage, batch.batch, task, seconds, n_bytes))
 
-    def halt(self, error: BaseException) -> None:
-        """End the stream: with an error at the next batch, with an interrupt at once."""
-        if not isinstance(error, Exception):
-            self.stopping = "now"
-        elif not self.stopping:
-            self.stopping = "drain"
-        if self.error is None:
-            self.error = error
-
-    def goes_on_after(self, error: BaseException) -> TypeGuard[Exception]:
-        """Tell whether the stream goes on after an error of a job; where not, it is ended.
-
-        What the user must mend and a full disk would make every further image or batch fail, too.
-        """
-        stops_itself = isinstance(error, UserError) or not isinstance(error, Exception)
-        stops = error if stops_itself else storage_error(error)
-        if stops is not None:
-            self.halt(stops)
-        return stops is None
-
-    def cost(self, name: str, frames: int = 1) -> int:
-        """Return how many cores a job of a lane uses."""
-        if name == "preprocess" or name not in _HEAVY:
-            return 1
-        # Several frames are segmented side by side, one core each; a network alone uses all.
-        return min(frames, self.sizes.cores) if frames > 1 else self.sizes.cores
-
-    def has_room(self, name: str, frames: int = 1) -> bool:
-        """Tell whether a lane takes another job, and there are cores for it."""
-        cores = self.sizes.cores
-        if cores and name in _HEAVY and self.cores_used:
-            return self.cores_used + self.cost(name, frames) <= cores and self.lanes[name].has_room
-        return self.lanes[name].has_room
+    def has_capacity(self, name: str, n_frames: int = 1) -> bool:
+        """Return whether a lane takes another job and the cores for it are free."""
+        n_cores = self._cores_for(name, n_frames)
+        fits = self.n_cores_used + n_cores <= self.sizes.cores
+        limited = self.sizes.cores and n_cores and self.n_cores_used  # a job alone always runs
+        return self.lanes[name].has_capacity and (fits or not limited)
 
     def submit(
         self,
         name: str,
         call: Callable[[], Any],
         done: Callable[[Outcome], None],
-        frames: int = 1,
+        n_frames: int = 1,
     ) -> None:
-        """Give a lane a job, and take the cores that it uses until it is done."""
-        cost = self.cost(name, frames) if name in _HEAVY else 0
-        self.cores_used += cost
+        """Submit a job to a lane and occupy its cores until it is done."""
+        n_cores = self._cores_for(name, n_frames)
+        self.n_cores_used += n_cores
 
         def finish(outcome: Outcome) -> None:
-            self.cores_used -= cost
+            self.n_cores_used -= n_cores
             done(outcome)
 
         self.lanes[name].submit(call, finish)
+
+    def _cores_for(self, name: str, n_frames: int) -> int:
+        if name == "preprocess":
+            return 1
+        if name not in ("segment", "profile"):
+            return 0
+        # Several frames are segmented side by side, one core each; a network alone uses all.
+        return min(n_frames, self.sizes.cores) if n_frames > 1 else self.sizes.cores

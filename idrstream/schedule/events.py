@@ -1,4 +1,4 @@
-"""What a running stream tells its listeners, and what it returns at the end."""
+"""The events that a running stream emits to its listeners."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StreamStarted:
-    """The stream begins; the plan says how much there is to do."""
+    """The stream started to run a plan."""
 
     plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:
-    """A batch begins."""
+    """A batch started; a postponed one starts again."""
 
     batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """An image, or the whole batch when `task` is None, enters a stage."""
+    """An image, or the whole batch if `task` is None, entered a stage."""
 
     stage: str
     batch: Batch
@@ -39,7 +39,7 @@ class StageStarted:
 
 @dataclass(frozen=True, slots=True)
 class StageFinished:
-    """An image, or the whole batch when `task` is None, leaves a stage, well or not.
+    """An image, or the whole batch if `task` is None, left a stage, successfully or not.
 
     Attributes
     ----------
@@ -53,8 +53,7 @@ class StageFinished:
     seconds : float
         Wall-clock time in the stage, without waiting for it.
     bytes : int or None
-        Bytes that the stage put on the disk, where it knows: the movie of a download, the table
-        of a compile.
+        Bytes that the stage wrote, if known: the movie of a download, the table of a compile.
     """
 
     stage: str
@@ -66,7 +65,7 @@ class StageFinished:
 
 @dataclass(frozen=True, slots=True)
 class ImageFinished:
-    """All wanted frames of an image are in the DeepProfiler project or were skipped."""
+    """All wanted frames of an image are in the project of its batch or were skipped."""
 
     batch: Batch
     task: ImageTask
@@ -76,23 +75,11 @@ class ImageFinished:
 
 @dataclass(frozen=True, slots=True)
 class BatchPublished:
-    """A batch's table is flushed to the disk under its final name; nothing is deleted yet.
+    """The table of a batch is flushed to the disk under its final name; nothing is deleted yet.
 
-    A journal that writes durably before it returns makes the batch count as done: what it was
-    made of is deleted only when every listener has returned. `BatchFinished` follows.
-
-    Attributes
-    ----------
-    batch : Batch
-        The batch.
-    published : Published
-        Where its table is.
-    nuclei : int
-        Nuclei found in its frames.
-    skipped : tuple of Skipped
-        Images and frames left out.
-    seconds : Mapping[str, float]
-        Wall-clock time per stage.
+    A journal that writes durably before it returns makes the batch count as done: its
+    intermediates are deleted only after every listener has returned. `BatchFinished` follows,
+    with the same attributes.
     """
 
     batch: Batch
@@ -104,20 +91,20 @@ class BatchPublished:
 
 @dataclass(frozen=True, slots=True)
 class BatchFinished:
-    """A batch is published or failed, and its intermediates are gone.
+    """A batch is published or failed, and its intermediates are deleted.
 
     Attributes
     ----------
     batch : Batch
         The batch.
     published : Published or None
-        Where its table is; None when the batch failed.
+        Its table; None if the batch failed.
     nuclei : int
-        Nuclei found in its frames.
+        Nuclei in its frames.
     skipped : tuple of Skipped
-        Images and frames left out.
+        Skipped images and frames.
     error_kind, error : str
-        Class name and message of what sank the batch; empty when it was published.
+        Class name and message of the error that failed the batch; empty if it was published.
     seconds : Mapping[str, float]
         Wall-clock time per stage.
     """
@@ -133,15 +120,7 @@ class BatchFinished:
 
 @dataclass(frozen=True, slots=True)
 class LanesMeasured:
-    """How busy the lanes have been so far; told every few seconds, also when nothing else is.
-
-    Attributes
-    ----------
-    lanes : tuple of LaneReport
-        The lanes.
-    seconds : float
-        Wall-clock time of the stream so far.
-    """
+    """How busy the lanes have been in the `seconds` so far; emitted every few seconds."""
 
     lanes: tuple[LaneReport, ...]
     seconds: float
@@ -149,15 +128,7 @@ class LanesMeasured:
 
 @dataclass(frozen=True, slots=True)
 class StreamFinished:
-    """The stream is over.
-
-    Attributes
-    ----------
-    result : RunResult
-        What was done.
-    stopped_by : str
-        Why it ended before its plan did; empty when the plan was carried out.
-    """
+    """The stream ended; `stopped_by` is why it did not finish its plan, or empty."""
 
     result: RunResult
     stopped_by: str = ""
@@ -178,24 +149,23 @@ Event = (
 
 
 class Listener(Protocol):
-    """Anything that wants to hear what the stream does: progress bar, log, record.
+    """Receives the events of a stream: a progress bar, log or journal.
 
     Events come one at a time, and those of one batch in this order: `BatchStarted`; for each
     image its stages and `ImageFinished`; the stages of the batch; `BatchPublished` unless it
-    failed; `BatchFinished`. `LanesMeasured` comes in between. Several batches may be under way
-    at once, and several images of each. A batch that is set back, because the disk budget is too
-    small for all that are under way, is told as started a second time and then from the
-    beginning.
+    failed; `BatchFinished`. `LanesMeasured` comes in between. Several batches may be in progress
+    at once, and several images of each. A batch that is postponed, because the disk budget is too
+    small for all that are in progress, starts a second time, from the beginning.
 
     All calls come from the thread that runs the stream.
     """
 
     def __call__(self, event: Event) -> None:
-        """Take note of one event.
+        """Handle one event.
 
         Raises
         ------
         UserError
-            Ends the stream: what had to be noted durably could not be.
+            Stops the stream: what had to be recorded durably could not be.
         """
         ...

@@ -1,4 +1,4 @@
-"""A stream under way: which job starts next, and what the end of one means."""
+"""A running stream: which job starts next, and what the end of a job means."""
 
 from __future__ import annotations
 
@@ -11,59 +11,40 @@ from queue import Empty, SimpleQueue
 
 from idrstream.errors import BudgetError, StorageError, UserError
 from idrstream.schedule.context import Context
-from idrstream.schedule.disk.budget import DiskBudget, DiskMeter, DiskUse, tree_bytes
-from idrstream.schedule.disk.growth import GrowthWatch
-from idrstream.schedule.disk.movie_folders import Folders
+from idrstream.schedule.disk.budget import DiskMeter, DiskUse, tree_bytes
+from idrstream.schedule.disk.movie_folders import MovieFolders
 from idrstream.schedule.disk.space import Space
 from idrstream.schedule.events import LanesMeasured, Listener, StreamFinished, StreamStarted
-from idrstream.schedule.lanes import Inbox, Lane, LaneReport
+from idrstream.schedule.lanes import Inbox, LaneReport, make_lanes
 from idrstream.schedule.options import LaneSizes
 from idrstream.schedule.result import RunResult
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import Interruptible, Stages
 from idrstream.schedule.steps.batches import BatchLanes
 from idrstream.schedule.steps.images import ImageLanes
+from idrstream.schedule.steps.movies import Movies
 from idrstream.schedule.steps.plates import PlateModels
-from idrstream.schedule.stop import StopSignals
+from idrstream.schedule.stop import StopSignals, StreamState
 from idrstream.screen import Plan
 from idrstream.text import format_size
 
 log = logging.getLogger(__name__)
 
-_GRACE_S = 10.0  # for jobs that cannot be interrupted, when a stream is to stop at once
+_GRACE_S = 10.0  # for jobs that cannot be interrupted, when a stream stops
 _POLL_S = 0.5
 _MEASURE_S = 5.0  # between two measurements of the lanes
 
 
 class Flow:
-    """One run of a plan through the rooms.
+    """One run of a plan through the stages.
 
-    All decisions are made, and all listeners called, by the thread that calls `run`. The lanes'
-    threads only do jobs; their outcomes, and what other threads ask for, come as calls through
-    one inbox.
-
-    Parameters
-    ----------
-    rooms : Rooms
-        The parts.
-    plan : Plan
-        What to do.
-    downloads : Path
-        Folder for movies; its parent is what the disk budget is about.
-    listeners : sequence of Listener
-        Called with every event.
-    sizes : LaneSizes
-        How many of everything.
-    budget_bytes : int or None
-        The disk budget.
-    plate_wells : int
-        Wells that a plate's illumination model looks at.
-    disk_wait_s : float
-        How long to wait for a full disk when the stream itself can free nothing.
+    The thread that calls `run` makes all decisions and calls all listeners. The lanes' threads
+    only run jobs; their outcomes, and requests from other threads, come as calls through one
+    inbox. The parameters are those of `Runner`, with `sizes` chosen from its options.
     """
 
     def __init__(
         self,
-        rooms: Rooms,
+        stages: Stages,
         plan: Plan,
         downloads: Path,
         listeners: Sequence[Listener],
@@ -73,62 +54,50 @@ class Flow:
         plate_wells: int,
         disk_wait_s: float,
     ) -> None:
-        self._rooms = rooms
         self._plan = plan
-        self._inbox: Inbox = SimpleQueue()
-        self._context = Context(rooms, sizes, self._inbox, self._make_lanes(sizes), listeners)
-        self._budget = DiskBudget(budget_bytes)
-        self._tmp = downloads.parent
-        self._folders = Folders(downloads)
-        self._watch = GrowthWatch(self._inbox)
-        self._space = Space(
-            self._budget,
-            downloads,
-            rooms.downloader,
-            self._context.lanes["size"],
-            self._context.halt,
-            self._watch,
-        )
-        self._plates = PlateModels(self._context, self._space, self._folders, plan, plate_wells)
-        self._images = ImageLanes(self._context, self._space, self._folders, self._plates)
-        slots = min(len(rooms.profiling), sizes.batches_in_flight)
-        self._batches = BatchLanes(self._context, self._space, plan, slots)
+        self._tmp_dir = downloads.parent
         self._disk_wait_s = disk_wait_s
-        self._meter = DiskMeter(self._tmp)
+        inbox: Inbox = SimpleQueue()
+        context = self._context = Context(stages, sizes, inbox, make_lanes(sizes, inbox), listeners)
+        self._folders = MovieFolders(downloads)
+        self._space = Space(context, downloads, budget_bytes)
+        movies = Movies(context, self._space, self._folders)
+        self._plates = PlateModels(context, self._space, movies, plan, plate_wells)
+        self._images = ImageLanes(context, self._space, movies, self._plates)
+        self._batches = BatchLanes(context, self._space, plan)
+        self._meter = DiskMeter(self._tmp_dir)
         self._leftover_bytes = 0
-        self._paused = False
         self._stopped_by = ""
-        self._deadline = float("inf")
-        self._disk_since: float | None = None
+        self._deadline: float | None = None  # for jobs to end, once the stream is stopping
+        self._disk_full_since: float | None = None
         self._started = self._measured = time.monotonic()
 
-    # What other threads may call
+    # For other threads
 
     def stop(self, reason: str, error: BaseException | None = None) -> None:
-        """Stop at the next safe point; `error` is raised at the end, if there is one."""
-        self._inbox.put(partial(self._stop_now, reason, error))
+        """Stop at the next safe point; `error`, if given, is raised at the end."""
+        self._context.inbox.put(partial(self._stop, reason, error))
 
-    def pause(self, *, paused: bool) -> None:
-        """Begin no new images, or go on."""
-        self._inbox.put(partial(self._set_paused, paused))
+    def set_paused(self, *, paused: bool) -> None:
+        """Pause or resume."""
+        self._context.inbox.put(partial(self._context.set_paused, paused=paused))
 
     def lanes(self) -> tuple[LaneReport, ...]:
         """Return how busy the lanes have been so far."""
         wall_s = time.monotonic() - self._started
-        hidden = ("size",)
-        return tuple(
-            lane.report(wall_s) for name, lane in self._context.lanes.items() if name not in hidden
-        )
+        lanes = self._context.lanes.items()
+        return tuple(lane.report(wall_s) for name, lane in lanes if name != "size")
 
-    def at_work(self) -> int:
-        """Return how many jobs are under way that will end by themselves."""
-        return self._working()
+    def n_running(self) -> int:
+        """Return how many running jobs will end by themselves."""
+        running = sum(lane.n_jobs for lane in self._context.lanes.values())
+        return running - self._plates.n_waiting
 
     def disk(self) -> DiskUse:
         """Return what the stream holds under ``tmp_dir``."""
         return DiskUse(
-            self._budget.limit_bytes,
-            self._budget.peak_bytes,
+            self._space.budget.limit_bytes,
+            self._space.budget.peak_bytes,
             self._meter.peak_bytes,
             self._leftover_bytes,
             self._meter.now_bytes,
@@ -137,208 +106,177 @@ class Flow:
     # The run
 
     def run(self) -> RunResult:
-        """Run the plan to its end, or until something stops it."""
-        self._context.tell(StreamStarted(self._plan))
-        abandoned = False
+        """Run the plan to its end, or until the stream stops."""
+        context = self._context
+        context.emit(StreamStarted(self._plan))
         try:
             with StopSignals(partial(self.stop, "interrupted")):
                 try:
                     self._prepare()
                     self._loop()
-                except BaseException as error:  # of this thread: a second signal, or a mistake
-                    abandoned = isinstance(error, (KeyboardInterrupt, SystemExit))
-                    self._context.halt(error)
-                self._close(abandoned=abandoned)
+                except BaseException as error:  # of this thread: a second signal, or a bug
+                    context.request_stop(error)
+                    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                        context.advance(StreamState.ABANDONED)
+                self._close()
         except (KeyboardInterrupt, SystemExit) as error:  # while it was closing
-            self._context.halt(error)
-        result = self._result()
-        self._context.tell(StreamFinished(result, self._why()))
-        if self._context.error is not None:
-            raise self._context.error
+            context.request_stop(error)
+        seconds = time.monotonic() - self._started
+        result = RunResult(
+            self._batches.finished, self._plan, seconds, lanes=self.lanes(), disk=self.disk()
+        )
+        context.emit(StreamFinished(result, self._why_stopped()))
+        if context.error is not None:
+            raise context.error
         return result
 
+    def _prepare(self) -> None:
+        """Delete what a crashed stream left behind, and count what stays in the budget."""
+        self._started = self._measured = time.monotonic()
+        before = tree_bytes(self._tmp_dir)
+        self._folders.clear()
+        for profiling in self._context.stages.profiling:
+            profiling.open()
+        fixed = tree_bytes(self._tmp_dir)
+        self._leftover_bytes = max(0, before - fixed)
+        if self._leftover_bytes:
+            log.info("Removed %s that a stream had left", format_size(self._leftover_bytes))
+        self._meter.start()
+        if not self._space.budget.try_reserve("fixed", fixed):
+            msg = (
+                f"disk_budget is {format_size(self._space.budget.limit_bytes or 0)}, but "
+                f"{self._tmp_dir} already holds {format_size(fixed)}; make it larger"
+            )
+            raise BudgetError(msg)
+
     def _loop(self) -> None:
-        while True:
+        context = self._context
+        while self._deadline is None or time.monotonic() <= self._deadline:
             try:
-                self._heed_stop()
+                self._check_stopping()
                 self._measure()
                 self._pump()
-                idle = not self._paused or self._context.stopping or self._batches.done
-                if idle and not self._working():
-                    if self._context.stopping or self._batches.done:
+                if not self.n_running():
+                    if context.stopping or self._batches.done:
                         return
-                    self._unstick()
-                    continue
-                self._take_message()
-            except KeyboardInterrupt as error:  # no handler could be set
-                if self._deadline < float("inf"):
+                    if context.state is StreamState.RUNNING:
+                        self._resolve_stall()
+                        continue
+                self._handle_message()
+            except KeyboardInterrupt as error:  # no handler could be installed
+                if context.state >= StreamState.STOPPING:
                     raise
-                self._stop_now("interrupted", error)
-            if time.monotonic() > self._deadline:
-                return
+                self._stop("interrupted", error)
 
     def _measure(self) -> None:
         now = time.monotonic()
         if now - self._measured >= _MEASURE_S:
             self._measured = now
-            self._context.tell(LanesMeasured(self.lanes(), now - self._started))
+            self._context.emit(LanesMeasured(self.lanes(), now - self._started))
 
-    def _take_message(self) -> None:
+    def _handle_message(self) -> None:
         try:  # not for ever: a signal may have gone to a thread that cannot wake this one
-            message = self._inbox.get(timeout=_POLL_S)
+            message = self._context.inbox.get(timeout=_POLL_S)
         except Empty:
             return
         message()
 
     def _pump(self) -> None:
-        """Start whatever can be started; what is nearest to its end goes first."""
-        stopping = self._context.stopping
-        self._batches.settle()
+        """Start whatever can start; what is nearest to its end goes first."""
         self._batches.publish()
-        if stopping != "now":
+        if self._context.state < StreamState.STOPPING:
             self._batches.profile()
-        if not stopping and not self._paused:
-            self._batches.admit()
+        if self._context.state is StreamState.RUNNING:
+            self._batches.start()
             self._plates.pump()
             self._images.pump()
 
-    def _heed_stop(self) -> None:
-        """Break off what cannot be finished once all that can be is."""
-        stopping = self._context.stopping
-        if stopping == "now" or (stopping and not self._batches.finishing):
-            self._stop_now(self._why(), None)
-
-    def _working(self) -> int:
-        """Return how many jobs run that will end by themselves."""
-        running = sum(lane.running for lane in self._context.lanes.values())
-        return running - self._plates.waiting
-
-    def _unstick(self) -> None:
-        """Nothing runs and nothing can start: wait for the disk, or give space back."""
+    def _resolve_stall(self) -> None:
+        """Nothing runs and nothing can start: wait for the disk, or release space."""
         batches = self._context.batches
-        if not self._inbox.empty():
-            self._take_message()
+        if not self._context.inbox.empty():
+            self._handle_message()
         elif self._plates.drop_kept():
             pass
-        elif self._space.waits_for_disk:
+        elif self._space.disk_is_full:
             now = time.monotonic()
-            self._disk_since = self._disk_since or now
-            if now - self._disk_since > self._disk_wait_s:
-                self._context.halt(StorageError(self._space.waits_for_disk))
-            self._take_message()
+            self._disk_full_since = self._disk_full_since or now
+            if now - self._disk_full_since > self._disk_wait_s:
+                self._context.request_stop(StorageError(self._space.disk_is_full))
+            self._handle_message()
         elif len(batches) > 1:
-            self._images.forget(batches[-1])
-            self._batches.set_back(batches[-1])
-        elif not self._space.only_movies:
-            self._space.only_movies = True  # what was expected may have been too much
+            self._images.drop(batches[-1])
+            self._batches.postpone(batches[-1])
+        elif not self._space.movies_only:
+            self._space.movies_only = True  # the estimate for the frames may be too high
         else:
-            self._context.halt(self._space.too_small(batches[0]))
+            self._context.request_stop(self._space.too_small(batches[0]))
 
-    # Its beginning and end
+    # The end
 
-    def _make_lanes(self, sizes: LaneSizes) -> dict[str, Lane]:
-        threads = sizes.cores or None
-        # name: jobs at once, jobs that may wait in it, threads of a job's libraries
-        shapes: dict[str, tuple[int, int, int | None]] = {
-            "size": (2, 2, None),
-            "download": (sizes.downloads_at_once, 0, None),
-            "illumination": (1, 1 << 30, threads),
-            "preprocess": (sizes.preprocess_workers, 1, 1),
-            "segment": (sizes.groups_at_once, 1, threads),
-            "write": (1, 4, None),
-            "profile": (1, 0, threads),
-            "compile": (1, 1 << 30, None),
-        }
-        return {
-            name: Lane(name, workers, self._inbox, ahead=ahead, threads=limit)
-            for name, (workers, ahead, limit) in shapes.items()
-        }
-
-    def _prepare(self) -> None:
-        """Remove what a stream that died left behind; what stays counts in the budget."""
-        self._started = self._measured = time.monotonic()
-        before = tree_bytes(self._tmp)
-        self._folders.clear()
-        for profiling in self._rooms.profiling:
-            profiling.open()
-        fixed = tree_bytes(self._tmp)
-        self._leftover_bytes = max(0, before - fixed)
-        if self._leftover_bytes:
-            log.info("Removed %s that a stream had left", format_size(self._leftover_bytes))
-        self._meter.start()
-        limit = self._budget.limit_bytes
-        if not self._budget.resize("fixed", fixed):
-            msg = (
-                f"disk_budget is {format_size(limit or 0)}, but {self._tmp} already holds "
-                f"{format_size(fixed)}; make it larger"
-            )
-            raise BudgetError(msg)
-
-    def _stop_now(self, reason: str, error: BaseException | None) -> None:
-        if self._deadline < float("inf"):
+    def _stop(self, reason: str, error: BaseException | None) -> None:
+        if self._deadline is not None:
             return
-        log.warning("Stopping at the next safe point: %s", reason)
-        self._context.stopping = "now"
         self._stopped_by = reason
+        if error is not None:
+            self._context.request_stop(error)
+        self._context.advance(StreamState.STOPPING)
+        self._interrupt_jobs()
+
+    def _check_stopping(self) -> None:
+        """Interrupt the running jobs as soon as nothing else can be finished."""
+        state = self._context.state
+        if state is StreamState.DRAINING and not self._batches.finishing:
+            self._context.advance(StreamState.STOPPING)
+        if self._context.state is StreamState.STOPPING and self._deadline is None:
+            self._interrupt_jobs()
+
+    def _interrupt_jobs(self) -> None:
+        self._stopped_by = self._why_stopped()
+        log.warning("Stopping at the next safe point: %s", self._stopped_by)
         self._deadline = time.monotonic() + _GRACE_S
-        if error is not None and self._context.error is None:
-            self._context.error = error
-        self._plates.end()
+        self._plates.close()
         for name, lane in self._context.lanes.items():
             if name != "compile":  # a table that is being published is finished
                 lane.drop_waiting()
-        self._interrupt()
+        self._interrupt_stages()
 
-    def _interrupt(self) -> None:
-        """End what can be ended at once: transfers, helper processes."""
-        rooms = self._rooms
-        rooms.downloader.interrupt()
-        for part in (rooms.preprocessor, *rooms.profiling):
-            interrupt = getattr(part, "interrupt", None)
-            if interrupt is not None:
-                interrupt()
+    def _interrupt_stages(self) -> None:
+        stages = self._context.stages
+        interruptible: tuple[Interruptible, ...] = (stages.downloader, stages.preprocessor)
+        for stage in (*interruptible, *stages.profiling):
+            stage.interrupt()
 
-    def _set_paused(self, paused: bool) -> None:
-        self._paused = paused
-
-    def _close(self, *, abandoned: bool) -> None:
-        """End the threads and delete what is left; leave both when it must be quick."""
+    def _close(self) -> None:
+        """End the threads and delete what is left; leave both if the stream is abandoned."""
+        self._space.close()
+        self._plates.close()
         lanes = self._context.lanes.values()
-        self._watch.close()
-        self._plates.end()
         for lane in lanes:
             lane.close()
-        if abandoned:
-            self._interrupt()
+        if self._context.state is StreamState.ABANDONED:
+            self._interrupt_stages()
             return
-        deadline = min(self._deadline, time.monotonic() + _GRACE_S) + 1.0
+        now = time.monotonic()
+        deadline = min(self._deadline or now + _GRACE_S, now + _GRACE_S) + 1.0
         busy = [lane.name for lane in lanes if not lane.join(deadline)]
         if busy:
-            # A thread cannot be ended from outside; it ends with the process and must not
-            # touch what a later stream of this process does.
-            self._context.abandoned = True
+            # A thread cannot be ended from outside; it ends with the process, and must not
+            # interfere with a later stream of this process.
+            self._context.advance(StreamState.ABANDONED)
             left = f"left behind at work, as they do not end: {', '.join(busy)}"
             log.error("Threads are %s; they end with this process", left)
-            self._stopped_by = f"{self._why() or 'its end'} ({left})"
+            self._stopped_by = f"{self._why_stopped() or 'its end'} ({left})"
         self._folders.clear()
-        for profiling in self._rooms.profiling:
+        for profiling in self._context.stages.profiling:
             try:
                 profiling.close()
             except StorageError as error:
-                self._context.halt(error)
+                self._context.request_stop(error)
         self._meter.close()
 
-    def _result(self) -> RunResult:
-        return RunResult(
-            self._batches.finished,
-            self._plan,
-            time.monotonic() - self._started,
-            lanes=self.lanes(),
-            disk=self.disk(),
-        )
-
-    def _why(self) -> str:
-        """Return why the stream ended before its plan did."""
+    def _why_stopped(self) -> str:
+        """Return why the stream ended before its plan was carried out."""
         error = self._context.error
         if self._stopped_by or error is None:
             return self._stopped_by

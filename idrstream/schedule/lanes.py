@@ -1,18 +1,17 @@
-"""Lanes: a few threads each, that do the jobs of one stage and hand the outcome back."""
+"""Lanes: a few threads each, which run the jobs of one stage and return the outcomes."""
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from idrstream.schedule.options import LaneSizes
 from idrstream.workers.threads import limit_threads, torch_is_there
-
-log = logging.getLogger(__name__)
 
 Message = Callable[[], None]
 Inbox = SimpleQueue[Message]
@@ -20,17 +19,7 @@ Inbox = SimpleQueue[Message]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended.
-
-    Attributes
-    ----------
-    value : object
-        What it returned; None when it failed.
-    error : BaseException or None
-        What it raised.
-    seconds : float
-        Wall-clock time it took.
-    """
+    """How a job ended: what it returned or raised, and its wall-clock time."""
 
     value: Any
     error: BaseException | None
@@ -46,11 +35,11 @@ class LaneReport:
     name : str
         ``download``, ``preprocess``, ``segment``, ``profile``, ``compile``, ...
     workers : int
-        Jobs it can do at once.
+        Jobs it can run at once.
     jobs : int
         Jobs done.
     busy_s : float
-        Seconds of work of all workers together.
+        Busy seconds of all workers together.
     share : float
         Busy seconds per worker and second of the stream, 0 to 1.
     """
@@ -63,9 +52,9 @@ class LaneReport:
 
 
 class Lane:
-    """Threads that do the jobs of one stage in the order they are given.
+    """Threads that run the jobs of one stage in the order they are submitted.
 
-    Only the thread that owns the inbox may call its methods. Threads start with the first job.
+    Only the thread that owns the inbox may call its methods. Threads start with the first jobs.
 
     Parameters
     ----------
@@ -78,7 +67,7 @@ class Lane:
     ahead : int
         Jobs that may wait in the lane, so that it need not wait for its owner.
     threads : int or None
-        Threads that a job's own libraries (torch) may use; None leaves them alone.
+        Threads that a job's own libraries (torch) may use; None does not limit them.
     """
 
     def __init__(
@@ -86,7 +75,7 @@ class Lane:
     ) -> None:
         self.name = name
         self.workers = workers
-        self.running = 0
+        self.n_jobs = 0
         self._ahead = ahead
         self._inbox = inbox
         self._threads = threads
@@ -94,21 +83,21 @@ class Lane:
             SimpleQueue()
         )
         self._pool: list[threading.Thread] = []
-        self._done = 0
+        self._n_done = 0
         self._busy_s = 0.0
         self._since: dict[int, float] = {}
 
     @property
-    def has_room(self) -> bool:
-        """Whether another job may be given to it."""
-        return self.running < self.workers + self._ahead
+    def has_capacity(self) -> bool:
+        """Whether it takes another job."""
+        return self.n_jobs < self.workers + self._ahead
 
     def submit(self, call: Callable[[], Any], done: Callable[[Outcome], None]) -> None:
-        """Give it a job; `done` is put into the inbox with the outcome, whatever happens."""
-        self.running += 1
-        if len(self._pool) < min(self.running, self.workers):
+        """Submit a job; the inbox gets a call of `done` with the outcome, whatever happens."""
+        self.n_jobs += 1
+        if len(self._pool) < min(self.n_jobs, self.workers):
             name = f"idrstream-{self.name}-{len(self._pool) + 1}"
-            # Not waited for at the interpreter's end: a second Ctrl-C must end the process.
+            # A daemon: a second Ctrl-C must end the process.
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             self._pool.append(thread)
             thread.start()
@@ -119,68 +108,73 @@ class Lane:
         now = time.monotonic()
         busy = self._busy_s + sum(now - since for since in list(self._since.values()))
         share = busy / (wall_s * self.workers) if wall_s > 0 else 0.0
-        return LaneReport(self.name, self.workers, self._done, busy, min(share, 1.0))
+        return LaneReport(self.name, self.workers, self._n_done, busy, min(share, 1.0))
 
     def drop_waiting(self) -> None:
-        """Forget the jobs that no thread has begun; nobody is told."""
+        """Drop the jobs that no thread has started; their `done` is not called."""
         while True:
             try:
                 job = self._jobs.get_nowait()
             except Empty:
                 return
             if job is not None:
-                self.running -= 1
+                self.n_jobs -= 1
 
     def close(self) -> None:
-        """Tell the threads to end after the job they are at."""
+        """End the threads once their current jobs are done."""
         for _ in self._pool:
             self._jobs.put(None)
 
     def join(self, deadline: float) -> bool:
-        """Wait for the threads until a time of the monotonic clock; tell whether all ended."""
+        """Wait until a time of the monotonic clock; return whether all threads ended."""
         for thread in self._pool:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._pool)
 
     def _work(self) -> None:
-        own_threads_set = False
+        n_threads = self._threads
         while (job := self._jobs.get()) is not None:
-            own_threads_set = own_threads_set or _limit_threads(self._threads)
-            call, done = job
-            started = self._since[threading.get_ident()] = time.monotonic()
-            value, error = None, None
-            try:
-                value = call()
-            # The border of a thread: everything, an interrupt too, goes to the owner.
-            except BaseException as raised:
-                error = raised
-            del self._since[threading.get_ident()]
-            outcome = Outcome(value, error, time.monotonic() - started)
-            self._inbox.put(lambda done=done, outcome=outcome: self._hand_over(done, outcome))  # type: ignore[misc]
-            del (
-                job,
-                call,
-                done,
-                value,
-                error,
-                outcome,
-            )  # frames must not live on in a waiting thread
+            if n_threads is not None and torch_is_there():
+                limit_threads(n_threads)
+                n_threads = None
+            self._inbox.put(partial(self._finish, job[1], self._run(job[0])))
+            del job  # its frames must not live on in a waiting thread
 
-    def _hand_over(self, done: Callable[[Outcome], None], outcome: Outcome) -> None:
-        self.running -= 1
-        self._done += 1
+    def _run(self, call: Callable[[], Any]) -> Outcome:
+        started = self._since[threading.get_ident()] = time.monotonic()
+        try:
+            return Outcome(call(), None, time.monotonic() - started)
+        # Everything, an interrupt too, is returned to the owner.
+        except BaseException as error:
+            return Outcome(None, error, time.monotonic() - started)
+        finally:
+            del self._since[threading.get_ident()]
+
+    def _finish(self, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+        self.n_jobs -= 1
+        self._n_done += 1
         self._busy_s += outcome.seconds
         done(outcome)
 
 
-def _limit_threads(count: int | None) -> bool:
-    """Limit torch's threads for the calling thread; tell whether that is settled."""
-    if count is None:
-        return True
-    if not torch_is_there():
-        return False
-    limit_threads(count)
-    return True
+def make_lanes(sizes: LaneSizes, inbox: Inbox) -> dict[str, Lane]:
+    """Return the lanes of a stream by name."""
+    threads = sizes.cores or None
+    # name: jobs at once, jobs that may wait in it, threads of a job's libraries
+    shapes: dict[str, tuple[int, int, int | None]] = {
+        "size": (2, 2, None),
+        "download": (sizes.downloads_at_once, 0, None),
+        "illumination": (1, 1 << 30, threads),
+        "preprocess": (sizes.preprocess_workers, 1, 1),
+        "segment": (sizes.groups_at_once, 1, threads),
+        "write": (1, 4, None),
+        "profile": (1, 0, threads),
+        "compile": (1, 1 << 30, None),
+    }
+    return {
+        name: Lane(name, workers, inbox, ahead=ahead, threads=limit)
+        for name, (workers, ahead, limit) in shapes.items()
+    }
 
 
 _ADVICE = {
@@ -196,13 +190,7 @@ _BUSY = 0.6
 
 
 def bottleneck(lanes: Sequence[LaneReport]) -> str:
-    """Return the sentence that says which lane limits a stream, and what to change.
-
-    Parameters
-    ----------
-    lanes : sequence of LaneReport
-        The lanes of the stream.
-    """
+    """Return the sentence that says which lane limits a stream, and what to change."""
     if not lanes or not any(lane.jobs for lane in lanes):
         return ""
     first = max(lanes, key=lambda lane: lane.share)

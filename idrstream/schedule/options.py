@@ -1,4 +1,4 @@
-"""How many of everything a stream uses at once."""
+"""The sizes of the lanes, chosen for the machine."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 from dataclasses import dataclass
 
 from idrstream.config import RunOptions
+from idrstream.workers.threads import all_processors
 
 
 @dataclass(frozen=True, slots=True)
 class LaneSizes:
-    """The sizes of the lanes of `RunOptions` with every choice made; 0 still means no limit.
+    """The options of `RunOptions` for lanes, all chosen; 0 cores still mean no limit.
 
     ``groups_at_once`` is how many groups of frames are segmented at once.
     """
@@ -26,30 +27,30 @@ class LaneSizes:
 
     @property
     def frames_in_memory(self) -> int:
-        """Frames that may be read before they are segmented: a group more than are at work."""
+        """Frames read but not segmented: one group more than are being segmented."""
         return max(4, (self.groups_at_once + 1) * self.frames_at_once)
 
 
 def choose_sizes(
     options: RunOptions, *, cores: int | None = None, gpu: bool | None = None
 ) -> LaneSizes:
-    """Choose what an option leaves open.
+    """Choose the sizes that the options leave open.
 
-    On a machine without a GPU all heavy stages want the processor, and a stage that has it all
-    is done sooner than several that fight for it: reading and correction take one core each,
-    segmentation one for each of its frames, profiling all. With a GPU the networks run there, and
-    while it is at one group of frames the processor prepares or finishes another.
+    Without a GPU all heavy stages use the processor, and one that has all of it is done sooner
+    than several that share it: reading and correction take one core each, segmentation one for
+    each of its frames, profiling all. With a GPU the networks run there, and while it works on
+    one group of frames the processor prepares or finishes another.
 
     Parameters
     ----------
     options : RunOptions
-        What was asked for.
+        The options.
     cores : int, optional
-        Processor cores that may be used.
+        Processor cores that may be used; by default those of this process.
     gpu : bool, optional
         Whether the networks run on a GPU; by default whether torch sees one.
     """
-    found = usable_cores() if cores is None else cores
+    found = _usable_cores() if cores is None else cores
     gpu = _sees_gpu() if gpu is None else gpu
 
     def pick(value: int | None, chosen: int) -> int:
@@ -69,14 +70,10 @@ def choose_sizes(
     )
 
 
-def usable_cores() -> int:
-    """Return how many processor cores this process may use; ``OMP_NUM_THREADS`` is heeded."""
+def _usable_cores() -> int:
+    """Return how many processor cores this process may use; ``OMP_NUM_THREADS`` comes first."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return int(asked) if asked.isdigit() and int(asked) > 0 else all_processors()
 
 
 def _sees_gpu() -> bool:

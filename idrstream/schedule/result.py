@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from idrstream.records import Published, Skipped
 from idrstream.schedule.disk.budget import DiskUse
@@ -19,79 +21,56 @@ if TYPE_CHECKING:
 
     from idrstream.screen import Plan
 
-_DIGEST_BYTES = 32
+_RECORD = Struct("<Iqq")  # kind, nuclei, rows; followed by the seconds and the table's digest
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(NamedTuple):
     """What most batches of a stream have in common."""
 
     stages: tuple[str, ...]
-    folder: Path | None
-    suffix: str
-    columns: int
-    columns_sha256: str
+    path: tuple[str, str, str] = ("", "", "")
+    columns: int = 0
+    columns_sha256: str = ""
 
 
 class BatchLog(Sequence[BatchFinished]):
     """The finished batches of a run, in the order of their numbers.
 
-    A finished batch takes about a hundred bytes; its `BatchFinished` is made when it is asked
-    for, with the images that the plan names.
+    A finished batch takes less than two hundred bytes; its `BatchFinished` is made when it is
+    asked for, with the images that the plan names.
 
     Parameters
     ----------
     plan : Plan
-        Whose batches they are.
+        The plan of the batches.
     """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._numbers = array("q")
-        self._nuclei = array("q")
-        self._rows = array("q")
-        self._digests = bytearray()
-        self._kind_of = array("H")
+        self._numbers = array("q")  # ascending
+        self._records: list[bytes] = []
         self._kinds: dict[_Kind, int] = {}
-        self._first_second = array("q")
-        self._seconds = array("d")
         self._skipped: dict[int, tuple[Skipped, ...]] = {}
         self._errors: dict[int, tuple[str, str]] = {}
-        self._whole: dict[int, Published] = {}  # those that are unlike the others
-        self._sorted: list[int] | None = None
-
-    @classmethod
-    def of(cls, plan: Plan, batches: Iterable[BatchFinished]) -> BatchLog:
-        """Return a log of batches."""
-        made = cls(plan)
-        for batch in batches:
-            made.add(batch)
-        return made
 
     def add(self, event: BatchFinished) -> None:
-        """Note a batch."""
-        place, number, published = len(self._numbers), event.batch.number, event.published
-        kind = _kind(event)
-        digest = bytes(_DIGEST_BYTES)
-        if published is not None:
-            try:
-                digest = bytes.fromhex(published.sha256)
-            except ValueError:
-                digest = b""
-            if len(digest) != _DIGEST_BYTES or _path(kind, number) != published.path:
-                self._whole[place], digest = published, bytes(_DIGEST_BYTES)
-        self._numbers.append(number)
-        self._nuclei.append(event.nuclei)
-        self._rows.append(-1 if published is None else published.rows)
-        self._digests += digest
-        self._kind_of.append(self._kinds.setdefault(kind, len(self._kinds)))
-        self._first_second.append(len(self._seconds))
-        self._seconds.extend(event.seconds.values())
-        if event.skipped:
-            self._skipped[place] = event.skipped
+        """Add a batch."""
+        number, published = event.batch.number, event.published
+        kind, rows, digest = _Kind(tuple(event.seconds)), 0, ""
         if published is None:
-            self._errors[place] = (event.error_kind, event.error)
-        self._sorted = None
+            self._errors[number] = (event.error_kind, event.error)
+        else:
+            before, name, after = str(published.path).rpartition(f"batch_{number}")
+            path = (before, name and "batch_{}", after)
+            kind = _Kind(kind.stages, path, published.columns, published.columns_sha256)
+            rows, digest = published.rows, published.sha256
+        if event.skipped:
+            self._skipped[number] = event.skipped
+        head = _RECORD.pack(self._kinds.setdefault(kind, len(self._kinds)), event.nuclei, rows)
+        position = bisect(self._numbers, number)
+        self._numbers.insert(position, number)
+        seconds = array("d", event.seconds.values()).tobytes()
+        self._records.insert(position, head + seconds + digest.encode())
 
     def __len__(self) -> int:
         """Return how many batches are finished."""
@@ -102,66 +81,40 @@ class BatchLog(Sequence[BatchFinished]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[BatchFinished]: ...
     def __getitem__(self, index: int | slice) -> BatchFinished | Sequence[BatchFinished]:
-        """Return one batch, or several, by place in the order of the numbers."""
-        if isinstance(index, slice):
-            return tuple(self._made(place) for place in self._order()[index])
-        return self._made(self._order()[index])
-
-    def __iter__(self) -> Iterator[BatchFinished]:
-        """Iterate over the batches in the order of their numbers."""
-        return map(self._made, self._order())
+        """Return one batch or several, by position in the order of the numbers."""
+        positions = range(len(self))[index]
+        if isinstance(positions, range):
+            return tuple(map(self._event, positions))
+        return self._event(positions)
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether another sequence has equal batches."""
+        """Return whether another sequence has equal batches."""
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # it grows
 
-    def _order(self) -> list[int]:
-        if self._sorted is None:
-            self._sorted = sorted(range(len(self._numbers)), key=self._numbers.__getitem__)
-        return self._sorted
-
-    def _made(self, place: int) -> BatchFinished:
-        number = self._numbers[place]
-        kind = list(self._kinds)[self._kind_of[place]]
-        first = self._first_second[place]
-        seconds = self._seconds[first : first + len(kind.stages)]
-        error_kind, error = self._errors.get(place, ("", ""))
+    def _event(self, position: int) -> BatchFinished:
+        number, record = self._numbers[position], self._records[position]
+        kind_number, nuclei, rows = _RECORD.unpack_from(record)
+        kind = list(self._kinds)[kind_number]
+        end = _RECORD.size + 8 * len(kind.stages)
+        seconds = memoryview(record)[_RECORD.size : end].cast("d")
+        published = None
+        if number not in self._errors:
+            before, name, after = kind.path
+            path = Path(before + name.format(number) + after)
+            digest = record[end:].decode()
+            published = Published(path, rows, digest, kind.columns, kind.columns_sha256)
+        error_kind, error = self._errors.get(number, ("", ""))
         return BatchFinished(
             batch=self._plan.batch(number),
-            published=self._published(place, number, kind),
-            nuclei=self._nuclei[place],
-            skipped=self._skipped.get(place, ()),
+            published=published,
+            nuclei=nuclei,
+            skipped=self._skipped.get(number, ()),
             error_kind=error_kind,
             error=error,
             seconds=dict(zip(kind.stages, seconds, strict=True)),
         )
-
-    def _published(self, place: int, number: int, kind: _Kind) -> Published | None:
-        if place in self._whole or self._rows[place] < 0:
-            return self._whole.get(place)
-        digest = self._digests[place * _DIGEST_BYTES : (place + 1) * _DIGEST_BYTES]
-        return Published(
-            path=_path(kind, number),
-            rows=self._rows[place],
-            sha256=digest.hex(),
-            columns=kind.columns,
-            columns_sha256=kind.columns_sha256,
-        )
-
-
-def _kind(event: BatchFinished) -> _Kind:
-    stages, published = tuple(event.seconds), event.published
-    if published is None:
-        return _Kind(stages, None, "", 0, "")
-    start = f"batch_{event.batch.number}"
-    suffix = published.path.name.removeprefix(start)
-    return _Kind(stages, published.path.parent, suffix, published.columns, published.columns_sha256)
-
-
-def _path(kind: _Kind, number: int) -> Path:
-    return (kind.folder or Path()) / f"batch_{number}{kind.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +124,9 @@ class RunResult:
     Attributes
     ----------
     batches : sequence of BatchFinished
-        One per batch that was run, in order.
+        The batches that were run, in order.
     plan : Plan
-        What was to be done.
+        The plan.
     seconds : float
         Wall-clock time of the run.
     lanes : tuple of LaneReport
@@ -190,7 +143,7 @@ class RunResult:
 
     @property
     def bottleneck(self) -> str:
-        """The sentence that says which lane limited the stream, and what to change."""
+        """Which lane limited the stream, and what to change, as a sentence."""
         return bottleneck(self.lanes)
 
     @property
@@ -211,7 +164,7 @@ class RunResult:
 
     @property
     def rerun_batches(self) -> tuple[int, ...]:
-        """Numbers of the batches in which anything failed or that were not reached."""
+        """Numbers of the batches in which anything failed, or that were not reached."""
         failed = (
             item.batch.number for item in self.batches if item.published is None or item.skipped
         )
@@ -219,7 +172,7 @@ class RunResult:
 
     @property
     def rerun_call(self) -> str:
-        """The Python call that runs what failed or was not reached; empty when nothing is left."""
+        """Python call that runs what failed or was not reached; empty if that is nothing."""
         numbers = self.rerun_batches
         if not numbers:
             return ""
@@ -234,8 +187,8 @@ class RunResult:
         Returns
         -------
         pandas.DataFrame
-            Columns ``Batch, Plate, Well, Frame, Stage, Kind, Reason``; one row per image or
-            frame left out and per batch that failed (Plate, Well and Frame empty).
+            Columns ``Batch, Plate, Well, Frame, Stage, Kind, Reason``; one row per skipped image
+            or frame and per failed batch (Plate, Well and Frame empty).
         """
         import pandas as pd
 

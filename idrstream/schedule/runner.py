@@ -1,8 +1,9 @@
-"""The runner: walks a plan's batches through the rooms."""
+"""The runner: passes the batches of a plan through the stages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,45 +15,45 @@ from idrstream.schedule.flow import Flow
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.options import choose_sizes
 from idrstream.schedule.result import RunResult
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import Stages
 
 if TYPE_CHECKING:
     from idrstream.screen import Plan
 
 
 class Runner:
-    """Runs a plan through the rooms, several batches at a time.
+    """Runs a plan through the stages, several batches at a time.
 
     Download, reading and correction, segmentation, profiling, and compiling run side by side,
-    each in its own threads; see ``docs/architecture.md``. The tables are the same whatever the
-    numbers of threads and whoever is faster.
+    each in its own threads; see ``docs/architecture.md``. The tables do not depend on the number
+    of threads or on which job is faster.
 
-    One bad image is skipped and recorded; one bad batch is recorded and the others run. Only
-    what the user has to act on (`UserError`) and an interrupt end the stream early: batches
-    whose images are all done are still published, and nothing of the others is left behind.
+    A bad image is skipped and recorded; a bad batch is recorded and the others run. Only an error
+    that the user has to fix (`UserError`) and an interrupt end the stream early: batches whose
+    images are all finished are still published, and nothing of the others is left behind.
 
     Parameters
     ----------
-    rooms : Rooms
-        The parts.
+    stages : Stages
+        The stages.
     downloads : Path
         Folder for movies while they are needed. It, its siblings ``downloads_2`` …, and what
-        the slots of `rooms` clear belong to the runner. The disk budget is about its parent.
+        ``stages.profiling`` clears belong to the runner. The disk budget limits its parent.
     listeners : sequence of Listener
         Called with every event, in the thread that calls `run`.
     plate_wells : int
-        At most so many wells of a plate are looked at for a per-plate illumination model.
+        A per-plate illumination model is fitted on at most this many wells.
     options : RunOptions, optional
-        How many of everything.
+        Sizes of the lanes.
     budget_bytes : int or None
         Hard limit on everything under the parent of `downloads`; None for no limit.
     disk_wait_s : float
-        How long to wait for others to free a full disk before giving up.
+        How long to wait on a full disk if the stream itself can free nothing.
     """
 
     def __init__(
         self,
-        rooms: Rooms,
+        stages: Stages,
         downloads: Path,
         listeners: Sequence[Listener] = (),
         *,
@@ -61,13 +62,16 @@ class Runner:
         budget_bytes: int | None = None,
         disk_wait_s: float = 30.0,
     ) -> None:
-        self._rooms = rooms
-        self._downloads = downloads
-        self._listeners = tuple(listeners)
-        self._plate_wells = plate_wells
         self._options = options or RunOptions()
-        self._budget_bytes = budget_bytes
-        self._disk_wait_s = disk_wait_s
+        self._make_flow = partial(
+            Flow,
+            stages,
+            downloads=downloads,
+            listeners=tuple(listeners),
+            budget_bytes=budget_bytes,
+            plate_wells=plate_wells,
+            disk_wait_s=disk_wait_s,
+        )
         self._flow: Flow | None = None
 
     def run(self, plan: Plan) -> RunResult:
@@ -84,29 +88,20 @@ class Runner:
         Returns
         -------
         RunResult
-            What was published and what failed; after `stop` with batches not reached.
+            What was published, what failed, and what was not reached.
 
         Raises
         ------
         UserError
-            When every further batch would fail the same way: a missing tool, a full disk, a
-            disk budget that is too small.
+            If every further batch would fail the same way: a missing tool, a full disk, a disk
+            budget that is too small.
         KeyboardInterrupt, SystemExit
             After Ctrl-C or SIGTERM.
         """
         if self._flow is not None:
             msg = "this runner is running already"
             raise ConfigError(msg)
-        self._flow = Flow(
-            self._rooms,
-            plan,
-            self._downloads,
-            self._listeners,
-            choose_sizes(self._options),
-            budget_bytes=self._budget_bytes,
-            plate_wells=self._plate_wells,
-            disk_wait_s=self._disk_wait_s,
-        )
+        self._flow = self._make_flow(plan=plan, sizes=choose_sizes(self._options))
         try:
             return self._flow.run()
         finally:
@@ -114,33 +109,27 @@ class Runner:
 
     def stop(self, reason: str = "stopped on request") -> None:
         """Stop at the next safe point; `run` then returns. May be called from any thread."""
-        flow = self._flow
-        if flow is not None:
+        if flow := self._flow:  # it may end meanwhile
             flow.stop(reason)
 
     def pause(self) -> None:
-        """Begin no more images until `resume`; those under way are finished."""
-        flow = self._flow
-        if flow is not None:
-            flow.pause(paused=True)
+        """Start no more images until `resume`; those in progress are finished."""
+        if flow := self._flow:
+            flow.set_paused(paused=True)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
-        flow = self._flow
-        if flow is not None:
-            flow.pause(paused=False)
+        """Continue after `pause`."""
+        if flow := self._flow:
+            flow.set_paused(paused=False)
 
-    def at_work(self) -> int:
-        """Return how many jobs are under way that will end by themselves."""
-        flow = self._flow  # it may end meanwhile
-        return 0 if flow is None else flow.at_work()
+    def n_running(self) -> int:
+        """Return how many running jobs will end by themselves."""
+        return flow.n_running() if (flow := self._flow) else 0
 
     def disk(self) -> DiskUse | None:
-        """Return what is held under ``tmp_dir``; None when nothing runs."""
-        flow = self._flow
-        return None if flow is None else flow.disk()
+        """Return what is held under ``tmp_dir``; None if nothing runs."""
+        return flow.disk() if (flow := self._flow) else None
 
     def lanes(self) -> tuple[LaneReport, ...]:
-        """Return how busy the lanes are; empty when nothing runs."""
-        flow = self._flow
-        return () if flow is None else flow.lanes()
+        """Return how busy the lanes are; empty if nothing runs."""
+        return flow.lanes() if (flow := self._flow) else ()

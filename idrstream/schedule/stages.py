@@ -1,42 +1,67 @@
-"""The rooms that a batch walks through, as the runner sees them."""
+"""What the scheduler requires of the stages that a batch passes through.
+
+Abilities that a stage may lack have a default: a class that inherits from the protocol gets it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.errors import SegmentationError
-    from idrstream.preprocess.base import BasePreprocessor
-
-SegmentMany = Callable[[Sequence[Frame]], "Sequence[Nuclei | SegmentationError]"]
 
 
-class BatchProfiling(Protocol):
-    """The profile, compile and publish rooms, as the runner sees them.
+@runtime_checkable
+class Interruptible(Protocol):
+    """A component whose work can be interrupted."""
+
+    def interrupt(self) -> None:
+        """Stop what is running at once; called from another thread. Usable again afterwards."""
+        return
+
+
+class Preprocessing(Interruptible, Protocol):
+    """Turns movies into corrected frames."""
+
+    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
+        """Return one result per wanted frame, in the order asked for."""
+        ...
+
+    def needs_plate_model(self, plate: str) -> bool:
+        """Return whether `fit_plate` must be called before movies of a plate are processed."""
+        ...
+
+    def fit_plate(self, plate: str, movies: Iterator[Movie]) -> None:
+        """Fit the illumination model of a plate; `movies` yields one movie at a time."""
+        ...
+
+
+class BatchProfiling(Interruptible, Protocol):
+    """Profiles the frames of a batch, and compiles and publishes its table.
 
     One object serves one batch at a time. Frames come in any order and from any thread, but one
     at a time.
     """
 
     def open(self) -> None:
-        """Make ready for a stream; what one that died left behind is deleted."""
+        """Prepare for a stream; delete what a crashed one left behind."""
         ...
 
     def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Take a frame and its nuclei into the batch."""
+        """Add a frame and its nuclei to the batch."""
         ...
 
     def profile(self, tasks: Sequence[ImageTask]) -> None:
-        """Compute the features of all nuclei; `tasks` says the order of the table's rows."""
+        """Compute the features of all nuclei; `tasks` gives the order of the table's rows."""
         ...
 
     def publish(self, number: int) -> Published:
-        """Compile the batch's table and put it in place under its final name."""
+        """Compile the table of the batch and move it to its final name."""
         ...
 
     def clear(self) -> None:
@@ -48,40 +73,34 @@ class BatchProfiling(Protocol):
         ...
 
     def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much of the disk an image will probably need, features included."""
+        """Return how much disk space an image will probably need, features included."""
         ...
 
     def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
-        """Return how much of the disk a frame needs at most, features included."""
+        """Return how much disk space a frame needs at most, features included."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
-    """The parts that batches walk through.
-
-    A part may offer ``interrupt()``, which ends at once what it is doing, called from another
-    thread: a download, a helper process. It must work as before when it is used again.
+class Stages:
+    """The stages that batches pass through.
 
     Attributes
     ----------
     downloader : Downloader
-        May offer ``size(task)``: bytes it will put on the disk, or None when it cannot tell.
+        Downloads the movies.
     wait_until_complete : callable
-        Returns when a movie is proven completely written.
-    preprocessor : BasePreprocessor
+        Returns once a movie is verified to be completely written.
+    preprocessor : Preprocessing
         Called from as many threads as there are preprocess workers.
     segment : callable
-        Frame to nuclei; called from one thread.
+        Returns for each frame its nuclei or the error of its segmentation.
     profiling : sequence of BatchProfiling
-        One slot for each batch that may be under way at once.
-    segment_many : callable, optional
-        Several frames at once to the same nuclei, or the error of each.
+        One for each batch that may be in progress at once.
     """
 
     downloader: Downloader
     wait_until_complete: Callable[[Movie], None]
-    preprocessor: BasePreprocessor
-    segment: Callable[[Frame], Nuclei]
+    preprocessor: Preprocessing
+    segment: Callable[[Sequence[Frame]], Sequence[Nuclei | SegmentationError]]
     profiling: Sequence[BatchProfiling]
-    segment_many: SegmentMany | None = None

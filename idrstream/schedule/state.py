@@ -1,10 +1,18 @@
-"""Where the batches, images and plates of a running stream are."""
+"""The batches, images, frames and plates of a running stream.
+
+A batch goes through these phases::
+
+    OPEN ──► READY ──► PROFILING ──► PROFILED ──► COMPILING ──► CLEARING ──► BatchFinished
+      ▲        └───────────┴──── failed ──────────────┴────────────▲
+      └─ postponed: starts again later          LOST: the stream stops before it is finished
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -12,108 +20,126 @@ from idrstream.records import Batch, Frame, ImageTask, Movie, Nuclei, Skipped
 from idrstream.schedule.stages import BatchProfiling
 
 
+class SizeQuery(Enum):
+    """Whether the source was asked for the size of a movie."""
+
+    NOT_ASKED = auto()
+    ASKED = auto()
+    ANSWERED = auto()
+
+
+class BatchPhase(Enum):
+    """Where a batch is; see the diagram of this module."""
+
+    OPEN = auto()
+    READY = auto()
+    PROFILING = auto()
+    PROFILED = auto()
+    COMPILING = auto()
+    CLEARING = auto()
+    LOST = auto()
+
+
 @dataclass(slots=True, eq=False)
-class ImageState:
-    """An image of a batch under way.
+class MovieState:
+    """A movie that a batch needs.
 
     Attributes
     ----------
-    batch : BatchState
-        Its batch.
     index : int
-        Its place in the batch.
-    task : ImageTask
-        What is wanted.
-    earlier : ImageState or None
-        An earlier image of the batch with frames of the same name, which goes first.
+        Position among the images of the batch, or among the movies of a fit.
     folder : Path or None
-        Where its movie is, or is being put.
+        Where the movie is, or is being downloaded to.
     movie : Movie or None
-        Its movie, when it is on the disk.
+        The movie while it is on the disk.
     size_bytes : int or None
-        Size of the movie, as far as known; `sized` tells whether it was asked for.
-    results : list
-        For each wanted frame the number of its nuclei, why it was skipped, or None.
-    left : int
-        Frames without a result.
-    needed_bytes : int
-        Disk that the frames segmented so far need.
-    finished : bool
-        Whether all its frames have results.
+        Size of the movie; None if the source does not know it, or was not asked yet.
     """
 
     batch: BatchState
     index: int
     task: ImageTask
-    earlier: ImageState | None = None
     folder: Path | None = None
     movie: Movie | None = None
     size_bytes: int | None = None
-    sized: bool = False
+    size_query: SizeQuery = SizeQuery.NOT_ASKED
+
+
+@dataclass(slots=True, eq=False)
+class ImageState(MovieState):
+    """An image of a batch in progress.
+
+    Attributes
+    ----------
+    earlier : ImageState or None
+        An earlier image of the batch with frames of the same name, which is processed first.
+    results : list
+        For each wanted frame the number of its nuclei, why it was skipped, or None.
+    n_pending_frames : int
+        Frames without a result.
+    needed_bytes : int
+        Disk space that the frames segmented so far need.
+    finished : bool
+        Whether all frames have results.
+    """
+
+    earlier: ImageState | None = None
     results: list[Skipped | int | None] = field(default_factory=list)
-    left: int = 0
+    n_pending_frames: int = 0
     needed_bytes: int = 0
     finished: bool = False
 
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Position in the plan."""
+        return (self.batch.order, self.index)
+
     def __lt__(self, other: ImageState) -> bool:
         """Order of the plan."""
-        return (self.batch.order, self.index) < (other.batch.order, other.index)
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """Its name in the disk budget."""
-        return ("image", self.batch.order, self.index)
+        return self.rank < other.rank
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was left out, in the order of the frames."""
+        """What was skipped, in the order of the frames."""
         return tuple(item for item in self.results if isinstance(item, Skipped))
 
 
 @dataclass(slots=True, eq=False)
 class FrameState:
-    """A frame between preprocessing and the project, in memory."""
+    """A frame in memory, between preprocessing and the project."""
 
     image: ImageState
     position: int
     frame: Frame
-    nuclei: Nuclei | None = None
+    nuclei: Nuclei = field(init=False)  # set once it is segmented
     seconds: float = 0.0
 
     def __lt__(self, other: FrameState) -> bool:
         """Order of the plan."""
-        if self.image is not other.image:
-            return self.image < other.image
-        return self.position < other.position
+        return (self.image.rank, self.position) < (other.image.rank, other.position)
 
 
 @dataclass(slots=True, eq=False)
 class BatchState:
-    """A batch under way.
+    """A batch in progress.
 
     Attributes
     ----------
-    batch : Batch
-        Its images.
     order : int
-        Its place among the batches that were begun.
+        Position among the batches that were started.
     slot : int
         Number of its project, counted from 0.
-    profiling : BatchProfiling
-        Its project.
     images : list of ImageState
         Its images, in order.
     waiting : deque of ImageState
-        Those not yet being downloaded.
+        Images whose download has not started.
     fetched : list of ImageState
-        Those whose movie waits for being read.
-    in_memory : int
+        Images whose movie is on the disk and not being read; a heap.
+    n_frames_in_memory : int
         Frames between preprocessing and the project.
-    left : int
-        Images not finished.
-    taken_over : bool
-        Whether the batch is on its way from its images to its table.
-    frames, nuclei : int
+    n_pending_images : int
+        Images that are not finished.
+    n_frames, n_nuclei : int
         What is in the project.
     seconds : dict
         Time in each stage.
@@ -123,72 +149,69 @@ class BatchState:
     order: int
     slot: int
     profiling: BatchProfiling
+    phase: BatchPhase = BatchPhase.OPEN
     images: list[ImageState] = field(default_factory=list)
     waiting: deque[ImageState] = field(default_factory=deque)
     fetched: list[ImageState] = field(default_factory=list)
-    in_memory: int = 0
-    left: int = 0
-    taken_over: bool = False
-    frames: int = 0
-    nuclei: int = 0
+    n_frames_in_memory: int = 0
+    n_pending_images: int = 0
+    n_frames: int = 0
+    n_nuclei: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, batch: Batch, order: int, slot: int, profiling: BatchProfiling) -> BatchState:
-        """Return the state of a batch that begins."""
-        state = cls(batch, order, slot, profiling, left=len(batch.tasks))
+    def __post_init__(self) -> None:
+        """Add the images."""
         last: dict[tuple[str, int, int, int], ImageState] = {}
-        for index, task in enumerate(batch.tasks):
-            image = ImageState(state, index, task, left=len(task.frames))
+        for index, task in enumerate(self.batch.tasks):
+            image = ImageState(self, index, task, n_pending_frames=len(task.frames))
             names = [(task.plate, task.well_number, task.site, frame) for frame in task.frames]
-            # All of one well wait in a row: the latest of those before is enough.
+            # Images of one well wait for each other: the latest of those before is enough.
             before = [last[name] for name in names if name in last]
             image.earlier = max(before) if before else None
             last.update(dict.fromkeys(names, image))
-            state.images.append(image)
-        state.waiting.extend(state.images)
-        return state
+            self.images.append(image)
+        self.waiting.extend(self.images)
+        self.n_pending_images = len(self.images)
+        if not self.images:
+            self.phase = BatchPhase.READY
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What was left out, in the order of the plan."""
+        """What was skipped, in the order of the plan."""
         return tuple(item for image in self.images for item in image.skipped)
 
 
+class ModelMoviePhase(Enum):
+    """Whether a movie for an illumination model was downloaded: waiting → started → answered."""
+
+    WAITING = auto()
+    STARTED = auto()
+    ANSWERED = auto()
+
+
 @dataclass(slots=True, eq=False)
-class ModelMovie:
-    """A movie that a plate's illumination model looks at."""
+class ModelMovie(MovieState):
+    """A movie that a plate's illumination model is fitted on.
 
-    fit: PlateFit
-    index: int
-    task: ImageTask
-    folder: Path | None = None
-    size_bytes: int | None = None
-    sized: bool = False
-    started: bool = False
-    replied: bool = False
-    movie: Movie | None = None
+    The `reply` is the movie, why it could not be downloaded, or None when the stream ends.
+    """
+
+    fit: PlateFit = field(kw_only=True)
+    phase: ModelMoviePhase = ModelMoviePhase.WAITING
     reply: SimpleQueue[Movie | BaseException | None] = field(default_factory=SimpleQueue)
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """Its name in the disk budget."""
-        return ("model", self.fit.plate, self.index)
 
 
 @dataclass(slots=True, eq=False)
 class PlateFit:
-    """The fit of a plate's illumination model, under way.
+    """A fit of a plate's illumination model in progress.
 
     Attributes
     ----------
-    plate : str
-        The plate.
     batch : BatchState
         The batch that needs it first.
-    movies : list of ModelMovie
-        What it looks at.
-    wants : ModelMovie or None
+    tasks : sequence of ImageTask
+        The images it is fitted on.
+    awaited : ModelMovie or None
         The movie that its thread waits for.
     ended : bool
         Whether it needs no more movies.
@@ -196,13 +219,13 @@ class PlateFit:
 
     plate: str
     batch: BatchState
+    tasks: Sequence[ImageTask]
     movies: list[ModelMovie] = field(default_factory=list)
-    wants: ModelMovie | None = None
+    awaited: ModelMovie | None = None
     ended: bool = False
 
-    @classmethod
-    def of(cls, plate: str, batch: BatchState, tasks: Sequence[ImageTask]) -> PlateFit:
-        """Return a fit that begins."""
-        fit = cls(plate, batch)
-        fit.movies = [ModelMovie(fit, index, task) for index, task in enumerate(tasks)]
-        return fit
+    def __post_init__(self) -> None:
+        """Add the movies."""
+        self.movies = [
+            ModelMovie(self.batch, index, task, fit=self) for index, task in enumerate(self.tasks)
+        ]

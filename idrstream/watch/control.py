@@ -243,7 +243,7 @@ class Controls:
             return "starting"
         if not self._pause:
             return "running"
-        return "pausing" if self._runner is not None and self._runner.at_work() else "paused"
+        return "pausing" if self._runner is not None and self._runner.n_running() else "paused"
 
     def _remove(self) -> None:
         for name in (CONTROL_NAME, LIVE_NAME):

@@ -1,7 +1,7 @@
 """The disk budget: a hard limit on everything under ``tmp_dir``.
 
-Space is reserved before anything is written and given back when it is deleted. Reservations are
-kept by a plain ledger that knows nothing of movies; who may reserve next is the stream's matter.
+Space is reserved before anything is written and released when it is deleted. The ledger knows
+nothing of movies; `idrstream.schedule.disk.space` decides who may reserve next.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class DiskUse:
     reserved_bytes : int
         The most that was reserved at once.
     peak_bytes : int
-        The most that was seen there, as ``du --apparent-size`` counts, every half second.
+        The most that was measured there, every half second, as ``du --apparent-size`` counts.
     leftover_bytes : int
-        What a stream that died had left, removed at the start.
+        What a crashed stream had left, removed at the start.
     now_bytes : int
-        What was seen there last.
+        What was measured there last.
     """
 
     limit_bytes: int | None
@@ -42,16 +42,14 @@ class DiskUse:
     now_bytes: int = 0
 
     def __str__(self) -> str:
-        """Return it as text for a person."""
+        """Return it as text."""
         if self.limit_bytes is None:
             return f"at most {format_size(self.peak_bytes)}, no budget"
         return f"at most {format_size(self.peak_bytes)} of {format_size(self.limit_bytes)}"
 
 
 class DiskBudget:
-    """A ledger of reservations that never add up to more than a limit.
-
-    Threads may share it.
+    """A ledger of reservations, whose sum never exceeds a limit; threads may share it.
 
     Parameters
     ----------
@@ -61,52 +59,40 @@ class DiskBudget:
 
     def __init__(self, limit_bytes: int | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self.peak_bytes = 0  # the most that was reserved at once
         self._held: dict[Hashable, int] = {}
-        self._used = 0
-        self._peak = 0
         self._lock = threading.Lock()
-
-    @property
-    def used_bytes(self) -> int:
-        """Bytes reserved now."""
-        return self._used
-
-    @property
-    def peak_bytes(self) -> int:
-        """The most that was reserved at once."""
-        return self._peak
 
     @property
     def free_bytes(self) -> int | None:
         """Bytes that can still be reserved; None when there is no limit."""
-        return None if self.limit_bytes is None else self.limit_bytes - self._used
+        return None if self.limit_bytes is None else self.limit_bytes - self.used_bytes
 
     def held(self, key: Hashable) -> int:
-        """Return the bytes reserved under a name; 0 when there are none."""
+        """Return the bytes reserved under a key."""
         return self._held.get(key, 0)
 
-    def resize(self, key: Hashable, size_bytes: int) -> bool:
-        """Make the reservation of a name as large as said; tell whether that was possible.
+    def try_reserve(self, key: Hashable, size_bytes: int) -> bool:
+        """Set the reservation of a key to a size. Return False if it does not fit.
 
-        Smaller is always possible. When it is not, the old reservation stays.
+        A smaller size always fits. A reservation that cannot grow stays as it was.
         """
         with self._lock:
-            more = size_bytes - self._held.get(key, 0)
-            if more > 0 and self.limit_bytes is not None and self._used + more > self.limit_bytes:
+            more = size_bytes - self.held(key)
+            if more > 0 and self.free_bytes is not None and more > self.free_bytes:
                 return False
-            self._set(key, size_bytes)
+            self.used_bytes += more
+            self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+            if size_bytes:
+                self._held[key] = size_bytes
+            else:
+                self._held.pop(key, None)
             return True
 
     def release(self, key: Hashable) -> None:
-        """Give back what is reserved under a name, if anything is."""
-        with self._lock:
-            self._set(key, 0)
-
-    def _set(self, key: Hashable, size_bytes: int) -> None:
-        self._used += size_bytes - self._held.pop(key, 0)
-        if size_bytes:
-            self._held[key] = size_bytes
-        self._peak = max(self._peak, self._used)
+        """Release what is reserved under a key, if anything is."""
+        self.try_reserve(key, 0)
 
 
 def tree_bytes(folder: Path) -> int:
@@ -131,21 +117,21 @@ def tree_bytes(folder: Path) -> int:
 
 
 def disk_free_bytes(folder: Path) -> int:
-    """Return what the disk of a folder, or of the nearest parent that is there, has free."""
+    """Return the free space on the disk of a folder, or of its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free
 
 
 class DiskMeter:
-    """Looks every half second how much a folder holds, in a thread of its own.
+    """Measures every half second how much a folder holds, in a thread of its own.
 
     Parameters
     ----------
     folder : Path
         The folder.
     interval_s : float
-        Seconds between looks; more when a look takes long.
+        Seconds between measurements; more if one takes long.
     """
 
     def __init__(self, folder: Path, interval_s: float = 0.5) -> None:
@@ -154,19 +140,19 @@ class DiskMeter:
         self._folder = folder
         self._interval_s = interval_s
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="idrstream-disk", daemon=True)
+        self._thread = threading.Thread(target=self._measure, name="idrstream-disk", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start."""
         self._thread.start()
 
     def close(self) -> None:
-        """End, after a last look."""
+        """End, after a last measurement."""
         self._stop.set()
         if self._thread.ident is not None:  # it was started
             self._thread.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         wait_s = 0.0
         while True:
             ended = self._stop.wait(wait_s)

@@ -1,10 +1,9 @@
-"""Watches movies while they arrive, so that none takes more of the disk than it may."""
+"""Watches downloads, so that none takes more disk space than was reserved for it."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,63 +13,39 @@ from idrstream.schedule.lanes import Inbox
 _INTERVAL_S = 0.02
 
 
-@dataclass(slots=True)
-class _Growing:
-    """A folder that something arrives in."""
-
-    folder: Path
-    limit_bytes: int
-    passed: Callable[[int], None]
-
-
 class GrowthWatch:
-    """Looks at folders fifty times a second, in a thread of its own.
+    """Measures folders fifty times a second, in a thread of its own.
 
     Parameters
     ----------
     inbox : SimpleQueue
-        Where it is told that a folder holds more than it may, once, as a call to be made.
-    interval_s : float
-        Seconds between looks.
+        Gets one call for each folder that exceeds its limit.
     """
 
-    def __init__(self, inbox: Inbox, interval_s: float = _INTERVAL_S) -> None:
+    def __init__(self, inbox: Inbox) -> None:
         self._inbox = inbox
-        self._interval_s = interval_s
-        self._growing: dict[Hashable, _Growing] = {}
+        self._watched: dict[Hashable, tuple[Path, int, Callable[[int], None]]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def begin(
-        self, key: Hashable, folder: Path, limit_bytes: int, passed: Callable[[int], None]
+    def watch(
+        self, key: Hashable, folder: Path, limit_bytes: int, exceeded: Callable[[int], None]
     ) -> None:
-        """Watch a folder.
-
-        Parameters
-        ----------
-        key : hashable
-            Its name.
-        folder : Path
-            Need not exist yet.
-        limit_bytes : int
-            What it may hold.
-        passed : callable
-            Gets the bytes it holds; called by the owner of the inbox.
-        """
+        """Watch a folder, which need not exist yet; the inbox gets ``exceeded(size_bytes)``."""
         with self._changed:
-            self._growing[key] = _Growing(folder, limit_bytes, passed)
+            self._watched[key] = folder, limit_bytes, exceeded
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._look, name="idrstream-growth", daemon=True
+                    target=self._measure, name="idrstream-growth", daemon=True
                 )
                 self._thread.start()
             self._changed.notify()
 
-    def end(self, key: Hashable) -> None:
-        """Watch a folder no more, if it is watched."""
+    def unwatch(self, key: Hashable) -> None:
+        """Stop watching a folder, if it is watched."""
         with self._changed:
-            self._growing.pop(key, None)
+            self._watched.pop(key, None)
 
     def close(self) -> None:
         """End the thread."""
@@ -80,16 +55,16 @@ class GrowthWatch:
         if self._thread is not None:
             self._thread.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._growing)
-                self._changed.wait_for(lambda: self._closed, self._interval_s)
+                self._changed.wait_for(lambda: self._closed or self._watched)
+                self._changed.wait_for(lambda: self._closed, _INTERVAL_S)
                 if self._closed:
                     return
-                watched = list(self._growing.items())
-            for key, growing in watched:
-                size_bytes = tree_bytes(growing.folder)
-                if size_bytes > growing.limit_bytes:
-                    self.end(key)
-                    self._inbox.put(partial(growing.passed, size_bytes))
+                watched = list(self._watched.items())
+            for key, (folder, limit_bytes, exceeded) in watched:
+                size_bytes = tree_bytes(folder)
+                if size_bytes > limit_bytes:
+                    self.unwatch(key)
+                    self._inbox.put(partial(exceeded, size_bytes))

@@ -1,4 +1,4 @@
-"""Folders that movies lie in while they are on the disk."""
+"""Folders that movies are in while they are on the disk."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 
-class Folders:
-    """Folders for movies, each for one at a time, so that equal names never meet.
+class MovieFolders:
+    """Folders for movies, each for one at a time, so that equal file names never collide.
 
-    The first movie of a plate goes to ``downloads/<plate>``, one that comes while that is there
+    The first movie of a plate goes to ``downloads/<plate>``, one that comes while that is in use
     to ``downloads_2/<plate>``, and so on.
 
     Parameters
@@ -20,32 +20,26 @@ class Folders:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._taken: set[Path] = set()
+        self._used: set[Path] = set()
 
-    def take(self, plate: str) -> Path:
-        """Return a folder that nobody has."""
+    def acquire(self, plate: str) -> Path:
+        """Return an unused folder."""
         number = 1
-        while (folder := self._numbered(number) / plate) in self._taken:
+        while (folder := self._numbered(number) / plate) in self._used:
             number += 1
-        self._taken.add(folder)
+        self._used.add(folder)
         return folder
 
-    def give_back(self, folder: Path | None) -> None:
-        """Note that a folder is empty again."""
-        self._taken.discard(folder or self.root)
-
-    def all(self) -> list[Path]:
-        """Return all such folders that are there, also those of a stream that died."""
-        return [
-            path
-            for path in self.root.parent.glob(f"{self.root.name}*")
-            if path == self.root or path.name.removeprefix(f"{self.root.name}_").isdigit()
-        ]
+    def release(self, folder: Path | None) -> None:
+        """Mark a folder as unused."""
+        self._used.discard(folder or self.root)
 
     def clear(self) -> None:
-        """Delete them all."""
-        for path in self.all():
-            if path.is_symlink():  # where it leads is not ours
+        """Delete all such folders, also those of a crashed stream."""
+        for path in self.root.parent.glob(f"{self.root.name}*"):
+            if path != self.root and not path.name.removeprefix(f"{self.root.name}_").isdigit():
+                continue
+            if path.is_symlink():  # its target is not ours
                 path.unlink()
             shutil.rmtree(path, ignore_errors=True)
 

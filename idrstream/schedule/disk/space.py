@@ -1,298 +1,259 @@
-"""Which image may take space on the disk next, so that the budget holds and nothing gets stuck.
+"""Which image gets disk space next, so that the budget holds and the stream never blocks itself.
 
-Space is given in the order of the plan. An image reserves its movie, or what its frames will
-need in the project if that is more: a movie is deleted when it is read, before they are
-written. A later batch gets space only where the batches before it can still finish, by the
-largest movie they have left and what they will leave in their projects.
+Space is reserved in the order of the plan. An image reserves its movie, or what its frames will
+need in the project if that is more: a movie is deleted once it is read, before they are written.
+A later batch gets space only if the batches before it can still finish: if their largest pending
+movie and everything that they will write still fit.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import BudgetError, UserError
-from idrstream.records import ImageTask
+from idrstream.schedule.context import Context
 from idrstream.schedule.disk.budget import DiskBudget, disk_free_bytes
 from idrstream.schedule.disk.growth import GrowthWatch
-from idrstream.schedule.lanes import Lane, Outcome
-from idrstream.schedule.state import BatchState, FrameState, ImageState, ModelMovie
+from idrstream.schedule.lanes import Outcome
+from idrstream.schedule.state import (
+    BatchState,
+    FrameState,
+    ImageState,
+    ModelMovie,
+    MovieState,
+    SizeQuery,
+)
 from idrstream.text import format_size
-
-if TYPE_CHECKING:
-    from idrstream.download import Downloader
 
 log = logging.getLogger(__name__)
 
 _SIDECAR_BYTES = 64 * 1024  # what a transport may put beside a movie
 _MARGIN = 1.25
-_AHEAD = 8  # sizes asked for before it is an image's turn
+_AHEAD = 8  # images whose sizes are asked for in advance
 
 
 class Space:
-    """Gives images space on the disk.
+    """Reserves disk space for movies and frames.
 
     Parameters
     ----------
-    budget : DiskBudget
-        The ledger.
-    folder : Path
-        Where movies are put, to look how much its disk has free.
-    downloader : Downloader
-        Its ``size(task)`` is called.
-    lane : Lane
-        Asks for sizes.
-    halt : callable
-        Ends the stream with an error.
-    watch : GrowthWatch
-        Looks at movies while they arrive.
+    context : Context
+        What the components of the scheduler share.
+    downloads : Path
+        Folder for movies, whose disk is checked for free space.
+    budget_bytes : int or None
+        The disk budget.
     """
 
-    def __init__(
-        self,
-        budget: DiskBudget,
-        folder: Path,
-        downloader: Downloader,
-        lane: Lane,
-        halt: Callable[[BaseException], None],
-        watch: GrowthWatch,
-    ) -> None:
-        self.budget = budget
-        self.waits_for_disk = ""
-        self.only_movies = False  # the next image may be begun though it will probably need more
-        self._folder = folder
-        self._downloader = downloader
-        self._watch = watch
-        self._lane = lane
-        self._halt = halt
-        self._largest = 0  # movie seen so far
-        self._frame_bytes = 0  # most that a frame needed so far
-        self._unwritten: dict[Any, int] = {}
-        self._unknown: set[Any] = set()
-        self._asked: set[Any] = set()
-        self._short = 0
+    def __init__(self, context: Context, downloads: Path, budget_bytes: int | None) -> None:
+        self.budget = DiskBudget(budget_bytes)
+        self.disk_is_full = ""  # what is missing, if the next movie waits for the disk
+        self.movies_only = False  # the next image may start though its frames may not fit
+        self._context = context
+        self._downloads = downloads
+        self._watch = GrowthWatch(context.inbox)
+        self._largest_movie_bytes = 0  # of those seen so far
+        self._largest_frame_bytes = 0
+        self._downloading: dict[MovieState, int] = {}  # bytes that are not on the disk yet
+        self._short_bytes = 0
 
-    def take(
-        self,
-        item: ImageState | ModelMovie,
-        batch: BatchState,
-        batches: Sequence[BatchState],
-    ) -> bool:
-        """Reserve what a movie needs before its download; tell whether that was possible.
-
-        Parameters
-        ----------
-        item : ImageState or ModelMovie
-            What is to be downloaded.
-        batch : BatchState
-            The batch that needs it.
-        batches : sequence of BatchState
-            All batches under way, in order.
-        """
-        limit = self.budget.limit_bytes
-        if limit is not None and not self._sized(item, batch):
+    def reserve_movie(self, item: MovieState) -> bool:
+        """Reserve what a movie needs before its download; return False if it does not fit."""
+        limited = self.budget.limit_bytes is not None
+        if limited and (not self._query_size(item) or self._is_too_large(item)):
             return False
+        known = item.size_bytes is not None
         need = self._movie_bytes(item)
-        if isinstance(item, ImageState) and not self.only_movies:
-            need = max(need, self.expected_bytes(item, batch))
-        if limit is not None:
-            if self._is_too_large(item, batch):
-                return False
-            if item.size_bytes is None and self._unknown:
-                return False  # one at a time: each may take all there is
-            free = (self.budget.free_bytes or 0) - self._kept_for(batch, batches)
+        if isinstance(item, ImageState) and not self.movies_only:
+            need = max(need, self.expected_bytes(item))
+        if limited:
+            if not known and any(other.size_bytes is None for other in self._downloading):
+                return False  # one at a time: each may take all that is free
+            free = (self.budget.free_bytes or 0) - self._kept_for_earlier(item.batch)
             if need > free or free <= 0:
-                self._short = need
+                self._short_bytes = need
                 return False
-            if item.size_bytes is None:
+            if not known:
                 need = free
-        if not self._disk_has(need if item.size_bytes is not None else self._largest):
+        on_disk = need if known else self._largest_movie_bytes
+        if not self._fits_on_disk(on_disk) or not self.budget.try_reserve(item, need):
             return False
-        if not self.budget.resize(item.key, need):
-            return False
-        if item.size_bytes is None:
-            self._unknown.add(item.key)
-        self.only_movies = False
-        self._unwritten[item.key] = need if item.size_bytes is not None else self._largest
+        self.movies_only = False
+        self._downloading[item] = on_disk
         return True
 
-    def begins(self, item: ImageState | ModelMovie) -> None:
-        """Watch a movie, whose space is taken, while it arrives in its folder."""
+    def watch_download(self, item: MovieState) -> None:
+        """Watch a movie, whose space is reserved, while it is downloaded into its folder."""
         if self.budget.limit_bytes is not None and item.folder is not None:
-            held = self.budget.held(item.key)
-            self._watch.begin(item.key, item.folder, held, partial(self._passed, item))
+            held = self.budget.held(item)
+            self._watch.watch(item, item.folder, held, partial(self._outgrown, item))
 
-    def arrived(self, item: ImageState | ModelMovie, batch: BatchState, size_bytes: int) -> None:
-        """Note how large a movie, with all beside it, turned out to be."""
-        self._largest = max(self._largest, size_bytes)
-        self._forget(item.key)
-        work = self.expected_bytes(item, batch) if isinstance(item, ImageState) else 0
-        work = min(work, self.budget.held(item.key))  # no more than it had, though it may need it
-        if not self.budget.resize(item.key, max(size_bytes, work)):
+    def movie_arrived(self, item: MovieState, size_bytes: int) -> None:
+        """Correct the reservation to the size of a movie and all files beside it."""
+        self._largest_movie_bytes = max(self._largest_movie_bytes, size_bytes)
+        self._end_download(item)
+        frames = self.expected_bytes(item) if isinstance(item, ImageState) else 0
+        frames = min(frames, self.budget.held(item))  # no more than it had, even if too little
+        if not self.budget.try_reserve(item, max(size_bytes, frames)):
             limit = self.budget.limit_bytes or 0
             msg = (
                 f"the movie of {item.task.name} has {format_size(size_bytes)}, more than its "
                 f"source said; with it the stream would hold more than disk_budget "
                 f"({format_size(limit)}) allows: make disk_budget larger"
             )
-            self._halt(BudgetError(msg))
+            self._context.request_stop(BudgetError(msg))
 
-    def may_keep(self, item: ModelMovie) -> bool:
-        """Tell whether a movie may stay for its own image: not where sizes are not known."""
-        return self.budget.limit_bytes is None or item.size_bytes is not None
+    def may_keep(self, movie: ModelMovie) -> bool:
+        """Return whether a movie may stay for its own image: not where sizes are unknown."""
+        return self.budget.limit_bytes is None or movie.size_bytes is not None
 
-    def hand_over(self, movie: ModelMovie, image: ImageState) -> None:
-        """Let an image have a model's movie, and the space that it has."""
-        size = self.budget.held(movie.key)
-        self.budget.release(movie.key)
-        image.size_bytes, image.sized = movie.size_bytes, movie.sized
-        more = max(size, self.expected_bytes(image, image.batch))
-        if not self.budget.resize(image.key, more):
-            self.budget.resize(image.key, size)  # it was held until now
+    def transfer(self, movie: ModelMovie, image: ImageState) -> None:
+        """Transfer a model's movie, and the space reserved for it, to its image."""
+        held = self.budget.held(movie)
+        self.budget.release(movie)
+        image.size_bytes, image.size_query = movie.size_bytes, movie.size_query
+        if not self.budget.try_reserve(image, max(held, self.expected_bytes(image))):
+            self.budget.try_reserve(image, held)  # it was free a moment ago
 
-    def gone(self, item: ImageState | ModelMovie, batch: BatchState) -> None:
-        """Note that the movie of an image is deleted, read or not."""
-        self._forget(item.key)
+    def release_movie(self, item: MovieState) -> None:
+        """Release the space of a deleted movie, except for what the frames of its image need."""
+        self._end_download(item)
         if isinstance(item, ImageState) and not item.finished:
-            self.budget.resize(item.key, self.expected_bytes(item, batch))
+            self.budget.try_reserve(item, self.expected_bytes(item))
         else:
-            self.budget.release(item.key)
+            self.budget.release(item)
 
-    def grow(self, state: FrameState) -> bool:
-        """Reserve what a segmented frame needs for sure; tell whether that was possible."""
-        image, batch = state.image, state.image.batch
+    def reserve_frames(self, state: FrameState) -> bool:
+        """Reserve what a segmented frame needs; return False if it does not fit."""
+        image, profiling = state.image, state.image.batch.profiling
         assert state.nuclei is not None  # noqa: S101, it is segmented
-        needed = batch.profiling.needed_bytes(state.frame, state.nuclei)
-        self._frame_bytes = max(self._frame_bytes, needed)
-        rest = (image.left - 1) * self._per_frame(image.task, batch)
+        needed = profiling.needed_bytes(state.frame, state.nuclei)
+        self._largest_frame_bytes = max(self._largest_frame_bytes, needed)
+        others = (image.n_pending_frames - 1) * self._frame_bytes(image)
         least = image.needed_bytes + needed
-        if not any(self.budget.resize(image.key, size) for size in (least + rest, least)):
-            self._short = needed
+        if not any(self.budget.try_reserve(image, size) for size in (least + others, least)):
+            self._short_bytes = needed
             return False
-        image.needed_bytes += needed
+        image.needed_bytes = least
         return True
 
-    def settle(self, image: ImageState) -> None:
-        """Reserve for a finished image what it needs, no more."""
-        self.budget.resize(image.key, image.needed_bytes)
+    def trim(self, image: ImageState) -> None:
+        """Reduce the reservation of a finished image to what it needs."""
+        self.budget.try_reserve(image, image.needed_bytes)
 
-    def release(self, batch: BatchState) -> None:
-        """Give back all that a batch reserved."""
+    def release_batch(self, batch: BatchState) -> None:
+        """Release everything that a batch reserved."""
         for image in batch.images:
-            self._forget(image.key)
-            self.budget.release(image.key)
+            self._end_download(image)
+            self.budget.release(image)
 
-    def expected_bytes(self, image: ImageState, batch: BatchState) -> int:
-        """Return what an image will need in the project, as far as can be told."""
-        return image.needed_bytes + image.left * self._per_frame(image.task, batch)
+    def expected_bytes(self, image: ImageState) -> int:
+        """Return what an image will probably need in the project."""
+        return image.needed_bytes + image.n_pending_frames * self._frame_bytes(image)
 
     def too_small(self, batch: BatchState) -> BudgetError:
         """Return the error of a budget in which not even one batch can finish."""
         limit = self.budget.limit_bytes or 0
         msg = (
             f"batch {batch.batch.number} needs at least "
-            f"{format_size(self.budget.used_bytes + self._short)} of disk at once (the files of "
-            f"its {len(batch.images)} images, and the next movie), but disk_budget is "
+            f"{format_size(self.budget.used_bytes + self._short_bytes)} of disk at once (the files "
+            f"of its {len(batch.images)} images, and the next movie), but disk_budget is "
             f"{format_size(limit)}: make disk_budget larger or batch_size smaller"
         )
         return BudgetError(msg)
 
-    def _per_frame(self, task: ImageTask, batch: BatchState) -> int:
-        if self._frame_bytes:
-            return int(self._frame_bytes * _MARGIN)
-        return batch.profiling.expected_bytes(task) // max(1, len(task.frames))
+    def close(self) -> None:
+        """Stop watching downloads."""
+        self._watch.close()
 
-    def _movie_bytes(self, item: ImageState | ModelMovie) -> int:
+    def _frame_bytes(self, image: ImageState) -> int:
+        if self._largest_frame_bytes:
+            return int(self._largest_frame_bytes * _MARGIN)
+        return image.batch.profiling.expected_bytes(image.task) // max(1, len(image.task.frames))
+
+    def _movie_bytes(self, item: MovieState) -> int:
         if item.size_bytes is None:
-            return self._largest
+            return self._largest_movie_bytes
         return item.size_bytes + _SIDECAR_BYTES
 
-    def _kept_for(self, batch: BatchState, batches: Sequence[BatchState]) -> int:
+    def _kept_for_earlier(self, batch: BatchState) -> int:
         """Return what the batches before one need to be able to finish."""
-        kept = largest = 0
-        for older in batches:
-            if older.order >= batch.order:
-                break
-            for image in older.waiting:
-                kept += self.expected_bytes(image, older)
-                largest = max(largest, self._movie_bytes(image))
-        return kept + largest
+        earlier = takewhile(lambda other: other.order < batch.order, self._context.batches)
+        images = [image for other in earlier for image in other.waiting]
+        largest = max(map(self._movie_bytes, images), default=0)
+        return largest + sum(map(self.expected_bytes, images))
 
-    def _is_too_large(self, item: ImageState | ModelMovie, batch: BatchState) -> bool:
-        """Tell whether a movie does not even fit alone; end the stream then."""
+    def _is_too_large(self, item: MovieState) -> bool:
+        """Return whether a movie does not even fit alone; stop the stream then."""
         limit = self.budget.limit_bytes or 0
         fixed, need = self.budget.held("fixed"), self._movie_bytes(item)
         if item.size_bytes is None or need + fixed <= limit:
             return False
         msg = (
-            f"the movie of {item.task.name} (batch {batch.batch.number}) needs {format_size(need)} "
-            f"on the disk and the stream's own files {format_size(fixed)}, together {need + fixed} "
-            f"bytes, but disk_budget is {format_size(limit)} ({limit} bytes): make it larger"
+            f"the movie of {item.task.name} (batch {item.batch.batch.number}) needs "
+            f"{format_size(need)} on the disk and the stream's own files {format_size(fixed)}, "
+            f"together {need + fixed} bytes, but disk_budget is {format_size(limit)} "
+            f"({limit} bytes): make it larger"
         )
-        self._halt(BudgetError(msg))
+        self._context.request_stop(BudgetError(msg))
         return True
 
-    def _disk_has(self, need: int) -> bool:
-        free = disk_free_bytes(self._folder) - sum(self._unwritten.values())
+    def _fits_on_disk(self, need: int) -> bool:
+        disk = self._downloads.parent
+        free = disk_free_bytes(self._downloads) - sum(self._downloading.values())
         if free >= need:
-            self.waits_for_disk = ""
+            self.disk_is_full = ""
             return True
-        if not self.waits_for_disk:
-            log.warning("Waiting for free space on the disk of %s", self._folder.parent)
-        self.waits_for_disk = (
-            f"the disk of {self._folder.parent} has {format_size(max(0, free))} free, but the next "
-            f"movie needs {format_size(need)}; free space and start again"
+        if not self.disk_is_full:
+            log.warning("Waiting for free space on the disk of %s", disk)
+        self.disk_is_full = (
+            f"the disk of {disk} has {format_size(max(0, free))} free, but the next movie needs "
+            f"{format_size(need)}; free space and start again"
         )
         return False
 
-    def _passed(self, item: ImageState | ModelMovie, size_bytes: int) -> None:
-        """End the stream when a movie that arrives takes more than there is for it."""
-        if item.key not in self._unwritten:
-            return  # it has arrived or failed meanwhile
-        most = self.budget.held(item.key) + (self.budget.free_bytes or 0)
+    def _outgrown(self, item: MovieState, size_bytes: int) -> None:
+        """Reserve more for a download, or stop the stream if there is no more."""
+        if item not in self._downloading:
+            return  # it has ended meanwhile
+        most = self.budget.held(item) + (self.budget.free_bytes or 0)
         more = min(int(size_bytes * _MARGIN), most)
-        if more >= size_bytes and self.budget.resize(item.key, more):
-            self.begins(item)
+        if more >= size_bytes and self.budget.try_reserve(item, more):
+            self.watch_download(item)
             return
         limit = self.budget.limit_bytes or 0
-        why = "does not tell its size" if item.size_bytes is None else "told a smaller size"
+        why = "does not report its size" if item.size_bytes is None else "reported a smaller size"
         msg = (
             f"the movie of {item.task.name} was stopped after {format_size(size_bytes)}: with the "
             f"rest the stream would hold more than disk_budget ({format_size(limit)}) allows, and "
             f"its source {why}; make disk_budget larger"
         )
-        self._halt(BudgetError(msg))
-        self._downloader.interrupt()
+        self._context.request_stop(BudgetError(msg))
+        self._context.stages.downloader.interrupt()
 
-    def _forget(self, key: Any) -> None:
-        self._watch.end(key)
-        self._unwritten.pop(key, None)
-        self._unknown.discard(key)
+    def _end_download(self, item: MovieState) -> None:
+        self._watch.unwatch(item)
+        self._downloading.pop(item, None)
 
-    def _sized(self, item: ImageState | ModelMovie, batch: BatchState) -> bool:
-        """Tell whether the size of a movie was asked for; ask for it and the next ones."""
-        self._ask(item)
-        if isinstance(item, ImageState):
-            for image in list(batch.waiting)[:_AHEAD]:
-                self._ask(image)
-        return item.sized
+    def _query_size(self, item: MovieState) -> bool:
+        """Return whether the source has answered; ask it, for the next movies too."""
+        following = islice(item.batch.waiting, _AHEAD) if isinstance(item, ImageState) else ()
+        for movie in (item, *following):
+            if movie.size_query is SizeQuery.NOT_ASKED and self._context.has_capacity("size"):
+                movie.size_query = SizeQuery.ASKED
+                ask = partial(self._context.stages.downloader.size, movie.task)
+                self._context.submit("size", ask, partial(self._size_answered, movie))
+        return item.size_query is SizeQuery.ANSWERED
 
-    def _ask(self, item: ImageState | ModelMovie) -> None:
-        if item.sized or item.key in self._asked or not self._lane.has_room:
-            return
-        self._asked.add(item.key)
-        self._lane.submit(partial(self._downloader.size, item.task), partial(self._told, item))
-
-    def _told(self, item: ImageState | ModelMovie, outcome: Outcome) -> None:
-        self._asked.discard(item.key)
-        item.sized = True
+    def _size_answered(self, item: MovieState, outcome: Outcome) -> None:
+        item.size_query = SizeQuery.ANSWERED
         error = outcome.error
         if error is None:
             item.size_bytes = outcome.value
         elif isinstance(error, UserError) or not isinstance(error, Exception):
-            self._halt(error)
-        else:  # its download will probably fail for the same reason, and say so
+            self._context.request_stop(error)
+        else:  # its download will probably fail for the same reason and report it
             log.debug("no size of %s: %s", item.task.name, error)

@@ -1,4 +1,4 @@
-"""The lanes that batches walk through: profile, compile, publish, clear."""
+"""The lanes that batches pass through: profile, compile, publish, clear."""
 
 from __future__ import annotations
 
@@ -15,135 +15,124 @@ from idrstream.schedule.events import BatchFinished, BatchPublished, BatchStarte
 from idrstream.schedule.lanes import Outcome
 from idrstream.schedule.result import BatchLog
 from idrstream.schedule.stages import BatchProfiling
-from idrstream.schedule.state import BatchState
+from idrstream.schedule.state import BatchPhase, BatchState
+from idrstream.schedule.stop import StreamState
 from idrstream.screen import Plan
 
 log = logging.getLogger(__name__)
 
 
 class BatchLanes:
-    """Begins batches and brings them from their last image to their published table.
+    """Starts batches, and moves them from their last image to their published table.
 
     Parameters
     ----------
     context : Context
-        What all parts share.
+        What the components of the scheduler share.
     space : Space
-        Takes back the space of finished batches.
+        Gets back the space of finished batches.
     plan : Plan
         The batches to run.
-    slots : int
-        Batches under way at once.
     """
 
-    def __init__(self, context: Context, space: Space, plan: Plan, slots: int) -> None:
+    def __init__(self, context: Context, space: Space, plan: Plan) -> None:
         self.finished = BatchLog(plan)
         self._context = context
         self._space = space
-        self._next: Iterator[Batch] = iter(plan)
+        self._next: Iterator[tuple[int, Batch]] = enumerate(plan)
         self._exhausted = False
-        self._put_back: list[tuple[int, Batch]] = []
-        self._begun = 0
-        self._slots = list(range(slots))
-        self._to_profile: list[BatchState] = []
-        self._to_publish: list[BatchState] = []
+        self._postponed: list[tuple[int, Batch]] = []
+        in_flight = min(len(context.stages.profiling), context.sizes.batches_in_flight)
+        self._slots = list(range(in_flight))
 
     @property
     def done(self) -> bool:
         """Whether all batches of the plan are finished."""
-        return self._exhausted and not self._put_back and not self._context.batches
+        return self._exhausted and not self._postponed and not self._context.batches
 
     @property
     def finishing(self) -> bool:
-        """Whether batches whose images are all finished are on their way to their table."""
-        running = sum(self._context.lanes[name].running for name in ("profile", "compile"))
-        complete = any(not (batch.left or batch.taken_over) for batch in self._context.batches)
-        return bool(running or complete or self._to_profile or self._to_publish)
+        """Whether a batch whose images are all finished is on its way to its table."""
+        others = (BatchPhase.OPEN, BatchPhase.LOST)
+        return any(batch.phase not in others for batch in self._context.batches)
 
-    def admit(self) -> None:
-        """Begin batches as long as there are slots for them."""
+    def start(self) -> None:
+        """Start batches as long as there are free slots."""
         while self._slots and not self._context.stopping:
-            if self._put_back:
-                order, batch = self._put_back.pop(0)
-            else:
-                following = next(self._next, None)
-                if following is None:
-                    self._exhausted = True
-                    return
-                order, batch = self._begun, following
-                self._begun += 1
+            following = self._postponed.pop(0) if self._postponed else next(self._next, None)
+            if following is None:
+                self._exhausted = True
+                return
+            order, batch = following
             slot = self._slots.pop(0)
-            profiling = self._context.rooms.profiling[slot]
-            self._context.batches.append(BatchState.of(batch, order, slot, profiling))
-            self._context.tell(BatchStarted(batch))
+            profiling = self._context.stages.profiling[slot]
+            self._context.batches.append(BatchState(batch, order, slot, profiling))
+            self._context.emit(BatchStarted(batch))
 
-    def set_back(self, batch: BatchState) -> None:
-        """Have a batch begun again later, so that those before it can finish in the budget."""
-        log.info("Batch %d is begun again later: the disk budget is full", batch.batch.number)
+    def postpone(self, batch: BatchState) -> None:
+        """Start a batch again later, so that those before it can finish in the budget."""
+        log.info("Batch %d is started again later: the disk budget is full", batch.batch.number)
         batch.profiling.clear()
-        self._space.release(batch)
-        self._leave(batch)
-        self._put_back.append((batch.order, batch.batch))
-
-    def settle(self) -> None:
-        """Take over the batches whose images are all finished."""
-        for batch in self._context.batches:
-            if batch.left or batch.taken_over:
-                continue
-            batch.taken_over = True
-            if batch.frames:
-                self._to_profile.append(batch)
-            else:
-                count = len(batch.images)
-                self._fail(batch, BatchError(f"none of the {count} images could be processed"))
+        self._remove(batch)
+        self._postponed.append((batch.order, batch.batch))
 
     def profile(self) -> None:
-        """Start to profile what waits for it."""
-        while self._to_profile and self._context.has_room("profile"):
-            batch = self._to_profile.pop(0)
-            self._context.begin("profile", batch)
-            self._context.submit(
-                "profile",
-                partial(batch.profiling.profile, batch.batch.tasks),
-                partial(self._profiled, batch),
-            )
+        """Start to profile the batches whose images are all finished."""
+        for batch in self._in_phase(BatchPhase.READY):
+            if not batch.n_frames:
+                count = len(batch.images)
+                self._fail(batch, BatchError(f"none of the {count} images could be processed"))
+            elif self._context.has_capacity("profile"):
+                batch.phase = BatchPhase.PROFILING
+                self._context.stage_started("profile", batch)
+                self._context.submit(
+                    "profile",
+                    partial(batch.profiling.profile, batch.batch.tasks),
+                    partial(self._profiled, batch),
+                )
 
     def publish(self) -> None:
-        """Start to compile and publish what is profiled."""
-        while self._to_publish and self._context.has_room("compile"):
-            batch = self._to_publish.pop(0)
-            self._context.begin("compile", batch)
-            self._context.lanes["compile"].submit(
+        """Start to compile and publish the profiled batches."""
+        for batch in self._in_phase(BatchPhase.PROFILED):
+            batch.phase = BatchPhase.COMPILING
+            self._context.stage_started("compile", batch)
+            self._context.submit(
+                "compile",
                 partial(_publish, batch.profiling, batch.batch.number),
                 partial(self._published, batch),
             )
 
+    def _in_phase(self, phase: BatchPhase) -> list[BatchState]:
+        return [batch for batch in self._context.batches if batch.phase is phase]
+
     def _profiled(self, batch: BatchState, outcome: Outcome) -> None:
-        self._context.end("profile", batch, None, outcome.seconds)
+        self._context.stage_finished("profile", batch, None, outcome.seconds)
         if outcome.error is not None:
             self._fail(batch, outcome.error)
         else:
-            self._to_publish.append(batch)
+            batch.phase = BatchPhase.PROFILED
 
     def _published(self, batch: BatchState, outcome: Outcome) -> None:
-        moved = None if outcome.value is None else outcome.value[1]
-        self._context.end("compile", batch, None, outcome.seconds, moved)
+        n_bytes = None if outcome.value is None else outcome.value[1]
+        self._context.stage_finished("compile", batch, None, outcome.seconds, n_bytes)
         if outcome.error is not None:
             self._fail(batch, outcome.error)
             return
-        published = outcome.value[0]
+        published: Published = outcome.value[0]
         event = BatchPublished(
-            batch.batch, published, batch.nuclei, batch.skipped, dict(batch.seconds)
+            batch.batch, published, batch.n_nuclei, batch.skipped, dict(batch.seconds)
         )
-        # What could not be noted durably is not done: it ends the stream and is done again.
-        if self._context.tell(event):
+        if self._context.emit(event):
             self._clear(batch, published, None)
+        else:  # what could not be recorded durably is not done: the next run repeats it
+            batch.phase = BatchPhase.LOST
 
     def _fail(self, batch: BatchState, error: BaseException) -> None:
-        """Record that a batch failed, or end the stream."""
-        if self._context.stopping == "now":
-            return  # it was interrupted, or might have been
-        if not self._context.goes_on_after(error):
+        """Record that a batch failed, or stop the stream."""
+        batch.phase = BatchPhase.LOST
+        if self._context.state >= StreamState.STOPPING:
+            return  # it was interrupted, or may have been
+        if not self._context.should_continue_after(error):
             return
         unforeseen = None if isinstance(error, BatchError) else error
         log.error(
@@ -154,8 +143,9 @@ class BatchLanes:
     def _clear(
         self, batch: BatchState, published: Published | None, error: Exception | None
     ) -> None:
-        self._context.lanes["compile"].submit(
-            batch.profiling.clear, partial(self._cleared, batch, published, error)
+        batch.phase = BatchPhase.CLEARING
+        self._context.submit(
+            "compile", batch.profiling.clear, partial(self._cleared, batch, published, error)
         )
 
     def _cleared(
@@ -166,25 +156,24 @@ class BatchLanes:
         outcome: Outcome,
     ) -> None:
         if outcome.error is not None:
-            self._context.halt(storage_error(outcome.error) or outcome.error)
-        self._space.release(batch)
-        self._leave(batch)
+            self._context.request_stop(storage_error(outcome.error) or outcome.error)
+        self._remove(batch)
         finished = BatchFinished(
             batch=batch.batch,
             published=published,
-            nuclei=batch.nuclei,
+            nuclei=batch.n_nuclei,
             skipped=batch.skipped,
             error_kind="" if error is None else type(error).__name__,
             error="" if error is None else redact(str(error)),
             seconds=dict(batch.seconds),
         )
         self.finished.add(finished)
-        self._context.tell(finished)
+        self._context.emit(finished)
 
-    def _leave(self, batch: BatchState) -> None:
+    def _remove(self, batch: BatchState) -> None:
+        self._space.release_batch(batch)
         self._context.batches.remove(batch)
-        self._slots.append(batch.slot)
-        self._slots.sort()
+        self._slots = sorted([*self._slots, batch.slot])
 
 
 def _publish(profiling: BatchProfiling, number: int) -> tuple[Published, int]:

@@ -1,4 +1,4 @@
-"""The lanes that images walk through: download, preprocess, segment, write."""
+"""The lanes that images pass through: download, preprocess, segment, write."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from functools import partial
 
 from idrstream.errors import ImageError
-from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.records import Frame, ImageTask, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.context import Context
-from idrstream.schedule.disk.movie_folders import Folders
 from idrstream.schedule.disk.space import Space
 from idrstream.schedule.events import ImageFinished
 from idrstream.schedule.lanes import Outcome
-from idrstream.schedule.state import BatchState, FrameState, ImageState, ModelMovie
-from idrstream.schedule.steps import image_jobs
+from idrstream.schedule.state import BatchPhase, BatchState, FrameState, ImageState, ModelMovie
+from idrstream.schedule.steps import jobs
+from idrstream.schedule.steps.movies import Movies
 from idrstream.schedule.steps.plates import PlateModels
+from idrstream.schedule.stop import StreamState
 
 log = logging.getLogger(__name__)
 
@@ -28,49 +29,43 @@ class ImageLanes:
     Parameters
     ----------
     context : Context
-        What all parts share.
+        What the components of the scheduler share.
     space : Space
-        Gives space on the disk.
-    folders : Folders
-        Where movies are put.
+        Reserves disk space.
+    movies : Movies
+        Downloads and deletes movies.
     plates : PlateModels
         The illumination models.
     """
 
-    def __init__(
-        self, context: Context, space: Space, folders: Folders, plates: PlateModels
-    ) -> None:
+    def __init__(self, context: Context, space: Space, movies: Movies, plates: PlateModels) -> None:
         self._context = context
         self._space = space
-        self._folders = folders
+        self._movies = movies
         self._plates = plates
-        self._on_disk = 0  # movies being downloaded or waiting for being read
-        self._read_frames = 0  # of the movies being read
-        self._frames: list[FrameState] = []
-        self._growing: list[FrameState] = []
-        sizes = context.sizes
-        self._frames_limit = sizes.frames_in_memory
-        self._at_once = sizes.frames_at_once if context.rooms.segment_many else 1
+        self._n_on_disk = 0  # movies that are being downloaded, or wait to be read
+        self._n_frames_reading = 0  # of the movies that are being read
+        self._to_segment: list[FrameState] = []  # heaps in the order of the plan
+        self._to_write: list[FrameState] = []
 
     def pump(self) -> None:
-        """Start what can be started, the end of the way first."""
-        self._start_writes()
-        if len(self._frames) < self._at_once:  # first what fills a group
+        """Start whatever can start, the last step first."""
+        self._start_writing()
+        if len(self._to_segment) < self._context.sizes.frames_at_once:  # first fill a group
             self._start_reading()
-        self._start_segments()
+        self._start_segmenting()
         self._start_reading()
         self._start_downloads()
 
-    def forget(self, batch: BatchState) -> None:
-        """Drop all that is under way of a batch that is set back; none of its jobs runs."""
+    def drop(self, batch: BatchState) -> None:
+        """Drop the images of a batch that is postponed; none of its jobs runs."""
         for image in batch.images:
             if image.movie is not None:
-                image_jobs.delete(image.movie, image.folder)
-                self._folders.give_back(image.folder)
-                self._on_disk -= 1
-        for waiting in (self._frames, self._growing):
-            waiting[:] = [state for state in waiting if state.image.batch is not batch]
-            heapq.heapify(waiting)
+                self._movies.discard(image)
+                self._n_on_disk -= 1
+        for frames in (self._to_segment, self._to_write):
+            frames[:] = [state for state in frames if state.image.batch is not batch]
+            heapq.heapify(frames)
 
     # Download
 
@@ -78,73 +73,46 @@ class ImageLanes:
         context = self._context
         for batch in context.batches:
             for image in list(batch.waiting):
-                if context.stopping or not context.lanes["download"].has_room:
+                if context.stopping or not context.has_capacity("download"):
                     return
-                if self._on_disk >= context.sizes.prefetch:
+                if self._n_on_disk >= context.sizes.prefetch:
                     return
                 if image.earlier is not None and not image.earlier.finished:
                     continue
-                if not self._plates.ready(image.task.plate, batch):
+                if not self._plates.is_ready(image.task.plate, batch):
                     continue
                 kept = self._plates.take_kept(image.task)
-                if kept is not None:
-                    batch.waiting.remove(image)
-                    _log_begin(image.task)
-                    self._adopt(image, kept)
-                    continue
-                while not self._space.take(image, batch, context.batches):
+                while kept is None and not self._space.reserve_movie(image):
                     if not self._plates.drop_kept():
-                        return  # in the order of the plan: no later one must get in between
+                        return  # in the order of the plan: no later image may overtake this one
                 batch.waiting.remove(image)
-                _log_begin(image.task)
-                self._download(image)
+                self._start_image(image, kept)
 
-    def _download(self, image: ImageState) -> None:
+    def _start_image(self, image: ImageState, kept: ModelMovie | None) -> None:
         task = image.task
-        self._on_disk += 1
-        image.folder = self._folders.take(task.plate)
-        self._space.begins(image)
-        self._context.begin("download", image.batch, task)
-        self._context.lanes["download"].submit(
-            partial(image_jobs.fetch, self._context.rooms, task, image.folder),
-            partial(self._downloaded, image),
-        )
-
-    def _downloaded(self, image: ImageState, outcome: Outcome) -> None:
-        moved = None if outcome.value is None else outcome.value[1]
-        self._context.end("download", image.batch, image.task, outcome.seconds, moved)
-        if outcome.error is not None:
-            self._left_disk(image)
-            self._fail(image, "download", outcome.error)
+        log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
+        self._n_on_disk += 1
+        if kept is None:
+            self._movies.download(image, partial(self._downloaded, image))
             return
-        movie, size_bytes = outcome.value
-        image.movie = movie
-        self._space.arrived(image, image.batch, size_bytes)
-        self._to_read(image, movie)
-
-    def _adopt(self, image: ImageState, kept: ModelMovie) -> None:
-        """Take the movie that the plate's model was fitted on: it is on the disk already."""
-        assert kept.movie is not None  # noqa: S101, only such are kept
-        self._on_disk += 1
+        # The plate's model was fitted on this movie: it is on the disk already.
         image.folder, image.movie = kept.folder, kept.movie
-        self._space.hand_over(kept, image)
-        # As the outcome of a download comes: what is in the inbox is seen before all else.
-        self._context.inbox.put(partial(self._to_read, image, kept.movie))
+        self._space.transfer(kept, image)
+        # Like the outcome of a download: messages in the inbox are handled first.
+        self._context.inbox.put(partial(self._downloaded, image, None))
 
-    def _to_read(self, image: ImageState, movie: Movie) -> None:
+    def _downloaded(self, image: ImageState, error: BaseException | None) -> None:
+        if error is not None:
+            self._n_on_disk -= 1
+            self._fail(image, "download", error)
+            return
         without_model = self._plates.error(image.task.plate)
         if without_model is not None:
-            image_jobs.delete(movie, image.folder)
-            self._left_disk(image)
+            self._n_on_disk -= 1
+            self._movies.discard(image)
             self._fail(image, "illumination", without_model)
             return
         heapq.heappush(image.batch.fetched, image)
-
-    def _left_disk(self, image: ImageState) -> None:
-        image.movie = None
-        self._on_disk -= 1
-        self._folders.give_back(image.folder)
-        self._space.gone(image, image.batch)
 
     # Preprocess
 
@@ -152,120 +120,117 @@ class ImageLanes:
         context = self._context
         for batch in context.batches:
             while batch.fetched:
-                in_memory = sum(state.in_memory for state in context.batches) + self._read_frames
-                if context.stopping or not context.has_room("preprocess"):
+                if context.stopping or not context.has_capacity("preprocess"):
                     return
-                if in_memory and in_memory >= self._frames_limit:
+                n_frames = sum(state.n_frames_in_memory for state in context.batches)
+                n_frames += self._n_frames_reading
+                if n_frames and n_frames >= context.sizes.frames_in_memory:
                     return
                 image = heapq.heappop(batch.fetched)
-                self._read_frames += len(image.task.frames)
-                context.begin("preprocess", batch, image.task)
+                self._n_frames_reading += len(image.task.frames)
+                context.stage_started("preprocess", batch, image.task)
                 context.submit(
-                    "preprocess",
-                    partial(image_jobs.read, context, image),
-                    partial(self._read_done, image),
+                    "preprocess", partial(jobs.read, context, image), partial(self._read, image)
                 )
 
-    def _read_done(self, image: ImageState, outcome: Outcome) -> None:
+    def _read(self, image: ImageState, outcome: Outcome) -> None:
         batch = image.batch
-        self._read_frames -= len(image.task.frames)
-        self._context.end("preprocess", batch, image.task, outcome.seconds)
-        self._left_disk(image)
+        self._n_frames_reading -= len(image.task.frames)
+        self._context.stage_finished("preprocess", batch, image.task, outcome.seconds)
+        self._n_on_disk -= 1
+        self._movies.release(image)
         if outcome.error is not None:
             self._fail(image, "preprocess", outcome.error)
             return
         frames: Sequence[Frame | Skipped] = outcome.value
         image.results = [None] * len(frames)
-        image.left = len(frames)
+        image.n_pending_frames = len(frames)
         for position, frame in enumerate(frames):
             if isinstance(frame, Skipped):
                 self._skip(image, position, frame)
             else:
-                batch.in_memory += 1
-                heapq.heappush(self._frames, FrameState(image, position, frame))
+                batch.n_frames_in_memory += 1
+                heapq.heappush(self._to_segment, FrameState(image, position, frame))
         self._check_finished(image)
 
     # Segment
 
-    def _start_segments(self) -> None:
+    def _start_segmenting(self) -> None:
         context = self._context
-        while self._frames and not context.stopping:
-            count = min(self._at_once, len(self._frames))
-            if not context.has_room("segment", count):
+        while self._to_segment and not context.stopping:
+            count = min(context.sizes.frames_at_once, len(self._to_segment))
+            if not context.has_capacity("segment", count):
                 return
-            group = [heapq.heappop(self._frames) for _ in range(count)]
+            group = [heapq.heappop(self._to_segment) for _ in range(count)]
             for state in group:
-                context.begin("segment", state.image.batch, state.image.task)
+                context.stage_started("segment", state.image.batch, state.image.task)
             context.submit(
                 "segment",
-                partial(image_jobs.segment, context.rooms, [state.frame for state in group]),
+                partial(jobs.segment, context.stages, [state.frame for state in group]),
                 partial(self._segmented, group),
                 count,
             )
 
     def _segmented(self, group: Sequence[FrameState], outcome: Outcome) -> None:
-        found = outcome.value if outcome.error is None else [outcome.error] * len(group)
-        for state, result in zip(group, found, strict=True):
+        results = outcome.value if outcome.error is None else [outcome.error] * len(group)
+        for state, result in zip(group, results, strict=True):
             state.seconds = outcome.seconds / len(group)
             if isinstance(result, BaseException):
-                self._frame_ended(state, result)
+                self._finish_frame(state, result)
             else:
                 state.nuclei = result
-                heapq.heappush(self._growing, state)
+                heapq.heappush(self._to_write, state)
 
     # Write into the project
 
-    def _start_writes(self) -> None:
-        while self._growing and not self._context.stopping:
-            state = self._growing[0]
-            if not self._context.lanes["write"].has_room:
-                return
-            while not self._space.grow(state):
+    def _start_writing(self) -> None:
+        context = self._context
+        while self._to_write and not context.stopping and context.has_capacity("write"):
+            state = self._to_write[0]
+            while not self._space.reserve_frames(state):
                 if not self._plates.drop_kept():
                     return
-            heapq.heappop(self._growing)
-            self._context.lanes["write"].submit(
-                partial(image_jobs.write, state), partial(self._written, state)
-            )
+            heapq.heappop(self._to_write)
+            add = partial(state.image.batch.profiling.add, state.frame, state.nuclei)
+            context.submit("write", add, partial(self._written, state))
 
     def _written(self, state: FrameState, outcome: Outcome) -> None:
         state.seconds += outcome.seconds
-        self._frame_ended(state, outcome.error)
-
-    def _frame_ended(self, state: FrameState, error: BaseException | None) -> None:
-        image, batch = state.image, state.image.batch
-        batch.in_memory -= 1
-        self._context.end("segment", batch, image.task, state.seconds)
-        if error is None and state.nuclei is not None:
-            batch.frames += 1
-            batch.nuclei += len(state.nuclei)
-            image.results[state.position] = len(state.nuclei)
-            image.left -= 1
-        elif error is not None:
-            number = state.frame.number
-            skipped = self._as_skipped(image.task, "segment", error, number)
-            if skipped is not None:
-                self._skip(image, state.position, skipped)
-        self._check_finished(image)
+        self._finish_frame(state, outcome.error)
 
     # Results
 
+    def _finish_frame(self, state: FrameState, error: BaseException | None) -> None:
+        image, batch = state.image, state.image.batch
+        batch.n_frames_in_memory -= 1
+        self._context.stage_finished("segment", batch, image.task, state.seconds)
+        if error is not None:
+            skipped = self._as_skipped(image.task, "segment", error, state.frame.number)
+            if skipped is not None:
+                self._skip(image, state.position, skipped)
+        else:
+            batch.n_frames += 1
+            batch.n_nuclei += len(state.nuclei)
+            image.results[state.position] = len(state.nuclei)
+            image.n_pending_frames -= 1
+        self._check_finished(image)
+
     def _fail(self, image: ImageState, stage: str, error: BaseException) -> None:
-        """Record that an image as a whole cannot be processed, or end the stream."""
+        """Skip an image as a whole, or stop the stream."""
         skipped = self._as_skipped(image.task, stage, error)
         if skipped is not None:
             image.results = [None]
-            image.left = 1
+            image.n_pending_frames = 1
             self._skip(image, 0, skipped)
             self._check_finished(image)
 
     def _as_skipped(
         self, task: ImageTask, stage: str, error: BaseException, frame: int | None = None
     ) -> Skipped | None:
-        stopping = self._context.stopping
-        if stopping == "now" or (stopping and stage == "download"):
-            return None  # it was interrupted, or might have been
-        if not self._context.goes_on_after(error):
+        context = self._context
+        if context.state >= StreamState.STOPPING or (context.stopping and stage == "download"):
+            return None  # it was interrupted, or may have been
+        if not context.should_continue_after(error):
             return None
         if not isinstance(error, ImageError):
             log.error("unforeseen error in stage %s of %s", stage, task.name, exc_info=error)
@@ -273,7 +238,7 @@ class ImageLanes:
 
     def _skip(self, image: ImageState, position: int, skipped: Skipped) -> None:
         image.results[position] = skipped
-        image.left -= 1
+        image.n_pending_frames -= 1
         frame = "" if skipped.frame_number is None else f" frame {skipped.frame_number}"
         log.warning(
             "Skipped %s%s (%s, %s): %s",
@@ -281,14 +246,13 @@ class ImageLanes:
         )  # fmt: skip
 
     def _check_finished(self, image: ImageState) -> None:
-        if image.left or image.finished:
+        if image.n_pending_frames or image.finished:
             return
         image.finished = True
-        image.batch.left -= 1
-        self._space.settle(image)
+        batch = image.batch
+        batch.n_pending_images -= 1
+        if not batch.n_pending_images:
+            batch.phase = BatchPhase.READY
+        self._space.trim(image)
         nuclei = sum(item for item in image.results if isinstance(item, int))
-        self._context.tell(ImageFinished(image.batch.batch, image.task, nuclei, image.skipped))
-
-
-def _log_begin(task: ImageTask) -> None:
-    log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
+        self._context.emit(ImageFinished(batch.batch, image.task, nuclei, image.skipped))

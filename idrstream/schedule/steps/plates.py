@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Generator
 from contextlib import closing
 from functools import partial
@@ -14,11 +13,10 @@ from idrstream.records import ImageTask, Movie
 from idrstream.schedule.context import Context
 from idrstream.schedule.disk.space import Space
 from idrstream.schedule.lanes import Outcome
-from idrstream.schedule.state import BatchState, ModelMovie, PlateFit
-from idrstream.schedule.steps.image_jobs import fetch
+from idrstream.schedule.state import BatchState, ModelMovie, ModelMoviePhase, PlateFit
+from idrstream.schedule.steps.movies import Movies
 
 if TYPE_CHECKING:
-    from idrstream.schedule.disk.movie_folders import Folders
     from idrstream.screen import Plan
 
 log = logging.getLogger(__name__)
@@ -31,93 +29,93 @@ class _StreamEndsError(Exception):
 class PlateModels:
     """Fits the model of each plate once, when the first of its images is due.
 
-    The fit runs in a thread of its own, since it waits for movies; the images of its plate are
-    not downloaded before it is done, so that they cannot take the space its movies need.
+    The fit runs in a thread of its own, since it waits for movies. The images of its plate are
+    downloaded only after it, so that they cannot take the space that its movies need.
 
     Parameters
     ----------
     context : Context
-        What all parts share.
+        What the components of the scheduler share.
     space : Space
-        Gives space on the disk.
-    folders : Folders
-        Where movies are put.
+        Reserves disk space.
+    movies : Movies
+        Downloads and deletes movies.
     plan : Plan
-        Its tasks tell which wells a plate has.
-    wells : int
-        At most so many wells of a plate are looked at.
+        Its tasks name the wells of a plate.
+    max_wells : int
+        A model is fitted on at most this many wells.
     """
 
     def __init__(
-        self, context: Context, space: Space, folders: Folders, plan: Plan, wells: int
+        self, context: Context, space: Space, movies: Movies, plan: Plan, max_wells: int
     ) -> None:
         self._context = context
         self._space = space
-        self._folders = folders
+        self._movies = movies
         self._plan = plan
-        self._wells = wells
-        self._fitted: set[str] = set()
+        self._max_wells = max_wells
+        self._ready: set[str] = set()
         self._errors: dict[str, Exception] = {}
         self._fits: dict[str, PlateFit] = {}
         self._kept: list[ModelMovie] = []
 
     @property
-    def waiting(self) -> int:
+    def n_waiting(self) -> int:
         """Number of fits whose threads wait for a movie."""
-        return sum(fit.wants is not None for fit in list(self._fits.values()))
-
-    def ready(self, plate: str, batch: BatchState) -> bool:
-        """Tell whether images of a plate may be downloaded; begin its fit if need be.
-
-        They may also when the fit failed: then each of them is skipped, once it has arrived.
-        """
-        if plate in self._fitted or plate in self._errors:
-            return True
-        if plate in self._fits:
-            return False
-        try:
-            needs = self._context.rooms.preprocessor.needs_plate_model(plate)
-        except UserError as error:
-            self._context.halt(error)
-            return False
-        except Exception as error:  # the border of a room: it sinks the plate's images only
-            log.exception("unforeseen error in the illumination of plate %s", plate)
-            self._errors[plate] = error
-            return True
-        if not needs:
-            self._fitted.add(plate)
-            return True
-        self._begin(plate, batch)
-        return False
+        return sum(fit.awaited is not None for fit in list(self._fits.values()))
 
     def error(self, plate: str) -> Exception | None:
         """Return why a plate has no model."""
         return self._errors.get(plate)
 
+    def is_ready(self, plate: str, batch: BatchState) -> bool:
+        """Return whether images of a plate may be downloaded; start its fit if necessary.
+
+        They may also if the fit failed: each of them is skipped once it has arrived.
+        """
+        if plate in self._ready or plate in self._errors:
+            return True
+        if plate in self._fits:
+            return False
+        try:
+            needs = self._context.stages.preprocessor.needs_plate_model(plate)
+        except UserError as error:
+            self._context.request_stop(error)
+            return False
+        except Exception as error:  # other people's code: only the images of this plate fail
+            log.exception("unforeseen error in the illumination of plate %s", plate)
+            self._errors[plate] = error
+            return True
+        if needs:
+            self._start(plate, batch)
+            return False
+        self._ready.add(plate)
+        return True
+
     def pump(self) -> None:
-        """Start downloads for the fits under way."""
+        """Start downloads for the fits in progress."""
         context = self._context
         for fit in self._fits.values():
             for movie in fit.movies:
-                if context.stopping or not context.lanes["download"].has_room:
-                    return
-                if movie.started:
+                if movie.phase is not ModelMoviePhase.WAITING:
                     continue
-                while not self._space.take(movie, fit.batch, context.batches):
+                if context.stopping or not context.has_capacity("download"):
+                    return
+                while not self._space.reserve_movie(movie):
                     if not self.drop_kept():
                         return
-                movie.started = True
-                self._download(movie)
+                movie.phase = ModelMoviePhase.STARTED
+                self._movies.download(movie, partial(self._downloaded, movie))
 
-    def end(self) -> None:
-        """Let go of the threads that wait for a movie that will not come."""
+    def close(self) -> None:
+        """Release the threads that wait for a movie that will not come."""
         for fit in self._fits.values():
-            fit.wants = None
+            fit.awaited = None
             for movie in fit.movies:
                 movie.reply.put(None)
 
     def take_kept(self, task: ImageTask) -> ModelMovie | None:
-        """Return the movie of an image that its plate's model has seen, if it is still there."""
+        """Return the movie of an image that its plate's model was fitted on, if it was kept."""
         for movie in self._kept:
             if movie.task == task:
                 self._kept.remove(movie)
@@ -125,125 +123,84 @@ class PlateModels:
         return None
 
     def drop_kept(self) -> bool:
-        """Delete a movie that is kept for its image, the last one; tell whether there was one."""
+        """Delete the last movie that was kept for its image; return False if there is none."""
         if not self._kept:
             return False
-        self._delete(self._kept.pop())
+        self._movies.discard(self._kept.pop())
         return True
 
-    def _seen(self, movie: ModelMovie) -> None:
-        """Keep a movie for its own image when that comes soon, else delete it."""
-        context = self._context
-        soon = any(image.task == movie.task for batch in context.batches for image in batch.waiting)
-        room = len(self._kept) < context.sizes.prefetch
-        if soon and room and not context.stopping and self._space.may_keep(movie):
-            self._kept.append(movie)
-        else:
-            self._delete(movie)
-
-    def _delete(self, movie: ModelMovie) -> None:
-        if movie.movie is not None:
-            movie.movie.path.unlink(missing_ok=True)
-        if movie.folder is not None:
-            shutil.rmtree(movie.folder, ignore_errors=True)
-        self._gone(movie)
-
-    def _begin(self, plate: str, batch: BatchState) -> None:
+    def _start(self, plate: str, batch: BatchState) -> None:
         tasks = [task for task in self._plan.tasks if task.plate == plate]
-        step = max(1, len(tasks) // self._wells)
-        fit = PlateFit.of(plate, batch, tasks[::step][: self._wells])
-        self._fits[plate] = fit
+        step = max(1, len(tasks) // self._max_wells)
+        fit = self._fits[plate] = PlateFit(plate, batch, tasks[::step][: self._max_wells])
         log.info("Fitting the illumination of plate %s on %d wells", plate, len(fit.movies))
-        self._context.begin("illumination", batch)
-        self._context.lanes["illumination"].submit(
-            partial(self._fit, fit), partial(self._fitted_plate, fit)
-        )
+        self._context.stage_started("illumination", batch)
+        self._context.submit("illumination", partial(self._fit, fit), partial(self._fitted, fit))
 
     def _fit(self, fit: PlateFit) -> None:
-        with closing(self._movies(fit)) as movies:
-            self._context.rooms.preprocessor.fit_plate(fit.plate, movies)
+        with closing(self._iterate(fit)) as movies:
+            self._context.stages.preprocessor.fit_plate(fit.plate, movies)
 
-    def _movies(self, fit: PlateFit) -> Generator[Movie, None, None]:
-        """Hand over one movie after the other; runs in the thread of the fit."""
+    def _iterate(self, fit: PlateFit) -> Generator[Movie, None, None]:
+        """Yield one movie after the other; runs in the thread of the fit."""
         inbox = self._context.inbox
-        for wanted in fit.movies:
-            inbox.put(partial(self._asks, wanted))
-            got = wanted.reply.get()
-            if got is None:
+        for movie in fit.movies:
+            inbox.put(partial(self._await, movie))
+            reply = movie.reply.get()
+            if reply is None:
                 raise _StreamEndsError
-            if isinstance(got, BaseException):
-                log.warning("%s is left out of its plate's illumination: %s", wanted.task.name, got)
+            if isinstance(reply, BaseException):
+                log.warning(
+                    "%s is left out of its plate's illumination: %s", movie.task.name, reply
+                )
                 continue
             try:
-                yield got
+                yield reply
             finally:
-                inbox.put(partial(self._seen, wanted))
+                inbox.put(partial(self._used, movie))
 
-    def _asks(self, wanted: ModelMovie) -> None:
-        if not wanted.replied:
-            wanted.fit.wants = wanted
+    def _await(self, movie: ModelMovie) -> None:
+        if movie.phase is not ModelMoviePhase.ANSWERED:
+            movie.fit.awaited = movie
 
-    def _reply(self, movie: ModelMovie, answer: Movie | BaseException | None) -> None:
-        movie.replied = True
-        movie.reply.put(answer)
-        if movie.fit.wants is movie:
-            movie.fit.wants = None
-        if movie.fit.ended:
-            self._give_up(movie)
-
-    def _download(self, movie: ModelMovie) -> None:
-        movie.folder = self._folders.take(movie.task.plate)
-        self._space.begins(movie)
-        self._context.begin("download", movie.fit.batch, movie.task)
-        self._context.lanes["download"].submit(
-            partial(fetch, self._context.rooms, movie.task, movie.folder),
-            partial(self._downloaded, movie),
-        )
-
-    def _downloaded(self, movie: ModelMovie, outcome: Outcome) -> None:
-        moved = None if outcome.value is None else outcome.value[1]
-        batch = movie.fit.batch
-        self._context.end("download", batch, movie.task, outcome.seconds, moved)
-        error = outcome.error
-        if error is None:
-            found, size_bytes = outcome.value
-            movie.movie = found
-            self._space.arrived(movie, batch, size_bytes)
-            self._reply(movie, found)
-            return
-        self._gone(movie)
-        if not self._context.goes_on_after(error):
-            self._reply(movie, None)
-            return
+    def _downloaded(self, movie: ModelMovie, error: BaseException | None) -> None:
+        answer: Movie | BaseException | None = error or movie.movie
         # A model is kept for good: none is fitted without a movie that is missing only because
         # the stream ends.
-        self._reply(movie, None if self._context.stopping else error)
+        if error and (not self._context.should_continue_after(error) or self._context.stopping):
+            answer = None
+        movie.phase = ModelMoviePhase.ANSWERED
+        movie.reply.put(answer)
+        if movie.fit.awaited is movie:
+            movie.fit.awaited = None
+        if movie.fit.ended:
+            self._discard_unused(movie)
 
-    def _gone(self, movie: ModelMovie) -> None:
-        self._folders.give_back(movie.folder)
-        self._space.gone(movie, movie.fit.batch)
+    def _used(self, movie: ModelMovie) -> None:
+        """Keep a movie for its own image if that comes soon, else delete it."""
+        context = self._context
+        soon = any(image.task == movie.task for batch in context.batches for image in batch.waiting)
+        few = len(self._kept) < context.sizes.prefetch
+        if soon and few and not context.stopping and self._space.may_keep(movie):
+            self._kept.append(movie)
+        else:
+            self._movies.discard(movie)
 
-    def _fitted_plate(self, fit: PlateFit, outcome: Outcome) -> None:
-        self._context.end("illumination", fit.batch, None, outcome.seconds)
+    def _fitted(self, fit: PlateFit, outcome: Outcome) -> None:
+        self._context.stage_finished("illumination", fit.batch, None, outcome.seconds)
         del self._fits[fit.plate]
         fit.ended = True
-        for movie in fit.movies:  # that it did not look at
-            self._give_up(movie)
+        for movie in fit.movies:
+            self._discard_unused(movie)
         error = outcome.error
         if error is None:
-            self._fitted.add(fit.plate)
-            return
-        if isinstance(error, _StreamEndsError):
-            return
-        if not self._context.goes_on_after(error):
-            return
-        if not isinstance(error, ImageError):
-            log.error("unforeseen error in the illumination of %s", fit.plate, exc_info=error)
-        self._errors[fit.plate] = error
+            self._ready.add(fit.plate)
+        elif not isinstance(error, _StreamEndsError) and self._context.should_continue_after(error):
+            if not isinstance(error, ImageError):
+                log.error("unforeseen error in the illumination of %s", fit.plate, exc_info=error)
+            self._errors[fit.plate] = error
 
-    def _give_up(self, movie: ModelMovie) -> None:
-        """Delete a movie that a fit did not take, when it is there."""
-        if movie.reply.empty():
-            return
-        if isinstance(movie.reply.get(), Movie):
-            self._delete(movie)
+    def _discard_unused(self, movie: ModelMovie) -> None:
+        """Delete a movie that a fit did not use, if it is on the disk."""
+        if not movie.reply.empty() and isinstance(movie.reply.get(), Movie):
+            self._movies.discard(movie)

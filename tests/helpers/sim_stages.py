@@ -1,4 +1,4 @@
-"""Rooms that work with real, small files and misbehave on purpose, at random speed."""
+"""Stages that work with real, small files and misbehave on purpose, at random speed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from idrstream.errors import DownloadError
+from idrstream.download import Downloader
+from idrstream.errors import DownloadError, SegmentationError
 from idrstream.records import Frame, Movie, Nuclei, Published, Skipped
 from idrstream.schedule.disk.budget import tree_bytes
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
 
 FRAME_BYTES, FEATURE_BYTES = 30_000, 20_000
 
 
 @dataclass
-class SimRooms:
-    """All rooms over one folder; `faults` maps (room, row or batch) to an exception.
+class SimStages(Downloader, Preprocessing):
+    """All stages over one folder; `faults` maps (step, row or batch) to an exception.
 
     `used` collects how much was under the folder after every write.
     """
@@ -32,11 +33,11 @@ class SimRooms:
     sizes: dict = field(default_factory=dict)
     invalid: frozenset = frozenset()
     plate_models: bool = False
-    tells_sizes: bool = True
+    reports_sizes: bool = True
     slow_s: float = 0.0
     seed: int = 0
     slots: int = 3
-    many: bool = False
+    fail_groups: bool = False  # by the error of one of their frames
     expect: int = FRAME_BYTES
     used: list = field(default_factory=list)
     downloads: list = field(default_factory=list)
@@ -48,10 +49,7 @@ class SimRooms:
 
     def size(self, task):
         self.pause()
-        return self.size_of(task) if self.tells_sizes else None
-
-    def interrupt(self):
-        pass
+        return self.size_of(task) if self.reports_sizes else None
 
     def size_of(self, task):
         return self.sizes.get(task.row, 100_000)
@@ -62,13 +60,13 @@ class SimRooms:
                 seconds = self.slow_s if self._random.random() < 0.15 else 0.0
             time.sleep(seconds)
 
-    def enter(self, room, key):
+    def enter(self, step, key):
         self.pause()
-        if (room, key) in self.faults:
-            fault = self.faults[room, key]
+        if (step, key) in self.faults:
+            fault = self.faults[step, key]
             raise type(fault)(*fault.args)
 
-    def look(self):
+    def measure(self):
         self.used.append(tree_bytes(self.tmp))
 
     def download(self, task, folder):
@@ -83,7 +81,7 @@ class SimRooms:
             file.flush()
             self.enter("download", task.row)
             file.write(bytes(size - 10))
-        self.look()
+        self.measure()
         return Movie(path, task, "sim", size)
 
     def wait(self, movie):
@@ -117,52 +115,59 @@ class SimRooms:
             raise DownloadError("none of its frames could be read")
         self.fitted[plate] = sum(seen)
 
-    def segment(self, frame):
+    def segment_one(self, frame):
         self.enter("segment", (frame.task.row, frame.number))
         count = (frame.task.row + frame.number) % 4
         return Nuclei(np.full((count, 2), frame.pixels[0, 0]), None, frame.number, frame.task, 9.0)
 
-    def segment_many(self, frames):
-        return [self.segment(frame) for frame in frames]
+    def segment(self, frames):
+        if self.fail_groups:
+            return [self.segment_one(frame) for frame in frames]
+        return [self._result(frame) for frame in frames]
 
-    def rooms(self):
+    def _result(self, frame):
+        try:
+            return self.segment_one(frame)
+        except SegmentationError as error:
+            return error
+
+    def stages(self):
         slots = [SimSlot(self, number) for number in range(self.slots)]
-        many = self.segment_many if self.many else None
-        return Rooms(self, self.wait, self, self.segment, slots, many)
+        return Stages(self, self.wait, self, self.segment, slots)
 
 
 @dataclass
-class SimSlot:
-    rooms: SimRooms
+class SimSlot(BatchProfiling):
+    sim: SimStages
     number: int
     added: dict = field(default_factory=dict)
 
     @property
     def folder(self):
-        return self.rooms.tmp / f"project_{self.number}"
+        return self.sim.tmp / f"project_{self.number}"
 
     def open(self):
         self.clear()
 
     def add(self, frame, nuclei):
-        self.rooms.enter("add", (frame.task.row, frame.number))
+        self.sim.enter("add", (frame.task.row, frame.number))
         key = (frame.task.plate, frame.task.well_number, frame.number)
         if key in self.added:
             raise ValueError("listed twice")
         self.folder.mkdir(exist_ok=True)
         (self.folder / "_".join(map(str, key))).write_bytes(bytes(FRAME_BYTES))
-        self.rooms.look()
+        self.sim.measure()
         self.added[key] = (frame.task, int(frame.pixels[0, 0]), len(nuclei))
 
     def profile(self, tasks):
         self.tasks = tasks
-        self.rooms.enter("profile", tasks[0].row)
+        self.sim.enter("profile", tasks[0].row)
         for key in self.added:
             (self.folder / ("f_" + "_".join(map(str, key)))).write_bytes(bytes(FEATURE_BYTES))
-            self.rooms.look()
+            self.sim.measure()
 
     def publish(self, number):
-        self.rooms.enter("publish", self.tasks[0].row)
+        self.sim.enter("publish", self.tasks[0].row)
         order = {
             (task.row, frame): (place, index)
             for place, task in enumerate(self.tasks)
@@ -172,12 +177,12 @@ class SimSlot:
             (order[task.row, key[2]], f"{task.row},{key[2]},{pixel},{nuclei}\n")
             for key, (task, pixel, nuclei) in self.added.items()
         )
-        path = self.rooms.out / f"batch_{number}.csv.gz"
+        path = self.sim.out / f"batch_{number}.csv.gz"
         path.write_text("".join(line for _, line in lines))
         return Published(path, len(lines), "digest")
 
     def clear(self):
-        self.rooms.pause()
+        self.sim.pause()
         self.added.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -185,7 +190,7 @@ class SimSlot:
         self.clear()
 
     def expected_bytes(self, task):
-        return len(task.frames) * self.rooms.expect  # too little: nobody knows the nuclei yet
+        return len(task.frames) * self.sim.expect  # too little: nobody knows the nuclei yet
 
     def needed_bytes(self, frame, nuclei):
         return FRAME_BYTES + FEATURE_BYTES

@@ -17,11 +17,11 @@ class BudgetMachine(RuleBasedStateMachine):
         self.budget = DiskBudget(limit)
 
     @rule(key=KEYS, size=st.integers(0, 60))
-    def resize(self, key, size):
+    def reserve(self, key, size):
         wanted = {**self.model, key: size}
         fits = self.limit is None or sum(wanted.values()) <= self.limit
         fits = fits or size <= self.model.get(key, 0)
-        assert self.budget.resize(key, size) == fits
+        assert self.budget.try_reserve(key, size) == fits
         if fits:
             self.model = wanted
             self.most = max(self.most, sum(wanted.values()))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plans import plan_of
-from sim_rooms import FEATURE_BYTES, FRAME_BYTES, SimRooms
+from sim_stages import FEATURE_BYTES, FRAME_BYTES, SimStages
 
 from idrstream.config import RunOptions
 from idrstream.errors import (
@@ -59,11 +59,11 @@ def streams(draw):
         tasks.append(ImageTask(plate, well_name(well), well, frames, row=row))
     faults, invalid = {}, set()
     for task in tasks:
-        room = draw(st.sampled_from([*FAULTS, *[""] * 8]))
+        step = draw(st.sampled_from([*FAULTS, *[""] * 8]))
         frame = draw(st.sampled_from(task.frames))
-        if room:
-            key = (task.row, frame) if room in ("segment", "add") else task.row
-            faults[room, key] = FAULTS[room]
+        if step:
+            key = (task.row, frame) if step in ("segment", "add") else task.row
+            faults[step, key] = FAULTS[step]
         if draw(st.integers(0, 5)) == 0:
             invalid.add((task.row, draw(st.sampled_from(task.frames))))
     return tuple(tasks), draw(st.integers(1, 4)), faults, frozenset(invalid)
@@ -120,7 +120,7 @@ def expected(tasks, batch_size, faults, invalid, shift):
     return tables, failures
 
 
-def told_failures(result):
+def reported_failures(result):
     found = []
     for item in result.batches:
         number = item.batch.number
@@ -130,28 +130,28 @@ def told_failures(result):
     return found
 
 
-def run(rooms, tasks, batch_size, options, budget=None, listeners=()):
+def run(sim, tasks, batch_size, options, budget=None, listeners=()):
     plan = plan_of(tasks, batch_size=batch_size)
     before = set(threading.enumerate())
     runner = Runner(
-        rooms.rooms(), rooms.tmp / "downloads", listeners, options=options, budget_bytes=budget,
+        sim.stages(), sim.tmp / "downloads", listeners, options=options, budget_bytes=budget,
         disk_wait_s=1.0,
     )  # fmt: skip
     try:
         return runner.run(plan)
     finally:
         assert set(threading.enumerate()) == before
-        assert not list(rooms.tmp.iterdir())
+        assert not list(sim.tmp.iterdir())
 
 
-def tables(rooms):
-    return {path.name: path.read_text() for path in rooms.out.iterdir()}
+def tables(sim):
+    return {path.name: path.read_text() for path in sim.out.iterdir()}
 
 
-def new_rooms(folder, **options):
+def new_stages(folder, **options):
     for name in ("tmp", "out"):
         (folder / name).mkdir()
-    return SimRooms(folder / "tmp", folder / "out", **options)
+    return SimStages(folder / "tmp", folder / "out", **options)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -160,15 +160,15 @@ def new_rooms(folder, **options):
     st.sampled_from([None, "tight", "unknown"]),
 )  # fmt: skip
 def test_any_interleaving_gives_what_the_order_gives(
-    stream, options, seed, plate_models, many, budget
+    stream, options, seed, plate_models, fail_groups, budget
 ):
     tasks, batch_size, faults, invalid = stream
     sizes = {task.row: 80_000 + 15_000 * (task.row % 4) for task in tasks}
     events = []
     with TemporaryDirectory() as name:
-        rooms = new_rooms(
+        sim = new_stages(
             Path(name), faults=faults, invalid=invalid, sizes=sizes, slow_s=0.004, seed=seed,
-            plate_models=plate_models, many=many, tells_sizes=budget != "unknown",
+            plate_models=plate_models, fail_groups=fail_groups, reports_sizes=budget != "unknown",
         )  # fmt: skip
         frames = max(
             sum(len(task.frames) for task in tasks[i : i + batch_size])
@@ -179,14 +179,14 @@ def test_any_interleaving_gives_what_the_order_gives(
             limit = (
                 64 * 1024 + max(sizes.values()) + frames * 5 * (FRAME_BYTES + FEATURE_BYTES) // 4
             )
-        result = run(rooms, tasks, batch_size, options, limit, [events.append])
-        shift = rooms.fitted if plate_models else {}
+        result = run(sim, tasks, batch_size, options, limit, [events.append])
+        shift = sim.fitted if plate_models else {}
         wanted, failures = expected(tasks, batch_size, faults, invalid, shift)
         if not plate_models or set(shift) == {task.plate for task in tasks}:
-            assert tables(rooms) == wanted
-            assert told_failures(result) == failures
+            assert tables(sim) == wanted
+            assert reported_failures(result) == failures
         if limit is not None:
-            assert max(rooms.used, default=0) <= limit
+            assert max(sim.used, default=0) <= limit
             assert result.disk.reserved_bytes <= limit
     check_events(events)
 
@@ -228,7 +228,7 @@ def some_tasks(count, frames=(1,), plate="P"):
 
 @pytest.fixture
 def sim(tmp_path):
-    return new_rooms(tmp_path)
+    return new_stages(tmp_path)
 
 
 def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
@@ -246,7 +246,7 @@ def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
 
     sim.download = download
     result = run(sim, (task, later), 2, RunOptions())
-    assert told_failures(result) == [(0, 1, 2, "segment", "ValueError")]
+    assert reported_failures(result) == [(0, 1, 2, "segment", "ValueError")]
     assert tables(sim) == {"batch_0.csv.gz": "0,1,1,1\n0,2,2,2\n1,3,3,0\n"}
 
 
@@ -256,9 +256,9 @@ def test_movies_of_equal_names_never_meet(sim):
     assert not len(run(sim, rows, 2, RunOptions(downloads_at_once=4)).failures())
 
 
-@pytest.mark.parametrize("tells_sizes", [True, False])
-def test_what_a_batch_leaves_on_the_disk_counts(tmp_path, tells_sizes):
-    sim = new_rooms(tmp_path, tells_sizes=tells_sizes, slow_s=0.002)
+@pytest.mark.parametrize("reports_sizes", [True, False])
+def test_what_a_batch_leaves_on_the_disk_counts(tmp_path, reports_sizes):
+    sim = new_stages(tmp_path, reports_sizes=reports_sizes, slow_s=0.002)
     limit = 10 * (FRAME_BYTES + FEATURE_BYTES) + 180_000  # and one movie with what is beside it
     result = run(sim, some_tasks(30), 10, RunOptions(), limit)
     assert not result.rerun_batches
@@ -286,7 +286,7 @@ def test_a_batch_gives_way_when_those_before_it_could_not_finish(sim, caplog):
     sim.download = download
     with caplog.at_level("INFO", "idrstream"):
         result = run(sim, some_tasks(2, (1, 2, 3, 4)), 1, RunOptions(), limit, [listen])
-    assert "Batch 1 is begun again later" in caplog.text
+    assert "Batch 1 is started again later" in caplog.text
     assert not result.rerun_batches
     assert tables(sim) == expected(some_tasks(2, (1, 2, 3, 4)), 1, {}, set(), {})[0]
     assert max(sim.used) <= limit
@@ -337,7 +337,9 @@ def test_a_movie_that_outgrows_the_budget_is_stopped_while_it_arrives(sim, told)
         raise DownloadError("interrupted")
 
     sim.download, sim.interrupt, sim.size = download, stopped.set, lambda _task: told
-    with pytest.raises(BudgetError, match=r"well A1 was stopped after .* its source (does|told)"):
+    with pytest.raises(
+        BudgetError, match=r"well A1 was stopped after .* its source (does|reported)"
+    ):
         run(sim, some_tasks(3), 3, RunOptions(downloads_at_once=1), 400_000)
     assert 400_000 < reached[0] < 4_000_000
     assert tree_bytes(sim.tmp) == 0
@@ -410,7 +412,7 @@ class TestStopping:
             if len(seen) == number:
                 runner.stop("enough")
 
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [stop])
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [stop])
         result = runner.run(plan_of(some_tasks(4), batch_size=2))
         published = {e.batch.number for e in seen if isinstance(e, BatchPublished)}
         finished = {e.batch.number for e in seen if isinstance(e, BatchFinished)}
@@ -443,7 +445,7 @@ class TestStopping:
             raise DownloadError("interrupted")
 
         sim.download, sim.interrupt = download, ended.set
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [])
         started = time.monotonic()
         result = runner.run(plan_of(some_tasks(4), batch_size=2))
         assert time.monotonic() - started < 4
@@ -459,7 +461,7 @@ class TestStopping:
             raise DownloadError("too late")
 
         sim.download = download
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [])
         runner.run(plan_of(some_tasks(1), batch_size=1))
         assert "left behind at work, as they do not end: download" in caplog.text
         go_on.set()
@@ -474,7 +476,7 @@ class TestStopping:
 
         begun = []
         options = RunOptions(batches_in_flight=1, prefetch=1)
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [pause], options=options)
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [pause], options=options)
         result = runner.run(plan_of(some_tasks(4), batch_size=2))
         assert begun[0] <= 3
         assert len(result.batches) == 2
@@ -507,14 +509,14 @@ class TestStopping:
         sim.download = download
         started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
-            Runner(sim.rooms(), sim.tmp / "downloads", [send]).run(
+            Runner(sim.stages(), sim.tmp / "downloads", [send]).run(
                 plan_of(some_tasks(1), batch_size=1)
             )
         assert time.monotonic() - started < 2
 
     def test_a_stream_in_another_thread_can_be_stopped(self, sim):
         sim.slow_s = 0.01
-        runner = Runner(sim.rooms(), sim.tmp / "downloads", [])
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [])
         results = []
         thread = threading.Thread(
             target=lambda: results.append(runner.run(plan_of(some_tasks(200), batch_size=2)))

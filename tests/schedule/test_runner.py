@@ -1,4 +1,4 @@
-"""The runner with rooms that misbehave on purpose; no image is read here."""
+"""The runner with stages that misbehave on purpose; no image is read here."""
 
 import errno
 import logging
@@ -10,6 +10,7 @@ import pytest
 from plans import plan_of
 
 from idrstream.config import RunOptions
+from idrstream.download import Downloader
 from idrstream.errors import (
     DownloadError,
     FrameError,
@@ -30,13 +31,13 @@ from idrstream.schedule.events import (
     StreamStarted,
 )
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import Rooms
+from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
 from idrstream.screen import well_name
 
 
 @dataclass
-class FakeRooms:
-    """Every room in one; `faults` maps (room, well number or batch) to an exception."""
+class FakeStages(Downloader, Preprocessing):
+    """Every stage in one; `faults` maps (step, well number or batch) to an exception."""
 
     folder: object
     faults: dict = field(default_factory=dict)
@@ -46,16 +47,10 @@ class FakeRooms:
     calls: list = field(default_factory=list)
     slots: int = 2
 
-    def _call(self, room, key):
-        self.calls.append((room, key))
-        if (room, key) in self.faults:
-            raise self.faults[room, key]
-
-    def size(self, task):
-        return None
-
-    def interrupt(self):
-        pass
+    def _call(self, step, key):
+        self.calls.append((step, key))
+        if (step, key) in self.faults:
+            raise self.faults[step, key]
 
     def download(self, task, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,47 +82,51 @@ class FakeRooms:
         self._call("fit", tuple(seen))
         self.plate_models.add(plate)
 
-    def segment(self, frame):
-        self._call("segment", frame.task.well_number)
-        return Nuclei(np.zeros((self.nuclei, 2)), None, frame.number, frame.task, 17.0)
+    def segment(self, frames):
+        for frame in frames:
+            self._call("segment", frame.task.well_number)
+        return [
+            Nuclei(np.zeros((self.nuclei, 2)), None, frame.number, frame.task, 17.0)
+            for frame in frames
+        ]
 
-    def rooms(self):
+    def stages(self):
         slots = [FakeSlot(self) for _ in range(self.slots)]
-        return Rooms(self, self.wait, self, self.segment, slots)
+        return Stages(self, self.wait, self, self.segment, slots)
 
 
 @dataclass
-class FakeSlot:
-    rooms: FakeRooms
+class FakeSlot(BatchProfiling):
+    fake: FakeStages
     added: list = field(default_factory=list)
     tasks: tuple = ()
 
     def open(self):
-        self.rooms._call("open", None)
+        self.fake._call("open", None)
 
     def add(self, frame, nuclei):
-        self.rooms._call("add", frame.task.well_number)
+        self.fake._call("add", frame.task.well_number)
         self.added.append((frame.task, frame.number))
 
     def profile(self, tasks):
         assert {task.row for task, _ in self.added} <= {task.row for task in tasks}
         self.tasks = tasks
-        self.rooms._call("profile", None)
+        self.fake._call("profile", None)
 
     def publish(self, number):
         assert self.tasks[0].row // 2 == number or len(self.tasks) != 2
-        self.rooms._call("publish", number)
-        path = self.rooms.folder / f"batch_{number}.csv.gz"
+        self.fake._call("publish", number)
+        path = self.fake.folder / f"batch_{number}.csv.gz"
         path.write_bytes(b"table")
         return Published(path, 1, "digest")
 
     def clear(self):
         self.added.clear()
-        self.rooms._call("clear", None)
+        self.fake._call("clear", None)
 
     def close(self):
         self.added.clear()
-        self.rooms._call("close", None)
+        self.fake._call("close", None)
 
     def expected_bytes(self, task):
         return 10 * len(task.frames)
@@ -145,7 +144,7 @@ def run(tmp_path):
         events = [] if events is None else events
         before = set(threading.enumerate())
         runner = Runner(
-            fake.rooms(), tmp_path / "downloads", [events.append, log_events],
+            fake.stages(), tmp_path / "downloads", [events.append, log_events],
             options=RunOptions(downloads_at_once=2),
         )  # fmt: skip
         try:
@@ -164,7 +163,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def fake(tmp_path):
-    return FakeRooms(tmp_path)
+    return FakeStages(tmp_path)
 
 
 def test_all_is_well(run, fake):
@@ -182,7 +181,7 @@ def test_all_is_well(run, fake):
 
 
 @pytest.mark.parametrize(
-    ("room", "stage", "error"),
+    ("step", "stage", "error"),
     [
         ("download", "download", DownloadError("no such file")),
         ("wait", "download", DownloadError("incomplete")),
@@ -192,8 +191,8 @@ def test_all_is_well(run, fake):
         ("process", "preprocess", KeyError("a bug")),
     ],
 )
-def test_one_bad_image_never_sinks_its_batch(run, fake, room, stage, error):
-    fake.faults = {(room, 3): error}
+def test_one_bad_image_never_sinks_its_batch(run, fake, step, stage, error):
+    fake.faults = {(step, 3): error}
     result = run(fake)
     assert result.failed_batches == ()
     failures = result.failures()
@@ -241,9 +240,9 @@ def test_images_without_nuclei_are_results(run, fake):
     assert result.nuclei == 0
 
 
-@pytest.mark.parametrize("room", ["download", "process", "segment"])
-def test_what_the_user_must_mend_stops_the_stream(run, fake, room):
-    fake.faults = {(room, 3): MissingToolError("install it")}
+@pytest.mark.parametrize("step", ["download", "process", "segment"])
+def test_what_the_user_must_mend_stops_the_stream(run, fake, step):
+    fake.faults = {(step, 3): MissingToolError("install it")}
     with pytest.raises(MissingToolError):
         run(fake)
     end = run.events[-1]
@@ -274,7 +273,7 @@ def test_an_interrupt_leaves_nothing_and_says_what_is_left(run, fake, caplog):
 def test_a_plate_is_fitted_once_on_wells_spread_over_it(run, fake):
     fake.plate_models = set()
     run(fake, wells=30, batch_size=10, numbers=(2,))
-    fits = [key for room, key in fake.calls if room == "fit"]
+    fits = [key for step, key in fake.calls if step == "fit"]
     assert fits == [tuple(range(1, 25, 2))]
 
 
@@ -293,7 +292,7 @@ def test_a_plate_that_cannot_be_fitted_skips_its_images(run, fake):
     assert result.failed_batches == (0, 1, 2)
     assert set(result.failures()["Stage"]) == {"illumination", "batch"}
     assert set(result.failures()["Reason"][:2]) == {"all black"}
-    assert sum(room == "fit" for room, _ in fake.calls) == 1
+    assert sum(step == "fit" for step, _ in fake.calls) == 1
 
 
 def test_batches_are_told_one_by_one(run, fake):

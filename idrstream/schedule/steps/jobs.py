@@ -1,0 +1,72 @@
+"""What the lanes' threads do with one image: download its movie, read it, segment its frames."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from idrstream.errors import UserError
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.schedule.context import Context
+from idrstream.schedule.disk.budget import tree_bytes
+from idrstream.schedule.stages import Stages
+from idrstream.schedule.state import ImageState
+from idrstream.schedule.stop import StreamState
+
+log = logging.getLogger(__name__)
+
+
+def download(stages: Stages, task: ImageTask, folder: Path) -> tuple[Movie, int]:
+    """Return a verified movie and the bytes of all its files; a failure leaves no file behind."""
+    try:
+        movie = stages.downloader.download(task, folder)
+        stages.wait_until_complete(movie)
+        size_bytes = tree_bytes(folder)
+        if movie.path.parent != folder:
+            size_bytes += movie.path.stat().st_size
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return movie, size_bytes
+
+
+def read(context: Context, image: ImageState) -> Sequence[Frame | Skipped]:
+    """Read a movie and delete it."""
+    assert image.movie is not None  # noqa: S101, it was downloaded
+    try:
+        return context.stages.preprocessor.process(image.movie)
+    finally:
+        if context.state is not StreamState.ABANDONED:  # else another stream may use the folder
+            delete(image.movie, image.folder)
+
+
+def delete(movie: Movie, folder: Path | None) -> None:
+    """Delete a movie with its folder."""
+    movie.path.unlink(missing_ok=True)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def segment(stages: Stages, frames: Sequence[Frame]) -> Sequence[Nuclei | BaseException]:
+    """Segment frames together, and one by one if that fails, so that only bad ones fail."""
+    if len(frames) > 1:
+        try:
+            results = stages.segment(frames)
+        except UserError:
+            raise
+        except Exception as error:
+            log.debug("segmenting %d frames one by one after %s", len(frames), error)
+        else:
+            if len(results) == len(frames):
+                return results
+    return [_segment_one(stages, frame) for frame in frames]
+
+
+def _segment_one(stages: Stages, frame: Frame) -> Nuclei | BaseException:
+    try:
+        (result,) = stages.segment([frame])
+    except BaseException as error:  # of this frame only; the deciding thread handles it
+        return error
+    return result
