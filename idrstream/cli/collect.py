@@ -80,7 +80,8 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def _options(namespace: argparse.Namespace) -> CollectOptions:
-    values = {item.name: getattr(namespace, item.name) for item in fields(CollectOptions)}
+    given = vars(namespace)
+    values = {item.name: given[item.name] for item in fields(CollectOptions)}
     wanted = [part.strip() for part in namespace.feature_select.split(",") if part.strip()]
     values["feature_select"] = () if wanted == ["none"] else tuple(wanted)
     if namespace.negative_controls is None:

@@ -75,8 +75,9 @@ class CollectOptions:
         ConfigError
             Naming the option, and what it can be.
         """
+        values = asdict(self)
         for name, known in _CHOICES.items():
-            _check(name, [getattr(self, name)], known)
+            _check(name, [values[name]], known)
         _check("feature_select", self.feature_select, SELECTIONS)
         if not 0 < self.correlation_threshold <= 1:
             msg = f"correlation_threshold is {self.correlation_threshold}; it must be in 0 to 1"

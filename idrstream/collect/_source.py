@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from idrstream.errors import CollectError
 from idrstream.files import file_sha256
-from idrstream.folder.begun import read_begun
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.states import ImageState
+from idrstream.folder.plans import RecordedImage
+from idrstream.folder.recorded import read_recorded_call
 from idrstream.records import ImageTask
 
 _SHOWN = 20
@@ -107,36 +109,48 @@ def read_source(folder: Path) -> Source:
     """
     from idrstream.screen import read_table, tasks_from_table
 
-    begun = read_begun(folder)
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        rows = connection.execute(
-            "SELECT number, state, file, sha256, rows FROM batches ORDER BY number"
-        ).fetchall()
-        left_out = connection.execute(
-            "SELECT f.plate, f.well, f.site, f.frame, f.stage, f.kind FROM failures f "
-            "JOIN batches b ON b.number = f.batch "
-            "WHERE f.current AND b.state = 'done' ORDER BY f.batch, f.id"
-        ).fetchall()
-        empty = connection.execute(
-            "SELECT plate, well_number FROM images i JOIN batches b ON b.number = i.batch "
-            "WHERE b.state = 'done' GROUP BY plate, well_number "
-            "HAVING total(i.nuclei) = 0 AND sum(i.state IN ('done', 'partial')) > 0 "
-            "ORDER BY plate, well_number"
-        ).fetchall()
+    recorded = read_recorded_call(folder)
+    with open_journal(folder) as journal:
+        states, tables = journal.batch_states(), journal.outputs()
+        failures = [failure for failure in journal.failures() if failure.batch in tables]
+        images = [
+            image
+            for number, content in journal.images().items()
+            if number in tables
+            for image in content
+        ]
     batches = tuple(
-        BatchFile(number, folder / file, sha256, count)
-        for number, state, file, sha256, count in rows
-        if state == "done"
+        BatchFile(number, folder / table.file, table.sha256, table.rows)
+        for number, table in tables.items()
     )
     if not batches:
         msg = f"no batch in {folder} is done; idrstream status {folder} says how far it is"
         raise CollectError(msg)
-    names = ("plate", "well", "site", "frame", "stage", "kind")
     return Source(
         folder=folder,
         batches=batches,
-        missing=tuple(row[0] for row in rows if row[1] != "done"),
-        left_out=tuple(dict(zip(names, row, strict=True)) for row in left_out),
-        tasks=tasks_from_table(read_table(begun.table), ignore_invalid=True),
-        empty_wells=tuple((plate, number) for plate, number in empty),
+        missing=tuple(number for number in states if number not in tables),
+        left_out=tuple(
+            {
+                "plate": item.plate,
+                "well": item.well,
+                "site": item.site,
+                "frame": item.frame,
+                "stage": item.stage,
+                "kind": item.kind,
+            }
+            for item in failures
+        ),
+        tasks=tasks_from_table(read_table(recorded.table), ignore_invalid=True),
+        empty_wells=_empty_wells(images),
     )
+
+
+def _empty_wells(images: Iterable[RecordedImage]) -> tuple[WellKey, ...]:
+    """Return the wells with processed images but no nuclei."""
+    nuclei: dict[WellKey, int] = {}
+    for image in images:
+        if image.state in (ImageState.DONE, ImageState.PARTIAL):
+            key = (image.plate, image.well_number)
+            nuclei[key] = nuclei.get(key, 0) + (image.nuclei or 0)
+    return tuple(sorted(key for key, count in nuclei.items() if count == 0))

@@ -12,6 +12,7 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.folder.identity import differences, image_digest
+from idrstream.folder.journal.states import BatchState
 from idrstream.folder.plans import (
     Decision,
     PlanChange,
@@ -70,7 +71,7 @@ def decide(
     else:
         states = dict(recorded.batches)
         for number in broken:
-            states[number] = states[number]._replace(state="planned")
+            states[number] = states[number]._replace(state=BatchState.PLANNED)
         plan = _arrange(requested, recorded, states, images)
     if plan.refused:
         return plan
@@ -152,7 +153,7 @@ def _replanned(
     images: Mapping[int, Sequence[RecordedImage]],
 ) -> Decision:
     """Keep the batches that are done; cut all other images into batches with new numbers."""
-    kept = {number for number, batch in states.items() if batch.state == "done"}
+    kept = {number for number, batch in states.items() if batch.state == BatchState.DONE}
     done = {image.digest: image for number in kept for image in images[number]}
     rest = tuple(task for digest, task in tasks.items() if digest not in done)
     frames = {
@@ -201,7 +202,7 @@ def _forced(
         for number, content in digests.items()
         if keep
         and number in images
-        and states[number].state == "done"
+        and states[number].state == BatchState.DONE
         and content == tuple(image.digest for image in images[number])
     }
     return Decision(
@@ -219,19 +220,18 @@ def _choose(
     added: frozenset[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Return the batches to run, those that are done, and those that are left alone."""
-    named = requested.options.batch_nums != "all"
+    options = requested.options
+    named = options.batch_nums != "all"
     run: list[int] = []
     done: list[int] = []
     left: list[int] = []
-    for number in chosen_numbers(
-        batches, requested.options.start_batch, requested.options.batch_nums
-    ):
+    for number in chosen_numbers(batches, options.start_batch, options.batch_nums):
         state = states.get(number)
-        if state is None or number in added or requested.options.force_recompute:
+        if state is None or number in added or options.force_recompute:
             run.append(number)
-        elif state.state == "done" and not (named and state.failed_images):
+        elif state.state == BatchState.DONE and not (named and state.failed_images):
             done.append(number)
-        elif state.state == "failed" and requested.options.ignore_failed_outputs and not named:
+        elif state.state == BatchState.FAILED and options.ignore_failed_outputs and not named:
             left.append(number)
         else:
             run.append(number)

@@ -8,21 +8,22 @@ from typing import Any, Literal, NamedTuple
 
 from idrstream.config import RunOptions
 from idrstream.folder.identity import image_lines, images_sha256, result_columns
+from idrstream.folder.journal.states import BatchState, ImageState
 from idrstream.records import ImageTask
 
 PlanChange = Literal["first", "same", "grown", "replanned", "forced"]
 
 
 class RecordedBatch(NamedTuple):
-    """What the journal says of a batch."""
+    """A batch in the journal."""
 
-    state: str
+    state: BatchState
     images: int
     failed_images: int = 0
 
 
 class RecordedImage(NamedTuple):
-    """What the journal says of an image of a batch."""
+    """An image of a batch in the journal."""
 
     digest: bytes
     plate: str
@@ -30,6 +31,9 @@ class RecordedImage(NamedTuple):
     well_number: int
     site: int
     frames: tuple[int, ...]
+    state: ImageState = ImageState.PLANNED
+    nuclei: int | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

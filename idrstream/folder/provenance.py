@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 from idrstream.config import Scope, all_options
 from idrstream.errors import DownloadError, IdrStreamError
 from idrstream.files import atomic_path
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.reader import JournalReader, open_journal
+from idrstream.folder.journal.records import RunRecord
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
 
@@ -82,32 +81,26 @@ def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str
     JournalError
         If there is no journal that can be read.
     """
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        plan = connection.execute(
-            "SELECT batch_size, in_order, images, images_sha256, identity, table_file, "
-            "table_sha256 FROM plans ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        settings, parts = connection.execute(
-            "SELECT settings, parts FROM runs ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+    with open_journal(folder) as journal:
+        plan, run = journal.plans()[-1], journal.runs()[-1]
         content = {
             "format": FORMAT,
             "version": VERSION,
-            "again": _again(settings),
-            "study": json.loads(plan[4])["study"],
-            "table": {"file": plan[5], "sha256": plan[6]},
+            "again": _again(run),
+            "study": plan.identity["study"],
+            "table": {"file": plan.table_file, "sha256": plan.table_sha256},
             "plan": {
-                "batch_size": plan[0],
-                "in_order": bool(plan[1]),
-                "images": plan[2],
-                "images_sha256": plan[3],
+                "batch_size": plan.batch_size,
+                "in_order": plan.in_order,
+                "images": plan.images,
+                "images_sha256": plan.images_sha256,
             },
-            "identity": json.loads(plan[4]),
-            "downloader": json.loads(parts).get("downloader"),
-            "settings": None if settings is None else _settings(json.loads(settings)),
-            "versions": _versions(connection),
-            "outputs": _outputs(connection),
-            "inputs": {"columns": list(_COLUMNS), "rows": _inputs(connection, addresses)},
+            "identity": plan.identity,
+            "downloader": run.parts.get("downloader"),
+            "settings": None if run.settings is None else _settings(run.settings),
+            "versions": journal.table_versions(),
+            "outputs": _outputs(journal),
+            "inputs": {"columns": list(_COLUMNS), "rows": _inputs(journal, addresses)},
         }
     found: dict[str, Any] = redacted(content)
     return found
@@ -138,8 +131,8 @@ def known_addresses(path: Path) -> dict[ImageKey, str]:
         return {}
 
 
-def _again(settings: str | None) -> str:
-    if settings is None:
+def _again(run: RunRecord) -> str:
+    if run.settings is None:
         return (
             "the stream was built in Python, from objects that this file cannot hold: build it "
             "there again, with parts as identity describes them, and run the table"
@@ -149,7 +142,7 @@ def _again(settings: str | None) -> str:
     )
 
 
-def _settings(stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _settings(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return stored settings without those that a reproduced stream has its own of."""
     own = {name for name, o in all_options().items() if o.scope in (Scope.LOCAL, Scope.CALL)}
     return {
@@ -158,37 +151,26 @@ def _settings(stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _versions(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Return the versions with which the tables were made, each set once, the last one last."""
-    rows = connection.execute(
-        "SELECT r.versions FROM batches b JOIN attempts a ON a.batch = b.number "
-        "JOIN runs r ON r.id = a.run WHERE b.state = 'done' AND a.sha256 = b.sha256 "
-        "GROUP BY r.id ORDER BY r.id"
-    ).fetchall()
-    return [json.loads(text) for text in dict.fromkeys(row[0] for row in rows)]
-
-
-def _outputs(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        "SELECT number, state, file, rows, sha256 FROM batches ORDER BY number"
-    )
-    names = ("batch", "file", "rows", "sha256")
+def _outputs(journal: JournalReader) -> list[dict[str, Any]]:
+    tables = journal.outputs()
     return [
-        dict(zip(names, (number, *values), strict=True))
-        if state == "done"
+        {"batch": number, "file": table.file, "rows": table.rows, "sha256": table.sha256}
+        if (table := tables.get(number))
         else {"batch": number, "file": None}
-        for number, state, *values in rows
+        for number in journal.batch_states()
     ]
 
 
-def _inputs(
-    connection: sqlite3.Connection, addresses: Mapping[ImageKey, str]
-) -> list[tuple[Any, ...]]:
-    rows = connection.execute(
-        "SELECT batch, plate, well, well_number, site, frames, state, bytes FROM images "
-        "ORDER BY batch, position"
-    )
-    return [(*row, addresses.get((row[1], row[3], row[4]))) for row in rows]
+def _inputs(journal: JournalReader, addresses: Mapping[ImageKey, str]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            batch, image.plate, image.well, image.well_number, image.site,
+            ",".join(map(str, image.frames)), image.state, image.size_bytes,
+            addresses.get((image.plate, image.well_number, image.site)),
+        )
+        for batch, images in journal.images().items()
+        for image in images
+    ]  # fmt: skip
 
 
 def _addresses(downloader: object, tasks: Sequence[ImageTask]) -> dict[ImageKey, str]:

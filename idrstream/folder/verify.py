@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from idrstream.compile.publish import columns_digest
 from idrstream.files import file_sha256
-from idrstream.folder.journal.file import open_reader
+from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.locks import LOCK_NAME
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
@@ -89,16 +90,6 @@ class Verified:
         return "\n".join(lines)
 
 
-class _Output(NamedTuple):
-    number: int
-    file: str
-    size_bytes: int
-    sha256: str
-    rows: int
-    columns: int
-    columns_sha256: str
-
-
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     """Prove an output folder by its journal.
 
@@ -119,55 +110,49 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     JournalError
         If the folder has no journal that can be read.
     """
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        states = connection.execute("SELECT number, state FROM batches ORDER BY number").fetchall()
-        outputs = [
-            _Output(*row)
-            for row in connection.execute(
-                "SELECT number, file, size_bytes, sha256, rows, columns, columns_sha256 "
-                "FROM batches WHERE state = 'done' ORDER BY number"
-            )
-        ]
-        known = {name for (name,) in connection.execute("SELECT table_file FROM plans")}
-        logs = {Path(name) for (name,) in connection.execute("SELECT DISTINCT log FROM runs")}
+    with open_journal(folder) as journal:
+        states, outputs = journal.batch_states(), journal.outputs()
+        known = {plan.table_file for plan in journal.plans()}
+        logs = {Path(run.log) for run in journal.runs()}
     known.add("report.html")
     known |= {path.name for path in logs if path.parent == folder.absolute()}
-    problems = [found for output in outputs if (found := _problem(folder, output, quick=quick))]
+    tables = list(outputs.values())
+    problems = [found for table in tables if (found := _problem(folder, table, quick=quick))]
     bad = {problem.file for problem in problems}
-    good = [output for output in outputs if output.file not in bad]
-    strays, others = _not_known(folder, {*known, *(output.file for output in outputs)})
+    good = [table for table in tables if table.file not in bad]
+    strays, others = _unknown_files(folder, {*known, *(table.file for table in tables)})
     return Verified(
         folder=str(folder),
         batches=len(states),
         proven=len(good),
-        left=tuple(number for number, state in states if state != "done"),
-        rows=sum(output.rows for output in good),
+        left=tuple(number for number in states if number not in outputs),
+        rows=sum(table.rows for table in good),
         problems=(*problems, *strays),
         others=tuple(others),
     )
 
 
-def _problem(folder: Path, output: _Output, *, quick: bool) -> Problem | None:
-    path = folder / output.file
+def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:
+    path = folder / table.file
     try:
         size = path.stat().st_size
-        if size != output.size_bytes:
-            reason = f"{size} bytes instead of {output.size_bytes}"
-            return Problem(output.file, "changed", reason)
+        if size != table.size_bytes:
+            reason = f"{size} bytes instead of {table.size_bytes}"
+            return Problem(table.file, "changed", reason)
         if quick:
             return None
-        if file_sha256(path) != output.sha256:
-            return Problem(output.file, "changed", "other bytes than were published")
+        if file_sha256(path) != table.sha256:
+            return Problem(table.file, "changed", "other bytes than were published")
         rows, names = _content(path)
     except FileNotFoundError:
-        return Problem(output.file, "missing", "it was published, and is gone")
+        return Problem(table.file, "missing", "it was published, and is gone")
     except (OSError, EOFError, ValueError) as error:
-        return Problem(output.file, "changed", f"it cannot be read: {error}")
-    if rows != output.rows:
-        return Problem(output.file, "incomplete", f"{rows} rows instead of {output.rows}")
-    if len(names) != output.columns or columns_digest(names) != output.columns_sha256:
-        reason = f"{len(names)} columns instead of {output.columns}, or others"
-        return Problem(output.file, "incomplete", reason)
+        return Problem(table.file, "changed", f"it cannot be read: {error}")
+    if rows != table.rows:
+        return Problem(table.file, "incomplete", f"{rows} rows instead of {table.rows}")
+    if len(names) != table.columns or columns_digest(names) != table.columns_sha256:
+        reason = f"{len(names)} columns instead of {table.columns}, or others"
+        return Problem(table.file, "incomplete", reason)
     return None
 
 
@@ -185,7 +170,7 @@ def _content(path: Path) -> tuple[int, list[str]]:
         return sum(1 for _ in lines), names
 
 
-def _not_known(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
+def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
     """Return what is in the folder though the journal does not know it."""
     own = {
         JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME, PROVENANCE_NAME,

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
+from idrstream.folder.status_text import duration
 from idrstream.schedule.disk.budget import size_text
-from idrstream.watch.picture import duration
 
 State = Literal["ok", "failed", "unknown"]
 _SIGNS = {"ok": "✔", "failed": "✖", "unknown": "?"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.errors import IdrStreamError
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.quality.notes import COLUMNS, qc_path
 from idrstream.quality.pictures import picture_key
@@ -29,22 +27,6 @@ _MODEL_PX = 96  # the longer side of a model's picture
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One run of the stream, as the journal has it."""
-
-    number: int
-    started: float
-    elapsed_s: float
-    state: str
-    stopped_by: str
-    host: str
-    log: str
-    parts: Mapping[str, Any]
-    options: Mapping[str, Any]
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class FolderData:
     """What an output folder holds.
 
@@ -54,7 +36,7 @@ class FolderData:
         The folder.
     status : Status
         How far the stream is.
-    runs : tuple of Run
+    runs : tuple of RunRecord
         In order.
     images : pandas.DataFrame
         ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: rows of the plan; row and
@@ -77,7 +59,7 @@ class FolderData:
 
     folder: Path
     status: Status
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     images: pd.DataFrame
     ended: pd.DataFrame
     failures: pd.DataFrame
@@ -104,32 +86,30 @@ def read_folder(folder: Path) -> FolderData:
     import pandas as pd
 
     status = read_status(folder)
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        runs = _runs(connection)
-        images = pd.read_sql_query(
-            "SELECT batch AS Batch, plate AS Plate, well AS Well, well_number AS Well_Number, "
-            "site AS Site, state AS State FROM images ORDER BY batch, position",
-            connection,
+    with open_journal(folder) as journal:
+        runs, plans = journal.runs(), journal.plans()
+        images = pd.DataFrame(
+            [
+                (batch, item.plate, item.well, item.well_number, item.site, str(item.state))
+                for batch, content in journal.images().items()
+                for item in content
+            ],
+            columns=["Batch", "Plate", "Well", "Well_Number", "Site", "State"],
         )
-        ended = pd.read_sql_query(
-            "SELECT a.run AS Run, a.ended AS Ended, b.images AS Images, a.nuclei AS Nuclei "
-            "FROM attempts a JOIN batches b ON b.number = a.batch "
-            "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended",
-            connection,
+        ended = pd.DataFrame(
+            journal.published_attempts(), columns=["Run", "Ended", "Images", "Nuclei"]
         )
-        batches = pd.read_sql_query(
-            'SELECT number AS Batch, file AS File, rows AS "Rows" FROM batches '
-            "WHERE state = 'done' ORDER BY number",
-            connection,
+        batches = pd.DataFrame(
+            [(number, table.file, table.rows) for number, table in journal.outputs().items()],
+            columns=["Batch", "File", "Rows"],
         )
-        kept = connection.execute("SELECT table_file FROM plans ORDER BY id DESC LIMIT 1")
-        table_file = (kept.fetchone() or ("",))[0]
+    table_file = plans[-1].table_file if plans else ""
     _place_wells(images)
     frames, unmeasured = _frames(folder, batches["Batch"].tolist())
     return FolderData(
         folder=folder,
         status=status,
-        runs=runs,
+        runs=tuple(runs),
         images=images,
         ended=ended,
         failures=read_failures(folder),
@@ -139,14 +119,6 @@ def read_folder(folder: Path) -> FolderData:
         batches=batches,
         table=_table(folder / table_file) if table_file else None,
     )
-
-
-def _runs(connection: sqlite3.Connection) -> tuple[Run, ...]:
-    rows = connection.execute(
-        "SELECT id, started, elapsed_s, state, stopped_by, host, log, parts, options, versions "
-        "FROM runs ORDER BY id"
-    )
-    return tuple(Run(*row[:7], *(json.loads(text) for text in row[7:])) for row in rows)
 
 
 def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:

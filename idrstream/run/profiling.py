@@ -11,7 +11,7 @@ from idrstream.compile import WRITERS, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
 
 if TYPE_CHECKING:
-    from idrstream.folder.journal.reads import FrameKey
+    from idrstream.folder.journal.reader import FrameKey
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Frame, ImageTask, Nuclei, Published

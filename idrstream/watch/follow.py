@@ -1,4 +1,4 @@
-"""``idrstream status --watch``: the picture of a stream until it ends."""
+"""``idrstream status --watch``: the status of a stream until it ends."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-from idrstream.folder.status import Status, read_status
-from idrstream.watch.picture import one_line, picture, recent_failures, wants_colour
+from idrstream.folder.status import Status, StreamState, latest_failures, read_status
+from idrstream.folder.status_text import one_line, status_lines, wants_colour
 
 _INTERRUPTED = 130
-_ENDED = ("done", "stopped", "died")
 
 
 class Watch:
-    """Looks at a stream again and again and writes how far it is.
+    """Writes the status of a stream repeatedly.
 
-    On a terminal the picture is redrawn in place; elsewhere it is one plain line for each look
-    that shows something new, or one JSON object for each look.
+    A terminal is redrawn in place; elsewhere each change is one plain line. With JSON each poll
+    is one object.
 
     Parameters
     ----------
@@ -45,15 +44,15 @@ class Watch:
         Returns
         -------
         int
-            0 when all is done, 1 when something is left, 130 after Ctrl-C, which ends only the
-            watching.
+            0 if all is done, 1 if something is left, 130 after Ctrl-C, which does not stop the
+            stream.
         """
         try:
             while True:
                 status = read_status(self._folder)
                 self._write(status)
-                if status.state in _ENDED:
-                    return 0 if status.state == "done" else 1
+                if status.state.has_ended:
+                    return 0 if status.state == StreamState.DONE else 1
                 time.sleep(interval_s)
         except KeyboardInterrupt:
             if self._in_place:
@@ -67,17 +66,17 @@ class Watch:
             self._redraw(status)
         else:
             line = one_line(status)
-            news = line.split(" ", 2)[2]  # without the time
-            if news != self._last:
+            content = line.split(" ", 2)[2]  # without the time
+            if content != self._last:
                 self._out.write(f"{line}\n")
-            self._last = news
+            self._last = content
         self._out.flush()
 
     def _redraw(self, status: Status) -> None:
         size = shutil.get_terminal_size()
-        lines = picture(
+        lines = status_lines(
             status,
-            recent_failures(self._folder),
+            latest_failures(self._folder),
             width=max(20, size.columns - 1),  # a full line would wrap
             colour=wants_colour(self._out),
         )[: max(3, size.lines - 1)]

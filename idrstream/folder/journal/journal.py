@@ -14,7 +14,7 @@ from pathlib import Path
 
 from idrstream.folder.journal.batches import BatchNotes
 from idrstream.folder.journal.file import sqlite_errors
-from idrstream.folder.journal.reads import JournalReads
+from idrstream.folder.journal.reader import JournalReader
 from idrstream.folder.journal.runs import RunInfo, RunNotes
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.journal.writer import JournalWriter
@@ -34,7 +34,7 @@ from idrstream.schedule.events import (
 __all__ = ["Journal", "RunInfo"]
 
 
-class Journal(JournalReads):
+class Journal(JournalReader):
     """Writes the journal of an output folder; a `Listener`.
 
     Parameters
@@ -58,7 +58,7 @@ class Journal(JournalReads):
         self._run = RunNotes(self._writer)
         self._batches = BatchNotes(self._writer, self._run)
         with sqlite_errors(self.path):
-            self._run.bury()
+            self._run.mark_crashed_runs()
 
     def close(self) -> None:
         """Close the file; may be called twice."""

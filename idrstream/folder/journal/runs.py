@@ -49,9 +49,9 @@ class RunInfo:
 
 
 class RunNotes:
-    """Notes a run: its beginning, how long it takes, how busy its lanes are, its end.
+    """Records a run: its start, duration, lane load and end.
 
-    All but `bury` belong into a transaction of the caller's.
+    Call all methods but `mark_crashed_runs` within a transaction.
 
     Parameters
     ----------
@@ -71,12 +71,12 @@ class RunNotes:
         self._started = self._ticked = time.monotonic()
         self._log: Path | None = None
 
-    def bury(self) -> None:
-        """Note what a stream that died left as running."""
+    def mark_crashed_runs(self) -> None:
+        """Mark runs, attempts and batches that a crash left as running."""
         with self._writer.transaction(flushed=False):
             for statement in (
                 "UPDATE runs SET state = 'died' WHERE state = 'running'",
-                # Published and journalled: done, though the run died before it had tidied up.
+                # Published and recorded: done, though the run crashed before cleaning up.
                 "UPDATE attempts SET outcome = 'done' WHERE outcome = 'published'",
                 "UPDATE attempts SET outcome = 'interrupted' WHERE outcome = 'running'",
                 "UPDATE batches SET state = 'planned' WHERE state = 'running'",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from idrstream.report.content.times import duration, moment
 
 if TYPE_CHECKING:
-    from idrstream.report.data import FolderData, Run
+    from idrstream.report.data import FolderData
 
 _SOURCES = 300  # places of movies that are named
 
@@ -27,7 +27,7 @@ def run_rows(data: FolderData) -> list[tuple[str, ...]]:
 
 def run_tables(data: FolderData) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """Return settings, parts with their digests, versions and sources of the last run."""
-    last: Run | None = data.runs[-1] if data.runs else None
+    last = data.runs[-1] if data.runs else None
     tables = []
     if last is not None:
         parts = list(_flat(last.parts))

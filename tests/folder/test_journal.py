@@ -316,7 +316,7 @@ class TestWhatIsNoted:
         assert set(journal.outputs()) == {0, 1}
         journal.lost([1])
         journal.touched(0, 5)
-        assert {n: values[2] for n, values in journal.outputs().items()} == {0: 5}
+        assert {n: table.mtime_ns for n, table in journal.outputs().items()} == {0: 5}
 
 
 class TestLanes:
@@ -329,7 +329,7 @@ class TestLanes:
         status = read_status(tmp_path)
         assert status.lanes == self.LANES
         assert "segment limits this stream; a GPU" in status.bottleneck
-        assert f"lanes    {status.bottleneck}" in repr(status)
+        assert "lanes    download 5%, segment 95%" in repr(status)
         plan = Plan.of(tasks(4), batch_size=2)
         last = (LaneReport("download", 4, 8, 380.0, 0.95), *self.LANES[1:])
         journal(StreamFinished(RunResult((), plan, 100.0, last), "interrupted"))
