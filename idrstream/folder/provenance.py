@@ -1,6 +1,6 @@
-"""``provenance.json``: from what an output folder was made, well enough to make it again.
+"""``provenance.json``: what an output folder was made from, enough to reproduce it.
 
-It is taken from the journal, without times, hosts and folders of the run: the same stream gives
+It is derived from the journal, without times, hosts and folders of the run: the same stream gives
 the same bytes, however often it was interrupted. `idrstream.run.reproduce` reads it.
 """
 
@@ -32,16 +32,16 @@ _COLUMNS = ("batch", "plate", "well", "well_number", "site", "frames", "state", 
 
 
 def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask]) -> None:
-    """Write what the journal of a folder says of it.
+    """Write the provenance of an output folder.
 
-    A file that cannot be written is told in the log: the tables are what counts.
+    If it cannot be written, that is only logged: the tables are complete without it.
 
     Parameters
     ----------
     folder : Path
         Output folder.
     downloader : object
-        Asked where movies are, if it has a locator.
+        Its locator, if any, gives the addresses of movies.
     tasks : sequence of ImageTask
         The images of the table.
     """
@@ -53,7 +53,7 @@ def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask
 
 
 def is_outdated(folder: Path) -> bool:
-    """Tell whether a folder has tables newer than its provenance, as a death may leave it."""
+    """Return whether a folder has tables newer than its provenance, as after a crash."""
     try:
         written = (folder / PROVENANCE_NAME).stat().st_mtime_ns
     except OSError:
@@ -69,7 +69,7 @@ def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str
     folder : Path
         Output folder in which a stream has run.
     addresses : Mapping
-        Where the movies of images are, as far as it is known.
+        Addresses of the images' movies, as far as known.
 
     Returns
     -------
@@ -107,7 +107,7 @@ def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str
 
 
 def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
-    """Write provenance: one line for each input, all else for people to read."""
+    """Write provenance with one line for each input and the rest indented."""
     inputs = content["inputs"]
     others = {name: value for name, value in content.items() if name != "inputs"}
     head = json.dumps(others, indent=1, ensure_ascii=False).removesuffix("\n}")
@@ -117,12 +117,12 @@ def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
     written = f"{head},\n {tail}\n}}\n".encode("utf-8", "surrogatepass")
     if path.is_file() and path.read_bytes() == written:
         return
-    with atomic_path(path) as part:
-        part.write_bytes(written)
+    with atomic_path(path) as partial:
+        partial.write_bytes(written)
 
 
 def known_addresses(path: Path) -> dict[ImageKey, str]:
-    """Return where movies are from a provenance file, nothing if it is not there or no good."""
+    """Return the addresses of movies in a provenance file; empty if missing or invalid."""
     try:
         inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
         rows = [dict(zip(inputs["columns"], row, strict=True)) for row in inputs["rows"]]
@@ -143,7 +143,7 @@ def _again(run: RunRecord) -> str:
 
 
 def _settings(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return stored settings without those that a reproduced stream has its own of."""
+    """Return stored settings without those that belong to one machine or call."""
     own = {name for name, o in all_options().items() if o.scope in (Scope.LOCAL, Scope.CALL)}
     return {
         section: {name: value for name, value in values.items() if name not in own}
@@ -183,6 +183,6 @@ def _located(locator: Any, tasks: Sequence[ImageTask]) -> Iterator[tuple[ImageKe
     for task in tasks:
         try:
             address = redact(locator.movie_path(task))
-        except DownloadError:  # noted as a failure of the image
+        except DownloadError:  # recorded as a failure of the image
             continue
         yield (task.plate, task.well_number, task.site), address

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.quality.measures import measure, power_slope
 from idrstream.quality.notes import BatchNotes, forget, qc_path
 from idrstream.quality.pictures import (
@@ -22,6 +21,7 @@ from idrstream.quality.pictures import (
     draw,
     picture_key,
 )
+from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.report.findings import plate_shading
 

@@ -416,8 +416,8 @@ class TestVerify:
     def test_a_good_folder(self, again):
         found = again.verify()
         assert found.is_good
-        assert (found.batches, found.proven, found.left) == (3, 3, ())
-        assert "3 of 3 batches proven" in str(found)
+        assert (found.batches, found.verified, found.left) == (3, 3, ())
+        assert "3 of 3 batches verified" in str(found)
 
     def test_what_is_wrong_is_named(self, again):
         out = again.final_data_dir

@@ -14,7 +14,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-WORK = Path("/tmp/idrstream-golden")  # noqa: S108, recorded in the folder
+WORK = Path("/tmp/idrstream-golden")
 
 SPEC = {
     "plates": 1, "wells_per_plate": 3, "frames": 1, "height": 128, "width": 128,
