@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from idrstream.collect._options import (
+from idrstream.collect.options import (
     SELECTIONS,
     Aggregation,
     CollectOptions,

@@ -27,10 +27,10 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.folder.status import read_failures, read_status
 
     if namespace.watch:
-        from idrstream.watch.follow import Watch
+        from idrstream.watch.follow import follow
 
-        watch = Watch(namespace.folder, sys.stdout, as_json=namespace.json)
-        return watch.run(max(0.1, namespace.interval))
+        interval_s = max(0.1, namespace.interval)
+        return follow(namespace.folder, sys.stdout, interval_s, as_json=namespace.json)
     status = read_status(namespace.folder)
     failures = read_failures(namespace.folder) if namespace.failures else None
     if namespace.json:

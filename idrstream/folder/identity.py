@@ -34,24 +34,7 @@ def describe_stream(
     extra_metadata: Sequence[str],
     output_format: str,
 ) -> dict[str, Any]:
-    """Return the identity of the settings of a stream.
-
-    Parameters
-    ----------
-    study : str
-        Accession of the study.
-    parts : Mapping[str, object]
-        The components that change a result, by their name in messages.
-    extra_metadata : sequence of str
-        Extra columns of the tables.
-    output_format : str
-        Format of the tables.
-
-    Returns
-    -------
-    dict
-        JSON-ready.
-    """
+    """Return the identity of the settings of a stream."""
     described = {
         "study": study,
         **{name: describe_part(part) for name, part in parts.items()},

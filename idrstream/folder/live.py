@@ -136,20 +136,7 @@ def write_live(folder: Path, live: Live) -> None:
 
 
 def read_live(folder: Path, who: Holder | None) -> Live | None:
-    """Return the live file of an output folder.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    who : Holder or None
-        Process that holds its lock.
-
-    Returns
-    -------
-    Live or None
-        None if no process holds the lock, or the file was written by another one.
-    """
+    """Return the live file of an output folder, if `who` holds its lock and wrote the file."""
     if who is None:
         return None
     content = read_small(folder / LIVE_NAME)

@@ -53,14 +53,7 @@ def verify_outputs(
 ) -> VerifiedOutputs:
     """Compare published files with the journal.
 
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    outputs : Mapping
-        As `JournalReader.outputs` returns them.
-    full : bool
-        Read every file. Otherwise only those whose time of change differs.
+    Read every file if `full`, otherwise only those whose time of change differs.
     """
     broken: dict[int, str] = {}
     touched: dict[int, int] = {}

@@ -34,16 +34,8 @@ _COLUMNS = ("batch", "plate", "well", "well_number", "site", "frames", "state", 
 def write_provenance(folder: Path, downloader: object, tasks: Sequence[ImageTask]) -> None:
     """Write the provenance of an output folder.
 
-    If it cannot be written, that is only logged: the tables are complete without it.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    downloader : object
-        Its locator, if any, gives the addresses of movies.
-    tasks : sequence of ImageTask
-        The images of the table.
+    The downloader's locator, if any, gives the addresses of movies. A file that cannot be written
+    is only logged: the tables are complete without it.
     """
     try:
         content = read_provenance(folder, _addresses(downloader, tasks))
@@ -63,18 +55,6 @@ def is_outdated(folder: Path) -> bool:
 
 def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str, Any]:
     """Return the provenance of an output folder from its journal.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder in which a stream has run.
-    addresses : Mapping
-        Addresses of the images' movies, as far as known.
-
-    Returns
-    -------
-    dict
-        JSON-ready, without secrets.
 
     Raises
     ------

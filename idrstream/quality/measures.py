@@ -56,15 +56,7 @@ class FrameMeasures:
 
 
 def measure(frame: Frame, nuclei: Nuclei) -> FrameMeasures:
-    """Measure a frame.
-
-    Parameters
-    ----------
-    frame : Frame
-        Corrected pixels, with the measures from before the correction.
-    nuclei : Nuclei
-        Its nuclei.
-    """
+    """Measure a frame."""
     background = float(np.percentile(frame.pixels, _BACKGROUND)) if frame.pixels.size else np.nan
     areas, raw = nuclei.areas, frame.raw
     shading: tuple[float, ...] = ()

@@ -27,15 +27,7 @@ _Key = tuple[str, int, int, int]
 
 
 class BatchNotes:
-    """Measures the frames of one batch at a time and writes ``qc/batch_<n>.csv``.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    pictures : PictureStore
-        Store of the example pictures, shared by all batches.
-    """
+    """Measures the frames of one batch at a time and writes ``qc/batch_<n>.csv``."""
 
     def __init__(self, folder: Path, pictures: PictureStore) -> None:
         self._folder = folder
@@ -54,12 +46,7 @@ class BatchNotes:
     def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
         """Write the file of the batch and its pictures into the output folder.
 
-        Parameters
-        ----------
-        number : int
-            Number of the batch.
-        tasks : sequence of ImageTask
-            Its images, in the order of the rows. Frames that were not added have no row.
+        Rows are in the order of `tasks`; frames that were not added have no row.
 
         Raises
         ------

@@ -83,22 +83,7 @@ def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
 
 
 def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
-    """Draw the pictures of a frame.
-
-    Parameters
-    ----------
-    frame : Frame
-        Corrected pixels.
-    nuclei : Nuclei
-        With outlines; without them the centroids are marked.
-    key : str
-        The frame's rank.
-
-    Returns
-    -------
-    Picture
-        Equal bytes for equal frames, with the same version of Pillow.
-    """
+    """Draw the pictures of a frame; centroids are marked if the nuclei have no outlines."""
     grey = _grey(frame.pixels)
     outlined = _outlined(grey, nuclei)
     crops = b""

@@ -1,4 +1,4 @@
-"""What a report is made of, read from an output folder; nothing is written."""
+"""The content of an output folder, read for its report."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 MEASURES = ("Nuclei", "Area", "Intensity", "Focus", "Background", "Saturated")
 _ILLUMINATION = "illumination"
-_MODEL_PX = 96  # the longer side of a model's picture
+_MODEL_PX = 96  # longer side of a model's thumbnail
 
 
 @dataclass(frozen=True, slots=True)
 class FolderData:
-    """What an output folder holds.
+    """Content of an output folder.
 
     Attributes
     ----------
     folder : Path
         The folder.
     status : Status
-        How far the stream is.
+        Status of the stream.
     runs : tuple of RunRecord
-        In order.
+        Its runs in order.
     images : pandas.DataFrame
-        ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: rows of the plan; row and
-        column of the well counted from 0.
+        ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: the images of the plan; row
+        and column of the well are counted from 0.
     ended : pandas.DataFrame
-        ``Run, Ended, Images, Nuclei``: batches that were published, in order of time.
+        ``Run, Ended, Images, Nuclei``: published batches by time.
     failures : pandas.DataFrame
         As `read_failures` returns them.
     frames : pandas.DataFrame
@@ -50,11 +50,11 @@ class FolderData:
     unmeasured : int
         Batches that are done and have no quality measures.
     models : Mapping[str, NDArray]
-        Flatfields by plate, made smaller.
+        Downscaled flatfields by plate.
     batches : pandas.DataFrame
-        ``Batch, File, Rows``: tables in place.
+        ``Batch, File, Rows``: published tables.
     table : pandas.DataFrame or None
-        The table to process, as it was kept.
+        The folder's copy of the table.
     """
 
     folder: Path
@@ -104,7 +104,7 @@ def read_folder(folder: Path) -> FolderData:
             columns=["Batch", "File", "Rows"],
         )
     table_file = plans[-1].table_file if plans else ""
-    _place_wells(images)
+    _add_positions(images)
     frames, unmeasured = _frames(folder, batches["Batch"].tolist())
     return FolderData(
         folder=folder,
@@ -122,7 +122,7 @@ def read_folder(folder: Path) -> FolderData:
 
 
 def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
-    """Return the measures of all frames of batches that are done, and how many have none."""
+    """Return the measures of the frames of done batches, and how many batches have none."""
     import pandas as pd
 
     tables, missing = [], 0
@@ -144,25 +144,25 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
     else:
         frames = pd.concat(tables, ignore_index=True)
     frames["Key"] = [
-        picture_key(*place)
-        for place in zip(
+        picture_key(*frame_key)
+        for frame_key in zip(
             frames["Plate"], frames["Well_Number"], frames["Site"], frames["Frame"], strict=True
         )
     ]
-    _place_wells(frames)
+    _add_positions(frames)
     return frames, missing
 
 
-def _place_wells(table: pd.DataFrame) -> None:
-    """Add row and column of each well; of the name, or of the number on a plate of 384."""
-    places = []
+def _add_positions(table: pd.DataFrame) -> None:
+    """Add row and column of each well, from its name or from its number on a 384-well plate."""
+    positions = []
     for name, number in zip(table["Well"], table["Well_Number"], strict=True):
         try:
-            places.append(well_position(name))
+            positions.append(well_position(name))
         except ValueError:
-            places.append(divmod(int(number) - 1, 24))
-    table["Row"] = [row for row, _ in places]
-    table["Column"] = [column for _, column in places]
+            positions.append(divmod(int(number) - 1, 24))
+    table["Row"] = [row for row, _ in positions]
+    table["Column"] = [column for _, column in positions]
 
 
 def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
@@ -175,7 +175,7 @@ def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float
             try:
                 models[plate] = _smaller(IlluminationModel.load(path).flatfield)
             except IdrStreamError:
-                continue  # the stream itself tells of it
+                continue  # the stream itself reports it
     return models
 
 

@@ -16,7 +16,7 @@ from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.locks import holder
 from idrstream.folder.status import Status, read_status
 from idrstream.watch.control import ask
-from idrstream.watch.display import NotebookDisplay, mime_bundle
+from idrstream.watch.display import mime_bundle, show_status
 
 if TYPE_CHECKING:
     from idrstream.schedule.result import RunResult
@@ -127,10 +127,7 @@ class StreamHandle:
 
     def _ipython_display_(self) -> None:
         """Show the status in a notebook and update it until the stream ends."""
-        NotebookDisplay(self.folder, self._alive, self._error_text).show()
-
-    def _alive(self) -> bool:
-        return self.running
+        show_status(self.folder, lambda: self.running, self._error_text)
 
     def _error_text(self) -> str:
         """Return the error that ended the stream, if this process knows it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -20,15 +21,7 @@ _DRAW_S = 2.0
 
 
 def mime_bundle(folder: Path, error_text: str = "") -> dict[str, str]:
-    """Return the status of the stream in a folder as HTML and as text.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    error_text : str
-        The error that ended it, if known.
-    """
+    """Return the status of the stream in a folder as HTML and as text."""
     try:
         status, failures = read_status(folder), latest_failures(folder)
     except IdrStreamError as error:
@@ -43,57 +36,32 @@ def mime_bundle(folder: Path, error_text: str = "") -> dict[str, str]:
     return {"text/html": html, "text/plain": text}
 
 
-class NotebookDisplay:
-    """Shows the status of a stream and updates it from a thread until the stream ends.
+def show_status(
+    folder: Path, is_running: Callable[[], bool], error_text: Callable[[], str]
+) -> threading.Thread | None:
+    """Show the status of a stream; in a notebook, return a thread that updates it to the end."""
+    from IPython import get_ipython
+    from IPython.display import display
 
-    Outside a notebook the text is shown once.
+    running = is_running()  # first, so that the last update comes after the end
+    bundle = mime_bundle(folder, error_text())
+    handle: Any = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    shell = get_ipython()
+    if not running or shell is None or not shell.has_trait("kernel"):
+        return None
 
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    alive : callable
-        Returns whether the stream runs.
-    error_text : callable
-        Returns the error that ended the stream, if known.
-    """
-
-    def __init__(
-        self, folder: Path, alive: Callable[[], bool], error_text: Callable[[], str]
-    ) -> None:
-        self._folder = folder
-        self._alive = alive
-        self._error_text = error_text
-        self._handle: Any = None
-
-    def show(self) -> threading.Thread | None:
-        """Show the status; return the thread that updates it."""
-        from IPython import get_ipython
-        from IPython.display import display
-
-        alive = self._alive()  # first, so that the last update comes after the end
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
-        shell = get_ipython()
-        if not alive or shell is None or not shell.has_trait("kernel"):
-            return None
-        thread = threading.Thread(target=self._redraw, name="idrstream-display", daemon=True)
-        thread.start()
-        return thread
-
-    def _redraw(self) -> None:
-        ended = threading.Event()
-        alive = True
-        while alive:
-            ended.wait(_DRAW_S)
-            alive = self._alive()
+    def update() -> None:
+        running = True
+        while running:
+            time.sleep(_DRAW_S)
+            running = is_running()
             try:
-                self._handle.update(self._bundle(), raw=True)
+                handle.update(mime_bundle(folder, error_text()), raw=True)
             # The notebook may be gone; that must not harm the stream.
             except Exception as error:
                 log.debug("the status display is not updated any more: %s", error)
                 return
 
-    def _bundle(self) -> dict[str, str]:
-        return mime_bundle(self._folder, self._error_text())
+    thread = threading.Thread(target=update, name="idrstream-display", daemon=True)
+    thread.start()
+    return thread

@@ -49,15 +49,7 @@ overflow-wrap:anywhere;background:transparent;color:inherit}
 
 
 def status_html(status: Status, failures: Sequence[Failure] = ()) -> str:
-    """Return the status of a stream as a section of HTML, with all texts escaped.
-
-    Parameters
-    ----------
-    status : Status
-        The status.
-    failures : sequence of Failure
-        The latest failures.
-    """
+    """Return the status of a stream as a section of HTML, with all texts escaped."""
     words = dict(facts(status))
     words.pop("lanes", None)
     finished = status.images_done + (0 if status.live is None else status.live.under_way)

@@ -506,7 +506,7 @@ class TestCommands:
     def test_status(self, idrstream, finished):
         code, told = idrstream("status", finished / "out")
         assert code == 0
-        assert "batches  3 of 3 done" in told.out
+        assert "3 of 3 done" in told.out
         code, told = idrstream("status", finished / "out", "--json", "--failures")
         content = json.loads(told.out)
         assert (content["state"], content["batches_done"], content["failed"]) == ("done", 3, [])

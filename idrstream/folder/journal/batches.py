@@ -45,13 +45,6 @@ class BatchRecorder:
 
     Only a published batch is flushed to the disk before the runner continues, since its inputs
     are deleted then. Everything else that a power cut takes away is done again.
-
-    Parameters
-    ----------
-    writer : JournalWriter
-        The open journal.
-    run : RunRecorder
-        Their run.
     """
 
     def __init__(self, writer: JournalWriter, run: RunRecorder) -> None:

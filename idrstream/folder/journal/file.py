@@ -24,12 +24,7 @@ _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """Open or create a journal for writing and migrate it to the current version.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    durable : bool
-        Wait for the disk where it matters; off only to measure speed.
+    `durable` waits for the disk where it matters; it is off only to measure speed.
 
     Raises
     ------

@@ -87,21 +87,9 @@ class Journal(JournalReader):
         table_file: str = "",
         table_sha256: str = "",
     ) -> int:
-        """Record the start of a run and the plan that the folder follows from now on.
+        """Record the start of a run and its plan; return the number of the run.
 
-        Parameters
-        ----------
-        info : RunInfo
-            The run.
-        requested, decision : RequestedPlan, Decision
-            The requested plan and the decision, which is not a refusal.
-        table_file, table_sha256 : str
-            Copy of the table in the output folder, and its digest.
-
-        Returns
-        -------
-        int
-            Number of the run.
+        `table_file` and `table_sha256` are the copy of the table in the folder and its digest.
         """
         with sqlite_errors(self.path), self._writer.transaction(flushed=True):
             self._run.begin(info, requested, decision, (table_file, table_sha256))

@@ -41,15 +41,7 @@ _RUN = (
 
 
 class JournalReader:
-    """The read queries of an open journal.
-
-    Parameters
-    ----------
-    connection : sqlite3.Connection
-        The open file.
-    path : Path
-        Its name, for messages.
-    """
+    """The read queries of an open journal."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection

@@ -54,11 +54,6 @@ class RunRecorder:
 
     Call all methods but `mark_crashed_runs` within a transaction.
 
-    Parameters
-    ----------
-    writer : JournalWriter
-        The open journal.
-
     Attributes
     ----------
     number, plan : int

@@ -17,14 +17,8 @@ class JournalWriter:
     """Writes a journal in transactions.
 
     A finished transaction survives a crash of this process. A flushed one, and all before it,
-    also survive a power cut. Flushing waits for the disk.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    durable : bool
-        Flush at all; off only to measure speed.
+    also survive a power cut. Flushing waits for the disk; without `durable`, which is only for
+    measuring speed, nothing is flushed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Times and lengths of time as text."""
+"""Times and durations as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def moment(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time as text."""
+    """Return a duration as text."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 5400:

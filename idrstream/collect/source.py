@@ -1,4 +1,4 @@
-"""What an output folder has to collect: batches, and what the table says of their images."""
+"""The batches and images of an output folder to collect."""
 
 from __future__ import annotations
 
@@ -31,44 +31,44 @@ class BatchFile:
     rows: int
 
     def check(self) -> None:
-        """Prove that the file has the bytes that were published.
+        """Verify that the file is unchanged since it was published.
 
         Raises
         ------
         CollectError
-            When it is gone or has others.
+            If it is missing or changed.
         """
         try:
             same = file_sha256(self.path) == self.sha256
         except OSError as error:
-            msg = f"{self.path} cannot be read: {error}; idrstream resume computes it again"
+            msg = f"{self.path} cannot be read: {error}; idrstream resume recomputes it"
             raise CollectError(msg) from error
         if not same:
             msg = (
-                f"{self.path} has other bytes than were published; idrstream verify tells more, "
-                "idrstream resume computes it again"
+                f"{self.path} was changed after it was published; idrstream verify checks all "
+                "tables, idrstream resume recomputes this one"
             )
             raise CollectError(msg)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What there is to collect.
+    """Batches and images to collect.
 
     Attributes
     ----------
     folder : Path
         Output folder of the stream.
     batches : tuple of BatchFile
-        Those that are done, by number.
+        Batches that are done, by number.
     missing : tuple of int
-        Batches of the plan that are not.
+        Batches of the plan that are not done.
     left_out : tuple of dict
-        Images and frames that failed: plate, well, frame (None: all), kind of error.
+        Images and frames that failed: plate, well, frame (None for all), kind of error.
     tasks : tuple of ImageTask
         All images of the table.
     empty_wells : tuple of (str, int)
-        Plate and well number of wells that were processed and have no nucleus.
+        Plate and well number of processed wells without nuclei.
     """
 
     folder: Path
@@ -79,12 +79,12 @@ class Source:
     empty_wells: tuple[WellKey, ...]
 
     def refuse_partial(self) -> None:
-        """Refuse a stream of which batches are missing.
+        """Raise if batches are missing.
 
         Raises
         ------
         CollectError
-            Naming them and what can be done.
+            Names the batches and the remedy.
         """
         if self.missing:
             shown = ", ".join(map(str, self.missing[:_SHOWN]))
@@ -92,18 +92,18 @@ class Source:
             msg = (
                 f"{len(self.missing)} of {len(self.missing) + len(self.batches)} batches in "
                 f"{self.folder} are not done ({shown}{more}): finish them with idrstream resume "
-                f"{self.folder}, or collect what is there with --partial (partial=True)"
+                f"{self.folder}, or collect without them with --partial (partial=True)"
             )
             raise CollectError(msg)
 
 
 def read_source(folder: Path) -> Source:
-    """Return what an output folder has to collect.
+    """Return the batches and images of an output folder.
 
     Raises
     ------
     JournalError
-        If no stream has run there.
+        If no stream has run in it.
     CollectError
         If no batch is done.
     """
@@ -124,7 +124,7 @@ def read_source(folder: Path) -> Source:
         for number, table in tables.items()
     )
     if not batches:
-        msg = f"no batch in {folder} is done; idrstream status {folder} says how far it is"
+        msg = f"no batch in {folder} is done; see idrstream status {folder}"
         raise CollectError(msg)
     return Source(
         folder=folder,
