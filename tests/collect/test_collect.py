@@ -89,7 +89,7 @@ def test_the_command(streamed, tmp_path, capsys):
     assert record_of(out) == record
     (out / "provenance.json").unlink()
     assert main([*call, "--replace"]) == 10
-    assert "no collection" in capsys.readouterr().err
+    assert "not a collection" in capsys.readouterr().err
     assert main([*call, "--feature-select", "magic"]) == 2
     assert "feature_select is 'magic'" in capsys.readouterr().err
 
