@@ -237,7 +237,7 @@ def _last_run(journal: JournalReader) -> dict[str, Any]:
             "run_state": last.state, "stopped_by": last.stopped_by, "elapsed_s": last.elapsed_s,
         }  # fmt: skip
     if work is not None:
-        images = sum(attempt.images for attempt in journal.published_attempts(work.number))
+        images = journal.published_images(work.number)
         lanes = tuple(LaneReport(**lane) for lane in work.lanes)
         values |= {
             "stages": journal.stage_shares(work.number, batches=_RECENT),

@@ -70,6 +70,10 @@ class JournalReader:
         if not plans:
             return None
         now = plans[-1]
+        ((highest,),) = self._rows(
+            "SELECT max(coalesce((SELECT max(number) FROM batches), -1), "
+            "coalesce((SELECT max(batch) FROM attempts), -1))"
+        )
         batches = {
             number: RecordedBatch(BatchState(state), images, failed)
             for number, state, images, failed in self._rows(
@@ -78,7 +82,7 @@ class JournalReader:
         }
         return RecordedPlan(
             now.batch_size, now.images_sha256, now.identity, now.in_order, batches,
-            max(self.numbers(), default=-1) + 1,
+            highest + 1,
         )  # fmt: skip
 
     def images(self) -> dict[int, list[RecordedImage]]:
@@ -147,17 +151,24 @@ class JournalReader:
                 found[number] = frames_of_batch
         return found
 
-    def published_attempts(self, run: int | None = None) -> list[PublishedAttempt]:
-        """Return the attempts of a run, or of all, that ended with a table, by time."""
+    def published_attempts(self) -> list[PublishedAttempt]:
+        """Return the attempts that ended with a table, by time."""
         return [
             PublishedAttempt(*row)
             for row in self._rows(
                 "SELECT a.run, a.ended, b.images, a.nuclei FROM attempts a "
-                "JOIN batches b ON b.number = a.batch WHERE (?1 IS NULL OR a.run = ?1) "
-                "AND a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended",
-                run,
+                "JOIN batches b ON b.number = a.batch "
+                "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended"
             )
         ]
+
+    def published_images(self, run: int) -> int:
+        """Return the number of images in the tables that a run published."""
+        query = (
+            "SELECT total(b.images) FROM attempts a JOIN batches b ON b.number = a.batch "
+            "WHERE a.run = ? AND a.outcome IN ('published', 'done')"
+        )
+        return int(self._rows(query, run)[0][0])
 
     def stage_shares(self, run: int, *, batches: int) -> dict[str, float]:
         """Return how much of the time each stage was busy during the last batches of a run."""
