@@ -22,7 +22,7 @@ from pathlib import Path
 from idrstream.config import RunOptions
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.journal.journal import Journal, RunInfo
-from idrstream.folder.outputs import prove
+from idrstream.folder.outputs import verify_outputs
 from idrstream.folder.plans import RequestedPlan
 from idrstream.folder.status import read_failures, read_status
 from idrstream.records import Batch, ImageTask, Published
@@ -108,7 +108,7 @@ def measure(folder: Path, batches: int, images: int) -> dict[str, list[float]]:
         journal = Journal(folder)
         known = journal.plan()
         read = time.perf_counter()
-        proof = prove(folder, journal.outputs(), full=False)
+        proof = verify_outputs(folder, journal.outputs(), full=False)
         timed("prove_files_s", read)
         assert not needs_images(wanted, known)
         decision = decide(wanted, known, broken=proof.broken)

@@ -24,9 +24,9 @@ from idrstream.config import RunOptions
 from idrstream.folder.decide import decide
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.plans import RequestedPlan
-from idrstream.quality.look import look
 from idrstream.quality.notes import BatchNotes
 from idrstream.quality.pictures import PictureStore
+from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Batch, Frame, ImageTask, Nuclei, Published
 from idrstream.report.write import write_report
 from idrstream.schedule.events import (
@@ -66,7 +66,7 @@ def make_folder(folder: Path, images: int) -> None:
         total = 0
         for task in batch.tasks:
             pixels, points, shapes = scenes[task.well_number % len(scenes)]
-            frame = Frame(pixels, 50, task, look(pixels, f"http: host/{task.plate}/a"))
+            frame = Frame(pixels, 50, task, measure_raw_frame(pixels, f"http: host/{task.plate}/a"))
             areas = np.full(len(points), 250.0)
             notes.add(frame, Nuclei(points, shapes, 50, task, 17.0, areas))
             total += len(points)

@@ -91,15 +91,15 @@ class Movie:
 
 
 @dataclass(frozen=True, slots=True)
-class Raw:
-    """What a frame was like before its illumination was corrected, for the quality control.
+class RawFrameQuality:
+    """Quality measures of a frame before its illumination was corrected.
 
     Attributes
     ----------
     saturated : float
         Share of the pixels at the camera's highest grey level, 0 to 1.
     shading : NDArray
-        Shape ``(8, 8)``, float64: grey level of the background in each part of the frame.
+        Shape ``(8, 8)``, float64: grey level of the background in each tile of the frame.
     source : str
         Where the movie came from.
     """
@@ -121,14 +121,14 @@ class Frame:
         Frame number, counted from 1.
     task : ImageTask
         The image it belongs to.
-    raw : Raw, optional
-        What was measured of it before it was corrected.
+    raw : RawFrameQuality, optional
+        Quality measures before the correction.
     """
 
     pixels: NDArray[Any]
     number: int
     task: ImageTask
-    raw: Raw | None = None
+    raw: RawFrameQuality | None = None
 
 
 @dataclass(frozen=True, slots=True)

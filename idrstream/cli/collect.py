@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
-from idrstream.collect._options import (
+from idrstream.collect.options import (
     SELECTIONS,
     Aggregation,
     CollectOptions,
@@ -26,21 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FOLDER", help="where the results go [DIR_collected]"
     )
     parser.add_argument(
-        "--partial", action="store_true", help="collect what is there, although batches are missing"
+        "--partial", action="store_true", help="collect although batches are missing"
     )
     parser.add_argument("--replace", action="store_true", help="replace an earlier collection")
-    parser.add_argument("--anndata", action="store_true", help="write AnnData (.h5ad), too")
+    parser.add_argument("--anndata", action="store_true", help="also write AnnData (.h5ad)")
     parser.add_argument(
         "--aggregate", choices=get_args(Aggregation), default=default.aggregate,
-        help="how the cells of a well become its profile [%(default)s]",
+        help="how to aggregate the cells of a well [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--control-column", default=default.control_column, metavar="COLUMN",
-        help="column of the table that says which wells are controls [%(default)s]",
+        help="column of the table that marks control wells [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--negative-control", action="append", metavar="VALUE", dest="negative_controls",
-        help="what it says of negative controls; may be given more than once "
+        help="its value for negative controls; may be given more than once "
         f"[{', '.join(default.negative_controls)}]",
     )  # fmt: skip
     parser.add_argument(
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--normalize-by", choices=get_args(Reference), default=default.normalize_by,
-        help="whose negative controls a plate is compared with [%(default)s]",
+        help="negative controls to compare a plate with: its own, or all [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--feature-select", default=",".join(default.feature_select), metavar="OPERATIONS",
@@ -57,17 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--correlation-threshold", type=float, default=default.correlation_threshold, metavar="R",
-        help="of two features that correlate more, one is left out [%(default)s]",
+        help="drop one of two features that correlate more [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--rows-at-once", type=int, default=default.rows_at_once, metavar="N",
-        help="about how many nuclei are in memory together [%(default)s]",
+        help="about how many nuclei to hold in memory [%(default)s]",
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="write how it was made as JSON")
+    parser.add_argument(
+        "--json", action="store_true", help="write the record of the collection as JSON"
+    )
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Collect, and say what came of it."""
+    """Collect the folder and summarise the result."""
     from idrstream.collect import collect_folder
     from idrstream.run.log import errors_logged
 
@@ -80,7 +82,8 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def _options(namespace: argparse.Namespace) -> CollectOptions:
-    values = {item.name: getattr(namespace, item.name) for item in fields(CollectOptions)}
+    given = vars(namespace)
+    values = {item.name: given[item.name] for item in fields(CollectOptions)}
     wanted = [part.strip() for part in namespace.feature_select.split(",") if part.strip()]
     values["feature_select"] = () if wanted == ["none"] else tuple(wanted)
     if namespace.negative_controls is None:

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Ask the stream to begin no new images."""
+    """Pause the stream."""
     from idrstream.watch.background import attach
 
     sys.stdout.write(f"{attach(namespace.folder).pause()!r}\n")

@@ -15,24 +15,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="the page [DIR/report.html]")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument(
-        "--no-features", action="store_true", help="read no batch tables: quick on large folders"
+        "--no-features", action="store_true", help="skip the features: fast on large folders"
     )
     parser.add_argument(
         "--watch", type=int, nargs="?", const=60, metavar="SECONDS",
-        help="write it anew every so many seconds as long as the stream runs [60]",
+        help="update it at this interval while the stream runs [60]",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="write path and warnings as JSON")
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Write the page and say what is in it."""
-    from idrstream.folder.status import read_status
+    """Write the report and list its warnings."""
+    from idrstream.folder.status import StreamState, read_status
     from idrstream.report.write import summary, write_report
 
     watch_s = namespace.watch and max(5, namespace.watch)
     opened = False
     while True:
-        running = bool(watch_s) and read_status(namespace.folder).state == "running"
+        running = bool(watch_s) and read_status(namespace.folder).state == StreamState.RUNNING
         report = write_report(
             namespace.folder,
             namespace.out,

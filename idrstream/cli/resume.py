@@ -56,14 +56,14 @@ def go_on(
     ConfigError
         When the stream was not built from settings.
     """
-    from idrstream.folder.begun import read_begun
+    from idrstream.folder.recorded import read_recorded_call
     from idrstream.folder.status import read_status
     from idrstream.run.log import errors_logged
     from idrstream.stream.build import build_stream, run_options
     from idrstream.stream.stream import IdrStream
 
     folder: Path = namespace.folder
-    stored = read_begun(folder).settings
+    stored = read_recorded_call(folder).settings
     if stored is None:
         msg = (
             f"the stream in {folder} was built in Python, from objects that a journal cannot "

@@ -12,25 +12,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write JSON")
-    parser.add_argument("--failures", action="store_true", help="list what failed, too")
+    parser.add_argument("--failures", action="store_true", help="also list failures")
     parser.add_argument(
-        "--watch", action="store_true", help="go on until the stream ends; Ctrl-C leaves it alone"
+        "--watch", action="store_true", help="repeat until the stream ends; Ctrl-C does not stop it"
     )
     parser.add_argument(
         "--interval", type=float, default=2.0, metavar="S",
-        help="seconds between two looks of --watch [2]",
+        help="seconds between updates of --watch [2]",
     )  # fmt: skip
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Write how far the stream is."""
+    """Write the status of the stream."""
     from idrstream.folder.status import read_failures, read_status
 
     if namespace.watch:
-        from idrstream.watch.follow import Watch
+        from idrstream.watch.follow import follow
 
-        watch = Watch(namespace.folder, sys.stdout, as_json=namespace.json)
-        return watch.run(max(0.1, namespace.interval))
+        interval_s = max(0.1, namespace.interval)
+        return follow(namespace.folder, sys.stdout, interval_s, as_json=namespace.json)
     status = read_status(namespace.folder)
     failures = read_failures(namespace.folder) if namespace.failures else None
     if namespace.json:

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Ask the stream to end at the next safe point, and wait for that."""
+    """Stop the stream at the next safe point and wait until it has ended."""
     from idrstream.watch.background import attach
 
     sys.stdout.write(f"{attach(namespace.folder).stop()!r}\n")

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Prove the folder; 1 when anything is wrong or missing."""
+    """Verify the folder; return 1 if anything is wrong or missing."""
     from idrstream.folder.verify import verify_folder
 
     found = verify_folder(namespace.folder, quick=namespace.quick)

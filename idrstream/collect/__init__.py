@@ -1,8 +1,8 @@
-"""The batches of a finished stream to one dataset and to profiles of wells."""
+"""Collect the batches of a stream into one dataset of cells and profiles of wells."""
 
 from __future__ import annotations
 
-from idrstream.collect._collect import Collected, collect_folder
-from idrstream.collect._options import CollectOptions
+from idrstream.collect.collect_folder import Collected, collect_folder
+from idrstream.collect.options import CollectOptions
 
 __all__ = ["CollectOptions", "Collected", "collect_folder"]

@@ -1,7 +1,7 @@
-"""What a start of the stream does with an output folder: a pure function, nothing is read here.
+"""Decide what a run does with an output folder: pure functions, nothing is read here.
 
-The folder's journal says what is there, the table and the settings what is requested. From both
-follows which batches are run, or why the start is refused.
+Which batches run, or why the run is refused, follows from the recorded plan in the folder's journal
+and the requested plan from table and settings.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.folder.identity import differences, image_digest
+from idrstream.folder.journal.states import BatchState
 from idrstream.folder.plans import (
     Decision,
     PlanChange,
@@ -27,7 +28,7 @@ _SHOWN = 5
 
 
 def needs_images(requested: RequestedPlan, recorded: RecordedPlan | None) -> bool:
-    """Tell whether `decide` must be given the images of every batch, or their digest is enough."""
+    """Return whether `decide` needs the images of every batch, not only their digest."""
     if recorded is None:
         return False
     forced = requested.options.force and bool(differences(recorded.identity, requested.identity))
@@ -41,23 +42,23 @@ def decide(
     images: Mapping[int, Sequence[RecordedImage]] | None = None,
     broken: Iterable[int] = (),
 ) -> Decision:
-    """Decide what a start does.
+    """Decide what a run does.
 
     Parameters
     ----------
     requested : RequestedPlan
-        Table, settings, choice of batches and modes.
+        Table, settings and options of the run.
     recorded : RecordedPlan or None
-        What the folder's journal says; None when it has no plan yet.
+        The plan in the folder's journal; None if it has none yet.
     images : Mapping, optional
-        The images of every recorded batch; only needed when `needs_images` says so.
+        The images of every recorded batch; only used if `needs_images` returns True.
     broken : iterable of int
-        Batches that are done by the journal, but whose file is gone or has other bytes.
+        Batches recorded as done whose file is missing or changed.
 
     Returns
     -------
     Decision
-        What to run; `refused` says why nothing is.
+        Batches to run, or why the run is refused.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def decide(
     else:
         states = dict(recorded.batches)
         for number in broken:
-            states[number] = states[number]._replace(state="planned")
+            states[number] = states[number]._replace(state=BatchState.PLANNED)
         plan = _arrange(requested, recorded, states, images)
     if plan.refused:
         return plan
@@ -80,7 +81,7 @@ def decide(
 
 
 def _follows(requested: RequestedPlan, recorded: RecordedPlan) -> bool:
-    """Tell whether the table is that of the folder's plan, cut in the plain way."""
+    """Return whether the recorded plan is the requested table, cut in order."""
     return (
         recorded.in_order
         and requested.batch_size == recorded.batch_size
@@ -94,13 +95,12 @@ def _arrange(
     states: Mapping[int, RecordedBatch],
     images: Mapping[int, Sequence[RecordedImage]] | None,
 ) -> Decision:
-    """Bring the table and the folder's plan together."""
+    """Reconcile the requested and the recorded plan."""
     changed = differences(recorded.identity, requested.identity)
     if changed and not requested.options.force:
         return Decision(
-            refused=f"its settings were others: {shorten_list(changed, _SHOWN, '; ')}. "
-            "Choose a new output folder, or compute everything in this one again "
-            "with force=True (--force)"
+            refused=f"its settings differ: {shorten_list(changed, _SHOWN, '; ')}. Choose a new "
+            "output folder, or recompute everything in this one with force=True (--force)"
         )
     if not changed and _follows(requested, recorded):
         return Decision(batches=_cut(requested.tasks, requested.batch_size, 0))
@@ -120,8 +120,8 @@ def _arrange(
     if reasons:
         return Decision(
             refused=f"it follows another plan: {'; '.join(reasons)}. Choose a new output folder, "
-            "cut what is not done yet anew with replan=True (--replan), or make this plan the "
-            "folder's and compute anew what does not fit with force=True (--force)"
+            "divide the unfinished images into new batches with replan=True (--replan), or switch "
+            "to this plan and recompute what does not fit with force=True (--force)"
         )
     return _grown(requested, recorded, tasks, images)
 
@@ -132,7 +132,7 @@ def _grown(
     tasks: Mapping[bytes, ImageTask],
     images: Mapping[int, Sequence[RecordedImage]],
 ) -> Decision:
-    """Keep every batch and put new images into batches of their own."""
+    """Keep every batch; put new images into additional batches."""
     batches = {
         number: tuple(tasks[image.digest] for image in content)
         for number, content in images.items()
@@ -153,8 +153,8 @@ def _replanned(
     tasks: Mapping[bytes, ImageTask],
     images: Mapping[int, Sequence[RecordedImage]],
 ) -> Decision:
-    """Keep the batches that are done; cut all other images into batches with new numbers."""
-    kept = {number for number, batch in states.items() if batch.state == "done"}
+    """Keep the batches that are done; divide all other images into batches with new numbers."""
+    kept = {number for number, batch in states.items() if batch.state == BatchState.DONE}
     done = {image.digest: image for number in kept for image in images[number]}
     rest = tuple(task for digest, task in tasks.items() if digest not in done)
     frames = {
@@ -196,7 +196,7 @@ def _forced(
     *,
     keep: bool,
 ) -> Decision:
-    """Cut the table anew; keep only batches that come out as they were and are done."""
+    """Divide the table again; keep only finished batches that stay the same."""
     batches = _cut(requested.tasks, requested.batch_size, 0)
     digests = _cut(tuple(tasks), requested.batch_size, 0)
     kept = {
@@ -204,7 +204,7 @@ def _forced(
         for number, content in digests.items()
         if keep
         and number in images
-        and states[number].state == "done"
+        and states[number].state == BatchState.DONE
         and content == tuple(image.digest for image in images[number])
     }
     return Decision(
@@ -221,20 +221,19 @@ def _choose(
     states: Mapping[int, RecordedBatch],
     added: frozenset[int],
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return the batches to run, those that are done, and those that are left alone."""
-    named = requested.options.batch_nums != "all"
+    """Return the batches to run, those that are done, and those that failed and are skipped."""
+    options = requested.options
+    named = options.batch_nums != "all"
     run: list[int] = []
     done: list[int] = []
     left: list[int] = []
-    for number in chosen_numbers(
-        batches, requested.options.start_batch, requested.options.batch_nums
-    ):
+    for number in chosen_numbers(batches, options.start_batch, options.batch_nums):
         state = states.get(number)
-        if state is None or number in added or requested.options.force_recompute:
+        if state is None or number in added or options.force_recompute:
             run.append(number)
-        elif state.state == "done" and not (named and state.failed_images):
+        elif state.state == BatchState.DONE and not (named and state.failed_images):
             done.append(number)
-        elif state.state == "failed" and requested.options.ignore_failed_outputs and not named:
+        elif state.state == BatchState.FAILED and options.ignore_failed_outputs and not named:
             left.append(number)
         else:
             run.append(number)
@@ -244,15 +243,15 @@ def _choose(
 def chosen_numbers(
     batches: Iterable[int], start_batch: int, batch_nums: str | Iterable[int]
 ) -> list[int]:
-    """Return the chosen ones of the batches of a plan, ascending.
+    """Return the chosen batches of a plan in ascending order.
 
     Raises
     ------
     ConfigError
-        If one is chosen that is not there; the message names the option and what there is.
+        If a chosen batch does not exist; names the option and the existing batches.
     """
-    there = set(batches)
-    last = max(there, default=-1)
+    existing = set(batches)
+    last = max(existing, default=-1)
     if not 0 <= start_batch <= last:
         msg = f"start_batch is {start_batch}, but the table has the batches 0 to {last}"
         raise ConfigError(msg)
@@ -260,13 +259,13 @@ def chosen_numbers(
         if batch_nums != "all":
             msg = f'batch_nums is {batch_nums!r}; give "all" or a list of batch numbers'
             raise ConfigError(msg)
-        chosen = there
+        chosen = existing
     else:
         chosen = {int(number) for number in batch_nums}
-    beyond = sorted(chosen - there)
-    if beyond:
-        gone = " (a replan gave their images to other batches)" if beyond[0] <= last else ""
-        msg = f"batch_nums has {beyond}, but the table has the batches 0 to {last}{gone}"
+    unknown = sorted(chosen - existing)
+    if unknown:
+        why = " (a replan moved their images to other batches)" if unknown[0] <= last else ""
+        msg = f"batch_nums has {unknown}, but the table has the batches 0 to {last}{why}"
         raise ConfigError(msg)
     return sorted(number for number in chosen if number >= start_batch)
 

@@ -1,13 +1,19 @@
-"""What a running stream says of itself between two entries of its journal.
+"""The live file: phase, lanes and disk use of a running stream.
 
-A small file in the output folder, replaced every second and removed at the end. It counts only
-as long as the process that wrote it holds the folder's lock.
+A small file in the output folder, replaced every second and removed at the end. It is valid only
+while the process that wrote it holds the folder's lock. Its phases::
+
+    starting ──► running ──► pausing ──► paused
+        │         ▲  │          │          │
+        │         └──┼──────────┴──────────┤ resume
+        └────────────┴──► stopping ◄───────┘
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +22,18 @@ from idrstream.folder.locks import Holder
 
 LIVE_NAME = ".idrstream.live.json"
 _MAX_BYTES = 1 << 20
+
+
+class LivePhase(str, Enum):
+    """Phase of a running stream."""
+
+    STARTING = "starting"  # checks, models
+    RUNNING = "running"
+    PAUSING = "pausing"  # images in progress are finished
+    PAUSED = "paused"
+    STOPPING = "stopping"
+
+    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +49,7 @@ class LaneNow:
     jobs : int
         Jobs done.
     share : float
-        Part of the time that it was busy, 0 to 1.
+        Share of the time that it was busy, 0 to 1.
     """
 
     name: str
@@ -42,19 +60,18 @@ class LaneNow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
-    """How a running stream is now.
+    """State of a running stream.
 
     Attributes
     ----------
     holder : Holder
-        Who wrote this.
+        Process that wrote this.
     time : float
         When, in seconds since 1970.
-    phase : str
-        ``starting`` (checks, models), ``running``, ``pausing`` (what is under way is finished),
-        ``paused`` or ``stopping``.
+    phase : LivePhase
+        Phase of the stream.
     answered : str
-        The last request that was heeded.
+        Identifier of the last request that was carried out.
     under_way : int
         Images finished in batches that are not.
     finished : int
@@ -66,14 +83,14 @@ class Live:
     lanes : tuple of LaneNow
         The lanes.
     disk_bytes, disk_peak_bytes : int
-        What lies under ``tmp_dir``, and the most that did.
+        Disk use of ``tmp_dir``, now and at most.
     disk_limit_bytes : int or None
         The disk budget.
     """
 
     holder: Holder
     time: float
-    phase: str
+    phase: LivePhase
     answered: str = ""
     under_way: int = 0
     finished: int = 0
@@ -86,16 +103,13 @@ class Live:
 
 
 def write_small(path: Path, content: dict[str, Any]) -> None:
-    """Replace a small JSON file, so that a reader sees the old or the new one.
-
-    Without bringing it to the disk: after a power cut nobody needs it.
-    """
+    """Replace a small JSON file atomically, without flushing it to the disk."""
     with atomic_path(path, durable=False) as part:
         part.write_text(json.dumps(content), encoding="utf-8")
 
 
 def read_small(path: Path) -> dict[str, Any]:
-    """Return a small JSON file; nothing when it is not there or makes no sense."""
+    """Return the content of a small JSON file; empty if missing or invalid."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             return {}
@@ -106,38 +120,26 @@ def read_small(path: Path) -> dict[str, Any]:
 
 
 def write_live(folder: Path, live: Live) -> None:
-    """Say how the stream of an output folder is.
+    """Write the live file of an output folder.
 
     Raises
     ------
     OSError
-        If that cannot be written.
+        If it cannot be written.
     """
     write_small(folder / LIVE_NAME, asdict(live))
 
 
 def read_live(folder: Path, who: Holder | None) -> Live | None:
-    """Return what the holder of an output folder says of itself.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    who : Holder or None
-        Who holds its lock.
-
-    Returns
-    -------
-    Live or None
-        None when nobody holds it, or what lies there is another's.
-    """
+    """Return the live file of an output folder, if `who` holds its lock and wrote the file."""
     if who is None:
         return None
-    said = read_small(folder / LIVE_NAME)
+    content = read_small(folder / LIVE_NAME)
     try:
-        said["holder"] = Holder(**said["holder"])
-        said["lanes"] = tuple(LaneNow(**lane) for lane in said["lanes"])
-        live = Live(**said)
+        content["holder"] = Holder(**content["holder"])
+        content["lanes"] = tuple(LaneNow(**lane) for lane in content["lanes"])
+        content["phase"] = LivePhase(content["phase"])
+        live = Live(**content)
     except (KeyError, TypeError, ValueError):
         return None
     return live if live.holder == who else None

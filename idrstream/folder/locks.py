@@ -1,7 +1,7 @@
 """One stream for each output folder, each folder for intermediates, each GPU.
 
 Locks are the kernel's (``flock``): they end with the process that holds them, however it ends.
-What is written into a lock's file only tells others who holds it.
+The content of a lock's file only names its holder.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ log = logging.getLogger(__name__)
 
 LOCK_NAME = ".idrstream.lock"
 
-# Somebody who only looks who holds a lock has it for a moment.
-_PATIENCE_S = 0.5
+# `holder` takes a lock for a moment.
+_TIMEOUT_S = 0.5
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds a lock.
+    """Process that holds a lock.
 
     Attributes
     ----------
     pid : int
-        Its process; 0 when that is not known.
+        Its number; 0 if unknown.
     host : str
         The machine it runs on.
     since : float
@@ -49,7 +49,7 @@ class Holder:
     since: float = 0.0
 
     def __str__(self) -> str:
-        """Return it for a message."""
+        """Return the holder for a message."""
         if not self.pid:
             return "another stream"
         who = "this process" if _is_me(self) else f"process {self.pid} on {self.host}"
@@ -58,23 +58,23 @@ class Holder:
 
 
 class Lock:
-    """A lock on what a file stands for, as a context manager.
+    """A lock through a file, as a context manager.
 
     Parameters
     ----------
     path : Path
-        The file; it is removed when the lock is given back.
+        The file; removed when the lock is released.
     what : str
         What is locked, for messages.
     remedy : str
-        What to do when somebody else has it.
+        What to do if another stream holds it.
 
     Raises
     ------
     LockedError
-        On entering: when another stream has it; the message says who and since when.
+        On entering, if another stream holds it; the message says who and since when.
     StorageError
-        On entering: when the file cannot be made.
+        On entering, if the file cannot be created.
     """
 
     def __init__(self, path: Path, what: str, remedy: str) -> None:
@@ -91,10 +91,10 @@ class Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
-            with suppress(OSError):  # somebody else's file in a common folder
+            with suppress(OSError):  # another user's file in a shared folder
                 self.path.unlink()
             os.close(descriptor)
 
@@ -107,8 +107,8 @@ class Lock:
                 raise StorageError(msg) from error
             try:
                 self._take(descriptor)
-                # Its holder may have removed the file between our opening and locking it: then
-                # the lock is on a file that nobody else will find.
+                # Its holder may have removed the file after it was opened here: then the lock
+                # is on a file that no other process can find.
                 if _is_same(descriptor, self.path):
                     return descriptor
             except BaseException:
@@ -117,15 +117,15 @@ class Lock:
             os.close(descriptor)
 
     def _take(self, descriptor: int) -> None:
-        give_up = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _TIMEOUT_S
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 if error.errno in _NO_LOCKS:
                     log.warning(
-                        "%s lies where files cannot be locked (%s): see to it yourself that no "
-                        "second stream uses %s",
+                        "%s is on a file system without locks (%s): make sure that no second "
+                        "stream uses %s",
                         self.path, error.strerror, self._what,
                     )  # fmt: skip
                     return
@@ -133,7 +133,7 @@ class Lock:
                     raise
             else:
                 return
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 msg = f"{self._what} is in use by {_read(self.path)}; {self._remedy}"
                 raise LockedError(msg)
             time.sleep(0.05)
@@ -143,7 +143,7 @@ class Lock:
         try:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, text.encode(), 0)
-        except OSError as error:  # the lock holds all the same, only who has it cannot be read
+        except OSError as error:  # the lock holds, only its holder cannot be read
             log.debug("%s cannot be signed: %s", self.path, error)
 
 
@@ -155,7 +155,7 @@ def folder_lock(folder: Path, role: str) -> Lock:
     folder : Path
         The folder; it exists.
     role : str
-        What it is called in messages and settings: ``final_data_dir`` or ``tmp_dir``.
+        Its name in messages and settings: ``final_data_dir`` or ``tmp_dir``.
     """
     return Lock(
         folder / LOCK_NAME,
@@ -171,15 +171,15 @@ def gpu_lock(name: str) -> Lock:
     return Lock(
         Path(tempfile.gettempdir()) / f"idrstream-gpu-{safe}.lock",
         f"GPU {name}",
-        "wait until it is done or stop it, choose another GPU, or say share_gpu=True "
-        "(--share-gpu true) when its memory is enough for both",
+        "wait until it is done or stop it, choose another GPU, or set share_gpu=True "
+        "(--share-gpu true) if its memory is enough for both",
     )
 
 
 def _physical(name: str) -> str:
-    """Return a name that means the same GPU in every process, whichever GPUs it can see."""
+    """Return a name of the GPU that is the same in every process, whatever it can see."""
     kind, _, number = name.partition(":")
-    visible = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    visible = [item.strip() for item in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     if kind != "cuda":
         return name
     index = int(number) if number.isdigit() else 0
@@ -187,7 +187,7 @@ def _physical(name: str) -> str:
 
 
 def holder(folder: Path) -> Holder | None:
-    """Return who runs a stream in a folder, or None when nobody does."""
+    """Return the process that runs a stream in a folder, or None."""
     path = folder / LOCK_NAME
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -210,25 +210,25 @@ def _open(path: Path) -> int:
     except PermissionError:
         if not path.exists():
             raise
-        # Somebody else's file: it can be locked, though not signed.
+        # Another user's file: it can be locked, but not written.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _read(path: Path) -> Holder:
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        return Holder(int(said["pid"]), str(said["host"]), float(said["since"]))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Holder(int(content["pid"]), str(content["host"]), float(content["since"]))
     except (OSError, ValueError, TypeError, KeyError):
         return Holder()
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
     try:
-        there = path.stat()
+        found = path.stat()
     except FileNotFoundError:
         return False
     held = os.fstat(descriptor)
-    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
 
 
 def _is_me(who: Holder) -> bool:

@@ -1,4 +1,4 @@
-"""The output folder: what is published in it, proven, and what a death left there."""
+"""Files of the output folder: verify published tables, delete what a crash left."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
+from idrstream.folder.journal.records import PublishedTable
 from idrstream.quality.notes import forget
 
 if TYPE_CHECKING:
@@ -25,64 +26,55 @@ log = logging.getLogger(__name__)
 
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
-QUALITY = ("qc", "pictures")  # measures of every frame, example pictures
+QUALITY = ("qc", "pictures")  # measures of frames, example pictures
 
 _BATCH = re.compile(r"batch_(\d+)\.(csv\.gz|parquet)")
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """What a look at the published files showed.
+class VerifiedOutputs:
+    """How published files differ from the journal.
 
     Attributes
     ----------
     broken : dict
-        For batches that are done by the journal but not by their files, what is wrong.
+        What is wrong with the file of a batch that is done, by batch.
     touched : dict
-        For batches whose file was copied or touched and is unchanged, its new time (ns).
+        New time of change (ns) of files that were copied or touched but not changed, by batch.
     """
 
     broken: dict[int, str]
     touched: dict[int, int]
 
 
-def prove(folder: Path, outputs: dict[int, tuple[str, int, int, str]], *, full: bool) -> Proof:
-    """Compare published files with what the journal says of them.
+def verify_outputs(
+    folder: Path, outputs: Mapping[int, PublishedTable], *, full: bool
+) -> VerifiedOutputs:
+    """Compare published files with the journal.
 
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    outputs : dict
-        As `Journal.outputs` returns them.
-    full : bool
-        Read every file. Otherwise only those whose size or time of change is not that noted.
-
-    Returns
-    -------
-    Proof
-        What differs.
+    Read every file if `full`, otherwise only those whose time of change differs.
     """
     broken: dict[int, str] = {}
     touched: dict[int, int] = {}
-    place = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        for number, (name, size_bytes, mtime_ns, sha256) in outputs.items():
+        for number, table in outputs.items():
+            name = table.file
             try:
-                stat = os.stat(name, dir_fd=place, follow_symlinks=False)
+                stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:
-                broken[number] = f"{name} is gone"
+                broken[number] = f"{name} is missing"
                 continue
-            if stat.st_size != size_bytes:
-                broken[number] = f"{name} has {stat.st_size} bytes instead of {size_bytes}"
-            elif full or stat.st_mtime_ns != mtime_ns:
-                if file_sha256(folder / name) != sha256:
-                    broken[number] = f"{name} has other bytes than were published"
-                elif stat.st_mtime_ns != mtime_ns:
+            if stat.st_size != table.size_bytes:
+                broken[number] = f"{name} has {stat.st_size} bytes instead of {table.size_bytes}"
+            elif full or stat.st_mtime_ns != table.mtime_ns:
+                if file_sha256(folder / name) != table.sha256:
+                    broken[number] = f"{name} was changed after it was published"
+                elif stat.st_mtime_ns != table.mtime_ns:
                     touched[number] = stat.st_mtime_ns
     finally:
-        os.close(place)
-    return Proof(broken, touched)
+        os.close(descriptor)
+    return VerifiedOutputs(broken, touched)
 
 
 def unknown_tables(folder: Path) -> list[str]:
@@ -91,50 +83,51 @@ def unknown_tables(folder: Path) -> list[str]:
 
 
 def is_ours(name: str) -> bool:
-    """Tell whether a file in an output folder is a table of a batch or half-written."""
+    """Return whether a file in an output folder is a batch table or a partial file."""
     return bool(_BATCH.fullmatch(name)) or is_partial(Path(name).name)
 
 
 def clear_parts(folder: Path) -> None:
-    """Delete half-written files, which only a death leaves behind."""
+    """Delete partial files that a crash left behind."""
     for part in leftovers(folder):
-        log.info("Deleting %s, which a stream that died left behind", part)
+        log.info("Deleting %s, left by a crashed stream", part)
         part.unlink(missing_ok=True)
 
 
 def clear_unfinished(folder: Path, journal: Journal) -> None:
-    """Delete tables that were put in place, but whose batches do not count as done.
+    """Delete tables of batches that are not done.
 
-    A stream that died between the two moments leaves one; a forced start leaves those that it
-    had no time to delete. Tables whose number the journal never had are somebody else's.
+    A crash between writing a table and recording it leaves one; so does a crash while a forced
+    start deletes old tables. Tables whose number the journal never had are left alone.
     """
     outputs, known = journal.outputs(), journal.numbers()
+    published = {table.file for table in outputs.values()}
     for path in folder.iterdir():
         match = _BATCH.fullmatch(path.name)
         if match is None:
             continue
         number = int(match[1])
-        if number in known and outputs.get(number, ("",))[0] != path.name:
+        if number in known and path.name not in published:
             log.info("Deleting %s: its batch is not done", path)
             path.unlink(missing_ok=True)
     forget(folder, set(known) - outputs.keys())
 
 
 def delete_tables(folder: Path, names: Sequence[str]) -> None:
-    """Delete tables that do not belong to the folder's plan any more."""
+    """Delete tables that no longer belong to the folder's plan."""
     for name in names:
-        log.info("Deleting %s, which is not part of the new plan", folder / name)
+        log.info("Deleting %s, which is not in the new plan", folder / name)
         (folder / name).unlink(missing_ok=True)
     forget(folder, {int(match[1]) for match in map(_BATCH.fullmatch, names) if match})
 
 
 def delete_illumination(folder: Path) -> None:
-    """Delete the models of plates, which were fitted with other settings."""
+    """Delete the illumination models of plates, fitted with other settings."""
     shutil.rmtree(folder / ILLUMINATION, ignore_errors=True)
 
 
 def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:
-    """Write a copy of the table to process, and return its name in the folder and its digest."""
+    """Write a copy of the table to process; return its name in the folder and its digest."""
     text = table.to_csv(index=False, lineterminator="\n").encode()
     packed = gzip.compress(text, compresslevel=1, mtime=1)
     digest = hashlib.sha256(packed).hexdigest()

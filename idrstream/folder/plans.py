@@ -1,4 +1,4 @@
-"""What an output folder follows, what a start wants, and what becomes of both."""
+"""The recorded plan of an output folder, the requested plan of a call, and the decision."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any, Literal, NamedTuple
 
 from idrstream.config import RunOptions
 from idrstream.folder.identity import image_lines, images_sha256, result_columns
+from idrstream.folder.journal.states import BatchState, ImageState
 from idrstream.records import ImageTask
 
 PlanChange = Literal["first", "same", "grown", "replanned", "forced"]
 
 
 class RecordedBatch(NamedTuple):
-    """What the journal says of a batch."""
+    """A batch in the journal."""
 
-    state: str
+    state: BatchState
     images: int
     failed_images: int = 0
 
 
 class RecordedImage(NamedTuple):
-    """What the journal says of an image of a batch."""
+    """An image of a batch in the journal."""
 
     digest: bytes
     plate: str
@@ -30,6 +31,9 @@ class RecordedImage(NamedTuple):
     well_number: int
     site: int
     frames: tuple[int, ...]
+    state: ImageState = ImageState.PLANNED
+    nuclei: int | None = None
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class RecordedPlan:
     batches : Mapping[int, RecordedBatch]
         Its batches by number.
     next_number : int
-        First number that no batch ever had.
+        First number that was never used.
     """
 
     batch_size: int
@@ -62,14 +66,14 @@ class RecordedPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestedPlan:
-    """What a call asks for.
+    """The plan that a call requests.
 
     Attributes
     ----------
     tasks : tuple of ImageTask
         All images of the table.
     lines : tuple of str
-        What each of them is, by content.
+        Their identity by content.
     identity : Mapping
         Description of the settings.
     images_sha256 : str
@@ -97,10 +101,7 @@ class RequestedPlan:
         options: RunOptions,
         columns: Sequence[str] | None = None,
     ) -> RequestedPlan:
-        """Describe by content what is asked for.
-
-        `columns` are those of the table that reach the result, by default as `options` say.
-        """
+        """Return the plan of a call; `columns` of the table are those that reach the result."""
         if columns is None:
             columns = result_columns(options.extra_metadata)
         lines = tuple(image_lines(tasks, columns))
@@ -115,22 +116,22 @@ class RequestedPlan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is done.
+    """What a run does with an output folder.
 
     Attributes
     ----------
     refused : str
-        Why nothing is done, and what can be; empty when something is.
+        Why the run is refused, and what can be done; empty otherwise.
     plan_change : str
-        What becomes of the folder's plan.
+        What happens to the folder's plan.
     batches : Mapping[int, tuple of ImageTask]
         The plan: every batch by number.
     run : tuple of int
         Batches to run.
     done : tuple of int
-        Chosen batches that are left alone because they are done and proven.
+        Chosen batches that are skipped because they are done.
     left : tuple of int
-        Chosen batches that are left alone because they failed before.
+        Chosen batches that are skipped because they failed before.
     added, dropped : tuple of int
         Batches that the plan gains, and those that it loses.
     in_order : bool

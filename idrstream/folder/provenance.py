@@ -1,6 +1,6 @@
-"""``provenance.json``: from what an output folder was made, well enough to make it again.
+"""``provenance.json``: what an output folder was made from, enough to reproduce it.
 
-It is taken from the journal, without times, hosts and folders of the run: the same stream gives
+It is derived from the journal, without times, hosts and folders of the run: the same stream gives
 the same bytes, however often it was interrupted. `idrstream.run.reproduce` reads it.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from idrstream.config import Scope, all_options
 from idrstream.errors import DownloadError, IdrStreamError
 from idrstream.files import atomic_path
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.reader import JournalReader, open_journal
+from idrstream.folder.journal.records import RunRecord
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
 
@@ -36,18 +35,10 @@ _COLUMNS = ("batch", "plate", "well", "well_number", "site", "frames", "state", 
 
 
 def write_provenance(folder: Path, downloader: Downloader, tasks: Sequence[ImageTask]) -> None:
-    """Write what the journal of a folder says of it.
+    """Write the provenance of an output folder.
 
-    A file that cannot be written is told in the log: the tables are what counts.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    downloader : Downloader
-        Its ``address(task)`` says where movies are.
-    tasks : sequence of ImageTask
-        The images of the table.
+    The downloader gives the addresses of movies. A file that cannot be written is only logged:
+    the tables are complete without it.
     """
     try:
         content = read_provenance(folder, _addresses(downloader, tasks))
@@ -57,7 +48,7 @@ def write_provenance(folder: Path, downloader: Downloader, tasks: Sequence[Image
 
 
 def is_outdated(folder: Path) -> bool:
-    """Tell whether a folder has tables newer than its provenance, as a death may leave it."""
+    """Return whether a folder has tables newer than its provenance, as after a crash."""
     try:
         written = (folder / PROVENANCE_NAME).stat().st_mtime_ns
     except OSError:
@@ -68,56 +59,38 @@ def is_outdated(folder: Path) -> bool:
 def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str, Any]:
     """Return the provenance of an output folder from its journal.
 
-    Parameters
-    ----------
-    folder : Path
-        Output folder in which a stream has run.
-    addresses : Mapping
-        Where the movies of images are, as far as it is known.
-
-    Returns
-    -------
-    dict
-        JSON-ready, without secrets.
-
     Raises
     ------
     JournalError
         If there is no journal that can be read.
     """
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        plan = connection.execute(
-            "SELECT batch_size, in_order, images, images_sha256, identity, table_file, "
-            "table_sha256 FROM plans ORDER BY id DESC LIMIT 1"
-        ).fetchone()
-        settings, parts = connection.execute(
-            "SELECT settings, parts FROM runs ORDER BY id DESC LIMIT 1"
-        ).fetchone()
+    with open_journal(folder) as journal:
+        plan, run = journal.plans()[-1], journal.runs()[-1]
         content = {
             "format": FORMAT,
             "version": VERSION,
-            "again": _again(settings),
-            "study": json.loads(plan[4])["study"],
-            "table": {"file": plan[5], "sha256": plan[6]},
+            "again": _again(run),
+            "study": plan.identity["study"],
+            "table": {"file": plan.table_file, "sha256": plan.table_sha256},
             "plan": {
-                "batch_size": plan[0],
-                "in_order": bool(plan[1]),
-                "images": plan[2],
-                "images_sha256": plan[3],
+                "batch_size": plan.batch_size,
+                "in_order": plan.in_order,
+                "images": plan.images,
+                "images_sha256": plan.images_sha256,
             },
-            "identity": json.loads(plan[4]),
-            "downloader": json.loads(parts).get("downloader"),
-            "settings": None if settings is None else _settings(json.loads(settings)),
-            "versions": _versions(connection),
-            "outputs": _outputs(connection),
-            "inputs": {"columns": list(_COLUMNS), "rows": _inputs(connection, addresses)},
+            "identity": plan.identity,
+            "downloader": run.parts.get("downloader"),
+            "settings": None if run.settings is None else _settings(run.settings),
+            "versions": journal.table_versions(),
+            "outputs": _outputs(journal),
+            "inputs": {"columns": list(_COLUMNS), "rows": _inputs(journal, addresses)},
         }
     found: dict[str, Any] = redacted(content)
     return found
 
 
 def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
-    """Write provenance: one line for each input, all else for people to read."""
+    """Write provenance with one line for each input and the rest indented."""
     inputs = content["inputs"]
     others = {name: value for name, value in content.items() if name != "inputs"}
     head = json.dumps(others, indent=1, ensure_ascii=False).removesuffix("\n}")
@@ -127,12 +100,12 @@ def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
     written = f"{head},\n {tail}\n}}\n".encode("utf-8", "surrogatepass")
     if path.is_file() and path.read_bytes() == written:
         return
-    with atomic_path(path) as part:
-        part.write_bytes(written)
+    with atomic_path(path) as partial:
+        partial.write_bytes(written)
 
 
 def known_addresses(path: Path) -> dict[ImageKey, str]:
-    """Return where movies are from a provenance file, nothing if it is not there or no good."""
+    """Return the addresses of movies in a provenance file; empty if missing or invalid."""
     try:
         inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
         rows = [dict(zip(inputs["columns"], row, strict=True)) for row in inputs["rows"]]
@@ -141,8 +114,8 @@ def known_addresses(path: Path) -> dict[ImageKey, str]:
         return {}
 
 
-def _again(settings: str | None) -> str:
-    if settings is None:
+def _again(run: RunRecord) -> str:
+    if run.settings is None:
         return (
             "the stream was built in Python, from objects that this file cannot hold: build it "
             "there again, with parts as identity describes them, and run the table"
@@ -152,8 +125,8 @@ def _again(settings: str | None) -> str:
     )
 
 
-def _settings(stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return stored settings without those that a reproduced stream has its own of."""
+def _settings(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return stored settings without those that belong to one machine or call."""
     own = {name for name, o in all_options().items() if o.scope in (Scope.LOCAL, Scope.CALL)}
     return {
         section: {name: value for name, value in values.items() if name not in own}
@@ -161,37 +134,26 @@ def _settings(stored: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _versions(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Return the versions with which the tables were made, each set once, the last one last."""
-    rows = connection.execute(
-        "SELECT r.versions FROM batches b JOIN attempts a ON a.batch = b.number "
-        "JOIN runs r ON r.id = a.run WHERE b.state = 'done' AND a.sha256 = b.sha256 "
-        "GROUP BY r.id ORDER BY r.id"
-    ).fetchall()
-    return [json.loads(text) for text in dict.fromkeys(row[0] for row in rows)]
-
-
-def _outputs(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    rows = connection.execute(
-        "SELECT number, state, file, rows, sha256 FROM batches ORDER BY number"
-    )
-    names = ("batch", "file", "rows", "sha256")
+def _outputs(journal: JournalReader) -> list[dict[str, Any]]:
+    tables = journal.outputs()
     return [
-        dict(zip(names, (number, *values), strict=True))
-        if state == "done"
+        {"batch": number, "file": table.file, "rows": table.rows, "sha256": table.sha256}
+        if (table := tables.get(number))
         else {"batch": number, "file": None}
-        for number, state, *values in rows
+        for number in journal.batch_states()
     ]
 
 
-def _inputs(
-    connection: sqlite3.Connection, addresses: Mapping[ImageKey, str]
-) -> list[tuple[Any, ...]]:
-    rows = connection.execute(
-        "SELECT batch, plate, well, well_number, site, frames, state, bytes FROM images "
-        "ORDER BY batch, position"
-    )
-    return [(*row, addresses.get((row[1], row[3], row[4]))) for row in rows]
+def _inputs(journal: JournalReader, addresses: Mapping[ImageKey, str]) -> list[tuple[Any, ...]]:
+    return [
+        (
+            batch, image.plate, image.well, image.well_number, image.site,
+            ",".join(map(str, image.frames)), image.state, image.size_bytes,
+            addresses.get((image.plate, image.well_number, image.site)),
+        )
+        for batch, images in journal.images().items()
+        for image in images
+    ]  # fmt: skip
 
 
 def _addresses(downloader: Downloader, tasks: Sequence[ImageTask]) -> dict[ImageKey, str]:

@@ -1,74 +1,96 @@
-"""How far a stream is, from the journal of its output folder."""
+"""The status of a stream, read from its output folder.
+
+::
+
+    running ◄──► paused ──► stopped ──► running (resume)
+       ├──► done               ▲
+       ├──► stopped ───────────┘
+       └──► died ──► running (resume)
+"""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.live import Live, read_live
+from idrstream.folder.journal.reader import JournalReader, open_journal
+from idrstream.folder.journal.records import BatchTotals, Failure
+from idrstream.folder.journal.states import BatchState, RunState
+from idrstream.folder.live import Live, LivePhase, read_live
 from idrstream.folder.locks import Holder, holder
+from idrstream.folder.status_text import status_lines
 from idrstream.schedule.lanes import LaneReport, bottleneck
-from idrstream.text import format_duration
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PAUSED = ("pausing", "paused")
-_RECENT = 200  # batches over which stages are looked at
+_RECENT = 200  # batches over which the load of stages is averaged
+
+
+class StreamState(str, Enum):
+    """State of the stream of an output folder."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"  # nothing is left
+    STOPPED = "stopped"  # ended with batches left
+    DIED = "died"  # the process ended without recording why
+
+    __str__ = str.__str__
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether no process runs the stream."""
+        return self not in (StreamState.RUNNING, StreamState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Status:
-    """How far a stream is.
+    """Status of a stream.
 
     Attributes
     ----------
     folder : str
         Output folder.
-    state : str
+    state : StreamState
         ``running`` or ``paused``; ``done`` when nothing is left; ``stopped`` or ``died`` when
         something is.
     stopped_by : str
-        What ended the last run before its end.
+        What stopped the last run early.
     holder : Holder or None
-        Who runs it now.
+        Process that runs it now.
     batches, batches_done, batches_failed, batches_running : int
         Batches of the plan.
     images, images_done, images_failed : int
-        Images of the plan; done without those that were left out, and these.
+        Images of the plan; done and left out in batches that are done or failed.
     nuclei : int
         Nuclei in the published tables.
     bytes : int
         Size of the published tables.
     elapsed_s : float
-        How long the last run took, or takes so far.
+        Duration of the last run so far.
     images_per_hour : float or None
         Rate of the last run; None before its first batch.
     left_s : float or None
-        Time that the images left need at this rate.
+        Time that the remaining images need at this rate.
     stages : Mapping[str, float]
-        Share of the last batches' time that each stage was busy; more than 1 when a stage
-        works for several batches at once.
+        Share of the last batches' time that each stage was busy; more than 1 for a stage that
+        works on several batches at once.
     lanes : tuple of LaneReport
-        How busy each lane is or was, in the last run that had something to do; noted every few
-        seconds and at the end.
+        Load of each lane in the last run that had something to do, updated every few seconds.
     bottleneck : str
-        The sentence that says which lane limits the stream, and what to change; empty as long
-        as that is not known.
+        Which lane limits the stream, and what to change; empty until that is known.
     failures : Mapping[str, int]
-        What failed and is not mended, by kind of error.
+        Unresolved failures by kind of error.
     live : Live or None
-        What a running stream says of itself: its phase, lanes, disk.
+        Phase, lanes and disk use of a running stream.
     """
 
     folder: str
-    state: str
+    state: StreamState
     stopped_by: str = ""
     holder: Holder | None = None
     batches: int = 0
@@ -94,36 +116,12 @@ class Status:
         return asdict(self)
 
     def __repr__(self) -> str:
-        """Return it as text for a person."""
-        lines = [f"{self.folder}: {self.state}"]
-        if self.holder is not None:
-            lines[0] += f" ({self.holder})"
-        elif self.stopped_by:
-            lines[0] += f" by: {self.stopped_by}"
-        running = f", {self.batches_running} running" if self.batches_running else ""
-        failed = f", {self.batches_failed} failed" if self.batches_failed else ""
-        lines.append(f"batches  {self.batches_done} of {self.batches} done{running}{failed}")
-        out = f", {self.images_failed} left out" if self.images_failed else ""
-        lines.append(
-            f"images   {self.images_done} of {self.images} done{out}; {self.nuclei} nuclei, "
-            f"{self.bytes / 1e6:.1f} MB"
-        )
-        if self.images_per_hour is not None:
-            left = "" if self.left_s is None else f", {format_duration(self.left_s)} left"
-            lines.append(f"rate     {self.images_per_hour:.0f} images an hour{left}")
-        if self.bottleneck:
-            lines.append(f"lanes    {self.bottleneck}")
-        elif self.stages:
-            shares = (f"{name} {share:.0%}" for name, share in self.stages.items())
-            lines.append(f"busy     {', '.join(shares)}")
-        if self.failures:
-            kinds = (f"{kind} {count}" for kind, count in self.failures.items())
-            lines.append(f"failures {', '.join(kinds)}")
-        return "\n".join(lines)
+        """Return the status as text."""
+        return "\n".join(status_lines(self, width=200))
 
 
 def read_status(folder: Path) -> Status:
-    """Return how far the stream of an output folder is, also while it runs.
+    """Return the status of the stream of an output folder, also while it runs.
 
     Parameters
     ----------
@@ -135,19 +133,20 @@ def read_status(folder: Path) -> Status:
     JournalError
         If it has no journal that can be read.
     """
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        values = {**_counts(connection), **_last_run(connection)}
+    with open_journal(folder) as journal:
+        values = {**_counts(journal), **_last_run(journal)}
     who = holder(folder)
     live = read_live(folder, who)
-    state = values.pop("run_state")
+    run_state = values.pop("run_state")
     if who is not None:
-        state = "paused" if live is not None and live.phase in PAUSED else "running"
+        paused = live is not None and live.phase in (LivePhase.PAUSING, LivePhase.PAUSED)
+        state = StreamState.PAUSED if paused else StreamState.RUNNING
     elif values["batches"] and values["batches_done"] == values["batches"]:
-        state = "done"
-    elif state in ("running", "died"):  # nobody holds the lock: it died without a word
-        state = "died"
+        state = StreamState.DONE
+    elif run_state in (RunState.RUNNING, RunState.DIED):  # running, but no process has the lock
+        state = StreamState.DIED
     else:
-        state = "stopped"
+        state = StreamState.STOPPED
     if who is None:
         values["batches_running"] = 0
     left = values["images"] - values["images_done"] - values["images_failed"]
@@ -166,7 +165,7 @@ def read_status(folder: Path) -> Status:
 
 
 def read_failures(folder: Path, kind: str | None = None) -> pd.DataFrame:
-    """Return what failed and is not mended, as a table.
+    """Return unresolved failures as a table.
 
     Parameters
     ----------
@@ -180,7 +179,7 @@ def read_failures(folder: Path, kind: str | None = None) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``Batch, Plate, Well, Frame, Stage, Kind, Reason`` as `RunResult.failures` has
         them, and ``Site``, ``Attempt``, ``Time`` (UTC), ``Log`` (the log file) and ``Log_End``
-        (what the log says of it stands before this byte).
+        (its messages in the log are before this byte).
 
     Raises
     ------
@@ -189,95 +188,62 @@ def read_failures(folder: Path, kind: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        found = connection.execute(
-            "SELECT f.batch, f.plate, f.well, f.frame, f.stage, f.kind, f.message, f.site, "
-            "f.attempt, f.time, r.log, f.log_end FROM failures f JOIN runs r ON r.id = f.run "
-            "WHERE f.current AND (?1 IS NULL OR f.kind = ?1) ORDER BY f.batch, f.id",
-            (kind,),
-        ).fetchall()
-    names = [
-        "Batch", "Plate", "Well", "Frame", "Stage", "Kind", "Reason", "Site", "Attempt", "Time",
-        "Log", "Log_End",
-    ]  # fmt: skip
+    with open_journal(folder) as journal:
+        found = journal.failures(kind)
+    names = [field.title() for field in Failure._fields]
     table = pd.DataFrame(found, columns=names)
     table["Time"] = pd.to_datetime(table["Time"], unit="s", utc=True)
     return table.astype({"Frame": "Int64", "Site": "Int64", "Log_End": "Int64"})
 
 
-def _counts(connection: sqlite3.Connection) -> dict[str, Any]:
-    names = ("batches", "images", "failed", "nuclei", "bytes")
-    by_state: dict[str, dict[str, int]] = {}
-    for state, *numbers in connection.execute(
-        "SELECT state, count(*), sum(images), sum(failed_images), total(nuclei), "
-        "total(size_bytes) FROM batches GROUP BY state"
-    ):
-        by_state[state] = dict(zip(names, map(int, numbers), strict=True))
-    none = dict.fromkeys(names, 0)
-    done, failed = by_state.get("done", none), by_state.get("failed", none)
+def latest_failures(folder: Path, count: int = 5) -> list[Failure]:
+    """Return the latest unresolved failures, newest first.
+
+    Raises
+    ------
+    JournalError
+        If the folder has no journal that can be read.
+    """
+    with open_journal(folder) as journal:
+        return journal.failures(newest=count)
+
+
+def _counts(journal: JournalReader) -> dict[str, Any]:
+    totals = journal.batch_totals()
+    done, failed, running = (
+        totals.get(state, BatchTotals())
+        for state in (BatchState.DONE, BatchState.FAILED, BatchState.RUNNING)
+    )
     return {
-        "batches": sum(values["batches"] for values in by_state.values()),
-        "batches_done": done["batches"],
-        "batches_failed": failed["batches"],
-        "batches_running": by_state.get("running", none)["batches"],
-        "images": sum(values["images"] for values in by_state.values()),
-        "images_done": done["images"] - done["failed"],
-        "images_failed": done["failed"] + failed["images"],
-        "nuclei": done["nuclei"],
-        "bytes": done["bytes"],
-        "failures": dict(
-            connection.execute(
-                "SELECT kind, count(*) FROM failures WHERE current = 1 GROUP BY kind "
-                "ORDER BY count(*) DESC, kind"
-            )
-        ),
+        "batches": sum(sums.batches for sums in totals.values()),
+        "batches_done": done.batches,
+        "batches_failed": failed.batches,
+        "batches_running": running.batches,
+        "images": sum(sums.images for sums in totals.values()),
+        "images_done": done.images - done.failed_images,
+        "images_failed": done.failed_images + failed.images,
+        "nuclei": done.nuclei,
+        "bytes": done.bytes,
+        "failures": journal.failure_counts(),
     }
 
 
-def _last_run(connection: sqlite3.Connection) -> dict[str, Any]:
-    row = connection.execute(
-        "SELECT state, stopped_by, elapsed_s FROM runs ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
-        return {"run_state": "stopped", "images_per_hour": None}
-    values = dict(zip(("run_state", "stopped_by", "elapsed_s"), row, strict=True))
-    return {**values, **_last_work(connection)}
-
-
-def _last_work(connection: sqlite3.Connection) -> dict[str, Any]:
-    """Return how fast the last run was that had something to do."""
-    row = connection.execute(
-        "SELECT id, elapsed_s, lanes FROM runs WHERE batches > 0 ORDER BY id DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
-        return {"images_per_hour": None}
-    run, elapsed_s, noted = row
-    images = connection.execute(
-        "SELECT total(b.images) FROM attempts a JOIN batches b ON b.number = a.batch "
-        "WHERE a.run = ? AND a.outcome IN ('published', 'done')",
-        (run,),
-    ).fetchone()[0]
-    lanes = tuple(LaneReport(**lane) for lane in json.loads(noted or "[]"))
-    return {
-        "images_per_hour": images / elapsed_s * 3600 if images and elapsed_s > 0 else None,
-        "stages": _busy(connection, run),
-        "lanes": lanes,
-        "bottleneck": bottleneck(lanes),
-    }
-
-
-def _busy(connection: sqlite3.Connection, run: int) -> dict[str, float]:
-    """Return the share of time that stages were busy during the last batches."""
-    recent = connection.execute(
-        "SELECT started, ended, seconds FROM attempts WHERE run = ? AND outcome = 'done' "
-        "ORDER BY batch DESC LIMIT ?",
-        (run, _RECENT),
-    ).fetchall()
-    span = max((row[1] for row in recent), default=0) - min((row[0] for row in recent), default=0)
-    if span <= 0:
-        return {}
-    total: dict[str, float] = {}
-    for *_, seconds in recent:
-        for stage, value in json.loads(seconds).items():
-            total[stage] = total.get(stage, 0.0) + value
-    return {stage: round(value / span, 3) for stage, value in total.items()}
+def _last_run(journal: JournalReader) -> dict[str, Any]:
+    """Return how the last run ended, and the rate and lanes of the last one with work to do."""
+    last, work = journal.last_run(), journal.last_run(with_work=True)
+    values: dict[str, Any] = {"run_state": RunState.STOPPED, "images_per_hour": None}
+    if last is not None:
+        values |= {
+            "run_state": last.state, "stopped_by": last.stopped_by, "elapsed_s": last.elapsed_s,
+        }  # fmt: skip
+    if work is not None:
+        images = journal.published_images(work.number)
+        lanes = tuple(LaneReport(**lane) for lane in work.lanes)
+        values |= {
+            "stages": journal.stage_shares(work.number, batches=_RECENT),
+            "lanes": lanes,
+            "bottleneck": bottleneck(lanes),
+        }
+        if images and work.elapsed_s > 0:
+            values["images_per_hour"] = images / work.elapsed_s * 3600
+    return values

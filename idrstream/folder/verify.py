@@ -1,4 +1,4 @@
-"""Proves a finished output folder anew: every table there, unchanged, complete."""
+"""Verify an output folder: every table exists, unchanged and complete."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from idrstream.compile.publish import columns_digest
 from idrstream.files import file_sha256
-from idrstream.folder.journal.file import open_reader
+from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.locks import LOCK_NAME
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
@@ -22,7 +23,7 @@ from idrstream.folder.provenance import PROVENANCE_NAME
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that is not as it should be.
+    """A missing, changed, incomplete or stray file.
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class Problem:
     kind : str
         ``missing``, ``changed``, ``incomplete`` or ``stray``.
     reason : str
-        What was seen.
+        Details.
     """
 
     file: str
@@ -41,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What a look at an output folder showed.
+    """Result of verifying an output folder.
 
     Attributes
     ----------
@@ -49,21 +50,21 @@ class Verified:
         The folder.
     batches : int
         Batches of its plan.
-    proven : int
-        Batches whose table is there, with the bytes, rows and columns that were published.
+    verified : int
+        Batches whose table has the bytes, rows and columns that were published.
     left : tuple of int
         Batches that are not done.
     rows : int
-        Rows of the proven tables.
+        Rows of the verified tables.
     problems : tuple of Problem
-        What is wrong; a stray is a table or half-written file that belongs to no batch.
+        What is wrong; a stray is a batch table or partial file that belongs to no batch.
     others : tuple of str
-        Files that idrstream does not know.
+        Other files.
     """
 
     folder: str
     batches: int
-    proven: int
+    verified: int
     left: tuple[int, ...]
     rows: int
     problems: tuple[Problem, ...]
@@ -71,122 +72,103 @@ class Verified:
 
     @property
     def is_good(self) -> bool:
-        """Whether every batch is proven and nothing is there that should not be."""
+        """Whether every batch is verified and there is no stray file."""
         return not self.problems and not self.left
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self), "is_good": self.is_good}
+        values = asdict(self)
+        values["proven"] = values.pop("verified")
+        return {**values, "is_good": self.is_good}
 
     def __str__(self) -> str:
-        """Return it as text for a person."""
-        lines = [f"{self.proven} of {self.batches} batches proven, {self.rows} rows."]
+        """Return the result as text."""
+        lines = [f"{self.verified} of {self.batches} batches verified, {self.rows} rows."]
         lines += [f"{item.file}: {item.kind}: {item.reason}" for item in self.problems]
         if self.left:
-            lines.append(f"{len(self.left)} batches are not done; go on with idrstream resume")
+            lines.append(f"{len(self.left)} batches are not done; continue with idrstream resume")
         if self.others:
-            lines.append(f"Files of somebody else: {', '.join(self.others)}")
+            lines.append(f"Other files: {', '.join(self.others)}")
         return "\n".join(lines)
 
 
-class _Output(NamedTuple):
-    number: int
-    file: str
-    size_bytes: int
-    sha256: str
-    rows: int
-    columns: int
-    columns_sha256: str
-
-
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
-    """Prove an output folder by its journal.
+    """Verify an output folder against its journal.
 
     Parameters
     ----------
     folder : Path
         Output folder; may be read-only.
     quick : bool
-        Compare only sizes; no file is read.
-
-    Returns
-    -------
-    Verified
-        What was seen.
+        Compare only sizes; read no file.
 
     Raises
     ------
     JournalError
         If the folder has no journal that can be read.
     """
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        states = connection.execute("SELECT number, state FROM batches ORDER BY number").fetchall()
-        outputs = [
-            _Output(*row)
-            for row in connection.execute(
-                "SELECT number, file, size_bytes, sha256, rows, columns, columns_sha256 "
-                "FROM batches WHERE state = 'done' ORDER BY number"
-            )
-        ]
-        known = {name for (name,) in connection.execute("SELECT table_file FROM plans")}
-        logs = {Path(name) for (name,) in connection.execute("SELECT DISTINCT log FROM runs")}
+    with open_journal(folder) as journal:
+        states, outputs = journal.batch_states(), journal.outputs()
+        known = {plan.table_file for plan in journal.plans()}
+        logs = {Path(run.log) for run in journal.runs()}
     known.add("report.html")
     known |= {path.name for path in logs if path.parent == folder.absolute()}
-    problems = [found for output in outputs if (found := _problem(folder, output, quick=quick))]
+    tables = list(outputs.values())
+    problems = [found for table in tables if (found := _problem(folder, table, quick=quick))]
     bad = {problem.file for problem in problems}
-    good = [output for output in outputs if output.file not in bad]
-    strays, others = _not_known(folder, {*known, *(output.file for output in outputs)})
+    good = [table for table in tables if table.file not in bad]
+    strays, others = _unknown_files(folder, {*known, *(table.file for table in tables)})
     return Verified(
         folder=str(folder),
         batches=len(states),
-        proven=len(good),
-        left=tuple(number for number, state in states if state != "done"),
-        rows=sum(output.rows for output in good),
+        verified=len(good),
+        left=tuple(number for number in states if number not in outputs),
+        rows=sum(table.rows for table in good),
         problems=(*problems, *strays),
         others=tuple(others),
     )
 
 
-def _problem(folder: Path, output: _Output, *, quick: bool) -> Problem | None:
-    path = folder / output.file
+def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:
+    path = folder / table.file
     try:
         size = path.stat().st_size
-        if size != output.size_bytes:
-            reason = f"{size} bytes instead of {output.size_bytes}"
-            return Problem(output.file, "changed", reason)
+        if size != table.size_bytes:
+            reason = f"{size} bytes instead of {table.size_bytes}"
+            return Problem(table.file, "changed", reason)
         if quick:
             return None
-        if file_sha256(path) != output.sha256:
-            return Problem(output.file, "changed", "other bytes than were published")
+        if file_sha256(path) != table.sha256:
+            return Problem(table.file, "changed", "changed after it was published")
         rows, names = _content(path)
     except FileNotFoundError:
-        return Problem(output.file, "missing", "it was published, and is gone")
+        return Problem(table.file, "missing", "published, but no longer there")
     except (OSError, EOFError, ValueError) as error:
-        return Problem(output.file, "changed", f"it cannot be read: {error}")
-    if rows != output.rows:
-        return Problem(output.file, "incomplete", f"{rows} rows instead of {output.rows}")
-    if len(names) != output.columns or columns_digest(names) != output.columns_sha256:
-        reason = f"{len(names)} columns instead of {output.columns}, or others"
-        return Problem(output.file, "incomplete", reason)
+        return Problem(table.file, "changed", f"cannot be read: {error}")
+    if rows != table.rows:
+        return Problem(table.file, "incomplete", f"{rows} rows instead of {table.rows}")
+    if len(names) != table.columns or columns_digest(names) != table.columns_sha256:
+        reason = f"{len(names)} columns instead of {table.columns}, or other names"
+        return Problem(table.file, "incomplete", reason)
     return None
 
 
 def _content(path: Path) -> tuple[int, list[str]]:
-    """Return rows and column names of a table."""
+    """Return the number of rows and the column names of a table."""
     if path.name.endswith(".parquet"):
         import pyarrow.parquet as pq
 
         found = pq.read_metadata(path)
         return int(found.num_rows), list(found.schema.to_arrow_schema().names)
-    csv.field_size_limit(sys.maxsize)  # outlines of large nuclei are long texts
+    csv.field_size_limit(sys.maxsize)  # outlines of large nuclei are long
     with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
         lines = csv.reader(text)
         names = next(lines)[1:]
         return sum(1 for _ in lines), names
 
 
-def _not_known(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
-    """Return what is in the folder though the journal does not know it."""
+def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
+    """Return stray and other files in the folder, which the journal does not know."""
     own = {
         JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME, PROVENANCE_NAME,
     }  # fmt: skip
@@ -194,7 +176,7 @@ def _not_known(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
-            strays.append(Problem(name, "stray", "it belongs to no batch that is done"))
+            strays.append(Problem(name, "stray", "belongs to no batch that is done"))
         elif name.split("/")[0] not in (TABLES, ILLUMINATION, *QUALITY) or "/" not in name:
             others.append(name)
     return strays, others

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.config import RunOptions
 from idrstream.errors import IdrStreamError, PlanChangedError, UserError
-from idrstream.folder.begun import read_begun
 from idrstream.folder.decide import decide, needs_images
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.reads import JournalReads
+from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.outputs import prove, unknown_tables
+from idrstream.folder.outputs import unknown_tables, verify_outputs
 from idrstream.folder.plans import Decision, RequestedPlan
+from idrstream.folder.recorded import read_recorded_call
 from idrstream.forecast.checks import (
     check_budget,
     check_disk,
@@ -83,7 +82,7 @@ def read_begun_quietly(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     from idrstream.screen import read_table
 
     with tempfile.TemporaryDirectory(prefix="idrstream-plan-") as name:
-        begun = read_begun(_copy_journal(folder, Path(name) / "journal"))
+        begun = read_recorded_call(_copy_journal(folder, Path(name) / "journal"))
         table = folder / begun.table.relative_to(Path(name) / "journal")
         return read_table(table), dict(begun.options)
 
@@ -183,20 +182,19 @@ class _Maker:
         if not (folder / JOURNAL_NAME).is_file():
             return self._first(wanted, strangers)
         copy = _copy_journal(folder, self._temporary / "journal")
-        with open_reader(copy / JOURNAL_NAME) as connection:
-            journal = JournalReads(connection, folder / JOURNAL_NAME)
+        with open_journal(copy) as journal:
             known = journal.plan()
             if known is None:
                 return self._first(wanted, strangers)
             outputs = journal.outputs()
-            proof = prove(folder, outputs, full=False)
+            proof = verify_outputs(folder, outputs, full=False)
             images = journal.images() if needs_images(wanted, known) else None
         for number, wrong in proof.broken.items():
             self._checks.append(
                 Check(f"batch {number}", "unknown", wrong, "it will be computed again")
             )
         self._done = [
-            (known.batches[number].images, output[1])
+            (known.batches[number].images, output.size_bytes)
             for number, output in outputs.items()
             if number not in proof.broken
         ]

@@ -14,7 +14,7 @@ from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
-from idrstream.quality.look import look
+from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 logger = logging.getLogger("idrstream.preprocess")
@@ -246,7 +246,7 @@ def _result(
     try:
         if isinstance(pixels, FrameError):
             raise pixels
-        raw = look(pixels, movie.source)
+        raw = measure_raw_frame(pixels, movie.source)
         return Frame(pixels if model is None else model.correct(pixels), number, task, raw)
     except FrameError as error:
         stops = storage_error(error)

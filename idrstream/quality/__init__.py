@@ -1,4 +1,4 @@
-"""What is recorded of every frame while it passes: measures and small pictures."""
+"""Quality control of every frame during the stream: measures and small pictures."""
 
 from __future__ import annotations
 

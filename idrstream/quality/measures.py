@@ -1,4 +1,4 @@
-"""What is measured of every frame: nuclei, intensity, focus, background, saturation."""
+"""Quality measures of a frame: nuclei, intensity, focus, background, saturation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from idrstream.records import Frame, Nuclei
 
 _NUCLEUS_PX = 2  # half the side of the square in which a nucleus's intensity is taken
-_BACKGROUND = 25.0  # per cent of the pixels that are darker
+_BACKGROUND = 25.0  # percentile
 _LEAST_PX = 48  # the shorter side of an image below which no slope is fitted
 
 
@@ -24,10 +24,10 @@ class FrameMeasures:
     Attributes
     ----------
     nuclei : int
-        How many were found.
+        Number of nuclei.
     area : float
-        Median area of their masks in square pixels; NaN without nuclei or when the segmentor
-        does not tell.
+        Median area of their masks in square pixels; NaN without nuclei or if the segmentor
+        reports no areas.
     intensity : float
         Median over the nuclei of the mean grey level of the 5 x 5 pixels at their centroid,
         after the correction of the illumination, above the background.
@@ -37,10 +37,10 @@ class FrameMeasures:
     background : float
         25th percentile of the corrected grey levels.
     saturated : float
-        Share of saturated pixels before the correction, 0 to 1; NaN when not known.
+        Share of saturated pixels before the correction, 0 to 1; NaN if unknown.
     shading : tuple of float
-        Background in 8 x 8 parts before the correction, row by row, as shares of their mean;
-        empty when not known.
+        Background in 8 x 8 tiles before the correction, row by row, relative to their mean;
+        empty if unknown.
     source : str
         Where the movie came from.
     """
@@ -56,20 +56,7 @@ class FrameMeasures:
 
 
 def measure(frame: Frame, nuclei: Nuclei) -> FrameMeasures:
-    """Measure a frame.
-
-    Parameters
-    ----------
-    frame : Frame
-        Corrected pixels, with what was measured of it before.
-    nuclei : Nuclei
-        Its nuclei.
-
-    Returns
-    -------
-    FrameMeasures
-        Equal for equal pixels and nuclei.
-    """
+    """Measure a frame."""
     background = float(np.percentile(frame.pixels, _BACKGROUND)) if frame.pixels.size else np.nan
     areas, raw = nuclei.areas, frame.raw
     shading: tuple[float, ...] = ()
@@ -91,9 +78,9 @@ def power_slope(pixels: NDArray[Any]) -> float:
     """Return the slope of the log power spectrum of an image over the log frequency.
 
     The measure of focus that Bray et al. recommend for screens (J Biomol Screen 17:266, 2012,
-    doi:10.1177/1087057111420292) and CellProfiler calls ``PowerLogLogSlope``. As there the power is
-    summed over rings of spatial frequency, from 2 periods in the shorter side to an eighth of its
-    pixels: what is finer is mostly noise.
+    doi:10.1177/1087057111420292) and CellProfiler calls ``PowerLogLogSlope``. As there, the power
+    is summed over rings of spatial frequency, from 2 periods in the shorter side to an eighth of
+    its pixels; finer structure is mostly noise.
 
     Parameters
     ----------
@@ -103,7 +90,7 @@ def power_slope(pixels: NDArray[Any]) -> float:
     Returns
     -------
     float
-        The slope, about -1 to -4; NaN for an image that is too small or the same everywhere.
+        The slope, about -1 to -4; NaN for an image that is too small or uniform.
     """
     from scipy import fft
 
@@ -113,7 +100,7 @@ def power_slope(pixels: NDArray[Any]) -> float:
     image -= image.mean()
     power = np.abs(fft.rfft2(image, workers=1)) ** 2
     height, width = image.shape
-    # In units of the shorter side's lowest frequency, so that all directions count the same.
+    # In units of the shorter side's lowest frequency, so that all directions count equally.
     side = min(height, width)
     rows = np.fft.fftfreq(height, 1 / side)[:, None]
     columns = np.fft.rfftfreq(width, 1 / side)[None, :]

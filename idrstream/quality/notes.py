@@ -27,15 +27,7 @@ _Key = tuple[str, int, int, int]
 
 
 class BatchNotes:
-    """Measures the frames of one batch after the other and writes ``qc/batch_<n>.csv``.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder.
-    pictures : PictureStore
-        Where example pictures go; shared by all batches.
-    """
+    """Measures the frames of one batch at a time and writes ``qc/batch_<n>.csv``."""
 
     def __init__(self, folder: Path, pictures: PictureStore) -> None:
         self._folder = folder
@@ -44,27 +36,22 @@ class BatchNotes:
         self._drawn: dict[str, Picture] = {}
 
     def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Measure a frame, and draw it when its picture would be kept."""
-        place = _place(frame.task, frame.number)
-        self._measures[place] = measure(frame, nuclei)
-        key = picture_key(*place)
+        """Measure a frame; draw it if its picture would be kept."""
+        frame_key = _frame_key(frame.task, frame.number)
+        self._measures[frame_key] = measure(frame, nuclei)
+        key = picture_key(*frame_key)
         if self._pictures.wants(key):
             self._drawn[key] = draw(frame, nuclei, key)
 
     def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
         """Write the file of the batch and its pictures into the output folder.
 
-        Parameters
-        ----------
-        number : int
-            The batch.
-        tasks : sequence of ImageTask
-            Its images: the order of the rows. Frames that were not added have none.
+        Rows are in the order of `tasks`; frames that were not added have no row.
 
         Raises
         ------
         StorageError
-            When they cannot be written.
+            If they cannot be written.
         """
         path = qc_path(self._folder, number)
         try:
@@ -73,7 +60,7 @@ class BatchNotes:
                 writer.writerow(COLUMNS)
                 for task in tasks:
                     for frame in task.frames:
-                        measures = self._measures.get(_place(task, frame))
+                        measures = self._measures.get(_frame_key(task, frame))
                         if measures is not None:
                             writer.writerow(_row(task, frame, measures))
             self._pictures.keep(self._drawn.values())
@@ -87,12 +74,12 @@ class BatchNotes:
 
 
 def qc_path(folder: Path, number: int) -> Path:
-    """Return the file with the measures of a batch."""
+    """Return the path of the measures of a batch."""
     return folder / QC / f"batch_{number}.csv"
 
 
 def forget(folder: Path, numbers: Set[int]) -> None:
-    """Delete the measures and pictures of batches that do not count as done."""
+    """Delete the measures and pictures of batches that are not done."""
     store = PictureStore(folder, 0)
     for path in sorted((folder / QC).glob("batch_*.csv")):
         number = path.stem.removeprefix("batch_")
@@ -109,7 +96,7 @@ def forget(folder: Path, numbers: Set[int]) -> None:
         path.unlink()
 
 
-def _place(task: ImageTask, frame: int) -> _Key:
+def _frame_key(task: ImageTask, frame: int) -> _Key:
     return task.plate, task.well_number, task.site, frame
 
 

@@ -1,9 +1,9 @@
-"""Example pictures: outlined frames and single nuclei, small, within a budget, found again.
+"""Small example pictures of outlined frames and single nuclei, within a size budget.
 
-Which frames are kept does not depend on the order in which they come: each has a rank, drawn from
-the seed, its plate, well, site and frame. Kept are those of the lowest ranks, as many as fit into
-the budget at the largest size that a picture can have. So a stream that was interrupted ends with
-the same pictures, and whoever knows a picture's plate, well and frame can compute its name.
+Which frames are kept does not depend on their order: each has a rank, a hash of the seed, its
+plate, well, site and frame. The lowest ranks are kept, as many as fit the budget if each picture
+has its maximum size. So an interrupted stream ends with the same pictures, and a picture's name
+follows from plate, well, site and frame.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Picture:
     key : str
         Its rank, in hexadecimal: see `picture_key`.
     frame : bytes
-        WebP: the frame, made smaller, with the outlines of its nuclei.
+        WebP: the downscaled frame with the outlines of its nuclei.
     crops : bytes
-        WebP: `CROPS` nuclei at most, side by side; empty when there are none.
+        WebP: at most `CROPS` nuclei side by side; empty without nuclei.
     """
 
     key: str
@@ -58,13 +58,13 @@ class Picture:
 
 
 def picture_key(plate: str, well_number: int, site: int, frame: int, seed: int = SEED) -> str:
-    """Return the rank of a frame among all, 16 hexadecimal digits, which names its pictures."""
+    """Return the rank of a frame, 16 hexadecimal digits, which names its pictures."""
     text = "\n".join(map(str, (seed, plate, well_number, site, frame)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
-    """Return which nuclei of a frame are in its picture of nuclei, from left to right.
+    """Return which nuclei are in the picture of a frame's nuclei, from left to right.
 
     Parameters
     ----------
@@ -83,22 +83,7 @@ def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
 
 
 def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
-    """Draw the pictures of a frame.
-
-    Parameters
-    ----------
-    frame : Frame
-        Corrected pixels.
-    nuclei : Nuclei
-        With outlines; without them the centroids are marked.
-    key : str
-        The frame's rank.
-
-    Returns
-    -------
-    Picture
-        Equal bytes for equal frames, with the same version of Pillow.
-    """
+    """Draw the pictures of a frame; centroids are marked if the nuclei have no outlines."""
     grey = _grey(frame.pixels)
     outlined = _outlined(grey, nuclei)
     crops = b""
@@ -107,10 +92,10 @@ def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
         half = CROP_PX // 2
         padded = np.pad(grey, half)
         strip = np.zeros((CROP_PX, len(numbers) * (CROP_PX + 2) - 2), dtype=np.uint8)
-        for place, number in enumerate(numbers):
+        for at, number in enumerate(numbers):
             y, x = np.rint(nuclei.locations[number - 1]).astype(int)
             y, x = np.clip((y, x), 0, np.array(grey.shape) - 1)
-            left = place * (CROP_PX + 2)
+            left = at * (CROP_PX + 2)
             strip[:, left : left + CROP_PX] = padded[y : y + CROP_PX, x : x + CROP_PX]
         crops = _webp(strip, _CROPS_BYTES)
     return Picture(key, _webp(outlined, _FRAME_BYTES), crops)
@@ -124,7 +109,7 @@ class PictureStore:
     folder : Path
         The output folder; pictures are in ``pictures/`` there.
     budget_bytes : int
-        What all pictures may take together; 0 for none.
+        Size limit of all pictures together; 0 for none.
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
@@ -135,17 +120,17 @@ class PictureStore:
         self._kept = sorted({path.name.split("_")[0] for path in self.folder.glob("*.webp")})
 
     def wants(self, key: str) -> bool:
-        """Tell whether a picture of this rank would be kept, by what is there now."""
+        """Return whether a picture of this rank would be kept now."""
         with self._lock:
             return bisect_left(self._kept, key) < self._most
 
     def keep(self, pictures: Iterable[Picture]) -> None:
-        """Write pictures, as far as the budget allows, and delete those that it does not.
+        """Write pictures within the budget and delete those beyond it.
 
         Raises
         ------
         OSError
-            When they cannot be written.
+            If they cannot be written.
         """
         with self._lock:
             new = {picture.key: picture for picture in pictures}
@@ -181,7 +166,7 @@ class PictureStore:
 
 
 def picture_paths(folder: Path, key: str) -> tuple[Path, Path]:
-    """Return where the pictures of a frame are, frame and nuclei, when they were kept."""
+    """Return the paths of a frame's pictures, frame and nuclei; they may not exist."""
     frame, crops = _names(key)
     return folder / PICTURES / frame, folder / PICTURES / crops
 
@@ -191,7 +176,7 @@ def _names(key: str) -> tuple[str, str]:
 
 
 def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a frame in 8 bits, stretched so that single bright pixels do not darken it."""
+    """Return a frame in 8 bits, stretched between percentiles."""
     low, high = np.percentile(pixels, (1, 99.8)) if pixels.size else (0, 1)
     scaled = (pixels.astype(np.float32) - low) * (255 / max(high - low, 1))
     grey: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
@@ -199,7 +184,7 @@ def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _outlined(grey: NDArray[np.uint8], nuclei: Nuclei) -> NDArray[np.uint8]:
-    """Return a smaller picture of a frame, in colour, with outlines one pixel wide."""
+    """Return a downscaled frame in colour with outlines one pixel wide."""
     from PIL import Image
 
     scale = min(1.0, FRAME_PX / max(grey.shape))
@@ -225,7 +210,7 @@ def _cross(point: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _webp(pixels: NDArray[np.uint8], most_bytes: int) -> bytes:
-    """Return a picture as WebP of at most so many bytes, less exact where it must be."""
+    """Return a picture as WebP of at most so many bytes, reducing quality as needed."""
     from PIL import Image
 
     picture = Image.fromarray(pixels)

@@ -1,4 +1,4 @@
-"""Charts as SVG text: they follow the page's colours and carry their own words."""
+"""Charts as SVG: they use the page's colours and have text alternatives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Viridis (S. van der Walt, N. Smith; CC0) at nine places: even in print and for the colour-blind.
+# Viridis (S. van der Walt, N. Smith; CC0) at nine points: safe for print and colour blindness.
 _VIRIDIS = np.array(
     [
         (68, 1, 84), (71, 44, 122), (59, 81, 139), (44, 113, 142), (33, 144, 141),
@@ -26,18 +26,18 @@ SYMBOLS = ("circle", "square", "triangle", "diamond")
 
 
 def data_uri(content: bytes, kind: str = "image/png") -> str:
-    """Return a picture as part of the page."""
+    """Return a picture as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def coloured(values: NDArray[np.float64], low: float, high: float) -> bytes:
-    """Return an array as PNG in viridis; what is NaN is transparent."""
+    """Return an array as PNG in viridis; NaN is transparent."""
     from PIL import Image
 
     span = high - low if high > low else 1.0
-    place = np.clip((np.nan_to_num(values, nan=low) - low) / span, 0, 1) * (len(_VIRIDIS) - 1)
+    at = np.clip((np.nan_to_num(values, nan=low) - low) / span, 0, 1) * (len(_VIRIDIS) - 1)
     colours = np.stack(
-        [np.interp(place, np.arange(len(_VIRIDIS)), _VIRIDIS[:, band]) for band in range(3)], -1
+        [np.interp(at, np.arange(len(_VIRIDIS)), _VIRIDIS[:, band]) for band in range(3)], -1
     )
     alpha = np.where(np.isnan(values), 0, 255)[..., None]
     packed = io.BytesIO()
@@ -54,14 +54,14 @@ def plate_map(
     words: str,
     crosses: Iterable[tuple[int, int]] = (),
 ) -> str:
-    """Return a plate in its layout.
+    """Return a map of a plate.
 
     Parameters
     ----------
     values : NDArray
-        Shape ``(rows, columns)``; NaN where nothing is known.
+        Shape ``(rows, columns)``; NaN where unknown.
     low, high : float
-        Ends of the colour scale.
+        Limits of the colour scale.
     words : str
         The text alternative.
     crosses : iterable of (int, int)
@@ -94,7 +94,7 @@ def plate_map(
 
 
 def histogram(values: NDArray[np.float64], *, words: str, label: str, bins: int = 30) -> str:
-    """Return a histogram; the last bar holds what is above the 99.5th percentile, too."""
+    """Return a histogram; the last bar includes values above the 99.5th percentile."""
     top = float(np.quantile(values, 0.995))
     low = float(values.min())
     if top <= low:
@@ -122,7 +122,7 @@ def lines(
     label: str,
     y_label: str,
 ) -> str:
-    """Return lines over hours from the first point."""
+    """Return a line plot."""
     x_all = np.concatenate([x for x, _ in series])
     y_all = np.concatenate([y for _, y in series])
     x_top, y_top = max(float(x_all.max()), 1e-9), max(float(y_all.max()), 1e-9)
@@ -144,7 +144,7 @@ def lines(
 def scatter(
     groups: Sequence[tuple[str, NDArray[np.float64]]], *, words: str, labels: tuple[str, str]
 ) -> str:
-    """Return points in groups, each with a symbol and a colour of its own."""
+    """Return a scatter plot of groups, each with its own symbol and colour."""
     points = np.concatenate([xy for _, xy in groups])
     low, high = points.min(axis=0), points.max(axis=0)
     span = np.where(high > low, high - low, 1)
@@ -163,7 +163,7 @@ def scatter(
 
 
 def symbol(name: str, x: float, y: float) -> str:
-    """Return a symbol around a point."""
+    """Return a symbol at a point."""
     if name == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.6"/>'
     path = {

@@ -1,9 +1,7 @@
-"""What a report is made of, read from an output folder; nothing is written."""
+"""The content of an output folder, read for its report."""
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.errors import IdrStreamError
-from idrstream.folder.journal.file import open_reader
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.quality.notes import COLUMNS, qc_path
 from idrstream.quality.pictures import picture_key
@@ -25,42 +23,26 @@ if TYPE_CHECKING:
 
 MEASURES = ("Nuclei", "Area", "Intensity", "Focus", "Background", "Saturated")
 _ILLUMINATION = "illumination"
-_MODEL_PX = 96  # the longer side of a model's picture
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of the stream, as the journal has it."""
-
-    number: int
-    started: float
-    elapsed_s: float
-    state: str
-    stopped_by: str
-    host: str
-    log: str
-    parts: Mapping[str, Any]
-    options: Mapping[str, Any]
-    versions: Mapping[str, str]
+_MODEL_PX = 96  # longer side of a model's thumbnail
 
 
 @dataclass(frozen=True, slots=True)
 class FolderData:
-    """What an output folder holds.
+    """Content of an output folder.
 
     Attributes
     ----------
     folder : Path
         The folder.
     status : Status
-        How far the stream is.
-    runs : tuple of Run
-        In order.
+        Status of the stream.
+    runs : tuple of RunRecord
+        Its runs in order.
     images : pandas.DataFrame
-        ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: rows of the plan; row and
-        column of the well counted from 0.
+        ``Batch, Plate, Well, Well_Number, Site, State, Row, Column``: the images of the plan; row
+        and column of the well are counted from 0.
     ended : pandas.DataFrame
-        ``Run, Ended, Images, Nuclei``: batches that were published, in order of time.
+        ``Run, Ended, Images, Nuclei``: published batches by time.
     failures : pandas.DataFrame
         As `read_failures` returns them.
     frames : pandas.DataFrame
@@ -68,16 +50,16 @@ class FolderData:
     unmeasured : int
         Batches that are done and have no quality measures.
     models : Mapping[str, NDArray]
-        Flatfields by plate, made smaller.
+        Downscaled flatfields by plate.
     batches : pandas.DataFrame
-        ``Batch, File, Rows``: tables in place.
+        ``Batch, File, Rows``: published tables.
     table : pandas.DataFrame or None
-        The table to process, as it was kept.
+        The folder's copy of the table.
     """
 
     folder: Path
     status: Status
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     images: pd.DataFrame
     ended: pd.DataFrame
     failures: pd.DataFrame
@@ -104,32 +86,30 @@ def read_folder(folder: Path) -> FolderData:
     import pandas as pd
 
     status = read_status(folder)
-    with open_reader(folder / JOURNAL_NAME) as connection:
-        runs = _runs(connection)
-        images = pd.read_sql_query(
-            "SELECT batch AS Batch, plate AS Plate, well AS Well, well_number AS Well_Number, "
-            "site AS Site, state AS State FROM images ORDER BY batch, position",
-            connection,
+    with open_journal(folder) as journal:
+        runs, plans = journal.runs(), journal.plans()
+        images = pd.DataFrame(
+            [
+                (batch, item.plate, item.well, item.well_number, item.site, str(item.state))
+                for batch, content in journal.images().items()
+                for item in content
+            ],
+            columns=["Batch", "Plate", "Well", "Well_Number", "Site", "State"],
         )
-        ended = pd.read_sql_query(
-            "SELECT a.run AS Run, a.ended AS Ended, b.images AS Images, a.nuclei AS Nuclei "
-            "FROM attempts a JOIN batches b ON b.number = a.batch "
-            "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended",
-            connection,
+        ended = pd.DataFrame(
+            journal.published_attempts(), columns=["Run", "Ended", "Images", "Nuclei"]
         )
-        batches = pd.read_sql_query(
-            'SELECT number AS Batch, file AS File, rows AS "Rows" FROM batches '
-            "WHERE state = 'done' ORDER BY number",
-            connection,
+        batches = pd.DataFrame(
+            [(number, table.file, table.rows) for number, table in journal.outputs().items()],
+            columns=["Batch", "File", "Rows"],
         )
-        kept = connection.execute("SELECT table_file FROM plans ORDER BY id DESC LIMIT 1")
-        table_file = (kept.fetchone() or ("",))[0]
-    _place_wells(images)
+    table_file = plans[-1].table_file if plans else ""
+    _add_positions(images)
     frames, unmeasured = _frames(folder, batches["Batch"].tolist())
     return FolderData(
         folder=folder,
         status=status,
-        runs=runs,
+        runs=tuple(runs),
         images=images,
         ended=ended,
         failures=read_failures(folder),
@@ -141,16 +121,8 @@ def read_folder(folder: Path) -> FolderData:
     )
 
 
-def _runs(connection: sqlite3.Connection) -> tuple[Run, ...]:
-    rows = connection.execute(
-        "SELECT id, started, elapsed_s, state, stopped_by, host, log, parts, options, versions "
-        "FROM runs ORDER BY id"
-    )
-    return tuple(Run(*row[:7], *(json.loads(text) for text in row[7:])) for row in rows)
-
-
 def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
-    """Return the measures of all frames of batches that are done, and how many have none."""
+    """Return the measures of the frames of done batches, and how many batches have none."""
     import pandas as pd
 
     tables, missing = [], 0
@@ -172,25 +144,25 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
     else:
         frames = pd.concat(tables, ignore_index=True)
     frames["Key"] = [
-        picture_key(*place)
-        for place in zip(
+        picture_key(*frame_key)
+        for frame_key in zip(
             frames["Plate"], frames["Well_Number"], frames["Site"], frames["Frame"], strict=True
         )
     ]
-    _place_wells(frames)
+    _add_positions(frames)
     return frames, missing
 
 
-def _place_wells(table: pd.DataFrame) -> None:
-    """Add row and column of each well; of the name, or of the number on a plate of 384."""
-    places = []
+def _add_positions(table: pd.DataFrame) -> None:
+    """Add row and column of each well, from its name or from its number on a 384-well plate."""
+    positions = []
     for name, number in zip(table["Well"], table["Well_Number"], strict=True):
         try:
-            places.append(well_position(name))
+            positions.append(well_position(name))
         except ValueError:
-            places.append(divmod(int(number) - 1, 24))
-    table["Row"] = [row for row, _ in places]
-    table["Column"] = [column for _, column in places]
+            positions.append(divmod(int(number) - 1, 24))
+    table["Row"] = [row for row, _ in positions]
+    table["Column"] = [column for _, column in positions]
 
 
 def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
@@ -203,7 +175,7 @@ def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float
             try:
                 models[plate] = _smaller(IlluminationModel.load(path).flatfield)
             except IdrStreamError:
-                continue  # the stream itself tells of it
+                continue  # the stream itself reports it
     return models
 
 

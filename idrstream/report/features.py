@@ -1,4 +1,4 @@
-"""A first look at the features: well profiles, their main axes, and how well controls separate."""
+"""Overview of the features: well profiles, principal components, separation of controls."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_NUCLEI = 60_000  # of which profiles are made: a first look, not an analysis
+MAX_NUCLEI = 60_000  # limit of what is read: an overview, not an analysis
 _MAD = 1.4826
 NULL = 1000
 _KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a first look at the features shows.
+class FeatureOverview:
+    """Overview of the features.
 
     Attributes
     ----------
     wells : pandas.DataFrame
         ``Plate, Well, Group, PC1, PC2``: one row per well profile.
     explained : tuple of float
-        Share of the variance along the two axes.
+        Share of the variance along the two components.
     precision : pandas.DataFrame or None
-        ``Target, Wells, mAP, p``: positive controls against negative ones; None without.
+        ``Target, Wells, mAP, p``: positive controls against negative ones; None if there are none.
     why_no_precision : str
-        Why there is none.
+        Why `precision` is None.
     nuclei, batches : int
-        How much was read.
+        Nuclei and batches that were read.
     of_batches : int
-        How many batches there are.
+        Number of all batches.
     """
 
     wells: pd.DataFrame
@@ -52,17 +52,12 @@ class Look:
     of_batches: int
 
 
-def look_at_features(data: FolderData) -> Look | None:
-    """Make profiles of wells and compare them.
+def summarize_features(data: FolderData) -> FeatureOverview | None:
+    """Make profiles of wells and compare them; None if fewer than three wells have features.
 
     A profile is the mean of the features of a well's nuclei; each feature is then centred on the
     median of the plate's negative controls (of all its wells without such) and divided by
     their scaled median absolute deviation over all plates. The axes are principal components.
-
-    Returns
-    -------
-    Look or None
-        None when fewer than three wells have features.
     """
     import pandas as pd
 
@@ -79,7 +74,7 @@ def look_at_features(data: FolderData) -> Look | None:
     meta = meta.assign(PC1=axes[:, 0], PC2=axes[:, 1] if axes.shape[1] > 1 else 0.0)
     precision, why = _precision(meta, values)
     shares = [float(length**2 / total) for length in lengths[:2]]
-    return Look(
+    return FeatureOverview(
         wells=pd.DataFrame(meta[["Plate", "Well", "Group", "PC1", "PC2"]]),
         explained=(shares[0], shares[1] if len(shares) > 1 else 0.0),
         precision=precision,
@@ -91,7 +86,7 @@ def look_at_features(data: FolderData) -> Look | None:
 
 
 def _choose(data: FolderData) -> list[tuple[int, str]]:
-    """Return the batches to read: evenly spread, as many as the limit of nuclei allows."""
+    """Return the batches to read, evenly spread, within the limit of nuclei."""
     rows = int(data.batches["Rows"].sum())
     step = max(1, -(-rows // MAX_NUCLEI))
     chosen = data.batches.iloc[::step]
@@ -134,7 +129,7 @@ def _read(path: Any) -> pd.DataFrame:
 
 
 def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
-    """Add what the table says of each well: name, group, target."""
+    """Add name, group and target of each well from the table."""
     keys = keys.set_axis(["Plate", "Number", "Site"], axis=1)
     names = {
         (plate, str(number)): well
@@ -142,28 +137,28 @@ def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
             data.images["Plate"], data.images["Well_Number"], data.images["Well"], strict=True
         )
     }
-    places = list(zip(keys["Plate"], keys["Number"], strict=True))
-    keys["Well"] = [names.get(place, place[1]) for place in places]
+    wells = list(zip(keys["Plate"], keys["Number"], strict=True))
+    keys["Well"] = [names.get(well, well[1]) for well in wells]
     groups, targets = _controls(data.table)
-    keys["Group"] = [groups.get((plate, names.get((plate, n), n)), "") for plate, n in places]
-    keys["Target"] = [targets.get((plate, names.get((plate, n), n)), "") for plate, n in places]
+    keys["Group"] = [groups.get((plate, names.get((plate, n), n)), "") for plate, n in wells]
+    keys["Target"] = [targets.get((plate, names.get((plate, n), n)), "") for plate, n in wells]
     return keys
 
 
 def _controls(
     table: pd.DataFrame | None,
 ) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
-    """Return control type and target of each well, as far as the table has them."""
+    """Return control type and target of each well, if the table has them."""
     if table is None or "Well" not in table:
         return {}, {}
     control = next((name for name in table.columns if "control" in name.lower()), None)
     target = next((name for name in table.columns if "target" in name.lower()), None)
-    places = list(zip(table["Plate"].astype(str), table["Well"].astype(str), strict=True))
+    wells = list(zip(table["Plate"].astype(str), table["Well"].astype(str), strict=True))
 
     def column(name: str | None) -> dict[tuple[str, str], str]:
         if name is None:
             return {}
-        return dict(zip(places, table[name].fillna("").astype(str).str.strip(), strict=True))
+        return dict(zip(wells, table[name].fillna("").astype(str).str.strip(), strict=True))
 
     return column(control), column(target)
 
@@ -185,7 +180,7 @@ def _normalised(values: NDArray[np.float64], meta: pd.DataFrame) -> NDArray[np.f
         reference |= usual
         values[here] -= np.median(values[usual], axis=0)
     spread = _MAD * np.median(np.abs(values[reference]), axis=0)
-    # Few reference wells can agree by chance: no feature may weigh more for that.
+    # Few reference wells can agree by chance: that must not raise a feature's weight.
     whole = _MAD * np.median(np.abs(values), axis=0)
     spread = np.maximum(spread, 0.1 * whole)
     good = np.isfinite(spread) & (spread > 0)
@@ -197,7 +192,7 @@ def _precision(meta: pd.DataFrame, values: NDArray[np.float64]) -> tuple[pd.Data
     """Return the mean average precision of each positive control against negative controls.
 
     The phenotypic activity of Kalinin et al. (Nat Commun 2025, doi:10.1038/s41467-025-60306-2):
-    do the wells of a target find each other before the negative controls? By `copairs`.
+    do the wells of a target rank above the negative controls? Computed by `copairs`.
     """
     positive, negative = _is(meta, "positive"), _is(meta, "negative")
     if not (positive.any() and negative.any()):
@@ -213,7 +208,7 @@ def _precision(meta: pd.DataFrame, values: NDArray[np.float64]) -> tuple[pd.Data
         return None, "copairs is not installed: pip install 'idrstream[report]'"
     import pandas as pd
 
-    # A plate's only negative control is its own reference: a profile of zeros has no direction.
+    # A plate's only negative control is its own reference: a profile of zeros.
     negative = negative & np.any(values != 0, axis=1)
     if not negative.any():
         return None, "no plate has two negative controls with features to compare with"

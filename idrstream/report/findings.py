@@ -1,4 +1,4 @@
-"""What is wrong with a screen, in words: robust thresholds on the quality measures."""
+"""Warnings about a screen, from robust thresholds on the quality measures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from idrstream.report.data import FolderData
 
-EMPTY = 0.05  # of its plate's median count: below that a well is empty
-EMPTY_MEDIAN = 5  # nuclei: in plates with fewer nobody can tell
+EMPTY = 0.05  # share of the plate's median count below which a well is empty
+EMPTY_MEDIAN = 5  # nuclei; plates with fewer are not checked
 SATURATED = 0.005  # share of a frame's pixels
-SATURATED_TIMES = 5  # more than the plate's median
+SATURATED_TIMES = 5  # times the plate's median
 MADS = 5.0
-# What a plate may differ from the others at least, whatever the spread: (measure, unit, floor).
+# Differences between plates up to these are never reported, whatever the spread.
 _PLATE_FLOORS = {"Focus": 0.25, "Intensity": 0.3, "Background": 0.3}
 SHADING = 0.04  # root mean square difference between plates
 _SHOWN = 8
@@ -37,7 +37,7 @@ class Warned:
     kind : str
         ``empty``, ``plate``, ``saturated``, ``vignetting`` or ``failed``.
     subject : str
-        Plate, wells or stage it is about.
+        Its plate, wells or stage.
     text : str
         The sentence.
     """
@@ -48,18 +48,7 @@ class Warned:
 
 
 def find_warnings(data: FolderData) -> tuple[Warned, ...]:
-    """Return what a user should look at, worst kinds first.
-
-    Parameters
-    ----------
-    data : FolderData
-        The output folder.
-
-    Returns
-    -------
-    tuple of Warned
-        Empty for a screen without peculiarities.
-    """
+    """Return warnings, worst kinds first."""
     frames = data.frames
     return (
         *_failed(data),
@@ -78,7 +67,7 @@ def _failed(data: FolderData) -> Iterable[Warned]:
             text = f"{_count(len(failures), 'batch', 'batches')} failed as a whole ({numbers})."
             yield Warned("failed", "batch", text)
             continue
-        places = dict.fromkeys(
+        wells = dict.fromkeys(
             f"{plate} {well}"
             for plate, well in zip(failures["Plate"], failures["Well"], strict=True)
         )
@@ -87,7 +76,7 @@ def _failed(data: FolderData) -> Iterable[Warned]:
             "preprocess": "could not be read or corrected",
             "segment": "could not be segmented",
         }.get(str(stage), f"failed in stage {stage}")
-        text = f"{_count(len(failures), 'image')} {words}: {shorten_list(places, _SHOWN)}."
+        text = f"{_count(len(failures), 'image')} {words}: {shorten_list(wells, _SHOWN)}."
         yield Warned("failed", str(stage), text)
 
 
@@ -115,7 +104,7 @@ def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
         if len(medians) < 2:
             continue
         centre = medians.median()
-        # A plate's median wavers as its frames spread; plates differ among each other anyway.
+        # Standard error of a plate's median, and usual spread between plates.
         spread = (seen[measure] - of_plate.transform("median")).abs()
         within = _MAD * spread.median() * 1.25 / np.sqrt(counts[medians.index].clip(lower=1))
         between = _MAD * float((medians - centre).abs().median())

@@ -1,4 +1,4 @@
-"""Writes the report of an output folder: one HTML file that needs nothing else."""
+"""Write the report of an output folder: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from idrstream.report.findings import Warned, find_warnings
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
-    from idrstream.report.features import Look
+    from idrstream.report.features import FeatureOverview
 
 REPORT = "report.html"
 _KINDS = {
@@ -41,16 +41,14 @@ _SECTIONS = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
-    """A report that was written.
-
-    In a notebook it shows itself.
+    """A report; a notebook displays it.
 
     Attributes
     ----------
     path : Path
         The HTML file.
     warnings : tuple of Warned
-        What a user should look at.
+        Findings to check.
     """
 
     path: Path
@@ -60,10 +58,10 @@ class Report:
         """Return the file and the warnings as text."""
         lines = [f"Report: {self.path}"]
         lines += [f"{_KINDS[item.kind]}: {item.text}" for item in self.warnings]
-        return "\n".join(lines if self.warnings else [*lines, "Nothing peculiar was found."])
+        return "\n".join(lines if self.warnings else [*lines, "No warnings."])
 
     def _repr_html_(self) -> str:
-        """Return the page as part of a notebook."""
+        """Return the page in a frame for a notebook."""
         page = self.path.read_text(encoding="utf-8")
         return (
             '<iframe title="Report of idrstream" style="width: 100%; height: 80vh; border: 0" '
@@ -78,7 +76,7 @@ def write_report(
     features: bool = True,
     watch_s: int | None = None,
 ) -> Report:
-    """Write the report of an output folder; only read what is there, also while it grows.
+    """Write the report of an output folder, finished or running.
 
     Parameters
     ----------
@@ -87,9 +85,9 @@ def write_report(
     out : path, optional
         The HTML file; by default ``report.html`` in the folder.
     features : bool
-        Whether to look at the features, too: that reads batch tables.
+        Include the features, which reads batch tables.
     watch_s : int, optional
-        The page loads itself anew after so many seconds; None for a page that stays.
+        Seconds after which the page reloads itself; None for a page that does not.
 
     Returns
     -------
@@ -105,18 +103,19 @@ def write_report(
     """
     from idrstream.files import atomic_path
     from idrstream.report.data import read_folder
+    from idrstream.report.features import summarize_features
 
     folder = Path(folder)
     path = Path(out) if out is not None else folder / REPORT
     data = read_folder(folder)
     warned = find_warnings(data)
-    look = _features(data) if features else None
-    page = render(data, warned, look, features=features, watch_s=watch_s)
+    overview = summarize_features(data) if features else None
+    page = render(data, warned, overview, features=features, watch_s=watch_s)
     try:
-        with atomic_path(path) as part:
-            part.write_text(page, encoding="utf-8")
+        with atomic_path(path) as partial:
+            partial.write_text(page, encoding="utf-8")
     except OSError as error:
-        msg = f"{path} cannot be written ({error.strerror}); name another file with --out"
+        msg = f"{path} cannot be written ({error.strerror}); choose another file with --out"
         raise StorageError(msg) from error
     return Report(path, warned)
 
@@ -124,7 +123,7 @@ def write_report(
 def render(
     data: FolderData,
     warned: tuple[Warned, ...],
-    look: Look | None,
+    overview: FeatureOverview | None,
     *,
     features: bool = True,
     watch_s: int | None = None,
@@ -158,11 +157,11 @@ def render(
         examples=examples,
         examples_text=examples_text,
         histograms=content.histograms(data),
-        features=content.feature_words(look) if look is not None else None,
+        features=content.feature_words(overview) if overview is not None else None,
         no_features=(
             "Fewer than three wells have features."
             if features
-            else "The features were not looked at (--no-features)."
+            else "The features were skipped (--no-features)."
         ),
         runs=content.run_rows(data),
         tables=content.run_tables(data),
@@ -170,19 +169,13 @@ def render(
     return page
 
 
-def _features(data: FolderData) -> Look | None:
-    from idrstream.report.features import look_at_features
-
-    return look_at_features(data)
-
-
 def _no_qc(data: FolderData) -> str:
     if not data.unmeasured:
         return ""
     return (
         f"{data.unmeasured} of {len(data.batches)} batches that are done have no quality measures: "
-        "they were streamed by a version of idrstream that took none, or their files are gone. "
-        "Warnings, maps and distributions are without them."
+        "an earlier version of idrstream made them, or their files are missing. Warnings, maps "
+        "and distributions leave them out."
     )
 
 
@@ -190,7 +183,7 @@ def _no_qc(data: FolderData) -> str:
 def _template() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    # A batch's messages and a table's names come from elsewhere: everything is escaped.
+    # Messages and names come from outside: everything is escaped.
     made = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
     return made.from_string(_text("page.html.j2"))
 
@@ -200,7 +193,7 @@ def _text(name: str) -> str:
 
 
 def summary(report: Report) -> Mapping[str, Any]:
-    """Return what a report says as plain values."""
+    """Return path and warnings as plain values."""
     return {
         "path": str(report.path),
         "warnings": [

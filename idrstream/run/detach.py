@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from idrstream.errors import StorageError
-from idrstream.folder.live import read_live
+from idrstream.folder.live import LivePhase, read_live
 from idrstream.folder.locks import holder
 
 OUTPUT_NAME = "detached.log"
@@ -62,7 +62,7 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
     while process.poll() is None:
         who = holder(folder)
         live = read_live(folder, who)
-        if live is not None and live.holder.pid == process.pid and live.phase != "starting":
+        if live is not None and live.holder.pid == process.pid and live.phase != LivePhase.STARTING:
             process.returncode = 0  # it is nobody's child from now on: Python must not warn of it
             return 0, (
                 f"The stream runs as process {process.pid}; its messages go to {path}\n"

@@ -12,7 +12,7 @@ from idrstream.errors import CompileError
 from idrstream.schedule.stages import BatchProfiling
 
 if TYPE_CHECKING:
-    from idrstream.folder.journal.reads import FrameKey
+    from idrstream.folder.journal.reader import FrameKey
     from idrstream.profile import DeepProfilerProject, Engine
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Frame, ImageTask, Nuclei, Published

@@ -16,7 +16,7 @@ from idrstream.errors import PlanChangedError
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
-from idrstream.folder.journal.reads import FrameKey
+from idrstream.folder.journal.reader import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.locks import Lock, folder_lock, gpu_lock
 from idrstream.folder.outputs import (
@@ -25,8 +25,8 @@ from idrstream.folder.outputs import (
     delete_illumination,
     delete_tables,
     keep_table,
-    prove,
     unknown_tables,
+    verify_outputs,
 )
 from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.folder.provenance import is_outdated, write_provenance
@@ -129,7 +129,7 @@ class Session:
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
                 self._begin(journal, requested, decision, table)
                 runner = self._runner([journal, log_events, controls, *listeners], keep)
-                controls.take(runner)
+                controls.attach(runner)
                 try:
                     return runner.run(_plan(requested, decision))
                 finally:
@@ -146,7 +146,7 @@ class Session:
         folder, recorded = self._paths.folder, journal.plan()
         if recorded is None:
             self._refuse_strangers()
-        proof = prove(folder, journal.outputs(), full=False)
+        proof = verify_outputs(folder, journal.outputs(), full=False)
         images = journal.images() if needs_images(requested, recorded) else None
         decision = decide(requested, recorded, images=images, broken=proof.broken)
         if decision.refused:
@@ -207,7 +207,7 @@ class Session:
         if decision.plan_change != "same":
             name, digest = keep_table(paths.folder, table)
         outputs = journal.outputs()
-        old = [outputs[number][0] for number in decision.dropped if number in outputs]
+        old = [outputs[number].file for number in decision.dropped if number in outputs]
         if journal.plan() is None:
             old = unknown_tables(paths.folder)
         journal.begin(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.config import RunOptions, takes_options
-from idrstream.folder.begun import failed_batches, read_begun
+from idrstream.folder.recorded import failed_batches, read_recorded_call
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.folder.verify import Verified, verify_folder
 
@@ -54,8 +54,8 @@ class FolderVerbs:
         """
         from idrstream.screen import read_table
 
-        begun = read_begun(self.final_data_dir)
-        return self._run(read_table(begun.table), **{**begun.options, **options})
+        recorded = read_recorded_call(self.final_data_dir)
+        return self._run(read_table(recorded.table), **{**recorded.options, **options})
 
     @takes_options(RunOptions)
     def rerun(self, batch_ids: Iterable[int], **options: Any) -> RunResult:

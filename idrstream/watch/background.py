@@ -1,4 +1,4 @@
-"""A stream that goes on after the call: in a thread of this process, or in another process."""
+"""Handles on a stream in a thread of this process or in another process."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.locks import holder
 from idrstream.folder.status import Status, read_status
 from idrstream.watch.control import ask
-from idrstream.watch.display import NotebookDisplay, mime_bundle
+from idrstream.watch.display import mime_bundle, show_status
 
 if TYPE_CHECKING:
     from idrstream.schedule.result import RunResult
 
 log = logging.getLogger(__name__)
 
-_LOOK_S = 0.3
+_POLL_S = 0.3
 _STOP_S = 20.0
 
 
 class StreamHandle:
     """Watch and control the stream of an output folder, whichever process runs it.
 
-    What it says comes from the folder's journal; what it asks for goes through a small file in
-    the folder. Shown in a notebook, it is a picture that is redrawn until the stream ends.
+    It reads the status from the folder's journal and sends requests through a small file in the
+    folder. A notebook shows the status and updates it until the stream ends.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class StreamHandle:
         self.folder = folder
 
     def status(self) -> Status:
-        """Return how far the stream is.
+        """Return the status of the stream.
 
         Raises
         ------
@@ -63,12 +63,12 @@ class StreamHandle:
         return holder(self.folder) is not None
 
     def pause(self) -> Status:
-        """Begin no new images; those under way are finished, and nothing is lost.
+        """Start no new images; images in progress are finished, and nothing is lost.
 
         Returns
         -------
         Status
-            How far the stream is; ``state`` is ``paused``.
+            With the state ``paused``.
 
         Raises
         ------
@@ -81,28 +81,23 @@ class StreamHandle:
         return self.status()
 
     def resume(self) -> Status:
-        """Go on after `pause`; as `pause`."""
+        """Continue after `pause`; raises as `pause`."""
         ask(self.folder, "resume")
         return self.status()
 
     def stop(self, *, timeout_s: float = 60.0) -> Status:
-        """End the stream at the next safe point, within seconds, and wait for that.
+        """Stop the stream at the next safe point, within seconds, and wait until it has ended.
 
-        Finished batches are kept; `IdrStream.resume` or ``idrstream resume`` goes on. Nothing
-        happens when no stream runs.
+        Finished batches are kept; `IdrStream.resume` or ``idrstream resume`` continues. Does
+        nothing if no stream runs.
 
         Parameters
         ----------
         timeout_s : float
             How long to wait at most.
-
-        Returns
-        -------
-        Status
-            How far it came.
         """
         if self.running:
-            with suppress(ConfigError):  # it ended by itself meanwhile
+            with suppress(ConfigError):  # it has just ended
                 ask(self.folder, "stop")
         return self.wait(timeout_s)
 
@@ -112,69 +107,66 @@ class StreamHandle:
         Parameters
         ----------
         timeout_s : float, optional
-            How long at most; None for as long as it takes.
+            How long at most; None for no limit.
 
         Returns
         -------
         Status
-            How far it is then; ``state`` tells whether it ended.
+            Its state says whether the stream has ended.
         """
         deadline = float("inf") if timeout_s is None else time.monotonic() + timeout_s
         while self.running and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         return self.status()
 
     def __repr__(self) -> str:
-        return mime_bundle(self.folder, self._trouble())["text/plain"]
+        return mime_bundle(self.folder, self._error_text())["text/plain"]
 
     def _repr_html_(self) -> str:
-        return mime_bundle(self.folder, self._trouble())["text/html"]
+        return mime_bundle(self.folder, self._error_text())["text/html"]
 
     def _ipython_display_(self) -> None:
-        """Show a picture in a notebook and keep redrawing it until the stream ends."""
-        NotebookDisplay(self.folder, self._alive, self._trouble).show()
+        """Show the status in a notebook and update it until the stream ends."""
+        show_status(self.folder, lambda: self.running, self._error_text)
 
-    def _alive(self) -> bool:
-        return self.running
-
-    def _trouble(self) -> str:
-        """Return what the journal does not know of why the stream ended."""
+    def _error_text(self) -> str:
+        """Return the error that ended the stream, if this process knows it."""
         return ""
 
 
 class BackgroundRun(StreamHandle):
     """A stream in a thread of this process; ``run_stream(background=True)`` returns it.
 
-    It ends with the process: when that exits in order, the stream is stopped at a safe point.
-    However it ends, what is done is kept and `IdrStream.resume` goes on.
+    It ends with the process: a normal exit stops the stream at a safe point. Finished batches
+    are always kept, and `IdrStream.resume` continues.
 
     Parameters
     ----------
     folder : Path
         Output folder.
     run : callable
-        Runs the stream, and calls what it is given when the first work is about to begin.
+        Runs the stream; calls its argument when the first work is about to start.
     """
 
     def __init__(self, folder: Path, run: Callable[[Callable[[], None]], RunResult]) -> None:
         super().__init__(folder)
         self._run = run
-        self._begun = threading.Event()
+        self._started = threading.Event()
         self._outcome: RunResult | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="idrstream-run", daemon=True)
 
     def start(self) -> BackgroundRun:
-        """Begin, and return when the stream has its folder and knows what to do.
+        """Start the stream; return when its inputs are checked and its folder is locked.
 
         Raises
         ------
         UserError
-            What is wrong with table, options or folder, as `run_stream` does.
+            If table, options or folder are wrong, as `run_stream` does.
         """
         atexit.register(self._at_exit)
         self._thread.start()
-        self._begun.wait()
+        self._started.wait()
         if self._error is not None:
             raise self._error
         return self
@@ -190,7 +182,7 @@ class BackgroundRun(StreamHandle):
         Raises
         ------
         UserError
-            What ended the stream, as `run_stream` does.
+            The error that ended the stream, as `run_stream` does.
         """
         self._thread.join(timeout_s)
         if self._error is not None:
@@ -208,9 +200,9 @@ class BackgroundRun(StreamHandle):
         Raises
         ------
         TimeoutError
-            If it still runs.
+            If it still runs then.
         UserError
-            What ended the stream, as `run_stream` does.
+            The error that ended the stream, as `run_stream` does.
         """
         self.wait(timeout_s)
         if self._outcome is None:
@@ -220,13 +212,13 @@ class BackgroundRun(StreamHandle):
 
     def _work(self) -> None:
         try:
-            self._outcome = self._run(self._begun.set)
-        # The border of a thread: it is raised where somebody waits for it.
+            self._outcome = self._run(self._started.set)
+        # Raised again in `start`, `wait` and `result`.
         except BaseException as error:
             self._error = error
             log.error("the stream in %s ended: %s", self.folder, error)
         finally:
-            self._begun.set()
+            self._started.set()
             atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
@@ -239,7 +231,7 @@ class BackgroundRun(StreamHandle):
             log.debug("%s", error)
         self._thread.join(_STOP_S)
 
-    def _trouble(self) -> str:
+    def _error_text(self) -> str:
         error = self._error
         return "" if error is None else f"{type(error).__name__}: {error}"
 
@@ -255,8 +247,7 @@ def attach(folder: str | Path) -> StreamHandle:
     Returns
     -------
     StreamHandle
-        Shows how far the stream is; pauses, resumes and stops it while it runs, in whichever
-        process.
+        Shows the status; pauses, resumes and stops a stream that runs in any process.
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Pause, resume and stop a running stream, from any process that sees its output folder.
 
-Who wants something puts a small file into the output folder. It names the run that it is for
-(process, machine, and when the lock was taken), so that a request never reaches another one that
-came later or got the same process number; no signals are sent. The stream looks every half second,
-does it, and says so in its live file.
+A request is a small file in the output folder. It names the run that it is for (process, machine,
+and when the lock was taken), so that it never reaches a later run or one with the same process
+number; no signals are sent. The stream checks every half second, carries out the request, and
+acknowledges it in its live file.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from idrstream.folder.live import (
     LIVE_NAME,
     LaneNow,
     Live,
+    LivePhase,
     read_live,
     read_small,
     write_live,
@@ -46,22 +47,22 @@ log = logging.getLogger(__name__)
 CONTROL_NAME = ".idrstream.control.json"
 Request = Literal["pause", "resume", "stop"]
 
-_LOOK_S = 0.5
-_PATIENCE_S = 15.0
+_POLL_S = 0.5
+_ANSWER_TIMEOUT_S = 15.0
 STOPPED = "stopped on request"
 
 
-def ask(folder: Path, request: Request, *, timeout_s: float = _PATIENCE_S) -> None:
-    """Ask the stream that runs in an output folder for something, and wait until it has heeded.
+def ask(folder: Path, request: Request, *, timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
+    """Send a request to the stream that runs in an output folder and wait for the answer.
 
     Parameters
     ----------
     folder : Path
         Output folder.
     request : {"pause", "resume", "stop"}
-        Begin no new images; go on; end at the next safe point.
+        Start no new images; continue; stop at the next safe point.
     timeout_s : float
-        How long to wait for the answer, which takes half a second.
+        How long to wait for the answer, which usually takes half a second.
 
     Raises
     ------
@@ -76,11 +77,11 @@ def ask(folder: Path, request: Request, *, timeout_s: float = _PATIENCE_S) -> No
     if who is None:
         msg = f"no stream is running in {folder}: there is nothing to {request}"
         raise ConfigError(msg)
-    name = uuid.uuid4().hex
+    request_id = uuid.uuid4().hex
     try:
         write_small(
             folder / CONTROL_NAME,
-            {"id": name, "request": request, "holder": asdict(who), "time": time.time()},
+            {"id": request_id, "request": request, "holder": asdict(who), "time": time.time()},
         )
     except OSError as error:
         msg = f"{folder / CONTROL_NAME} cannot be written: {error.strerror}"
@@ -88,9 +89,9 @@ def ask(folder: Path, request: Request, *, timeout_s: float = _PATIENCE_S) -> No
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         live = read_live(folder, who)
-        if live is not None and live.answered == name:
+        if live is not None and live.answered == request_id:
             return
-        if holder(folder) != who:  # it ended meanwhile
+        if holder(folder) != who:  # it has ended
             return
         time.sleep(0.05)
     msg = (
@@ -101,11 +102,10 @@ def ask(folder: Path, request: Request, *, timeout_s: float = _PATIENCE_S) -> No
 
 
 class Controls:
-    """Does what is asked of a running stream, and says how it is; a `Listener`.
+    """Carries out requests to a running stream and writes its live file; a `Listener`.
 
-    A context manager: its thread looks into the output folder from entering to leaving. It never
-    touches the stream's state, only what `Runner` offers to other threads, and no trouble with
-    its files harms the stream.
+    A context manager: its thread polls the output folder between entering and leaving. It only
+    uses what `Runner` offers to other threads, and errors with its files do not harm the stream.
 
     Parameters
     ----------
@@ -128,33 +128,33 @@ class Controls:
         self._under_way: Counter[int] = Counter()
         self._lock = threading.Lock()
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="idrstream-control", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="idrstream-control", daemon=True)
 
     def __enter__(self) -> Controls:
-        """Begin to look; what an earlier run left is removed."""
+        """Start polling; files that an earlier run left are removed."""
         self._me = holder(self._folder) or Holder()
         self._remove()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End, and remove the files."""
+        """Stop polling and remove the files."""
         self._end.set()
         self._thread.join()
         self._remove()
 
-    def take(self, runner: Runner) -> None:
-        """Take over a runner, before it runs."""
+    def attach(self, runner: Runner) -> None:
+        """Control a runner, before it runs."""
         self._runner = runner
 
     def __call__(self, event: Event) -> None:
-        """Count images; what was asked for before the first batch is done when that begins."""
+        """Count images; requests from before the first batch are carried out when it starts."""
         with self._lock:
             if isinstance(event, StreamStarted):
                 self._images = event.plan.image_count
                 self._started = time.monotonic()
                 self._apply()
-            elif isinstance(event, BatchStarted):  # one that was set back begins anew
+            elif isinstance(event, BatchStarted):  # a batch that was reset starts over
                 self._finished -= self._under_way.pop(event.batch.number, 0)
             elif isinstance(event, ImageFinished):
                 self._under_way[event.batch.number] += 1
@@ -164,33 +164,33 @@ class Controls:
             elif isinstance(event, StreamFinished):
                 self._stop = True
 
-    def _look(self) -> None:
-        told, phase = 0.0, ""
+    def _poll(self) -> None:
+        written, phase = 0.0, None
         while not self._end.is_set():
-            heeded, now = self._heed(), self._now()
-            if heeded or now.phase != phase or time.monotonic() - told >= 2 * _LOOK_S:
-                told, phase = time.monotonic(), now.phase
+            handled, now = self._handle_request(), self._now()
+            if handled or now.phase != phase or time.monotonic() - written >= 2 * _POLL_S:
+                written, phase = time.monotonic(), now.phase
                 try:
                     write_live(self._folder, now)
                 except OSError as error:
-                    log.debug("how the stream is cannot be told: %s", error)
-            self._end.wait(_LOOK_S)
+                    log.debug("the live file cannot be written: %s", error)
+            self._end.wait(_POLL_S)
 
-    def _heed(self) -> bool:
-        """Do what is asked for, when it is new and meant for this run."""
-        said = read_small(self._folder / CONTROL_NAME)
-        if not said or said.get("holder") != asdict(self._me):
+    def _handle_request(self) -> bool:
+        """Carry out a request if it is new and meant for this run; return whether it was."""
+        content = read_small(self._folder / CONTROL_NAME)
+        if not content or content.get("holder") != asdict(self._me):
             return False
-        name, request = str(said.get("id")), said.get("request")
-        if name == self._answered or request not in get_args(Request):
+        request_id, request = str(content.get("id")), content.get("request")
+        if request_id == self._answered or request not in get_args(Request):
             return False
         with self._lock:
             if request == "stop":
                 self._stop = True
             else:
                 self._pause = request == "pause"
-            self._answered = name
-            log.info("Asked from outside: %s", request)
+            self._answered = request_id
+            log.info("Received the request to %s", request)
             if self._started is not None:
                 self._apply()
         return True
@@ -236,14 +236,15 @@ class Controls:
                 disk_limit_bytes=None if disk is None else disk.limit_bytes,
             )
 
-    def _phase(self) -> str:
+    def _phase(self) -> LivePhase:
         if self._stop:
-            return "stopping"
+            return LivePhase.STOPPING
         if self._started is None:
-            return "starting"
+            return LivePhase.STARTING
         if not self._pause:
-            return "running"
-        return "pausing" if self._runner is not None and self._runner.n_running() else "paused"
+            return LivePhase.RUNNING
+        working = self._runner is not None and self._runner.n_running()
+        return LivePhase.PAUSING if working else LivePhase.PAUSED
 
     def _remove(self) -> None:
         for name in (CONTROL_NAME, LIVE_NAME):

@@ -1,96 +1,67 @@
-"""A picture in a notebook that is redrawn while a stream runs, without widgets or scripts."""
+"""The status in a notebook, updated while a stream runs, without widgets or scripts."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from idrstream.errors import IdrStreamError
-from idrstream.folder.status import read_status
-from idrstream.watch.picture import recent_failures
-from idrstream.watch.picture_html import picture_html, picture_text
+from idrstream.folder.status import latest_failures, read_status
+from idrstream.folder.status_text import status_lines
+from idrstream.watch.status_html import status_html
 
 log = logging.getLogger(__name__)
 
 _DRAW_S = 2.0
 
 
-def mime_bundle(folder: Path, trouble: str = "") -> dict[str, str]:
-    """Return the picture of the stream in a folder as HTML and as text.
-
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    trouble : str
-        What is to be said besides.
-    """
+def mime_bundle(folder: Path, error_text: str = "") -> dict[str, str]:
+    """Return the status of the stream in a folder as HTML and as text."""
     try:
-        status, failures = read_status(folder), recent_failures(folder)
+        status, failures = read_status(folder), latest_failures(folder)
     except IdrStreamError as error:
         text = f"{folder}: {error}"
         html = f"<p>{escape(text)}</p>"
     else:
-        text, html = picture_text(status, failures), picture_html(status, failures)
-    if trouble:
-        text += f"\nended by {trouble}"
-        html += f'<p role="alert"><strong>Ended by</strong> {escape(trouble)}</p>'
+        text = "\n".join(status_lines(status, failures, width=200))
+        html = status_html(status, failures)
+    if error_text:
+        text += f"\nended by {error_text}"
+        html += f'<p role="alert"><strong>Ended by</strong> {escape(error_text)}</p>'
     return {"text/html": html, "text/plain": text}
 
 
-class NotebookDisplay:
-    """Shows the picture of a stream, and redraws it from a thread until the stream ends.
+def show_status(
+    folder: Path, is_running: Callable[[], bool], error_text: Callable[[], str]
+) -> threading.Thread | None:
+    """Show the status of a stream; in a notebook, return a thread that updates it to the end."""
+    from IPython import get_ipython
+    from IPython.display import display
 
-    Where there is no notebook the text is shown once.
+    running = is_running()  # first, so that the last update comes after the end
+    bundle = mime_bundle(folder, error_text())
+    handle: Any = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+    shell = get_ipython()
+    if not running or shell is None or not shell.has_trait("kernel"):
+        return None
 
-    Parameters
-    ----------
-    folder : Path
-        Output folder.
-    alive : callable
-        Tells whether the stream runs.
-    trouble : callable
-        Returns what is to be said besides.
-    """
-
-    def __init__(self, folder: Path, alive: Callable[[], bool], trouble: Callable[[], str]) -> None:
-        self._folder = folder
-        self._alive = alive
-        self._trouble = trouble
-        self._handle: Any = None
-
-    def show(self) -> threading.Thread | None:
-        """Show it; return the thread that redraws it."""
-        from IPython import get_ipython
-        from IPython.display import display
-
-        alive = self._alive()  # asked first, so that the last picture is drawn after the end
-        self._handle = display(  # type: ignore[no-untyped-call]
-            self._bundle(), raw=True, display_id=True
-        )
-        shell = get_ipython()
-        if not alive or shell is None or not hasattr(shell, "kernel"):
-            return None
-        thread = threading.Thread(target=self._redraw, name="idrstream-display", daemon=True)
-        thread.start()
-        return thread
-
-    def _redraw(self) -> None:
-        ended = threading.Event()
-        alive = True
-        while alive:
-            ended.wait(_DRAW_S)
-            alive = self._alive()
+    def update() -> None:
+        running = True
+        while running:
+            time.sleep(_DRAW_S)
+            running = is_running()
             try:
-                self._handle.update(self._bundle(), raw=True)
-            # The notebook may be gone; the stream does not care.
+                handle.update(mime_bundle(folder, error_text()), raw=True)
+            # The notebook may be gone; that must not harm the stream.
             except Exception as error:
-                log.debug("the picture is not redrawn any more: %s", error)
+                log.debug("the status display is not updated any more: %s", error)
                 return
 
-    def _bundle(self) -> dict[str, str]:
-        return mime_bundle(self._folder, self._trouble())
+    thread = threading.Thread(target=update, name="idrstream-display", daemon=True)
+    thread.start()
+    return thread

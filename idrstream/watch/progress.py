@@ -20,23 +20,23 @@ from idrstream.schedule.events import (
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_DRAW_S = 0.2  # between drawings; a quick stream has thousands of events a second
+_DRAW_S = 0.2  # a fast stream has thousands of events a second
 
 
 class ProgressBars:
-    """Two tqdm bars: batches done, and images done with what is at work now; a `Listener`."""
+    """Two tqdm bars: batches, and images with the active stages; a `Listener`."""
 
     def __init__(self) -> None:
         self._batches: tqdm[Any] | None = None
         self._images: tqdm[Any] | None = None
-        self._stages: Counter[str] = Counter()  # at work now
-        self._finished: dict[int, int] = {}  # images of the batches under way
+        self._stages: Counter[str] = Counter()  # active jobs
+        self._finished: dict[int, int] = {}  # images of the running batches
         self._failures: dict[int, int] = {}
         self._failed = 0
         self._drawn = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Move the bars."""
+        """Update the bars."""
         if isinstance(event, StreamStarted):
             self._open(len(event.plan), event.plan.image_count)
         if self._batches is None or self._images is None:
@@ -48,7 +48,7 @@ class ProgressBars:
             return
         self._count(event)
         if isinstance(event, BatchStarted):
-            # One that was set back begins anew.
+            # A batch that was reset starts over.
             self._images.update(-self._finished.get(event.batch.number, 0))
             self._failures[event.batch.number] = self._finished[event.batch.number] = 0
         elif isinstance(event, ImageFinished):
@@ -67,7 +67,7 @@ class ProgressBars:
         self._images.set_postfix_str(f"{self._stages_text()}{self._failed_text()}", refresh=draw)
 
     def close(self) -> None:
-        """Leave the bars as they are."""
+        """Close the bars."""
         for bar in (self._images, self._batches):
             if bar is not None:
                 bar.close()
@@ -91,8 +91,8 @@ class ProgressBars:
             self._stages[event.stage] -= 1
 
     def _stages_text(self) -> str:
-        at_work = [(name, count) for name, count in self._stages.items() if count > 0]
-        return ", ".join(name if count == 1 else f"{name} {count}" for name, count in at_work)
+        active = [(name, count) for name, count in self._stages.items() if count > 0]
+        return ", ".join(name if count == 1 else f"{name} {count}" for name, count in active)
 
     def _failed_text(self) -> str:
         failed = self._failed + sum(self._failures.values())

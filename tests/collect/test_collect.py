@@ -10,7 +10,7 @@ import pytest
 
 from idrstream.cli.main import main
 from idrstream.collect import CollectOptions, collect_folder
-from idrstream.collect._cells import _pieces, _regrouped
+from idrstream.collect.cells import _pieces, _regrouped
 from idrstream.compile import WRITERS
 from idrstream.errors import CollectError, StorageError
 from idrstream.run.reproduce import load_provenance
@@ -89,7 +89,7 @@ def test_the_command(streamed, tmp_path, capsys):
     assert record_of(out) == record
     (out / "provenance.json").unlink()
     assert main([*call, "--replace"]) == 10
-    assert "no collection" in capsys.readouterr().err
+    assert "not a collection" in capsys.readouterr().err
     assert main([*call, "--feature-select", "magic"]) == 2
     assert "feature_select is 'magic'" in capsys.readouterr().err
 
@@ -110,7 +110,7 @@ def test_missing_batches_are_refused_unless_told(copied, tmp_path):
 def test_a_changed_table_is_refused_and_leaves_nothing(copied, tmp_path):
     path = copied / "batch_2.csv.gz"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(CollectError, match=r"batch_2.csv.gz has other bytes"):
+    with pytest.raises(CollectError, match=r"batch_2.csv.gz was changed"):
         collect_folder(copied, tmp_path / "all", QUICK)
     assert [item.name for item in tmp_path.iterdir()] == ["features"]
 

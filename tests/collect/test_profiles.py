@@ -8,9 +8,9 @@ import pycytominer
 import pytest
 
 from idrstream.collect import CollectOptions
-from idrstream.collect._annotations import Annotations
-from idrstream.collect._cells import Cells
-from idrstream.collect._profiles import make_profiles
+from idrstream.collect.annotations import Annotations
+from idrstream.collect.cells import Cells
+from idrstream.collect.profiles import make_profiles
 from idrstream.errors import CollectError, ConfigError
 from idrstream.records import ImageTask
 

@@ -88,7 +88,7 @@ def test_resume_and_rerun_runs(tmp_path):
     notebook = run("resume_and_rerun", tmp_path, IMPORTS + SMALL["resume_and_rerun"])
     assert images_in(notebook) == 1
     said = text_in(notebook)
-    for part in ("interrupted", "IncompleteFileError", "3 of 3 batches proven"):
+    for part in ("interrupted", "IncompleteFileError", "3 of 3 batches verified"):
         assert part in said, part
     # How far the first run comes before it stops is a matter of speed.
     resumed, rerun = re.findall(r"batches run now: \[(.*)\]", said)

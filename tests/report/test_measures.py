@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from idrstream.quality.look import look
 from idrstream.quality.measures import measure, power_slope
 from idrstream.quality.notes import BatchNotes, forget, qc_path
 from idrstream.quality.pictures import (
@@ -22,6 +21,7 @@ from idrstream.quality.pictures import (
     draw,
     picture_key,
 )
+from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask, Nuclei
 from idrstream.report.findings import plate_shading
 
@@ -75,16 +75,16 @@ class TestMeasures:
     def test_saturation_of_cameras(self, dtype, level):
         pixels = np.full((40, 40), 20, dtype)
         pixels[:4, :10] = level
-        assert look(pixels).saturated == pytest.approx(40 / 1600)
+        assert measure_raw_frame(pixels).saturated == pytest.approx(40 / 1600)
         pixels[:4, :10] = level - 1
-        assert look(pixels).saturated == 0
+        assert measure_raw_frame(pixels).saturated == 0
 
     def test_shading_is_of_the_background(self):
         y, x = np.mgrid[-1:1:160j, -1:1:160j]
         field = 1 - 0.3 * (y**2 + x**2) / 2
         pixels = np.rint(100 * field).astype(np.uint8)
         pixels[50:60, 50:60] = 250  # a nucleus
-        found = look(pixels).shading
+        found = measure_raw_frame(pixels).shading
         want = 100 * field.reshape(8, 20, 8, 20).mean(axis=(1, 3))
         assert np.abs(found - want).max() < 3
 
@@ -144,7 +144,9 @@ class TestNotes:
     def test_rows_are_in_the_order_of_the_plan_and_can_be_forgotten(self, tmp_path, pixels):
         notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
         for number in (2, 1):
-            frame = Frame(pixels, number, TASK, look(pixels, "https://u:secret@host/a.ch5"))
+            frame = Frame(
+                pixels, number, TASK, measure_raw_frame(pixels, "https://u:secret@host/a.ch5")
+            )
             nuclei = dataclasses.replace(nuclei_of([(9, 9)]), frame_number=number)
             notes.add(frame, nuclei)
         notes.publish(7, [TASK])

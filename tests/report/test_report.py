@@ -107,7 +107,7 @@ class TestPage:
 
     def test_a_short_run_is_drawn_over_minutes(self, page):
         text = page.read_text()
-        assert "minutes since the run began" in text
+        assert "minutes since the run started" in text
         assert "hours since" not in text
 
     def test_names_from_elsewhere_are_escaped(self, clean, tmp_path):
@@ -138,13 +138,13 @@ class TestPage:
         told = json.loads(capsys.readouterr().out)
         assert told["path"] == str(out)
         assert len(told["warnings"]) == 5
-        assert "The features were not looked at" in out.read_text()
+        assert "The features were skipped" in out.read_text()
 
     def test_watching_a_stream_that_is_over_ends_at_once(self, clean, tmp_path, capsys):
         out = tmp_path / "page.html"
         assert main(["report", str(clean.final_data_dir), "--out", str(out), "--watch"]) == 0
         assert "setInterval" not in out.read_text()
-        assert "Nothing peculiar" in capsys.readouterr().out
+        assert "No warnings" in capsys.readouterr().out
 
 
 class TestBrowser:
@@ -194,7 +194,7 @@ class TestBrowser:
         ).path
         with opened(chromium, page, width=NARROW) as seen:
             assert seen.faults() == []
-            assert seen.page.get_by_label("Load this page anew every 30 s").is_checked()
+            assert seen.page.get_by_label("Reload this page every 30 s").is_checked()
 
     def test_the_first_stop_of_the_keyboard_leads_to_the_content(self, chromium, page):
         with opened(chromium, page) as seen:

@@ -421,8 +421,8 @@ class TestVerify:
     def test_a_good_folder(self, again):
         found = again.verify()
         assert found.is_good
-        assert (found.batches, found.proven, found.left) == (3, 3, ())
-        assert "3 of 3 batches proven" in str(found)
+        assert (found.batches, found.verified, found.left) == (3, 3, ())
+        assert "3 of 3 batches verified" in str(found)
 
     def test_what_is_wrong_is_named(self, again):
         out = again.final_data_dir
@@ -511,7 +511,7 @@ class TestCommands:
     def test_status(self, idrstream, finished):
         code, told = idrstream("status", finished / "out")
         assert code == 0
-        assert "batches  3 of 3 done" in told.out
+        assert "3 of 3 done" in told.out
         code, told = idrstream("status", finished / "out", "--json", "--failures")
         content = json.loads(told.out)
         assert (content["state"], content["batches_done"], content["failed"]) == ("done", 3, [])

@@ -1,4 +1,4 @@
-"""What the journal notes of batches: begun, their images, published, finished."""
+"""Records batches: their attempts, images, failures and published tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from idrstream.folder.journal.runs import RunNotes
+from idrstream.folder.journal.runs import RunRecorder
+from idrstream.folder.journal.states import AttemptState, BatchState, ImageState
 from idrstream.folder.journal.writer import JournalWriter, seconds_as_json
 from idrstream.records import Batch, ImageTask, Skipped
 from idrstream.redact import redact
@@ -26,41 +27,34 @@ _IMAGE = (
 
 @dataclass(slots=True)
 class _Running:
-    """A batch that is under way, as far as it is not in the file yet."""
+    """A running batch: what is not in the file yet."""
 
     attempt: int
     was_done: bool
     positions: dict[tuple[str, int, int, tuple[int, ...]], int]
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
     bytes: dict[int, int] = field(default_factory=dict)
-    noted: set[tuple[int, int | None]] = field(default_factory=set)
+    recorded: set[tuple[int, int | None]] = field(default_factory=set)
     failed: set[int] = field(default_factory=set)
-    # What images came to, as long as the table that is in place is of another attempt.
+    # Results of images, held back while the published table is of an earlier attempt.
     held: list[tuple[Any, ...]] = field(default_factory=list)
 
 
-class BatchNotes:
-    """Notes what happens to the batches of a run.
+class BatchRecorder:
+    """Records the batches of a run.
 
-    Only a published batch is flushed to the disk before the runner goes on, for then its inputs
-    are deleted. All else that a power cut takes away is done again.
-
-    Parameters
-    ----------
-    writer : JournalWriter
-        The open journal.
-    run : RunNotes
-        The run they belong to.
+    Only a published batch is flushed to the disk before the runner continues, since its inputs
+    are deleted then. Everything else that a power cut takes away is done again.
     """
 
-    def __init__(self, writer: JournalWriter, run: RunNotes) -> None:
+    def __init__(self, writer: JournalWriter, run: RunRecorder) -> None:
         self._writer = writer
         self._run = run
         self._running: dict[int, _Running] = {}
 
     def started(self, batch: Batch) -> None:
-        """Note a new attempt."""
-        positions = {_place(task): position for position, task in enumerate(batch.tasks)}
+        """Record a new attempt."""
+        positions = {_image_key(task): position for position, task in enumerate(batch.tasks)}
         with self._writer.transaction(flushed=False):
             self._writer.execute(
                 "UPDATE batches SET attempts = attempts + 1, "
@@ -78,15 +72,15 @@ class BatchNotes:
                 run=self._run.number,
                 started=time.time(),
             )
-        self._running[batch.number] = _Running(attempt, state == "done", positions)
+        self._running[batch.number] = _Running(attempt, state == BatchState.DONE, positions)
 
     def stage(self, event: StageFinished) -> None:
-        """Remember how long an image was in a stage, until it is finished."""
+        """Remember the time of an image in a stage until it is finished."""
         running = self._running.get(event.batch.number)
         if running is None or event.task is None:
             return
-        position = running.positions.get(_place(event.task))
-        if position is None:  # a movie fetched only for its plate's illumination
+        position = running.positions.get(_image_key(event.task))
+        if position is None:  # a movie downloaded only for its plate's illumination
             return
         seconds = running.seconds.setdefault(position, {})
         seconds[event.stage] = seconds.get(event.stage, 0.0) + event.seconds
@@ -94,36 +88,36 @@ class BatchNotes:
             running.bytes[position] = event.bytes
 
     def image(self, event: ImageFinished) -> None:
-        """Note what an image came to."""
+        """Record the result of an image."""
         running = self._running[event.batch.number]
-        position = running.positions[_place(event.task)]
-        state = "done"
+        position = running.positions[_image_key(event.task)]
+        state = ImageState.DONE
         if event.skipped:
             whole = any(item.frame_number is None for item in event.skipped)
             some = len({item.frame_number for item in event.skipped}) < len(event.task.frames)
-            state = "partial" if some and not whole else "failed"
+            state = ImageState.PARTIAL if some and not whole else ImageState.FAILED
             running.failed.add(position)
-        came_to = (
+        result = (
             state, event.nuclei, running.bytes.get(position),
             seconds_as_json(running.seconds.pop(position, {})), event.batch.number, position,
         )  # fmt: skip
         with self._writer.transaction(flushed=False):
             if running.was_done:
-                running.held.append(came_to)
+                running.held.append(result)
             else:
-                self._writer.execute(_IMAGE, *came_to)
-            self._note_skipped(event.batch, running, event.skipped)
+                self._writer.execute(_IMAGE, *result)
+            self._record_skipped(event.batch, running, event.skipped)
 
     def published(self, event: BatchPublished) -> None:
-        """Note that a batch is done: it is, when this returns."""
+        """Record that a batch is done; durable when this returns."""
         running, published = self._running[event.batch.number], event.published
         stat = published.path.stat()
         with self._writer.transaction(flushed=True):
-            for came_to in running.held:
-                self._writer.execute(_IMAGE, *came_to)
+            for result in running.held:
+                self._writer.execute(_IMAGE, *result)
             if running.attempt > 1:
                 self._make_current(event.batch, running)
-            self._note_skipped(event.batch, running, event.skipped)
+            self._record_skipped(event.batch, running, event.skipped)
             self._writer.execute(
                 "UPDATE batches SET state = 'done', failed_images = ?, nuclei = ?, file = ?, "
                 "rows = ?, columns = ?, columns_sha256 = ?, size_bytes = ?, mtime_ns = ?, "
@@ -133,12 +127,17 @@ class BatchNotes:
                 published.sha256, event.batch.number,
             )  # fmt: skip
             self._attempt(
-                event.batch, running, "published", event.nuclei, event.seconds, published.sha256
-            )
+                event.batch,
+                running,
+                AttemptState.PUBLISHED,
+                event.nuclei,
+                event.seconds,
+                published.sha256,
+            )  # fmt: skip
             self._run.tick()
 
     def finished(self, event: BatchFinished) -> None:
-        """Note that a batch is over, well or not."""
+        """Record the end of a batch, successful or not."""
         running = self._running.pop(event.batch.number)
         with self._writer.transaction(flushed=False):
             if event.published is None:
@@ -146,10 +145,12 @@ class BatchNotes:
                 self._run.tick()
             else:
                 digest = event.published.sha256
-                self._attempt(event.batch, running, "done", event.nuclei, event.seconds, digest)
+                self._attempt(
+                    event.batch, running, AttemptState.DONE, event.nuclei, event.seconds, digest
+                )
 
     def interrupted(self) -> None:
-        """Note what a stream that ends leaves on the way: planned again, with no failure."""
+        """Mark batches that the end of the stream interrupts as planned."""
         for number in self._running:
             self._writer.execute(
                 "UPDATE batches SET state = 'planned' WHERE number = ? AND state = 'running'",
@@ -157,11 +158,11 @@ class BatchNotes:
             )
 
     def forget(self) -> None:
-        """Forget what was on the way."""
+        """Forget the running batches."""
         self._running.clear()
 
     def _make_current(self, batch: Batch, running: _Running) -> None:
-        """Let only the failures of this attempt be current ones."""
+        """Mark only the failures of this attempt as current."""
         self._writer.execute(
             "UPDATE failures SET current = (attempt = ?) WHERE batch = ?",
             running.attempt,
@@ -169,8 +170,8 @@ class BatchNotes:
         )
 
     def _failed(self, event: BatchFinished, running: _Running) -> None:
-        self._note_skipped(event.batch, running, event.skipped)
-        # A table that is in place keeps its own failures; else the last attempt's are told.
+        self._record_skipped(event.batch, running, event.skipped)
+        # A published table keeps its own failures; otherwise the last attempt's are current.
         self._writer.execute(
             "UPDATE failures SET current = 0 WHERE batch = ?1 AND attempt < ?2"
             if not running.was_done
@@ -178,14 +179,14 @@ class BatchNotes:
             event.batch.number,
             running.attempt,
         )
-        self._note(event.batch, running, "batch", event.error_kind, event.error)
+        self._record(event.batch, running, "batch", event.error_kind, event.error)
         self._writer.execute(
             "UPDATE batches SET state = 'failed', failed_images = ? "
             "WHERE number = ? AND state != 'done'",
             len(running.failed),
             event.batch.number,
         )
-        self._attempt(event.batch, running, "failed", event.nuclei, event.seconds)
+        self._attempt(event.batch, running, AttemptState.FAILED, event.nuclei, event.seconds)
         self._writer.execute(
             "UPDATE attempts SET error_kind = ?, error = ? WHERE batch = ? AND attempt = ?",
             event.error_kind,
@@ -198,7 +199,7 @@ class BatchNotes:
         self,
         batch: Batch,
         running: _Running,
-        outcome: str,
+        outcome: AttemptState,
         nuclei: int,
         seconds: Mapping[str, float],
         sha256: str | None = None,
@@ -210,15 +211,15 @@ class BatchNotes:
             running.attempt,
         )  # fmt: skip
 
-    def _note_skipped(self, batch: Batch, running: _Running, skipped: Sequence[Skipped]) -> None:
+    def _record_skipped(self, batch: Batch, running: _Running, skipped: Sequence[Skipped]) -> None:
         for item in skipped:
-            position = running.positions.get(_place(item.task), -1)
-            if (position, item.frame_number) not in running.noted:
-                running.noted.add((position, item.frame_number))
+            position = running.positions.get(_image_key(item.task), -1)
+            if (position, item.frame_number) not in running.recorded:
+                running.recorded.add((position, item.frame_number))
                 running.failed.add(position)
-                self._note(batch, running, item.stage, item.kind, item.reason, item)
+                self._record(batch, running, item.stage, item.kind, item.reason, item)
 
-    def _note(
+    def _record(
         self,
         batch: Batch,
         running: _Running,
@@ -230,7 +231,7 @@ class BatchNotes:
         image = {}
         if item is not None:
             image = {
-                "position": running.positions.get(_place(item.task)),
+                "position": running.positions.get(_image_key(item.task)),
                 "plate": item.task.plate,
                 "well": item.task.well,
                 "site": item.task.site,
@@ -250,5 +251,5 @@ class BatchNotes:
         )
 
 
-def _place(task: ImageTask) -> tuple[str, int, int, tuple[int, ...]]:
+def _image_key(task: ImageTask) -> tuple[str, int, int, tuple[int, ...]]:
     return task.plate, task.well_number, task.site, task.frames

@@ -1,4 +1,4 @@
-"""The journal's file: how it is opened, brought to the present version, and its errors."""
+"""Open the journal's file, migrate it to the current version, translate its errors."""
 
 from __future__ import annotations
 
@@ -16,27 +16,22 @@ from idrstream.folder.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
 
 log = logging.getLogger(__name__)
 
-# File systems that other machines see too: SQLite's write-ahead log needs memory that all
-# users of the file share, which these cannot give.
+# SQLite's write-ahead log needs memory shared by all users of the file, which file systems
+# shared between machines do not have (https://sqlite.org/wal.html).
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
 
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
-    """Open or make a journal for writing, brought to the present version.
+    """Open or create a journal for writing and migrate it to the current version.
 
-    Parameters
-    ----------
-    path : Path
-        The file.
-    durable : bool
-        Wait until what matters is on the disk. Off only where speed is measured.
+    `durable` waits for the disk where it matters; it is off only to measure speed.
 
     Raises
     ------
     StorageError
         If it cannot be written.
     JournalError
-        If it is no journal, damaged, or of a newer version.
+        If it is not a journal, damaged, or of a newer version.
     """
     with sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -55,7 +50,7 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
 def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a journal for reading, also while a stream writes it or the folder is read-only.
 
-    A journal of an older version is brought to the present one in a copy.
+    A journal of an older version is migrated in a copy.
 
     Raises
     ------
@@ -79,7 +74,7 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make the statements of the block happen together or not at all."""
+    """Run the block as one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -91,28 +86,30 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def has_write_ahead_log(connection: sqlite3.Connection) -> bool:
-    """Tell whether a connection writes through a write-ahead log."""
+    """Return whether a connection writes through a write-ahead log."""
     return bool(connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal")
 
 
 @contextmanager
 def sqlite_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into those of idrstream."""
+    """Translate SQLite's errors into those of idrstream."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        msg = f"the journal {path} cannot be read or written: {error}; free space or mend the disk"
+        msg = (
+            f"the journal {path} cannot be read or written: {error}; free space or repair the disk"
+        )
         raise StorageError(msg) from error
     except sqlite3.DatabaseError as error:
         msg = (
-            f"the journal {path} is damaged or no journal: {error}; move it away and verify "
+            f"the journal {path} is damaged or not a journal: {error}; move it away and verify "
             "the folder, or choose a new output folder"
         )
         raise JournalError(msg) from error
 
 
 def _read_only(path: Path) -> sqlite3.Connection | None:
-    """Return a connection that sees what a running stream has written, if there can be one."""
+    """Return a connection that sees what a running stream writes; None if that is impossible."""
     address = quote(str(path.absolute()))
     try:
         connection = sqlite3.connect(
@@ -122,7 +119,7 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
         return None
     try:
         _check(connection, path)
-    except sqlite3.OperationalError:  # a read-only folder cannot take the shared memory
+    except sqlite3.OperationalError:  # no shared memory in a read-only folder
         connection.close()
         return None
     except BaseException:
@@ -168,7 +165,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     version = _version(connection)
     for step in range(version, VERSION):
-        # One transaction for each step: a kill in between leaves a whole older version.
+        # One transaction for each step: a crash in between leaves a complete older version.
         with transaction(connection):
             for statement in MIGRATIONS[step].split(";"):
                 if statement.strip():
@@ -176,7 +173,7 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version={step + 1}")
     if 0 < version < VERSION:
-        log.info("Brought %s from format version %d to %d", path, version, VERSION)
+        log.info("Migrated %s from format version %d to %d", path, version, VERSION)
 
 
 def _choose_mode(connection: sqlite3.Connection, path: Path) -> None:
@@ -190,15 +187,15 @@ def _choose_mode(connection: sqlite3.Connection, path: Path) -> None:
             return
         kind = f"{kind} ({mode})"
     log.warning(
-        "%s lies on %s, where SQLite's write-ahead log cannot be trusted: it is kept with a "
-        "rollback journal, and readers may have to wait while it is written",
+        "%s is on %s, where SQLite's write-ahead log is not reliable: it uses a rollback "
+        "journal, and readers may have to wait while it is written",
         path, kind,
     )  # fmt: skip
     connection.execute("PRAGMA journal_mode=DELETE")
 
 
 def file_system(folder: Path) -> str:
-    """Return the kind of file system a folder lies on, ``""`` where that cannot be told."""
+    """Return the type of file system of a folder; ``""`` if unknown."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
         real = folder.resolve()

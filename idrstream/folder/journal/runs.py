@@ -1,4 +1,4 @@
-"""What the journal notes of runs and of the plans that a folder follows."""
+"""Records runs and the plans that a folder follows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.folder.identity import image_digest
+from idrstream.folder.journal.states import RunState
 from idrstream.folder.journal.writer import JournalWriter, as_json
 from idrstream.redact import redact
 
@@ -16,25 +17,25 @@ if TYPE_CHECKING:
     from idrstream.folder.plans import Decision, RequestedPlan
     from idrstream.schedule.lanes import LaneReport
 
-_TICK_S = 0.5  # between two notes of how long a run takes
+_TICK_S = 0.5  # between updates of a run's duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """What is noted of a run when it begins.
+    """What is recorded of a run when it starts.
 
     Attributes
     ----------
     pid, host : int, str
         The process.
     options : Mapping
-        What `run_stream` was called with, modes included.
+        Options of `run_stream`.
     parts : Mapping
-        Description of all parts, also of those that change no result.
+        Description of all components, also of those that change no result.
     versions : Mapping[str, str]
         Versions of Python and packages.
     settings : Mapping or None
-        All settings, when the stream was built from settings; no secrets.
+        All settings, without secrets, if the stream was built from settings.
     log : str
         The log file.
     """
@@ -48,20 +49,15 @@ class RunInfo:
     log: str = ""
 
 
-class RunNotes:
-    """Notes a run: its beginning, how long it takes, how busy its lanes are, its end.
+class RunRecorder:
+    """Records a run: its start, duration, lane load and end.
 
-    All but `bury` belong into a transaction of the caller's.
-
-    Parameters
-    ----------
-    writer : JournalWriter
-        The open journal.
+    Call all methods but `mark_crashed_runs` within a transaction.
 
     Attributes
     ----------
     number, plan : int
-        Of the run that is noted; 0 before it begins.
+        Numbers of the run and its plan; 0 before the run starts.
     """
 
     def __init__(self, writer: JournalWriter) -> None:
@@ -71,12 +67,12 @@ class RunNotes:
         self._started = self._ticked = time.monotonic()
         self._log: Path | None = None
 
-    def bury(self) -> None:
-        """Note what a stream that died left as running."""
+    def mark_crashed_runs(self) -> None:
+        """Mark runs, attempts and batches that a crash left as running."""
         with self._writer.transaction(flushed=False):
             for statement in (
                 "UPDATE runs SET state = 'died' WHERE state = 'running'",
-                # Published and journalled: done, though the run died before it had tidied up.
+                # Published and recorded: done, though the run crashed before cleaning up.
                 "UPDATE attempts SET outcome = 'done' WHERE outcome = 'published'",
                 "UPDATE attempts SET outcome = 'interrupted' WHERE outcome = 'running'",
                 "UPDATE batches SET state = 'planned' WHERE state = 'running'",
@@ -84,9 +80,9 @@ class RunNotes:
                 self._writer.execute(statement)
 
     def begin(
-        self, info: RunInfo, wanted: RequestedPlan, decision: Decision, table: tuple[str, str]
+        self, info: RunInfo, requested: RequestedPlan, decision: Decision, table: tuple[str, str]
     ) -> None:
-        """Note a run and the plan that it follows; `table` is the copy's name and digest."""
+        """Record a run and its plan; `table` is the name and digest of the table's copy."""
         self.number = self._writer.insert(
             "runs",
             started=time.time(),
@@ -104,16 +100,16 @@ class RunNotes:
             row = self._writer.execute("SELECT max(id) FROM plans").fetchone()
             self.plan = int(row[0])
         else:
-            self._accept(wanted, decision, table)
+            self._accept(requested, decision, table)
         self._log = Path(info.log) if info.log else None
         self.restart()
 
     def restart(self) -> None:
-        """Count the time that the run takes from now on."""
+        """Measure the duration of the run from now on."""
         self._started = self._ticked = time.monotonic()
 
     def tick(self) -> None:
-        """Note how long the run has taken, when that was some time ago."""
+        """Update the duration of the run, at most every half second."""
         now = time.monotonic()
         if now - self._ticked < _TICK_S:
             return
@@ -123,14 +119,14 @@ class RunNotes:
         )
 
     def lanes(self, lanes: Sequence[LaneReport]) -> None:
-        """Note how busy the lanes are, and how long the run has taken."""
+        """Record the load of the lanes and the duration of the run."""
         self._writer.execute(
             "UPDATE runs SET elapsed_s = ?, lanes = ? WHERE id = ?",
             self._elapsed_s(), as_json([_rounded(lane) for lane in lanes]), self.number,
         )  # fmt: skip
 
     def finished(self, stopped_by: str) -> None:
-        """Note the end, and what was under way."""
+        """Record the end of the run and of the attempts that it interrupts."""
         now = time.time()
         self._writer.execute(
             "UPDATE attempts SET outcome = 'interrupted', ended = ? "
@@ -139,12 +135,13 @@ class RunNotes:
         )  # fmt: skip
         self._writer.execute(
             "UPDATE runs SET ended = ?, elapsed_s = ?, state = ?, stopped_by = ? WHERE id = ?",
-            now, self._elapsed_s(), "stopped" if stopped_by else "finished", redact(stopped_by),
+            now, self._elapsed_s(), RunState.STOPPED if stopped_by else RunState.FINISHED,
+            redact(stopped_by),
             self.number,
         )  # fmt: skip
 
     def log_end(self) -> int | None:
-        """Return the length of the log: what it says of a failure stands before that byte."""
+        """Return the length of the log: messages about a failure are before that byte."""
         if self._log is None:
             return None
         try:
@@ -155,41 +152,44 @@ class RunNotes:
     def _elapsed_s(self) -> float:
         return round(time.monotonic() - self._started, 3)
 
-    def _accept(self, wanted: RequestedPlan, decision: Decision, table: tuple[str, str]) -> None:
+    def _accept(self, requested: RequestedPlan, decision: Decision, table: tuple[str, str]) -> None:
         self.plan = self._writer.insert(
             "plans",
             run=self.number,
             created=time.time(),
             how=decision.plan_change,
-            batch_size=wanted.batch_size,
+            batch_size=requested.batch_size,
             in_order=int(decision.in_order),
-            images=len(wanted.tasks),
-            images_sha256=wanted.images_sha256,
-            identity=as_json(wanted.identity),
+            images=len(requested.tasks),
+            images_sha256=requested.images_sha256,
+            identity=as_json(requested.identity),
             table_file=table[0],
             table_sha256=table[1],
         )
         connection = self._writer.connection
-        gone = [(number,) for number in decision.dropped]
+        dropped = [(number,) for number in decision.dropped]
         for statement in (
             "DELETE FROM images WHERE batch = ?",
             "DELETE FROM batches WHERE number = ?",
             "UPDATE failures SET current = 0 WHERE batch = ?",
         ):
-            connection.executemany(statement, gone)
+            connection.executemany(statement, dropped)
         connection.executemany(
             "INSERT INTO batches (number, plan, images, attempts) VALUES (?1, ?2, ?3, "
             "(SELECT coalesce(max(attempt), 0) FROM attempts WHERE batch = ?1))",
             ((number, self.plan, len(decision.batches[number])) for number in decision.added),
         )
-        digests = dict(zip(map(id, wanted.tasks), map(image_digest, wanted.lines), strict=True))
+        digest_of = {
+            id(task): image_digest(line)
+            for task, line in zip(requested.tasks, requested.lines, strict=True)
+        }
         connection.executemany(
             "INSERT INTO images (batch, position, plate, well, well_number, site, frames, digest) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 (
                     number, position, task.plate, task.well, task.well_number, task.site,
-                    ",".join(map(str, task.frames)), digests[id(task)],
+                    ",".join(map(str, task.frames)), digest_of[id(task)],
                 )
                 for number in decision.added
                 for position, task in enumerate(decision.batches[number])

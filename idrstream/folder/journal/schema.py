@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 JOURNAL_NAME = "journal.sqlite"
-# "idrs", so that `file` and other programs can tell what it is.
+# "idrs", so that `file` and other programs recognise it.
 APPLICATION_ID = 0x69647273
 
-# Entry n leads from version n to n + 1. Entries are never changed once they have landed: files
-# of every version are out there.
+# Entry n migrates version n to n + 1. Released entries are never changed: users have files of
+# every version.
 MIGRATIONS = (
     """
     CREATE TABLE runs (

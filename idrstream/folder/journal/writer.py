@@ -1,4 +1,4 @@
-"""The one connection that writes a journal, and what its transactions wait for."""
+"""The connection that writes a journal, and its transactions."""
 
 from __future__ import annotations
 
@@ -14,37 +14,30 @@ from idrstream.redact import redacted
 
 
 class JournalWriter:
-    """Writes a journal in transactions, which happen together or not at all.
+    """Writes a journal in transactions.
 
-    A transaction is safe from the death of this process as soon as it has ended. One that is
-    flushed is safe from a power cut, too, with all that were before it. Flushing is what costs
-    time: it waits for the disk.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    durable : bool
-        Flush at all. Off only where speed is measured.
+    A finished transaction survives a crash of this process. A flushed one, and all before it,
+    also survive a power cut. Flushing waits for the disk; without `durable`, which is only for
+    measuring speed, nothing is flushed.
 
     Raises
     ------
     StorageError
         If it cannot be written.
     JournalError
-        If it is no journal, damaged, or of a newer version.
+        If it is not a journal, damaged, or of a newer version.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         self.connection = open_writer(path, durable=durable)
         self._flushed = True
-        # A rollback journal that is not flushed can be damaged by a power cut: no choice there.
-        self._has_choice = durable and has_write_ahead_log(self.connection)
+        # A rollback journal that is not flushed can be damaged by a power cut.
+        self._may_defer = durable and has_write_ahead_log(self.connection)
 
     @contextmanager
     def transaction(self, *, flushed: bool) -> Iterator[None]:
-        """Make the statements of the block happen together, on the disk or soon there."""
-        if self._has_choice and flushed != self._flushed:
+        """Run the block as one transaction; wait for the disk if `flushed`."""
+        if self._may_defer and flushed != self._flushed:
             self.connection.execute(f"PRAGMA synchronous={'FULL' if flushed else 'NORMAL'}")
             self._flushed = flushed
         with transaction(self.connection):
@@ -71,5 +64,5 @@ def as_json(value: Any) -> str:
 
 
 def seconds_as_json(seconds: Mapping[str, float]) -> str:
-    """Return times in stages as JSON, in milliseconds' precision."""
+    """Return times of stages as JSON, rounded to milliseconds."""
     return json.dumps({stage: round(value, 3) for stage, value in seconds.items()})

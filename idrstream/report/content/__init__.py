@@ -1,4 +1,4 @@
-"""The parts of the page: words, tables and charts out of what the folder holds."""
+"""Sections of the page: texts, tables and charts from the content of the folder."""
 
 from __future__ import annotations
 

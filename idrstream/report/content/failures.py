@@ -1,4 +1,4 @@
-"""What failed, by kind."""
+"""Failures by kind."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
 
-_ROWS = 200  # of a table of failures
+_ROWS = 200  # shown of each kind
 
 
 def failures(data: FolderData) -> list[dict[str, Any]]:
-    """Return what failed by kind, with the calls that run it again."""
+    """Return failures by kind, with the commands that run them again."""
     from shlex import quote
 
     import pandas as pd

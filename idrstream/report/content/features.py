@@ -1,4 +1,4 @@
-"""The look at the features."""
+"""Overview of the features."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import TYPE_CHECKING, Any
 from idrstream.report import charts
 
 if TYPE_CHECKING:
-    from idrstream.report.features import Look
+    from idrstream.report.features import FeatureOverview
 
 
-def feature_words(look: Look) -> dict[str, Any]:
+def feature_words(overview: FeatureOverview) -> dict[str, Any]:
     """Return the section on features."""
     from idrstream.report.features import NULL
 
     groups = []
-    for group, rows in look.wells.groupby("Group", sort=True):
+    for group, rows in overview.wells.groupby("Group", sort=True):
         groups.append((str(group) or "other wells", rows[["PC1", "PC2"]].to_numpy()))
     words = "Scatter of wells in the first two principal components: " + ", ".join(
         f"{len(points)} of {name}" for name, points in groups
     )
-    part = (
-        f" of {look.batches:,} of {look.of_batches:,} batches, evenly spread"
-        if look.batches < look.of_batches
+    share = (
+        f" of {overview.batches:,} of {overview.of_batches:,} batches, evenly spread"
+        if overview.batches < overview.of_batches
         else ""
     )
     text = (
-        f"Mean features of {len(look.wells):,} wells ({look.nuclei:,} nuclei{part}), centred on "
-        "each plate's negative controls, or on all its wells where it has none, and scaled by "
-        "their median absolute deviation. A look, not an analysis."
+        f"Mean features of {len(overview.wells):,} wells ({overview.nuclei:,} nuclei{share}), "
+        "centred on each plate's negative controls, or on all its wells if it has none, and "
+        "scaled by their median absolute deviation. An overview, not an analysis."
     )
     precise: list[tuple[str, ...]] | None = None
-    if look.precision is not None:
+    if overview.precision is not None:
         precise = [
             (str(target), str(wells), f"{precision:.3f}", f"{p:.3f}")
-            for target, wells, precision, p in look.precision.itertuples(index=False)
+            for target, wells, precision, p in overview.precision.itertuples(index=False)
         ]
-    first, second = look.explained
+    first, second = overview.explained
     return {
         "text": text,
         "figure": charts.scatter(
@@ -48,6 +48,6 @@ def feature_words(look: Look) -> dict[str, Any]:
         ],
         "explained": f"{first + second:.0%}",
         "precision": precise,
-        "why": look.why_no_precision,
+        "why": overview.why_no_precision,
         "null": f"{NULL:,}",
     }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def shading(data: FolderData) -> tuple[str, list[dict[str, Any]]]:
-    """Return pictures of each plate's illumination, and what they are."""
+    """Return a description and pictures of each plate's illumination."""
     measured = plate_shading(data.frames)
     drift = shading_drift(measured)
     models = {plate: field for plate, field in data.models.items() if plate in data.plates}
@@ -23,16 +23,16 @@ def shading(data: FolderData) -> tuple[str, list[dict[str, Any]]]:
     high = max(float(field.max()) for field in shown.values())
     text = (
         "BaSiC's flatfield of each plate." if models else
-        "The correction keeps no models of plates here. Shown is the background of each plate's "
-        "frames before the correction, in 8 x 8 parts: the median over its frames."
+        "This correction has no models of plates. Shown is the background of each plate's "
+        "frames before the correction, in 8 x 8 tiles: the median over its frames."
     )  # fmt: skip
     text += (
-        f" Dark is {low:.2f}, light is {high:.2f} of the mean brightness. The drift is how far the "
-        "background before the correction is from the median of all plates (root mean square)."
+        f" Dark is {low:.2f}, light is {high:.2f} of the mean brightness. The drift is the root "
+        "mean square difference of the background before correction from the median of all plates."
     )
     found = []
     for plate, field in shown.items():
-        away = f"drift {drift[plate]:.1%}" if plate in drift else "drift not known"
+        away = f"drift {drift[plate]:.1%}" if plate in drift else "drift unknown"
         height, width = field.shape
         found.append(
             {

@@ -1,4 +1,4 @@
-"""The measures of frames as the page names them, and how they are distributed."""
+"""Titles and descriptions of the quality measures, and their distributions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Measure(NamedTuple):
-    """A measure as the page names it."""
+    """Title and description of a measure."""
 
     column: str
     title: str
@@ -44,7 +44,7 @@ MEASURES = (
 
 
 def scales(data: FolderData) -> dict[str, tuple[float, float]]:
-    """Return the ends of each measure's colour scale: the same for all plates."""
+    """Return the limits of each measure's colour scale, common to all plates."""
     found = {}
     for item in MEASURES:
         values = data.frames[item.column].dropna()
@@ -55,7 +55,7 @@ def scales(data: FolderData) -> dict[str, tuple[float, float]]:
 
 
 def measure_words(data: FolderData) -> list[dict[str, Any]]:
-    """Return the measures with the ends of their scales."""
+    """Return the measures with the limits of their scales."""
     ends = scales(data)
     found = []
     for item in MEASURES:
@@ -72,7 +72,7 @@ def measure_words(data: FolderData) -> list[dict[str, Any]]:
 
 
 def histograms(data: FolderData) -> list[tuple[str, str]]:
-    """Return charts of how the measures are distributed over frames."""
+    """Return histograms of the measures over frames."""
     found = []
     for item in MEASURES:
         values = data.frames[item.column].dropna().to_numpy(dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Plates: their table, and maps of their wells."""
+"""Table of plates and maps of their wells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from idrstream.report.data import FolderData
     from idrstream.report.findings import Warned
 
-OPEN_PLATES = 12  # more are folded, but those with warnings
+OPEN_PLATES = 12  # with more, only plates with warnings are open
 
 
 def plate_rows(data: FolderData) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def _map_words(plate: str, item: Measure, frames: pd.DataFrame, failed: int) -> 
 
 
 def _failed_wells(data: FolderData) -> dict[str, set[tuple[int, int]]]:
-    places = {
+    positions = {
         (plate, well): (row, column)
         for plate, well, row, column in data.images[
             ["Plate", "Well", "Row", "Column"]
@@ -91,13 +91,13 @@ def _failed_wells(data: FolderData) -> dict[str, set[tuple[int, int]]]:
     }  # fmt: skip
     found: dict[str, set[tuple[int, int]]] = {}
     for plate, well in zip(data.failures["Plate"], data.failures["Well"], strict=True):
-        if (plate, well) in places:
-            found.setdefault(plate, set()).add(places[plate, well])
+        if (plate, well) in positions:
+            found.setdefault(plate, set()).add(positions[plate, well])
     return found
 
 
 def _plate_shape(images: pd.DataFrame) -> tuple[int, int]:
-    """Return rows and columns of the smallest usual plate that has all wells."""
+    """Return rows and columns of the smallest standard plate with all wells."""
     rows, columns = int(images["Row"].max()) + 1, int(images["Column"].max()) + 1
     for shape in ((8, 12), (16, 24), (32, 48)):
         if rows <= shape[0] and columns <= shape[1]:

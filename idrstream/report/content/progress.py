@@ -1,4 +1,4 @@
-"""How far the stream is: the numbers at the top, and images over time."""
+"""Progress: the numbers at the top, and images over time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from idrstream.report.data import FolderData
 
-_IN_MINUTES_H = 2  # shorter runs are drawn over minutes
+_IN_MINUTES_H = 2  # shorter runs are plotted in minutes
 
 
 def tiles(data: FolderData) -> list[tuple[str, str]]:
@@ -40,11 +40,13 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
     ended = data.ended
     if len(ended) < 2:
         return []
-    begun = {run.number: run.started for run in data.runs}
+    started = {run.number: run.started for run in data.runs}
     series, rates, before, longest = [], [], 0, 0.0
     for run, rows in ended.groupby("Run", sort=True):
         first = float(rows["Ended"].iloc[0])
-        hours = (rows["Ended"].to_numpy(dtype=np.float64) - begun.get(int(str(run)), first)) / 3600
+        hours = (
+            rows["Ended"].to_numpy(dtype=np.float64) - started.get(int(str(run)), first)
+        ) / 3600
         done = rows["Images"].to_numpy().cumsum().astype(float)
         series.append((np.concatenate([[0.0], hours]), np.concatenate([[0.0], done])))
         before += int(done[-1])
@@ -52,7 +54,7 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
         if len(rows) > 2 and hours[-1] > 0:
             rates.append(_rate(hours, done))
     unit, to_unit = ("minutes", 60.0) if longest < _IN_MINUTES_H else ("hours", 1.0)
-    label = f"{unit} since the run began"
+    label = f"{unit} since the run started"
     words = f"Line: images published over time, {before} in {len(series)} runs."
     figures = [
         (
@@ -71,7 +73,7 @@ def throughput(data: FolderData) -> list[tuple[str, str]]:
                     [(x * to_unit, y) for x, y in rates], words=words, label=label,
                     y_label="images an hour",
                 ),
-                "Rate over an eighth of each run at a time.",
+                "Rate, averaged over an eighth of each run.",
             )
         )  # fmt: skip
     return figures

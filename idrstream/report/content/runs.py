@@ -1,4 +1,4 @@
-"""What was run: every run, and with what the last one worked."""
+"""All runs, and the settings and versions of the last one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from idrstream.report.content.times import moment
 from idrstream.text import format_duration
 
 if TYPE_CHECKING:
-    from idrstream.report.data import FolderData, Run
+    from idrstream.report.data import FolderData
 
-_SOURCES = 300  # places of movies that are named
+_SOURCES = 300  # most folders of movies listed
 
 
 def run_rows(data: FolderData) -> list[tuple[str, ...]]:
@@ -27,24 +27,24 @@ def run_rows(data: FolderData) -> list[tuple[str, ...]]:
 
 
 def run_tables(data: FolderData) -> list[tuple[str, str, list[tuple[str, str]]]]:
-    """Return settings, parts with their digests, versions and sources of the last run."""
-    last: Run | None = data.runs[-1] if data.runs else None
+    """Return components with their digests, settings and versions of the last run, and sources."""
+    last = data.runs[-1] if data.runs else None
     tables = []
     if last is not None:
-        parts = list(_flat(last.parts))
+        components = list(_flat(last.parts))
         options = list(_flat(last.options))
         versions = [(name, str(value)) for name, value in last.versions.items()]
         tables += [
-            ("Parts and models", "Of the last run; digests are SHA-256 of files.", parts),
-            ("Settings", "What the last run was called with.", options),
-            ("Versions", "What the last run worked with.", versions),
+            ("Components and models", "Of the last run; digests are SHA-256 of files.", components),
+            ("Settings", "Options of the last run.", options),
+            ("Versions", "Of Python and packages in the last run.", versions),
         ]
     sources = _sources(data)
     if sources:
         tables.append(
             (
                 "Where the movies came from",
-                "Number of frames from each place; the file of each frame is in qc/batch_N.csv.",
+                "Number of frames from each folder; the file of each frame is in qc/batch_N.csv.",
                 sources,
             )
         )
@@ -52,10 +52,10 @@ def run_tables(data: FolderData) -> list[tuple[str, str, list[tuple[str, str]]]]
 
 
 def _sources(data: FolderData) -> list[tuple[str, str]]:
-    """Return places of movies and how many frames came from each."""
+    """Return folders of movies and the number of frames from each."""
     named = data.frames["Source"].astype(str)
     counts = named[named != ""].str.rsplit("/", n=1).str[0].value_counts()
-    found = [(str(place), f"{count} frames") for place, count in counts.head(_SOURCES).items()]
+    found = [(str(folder), f"{count} frames") for folder, count in counts.head(_SOURCES).items()]
     if len(counts) > _SOURCES:
         found.append(("others", f"{int(counts.iloc[_SOURCES:].sum())} frames"))
     return found

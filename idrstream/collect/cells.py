@@ -1,4 +1,4 @@
-"""The tables of the batches to one Parquet dataset of single cells, a piece at a time."""
+"""One Parquet dataset of single cells from the tables of the batches, written in pieces."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from idrstream.collect._annotations import Annotations
-from idrstream.collect._source import BatchFile, WellKey
+from idrstream.collect.annotations import Annotations
+from idrstream.collect.source import BatchFile, WellKey
 from idrstream.errors import CollectError
 
 FEATURE = "efficientnet_"
@@ -23,18 +23,18 @@ _NUMBERS = ("Location_Center_X", "Location_Center_Y")
 
 @dataclass(slots=True)
 class Cells:
-    """A dataset of single cells, and where the cells of each well are in it.
+    """A dataset of single cells, with an index of wells.
 
     Attributes
     ----------
     folder : Path
-        Has one file for each batch.
+        Folder with one file for each batch.
     features : tuple of str
         Names of the features.
     rows : int
         Cells.
     wells : dict
-        For every well with cells the files that have some, and how many.
+        Number of cells by file, for every well with cells.
     """
 
     folder: Path
@@ -53,26 +53,10 @@ def write_cells(
 ) -> Cells:
     """Write the tables of batches as one Parquet dataset.
 
-    Parameters
-    ----------
-    batches : sequence of BatchFile
-        Published tables, csv.gz or Parquet; proven before they are read.
-    annotations : Annotations
-        What the table to process says of the images.
-    folder : Path
-        Gets ``batch_<number>.parquet``, all with one schema.
-    rows_at_once : int
-        At most so many rows are held in memory.
-
-    Returns
-    -------
-    Cells
-        The dataset.
-
     Raises
     ------
     CollectError
-        Naming a table that is not what was published, or has other columns than the first.
+        If a table was changed or has other columns than the first.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

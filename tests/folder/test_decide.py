@@ -177,7 +177,7 @@ class TestReplan:
     def test_a_dropped_number_is_explained(self):
         known, images = folder(tasks(1, 2, 3, 4, 5), b0="done")
         want = wanted(tasks(1, 2, 3, 4, 5), batch_size=3, modes=["replan"], batch_nums=(1,))
-        with pytest.raises(ConfigError, match="a replan gave their images to other batches"):
+        with pytest.raises(ConfigError, match="a replan moved their images to other batches"):
             start(want, known, images)
 
 

@@ -1,4 +1,4 @@
-"""What the table to process says of images and wells, as columns of profiles."""
+"""Metadata of images and wells from the table, as columns of profiles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect._source import WellKey
+from idrstream.collect.source import WellKey
 from idrstream.errors import CollectError
 from idrstream.records import ImageTask
 from idrstream.redact import redact
@@ -14,24 +14,24 @@ from idrstream.redact import redact
 if TYPE_CHECKING:
     import pandas as pd
 
-# Where files lie: says nothing of a well, and may hold what is nobody's business.
-_PLACES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
+# Addresses of files: no property of a well, and may contain credentials.
+_ADDRESSES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
 
 
 def metadata_name(column: str) -> str:
-    """Return the name that a column of the table has in profiles: ``Metadata_Control_Type``."""
+    """Return the name of a table's column in profiles, for example ``Metadata_Control_Type``."""
     name = "_".join(column.split())
     return name if name.startswith("Metadata_") else f"Metadata_{name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """What is known of images and wells beside their pixels.
+    """Metadata of images and wells.
 
     Attributes
     ----------
     images : dict
-        For plate, well number, site and frame the values of `columns`.
+        Values of `columns` by plate, well number, site and frame.
     columns : tuple of str
         Names, with ``Metadata_``; the first is the well's name.
     """
@@ -41,9 +41,9 @@ class Annotations:
 
     @classmethod
     def of(cls, tasks: Sequence[ImageTask]) -> Annotations:
-        """Take them from the tasks of a table."""
+        """Return the metadata of the tasks of a table."""
         names = dict.fromkeys(name for task in tasks for name in task.metadata)
-        used = [name for name in names if name not in _PLACES]
+        used = [name for name in names if name not in _ADDRESSES]
         images: dict[tuple[str, int, int, int], tuple[str, ...]] = {}
         for task in tasks:
             values = (task.well, *(redact(str(task.metadata.get(name, ""))) for name in used))
@@ -52,12 +52,12 @@ class Annotations:
         return cls(images, ("Metadata_Well", *map(metadata_name, used)))
 
     def annotated(self, table: Any, batch: int) -> Any:
-        """Return a published table with numbers for well and frame, and the table's columns.
+        """Return a published table with well and frame as numbers and the metadata columns.
 
         Raises
         ------
         CollectError
-            When it has an image that the table to process does not.
+            If it has an image that is not in the table to process.
         """
         import pyarrow as pa
 
@@ -73,7 +73,7 @@ class Annotations:
             plate, well, site, frame = unknown[0]
             msg = (
                 f"batch {batch} has nuclei of plate {plate}, well {well}, site {site}, frame "
-                f"{frame}, which is not in the table that the folder was begun with"
+                f"{frame}, which is not in the folder's copy of the table"
             )
             raise CollectError(msg)
         made = {
@@ -85,13 +85,13 @@ class Annotations:
         }
         values = [self.images[key] for key in keys]
         for at, name in enumerate(self.columns):
-            if name not in made:  # a column of the table may be called Frame, too
+            if name not in made:  # a column of the table may also be called Frame
                 made[name] = pa.array([value[at] for value in values], pa.string())
         others = {name: table[name] for name in table.column_names if name not in made}
         return pa.table({**made, **others}).replace_schema_metadata(None)
 
     def varying(self) -> list[str]:
-        """Return the columns that do not say the same of all images of a well."""
+        """Return the columns that differ between images of a well."""
         images: dict[WellKey, tuple[str, ...]] = {}
         differing = set()
         for (plate, number, _, _), values in self.images.items():
@@ -107,7 +107,7 @@ class Annotations:
         Parameters
         ----------
         left_out : sequence of str
-            Columns that are not wanted.
+            Columns to leave out.
         """
         import pandas as pd
 

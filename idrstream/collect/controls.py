@@ -1,4 +1,4 @@
-"""Which wells are negative controls, and whether there are enough."""
+"""Find the negative controls and check that there are enough."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect._annotations import Annotations, metadata_name
-from idrstream.collect._options import CollectOptions
-from idrstream.collect._source import WellKey
+from idrstream.collect.annotations import Annotations, metadata_name
+from idrstream.collect.options import CollectOptions
+from idrstream.collect.source import WellKey
 from idrstream.errors import CollectError
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ class Controls:
     Attributes
     ----------
     column : str
-        Column that says so, with ``Metadata_``.
+        Column that marks them, with ``Metadata_``.
     values : frozenset of str
-        What it says, in lower case.
+        Its values for negative controls, in lower case.
     counts : dict
-        Negative controls with cells on every plate.
+        Number of negative controls with cells on each plate.
     wells : frozenset of (str, int)
-        Plate and well number of all.
+        Plate and well number of each.
     """
 
     column: str
@@ -46,12 +46,12 @@ class Controls:
     def of(
         cls, annotations: Annotations, options: CollectOptions, wells: Sequence[WellKey]
     ) -> Controls:
-        """Find them among wells with cells.
+        """Find the negative controls among wells with cells.
 
         Raises
         ------
         CollectError
-            When the column is not there, or a plate has too few; names the options.
+            If the column is missing or a plate has too few; names the options that help.
         """
         column = _column(annotations, options)
         at = annotations.columns.index(column)
@@ -70,12 +70,12 @@ class Controls:
         return found
 
     def are_negative(self, table: pd.DataFrame) -> list[bool]:
-        """Tell which wells of a table are negative controls."""
+        """Return whether each well of a table is a negative control."""
         keys = zip(table["Metadata_Plate"], table["Metadata_Well_Number"], strict=True)
         return [(plate, int(number)) in self.wells for plate, number in keys]
 
     def as_json(self) -> dict[str, Any]:
-        """Return what was found, as plain values."""
+        """Return plain values for the record."""
         return {
             "control_column": self.column,
             "negative_controls": sorted(self.values),
@@ -94,9 +94,9 @@ class Controls:
         values = ", ".join(f"{value!r} ({n} wells)" for value, n in said.most_common(_SHOWN))
         msg = (
             f"too few negative controls with nuclei on plate {shown}{more}; normalisation needs "
-            f"{_ENOUGH}. A well is one where the column {self.column} says "
-            f"{' or '.join(map(repr, sorted(self.values)))}; it says {values}. Name other values "
-            "with --negative-control (negative_controls), take the controls of all plates with "
+            f"{_ENOUGH}. Negative controls have {' or '.join(map(repr, sorted(self.values)))} in "
+            f"the column {self.column}; its values are {values}. Give other values with "
+            "--negative-control (negative_controls), use the controls of all plates with "
             "--normalize-by screen (normalize_by), or --normalize none"
         )
         raise CollectError(msg)
@@ -108,8 +108,8 @@ def _column(annotations: Annotations, options: CollectOptions) -> str:
         if name.casefold() == wanted:
             return name
     msg = (
-        f"the table has no column {options.control_column!r} that says which wells are controls; "
-        f"there are {', '.join(annotations.columns[1:]) or 'no such columns'}. Name it with "
+        f"the table has no column {options.control_column!r} to mark control wells; it has "
+        f"{', '.join(annotations.columns[1:]) or 'no metadata columns'}. Name one with "
         "--control-column (control_column), or give --normalize none"
     )
     raise CollectError(msg)

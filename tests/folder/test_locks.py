@@ -132,7 +132,7 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
     with folder_lock(tmp_path, "tmp_dir"):
-        assert "see to it yourself" in caplog.text
+        assert "make sure that no second" in caplog.text
     assert holder(tmp_path) is None
 
 

@@ -1,4 +1,4 @@
-"""Cells and profiles as AnnData files; the features of the cells pass a piece at a time."""
+"""Cells and profiles as AnnData files; the features of the cells are written in pieces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect._cells import Cells
+from idrstream.collect.cells import Cells
 from idrstream.errors import MissingToolError
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ _NOT_KEPT = frozenset({"Object_Outline"})  # long texts, which AnnData would hol
 
 
 def check_anndata() -> None:
-    """Refuse to begin without anndata.
+    """Raise if anndata is not installed.
 
     Raises
     ------
     MissingToolError
-        Saying how to get it.
+        Says how to install it.
     """
     try:
         import anndata  # noqa: F401
@@ -36,7 +36,7 @@ def check_anndata() -> None:
 def write_cells_h5ad(cells: Cells, path: Path) -> None:
     """Write a dataset of single cells as AnnData.
 
-    ``X`` has the features (float32), ``obs`` all other columns but outlines, ``obsm["spatial"]``
+    ``X`` has the features (float32), ``obs`` all other columns except outlines, ``obsm["spatial"]``
     the locations as x, y in pixels. ``obs`` is held in memory, ``X`` is not.
 
     Parameters
@@ -106,7 +106,7 @@ def _group(path: Path, at: int, features: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _categories(obs: pd.DataFrame) -> pd.DataFrame:
-    """Return texts as categories, and an index of texts, as AnnData wants both."""
+    """Return texts as categories, with an index of texts, as AnnData requires."""
     made = obs.copy()
     for name in made:
         if made[name].dtype == object:

@@ -1,4 +1,4 @@
-"""What is asked of a collection."""
+"""Options of a collection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SELECTIONS = (
     "drop_na_columns",
     "drop_outliers",
 )
-"""Operations of pycytominer's ``feature_select`` that need nothing beside the profiles."""
+"""Operations of pycytominer's ``feature_select`` that need only the profiles."""
 
 _CHOICES = {
     "aggregate": get_args(Aggregation),
@@ -34,26 +34,25 @@ class CollectOptions:
     Attributes
     ----------
     aggregate : {"median", "mean"}
-        How the cells of a well become its profile.
+        How to aggregate the cells of a well.
     control_column : str
-        Column of the table that says which wells are controls, as it stands there or as
-        ``Metadata_...``.
+        Column of the table that marks control wells, as named there or as ``Metadata_...``.
     negative_controls : tuple of str
-        What it says of negative controls; upper and lower case are the same.
+        Its values for negative controls; case is ignored.
     normalize : {"standardize", "robustize", "mad_robustize", "none"}
         pycytominer's method; ``"none"`` stops after the aggregated profiles.
     normalize_by : {"plate", "screen"}
-        Whose negative controls are the reference of a plate's wells: its own, or all.
+        Negative controls to compare a plate's wells with: its own, or all.
     feature_select : tuple of str
         Operations of pycytominer, in this order; empty for no selection.
     correlation_threshold : float
-        Of two features with a greater correlation one is left out; 0 to 1.
+        One of two features that correlate more is dropped; 0 to 1.
     anndata : bool
-        Write the cells and the last profiles as AnnData, too.
+        Also write the cells and the final profiles as AnnData.
     partial : bool
-        Collect what is there, although batches are missing.
+        Collect although batches are missing.
     rows_at_once : int
-        About how many cells are held in memory together.
+        About how many cells to hold in memory.
     """
 
     aggregate: Aggregation = "median"
@@ -73,10 +72,11 @@ class CollectOptions:
         Raises
         ------
         ConfigError
-            Naming the option, and what it can be.
+            Names the option and its valid values.
         """
+        values = asdict(self)
         for name, known in _CHOICES.items():
-            _check(name, [getattr(self, name)], known)
+            _check(name, [values[name]], known)
         _check("feature_select", self.feature_select, SELECTIONS)
         if not 0 < self.correlation_threshold <= 1:
             msg = f"correlation_threshold is {self.correlation_threshold}; it must be in 0 to 1"
@@ -85,11 +85,11 @@ class CollectOptions:
             msg = f"rows_at_once is {self.rows_at_once}; it must be at least 1"
             raise ConfigError(msg)
         if not self.negative_controls:
-            msg = "negative_controls is empty; name what the column says of negative controls"
+            msg = "negative_controls is empty; give the values of the column for negative controls"
             raise ConfigError(msg)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what changes the result, as plain values."""
+        """Return the options that change the result, as plain values."""
         values = asdict(self)
         del values["rows_at_once"]
         return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}

@@ -1,8 +1,8 @@
-"""Single cells to profiles of wells, with pycytominer, a part of the screen at a time.
+"""Profiles of wells from single cells, with pycytominer, piece by piece.
 
-pycytominer works on whole tables. Each of its steps is given as much as it needs for the result
-that the whole table would give: all cells of a well to aggregate them, a plate's wells and the
-negative controls they are compared with to normalise them, all wells to choose features.
+pycytominer works on whole tables. Each step gets what it needs to give the same result: all cells
+of a well to aggregate, a plate's wells and their negative controls to normalise, all wells to
+select features.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect._annotations import Annotations
-from idrstream.collect._cells import Cells, read_cells
-from idrstream.collect._controls import NEGATIVE, Controls
-from idrstream.collect._options import CollectOptions
-from idrstream.collect._source import WellKey
+from idrstream.collect.annotations import Annotations
+from idrstream.collect.cells import Cells, read_cells
+from idrstream.collect.controls import NEGATIVE, Controls
+from idrstream.collect.options import CollectOptions
+from idrstream.collect.source import WellKey
 from idrstream.errors import CollectError
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ _REFERENCE = "Metadata_Reference"
 
 @dataclass(slots=True)
 class Profiles:
-    """Profiles of wells as files, and how they were made.
+    """Profiles of wells as files, and the steps that made them.
 
     Attributes
     ----------
     folder : Path
         Has ``wells_aggregated.parquet``, ``wells_normalized.parquet``, ``wells_selected.parquet``.
     steps : list of dict
-        What was done, with all parameters, in order.
+        The steps in order, with all parameters.
     last : Path or None
         The file of the last step.
     wells, features : int
-        Rows and features of it.
+        Its rows and features.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Profiles:
         return self.folder / f"wells_{step}.parquet"
 
     def done(self, function: str, step: str, parameters: dict[str, Any], **seen: Any) -> None:
-        """Note a step."""
+        """Record a step."""
         self.steps.append({"function": function, "parameters": parameters, **seen})
         self.last = self.path(step)
 
@@ -65,28 +65,12 @@ class Profiles:
 def make_profiles(
     cells: Cells, annotations: Annotations, options: CollectOptions, folder: Path
 ) -> Profiles:
-    """Aggregate, annotate, normalise and choose features.
-
-    Parameters
-    ----------
-    cells : Cells
-        The dataset of single cells.
-    annotations : Annotations
-        What the table says of the wells.
-    options : CollectOptions
-        How.
-    folder : Path
-        Gets the files.
-
-    Returns
-    -------
-    Profiles
-        Files and steps.
+    """Aggregate, annotate, normalise and select features.
 
     Raises
     ------
     CollectError
-        When there is no such column, or a plate has too few negative controls: names the
+        If the control column is missing or a plate has too few negative controls; names the
         options that help.
     """
     made = Profiles(folder)
@@ -131,11 +115,11 @@ def _aggregate(
     platemaps = annotations.platemaps(varying)
     with _Writer(made.path("aggregated")) as writer:
         for wells in plates:
-            parts = [
+            groups = [
                 aggregate(_cells_of(cells, some, options.rows_at_once), features=features, **how)
-                for some in _portions(cells, wells, options.rows_at_once)
+                for some in _groups_of(cells, wells, options.rows_at_once)
             ]
-            table = pd.concat(parts, ignore_index=True)
+            table = pd.concat(groups, ignore_index=True)
             table = annotate(table, platemaps[wells[0][0]], **joined)
             if controls is not None:
                 table.insert(2, NEGATIVE, controls.are_negative(table))
@@ -152,8 +136,8 @@ def _aggregate(
     )  # fmt: skip
 
 
-def _portions(cells: Cells, wells: Sequence[WellKey], rows: int) -> Iterator[list[WellKey]]:
-    """Cut the wells of a plate so that each part has about `rows` cells, and whole wells."""
+def _groups_of(cells: Cells, wells: Sequence[WellKey], rows: int) -> Iterator[list[WellKey]]:
+    """Yield groups of whole wells of a plate with about `rows` cells each."""
     some: list[WellKey] = []
     count = 0
     for key in wells:
@@ -199,7 +183,7 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
     with _Writer(made.path("normalized")) as writer:
         for table in _by_plate(made.path("aggregated")):
             own = table.assign(**{_REFERENCE: table[NEGATIVE] if shared is None else False})
-            if shared is not None:  # compared with them, and left out again
+            if shared is not None:  # reference rows, dropped after normalising
                 own = pd.concat([shared.assign(**{_REFERENCE: True}), own], ignore_index=True)
             meta = [name for name in table if name not in set(features)]
             done = normalize(own, features=features, meta_features=meta, **how)
@@ -222,7 +206,7 @@ def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
         "na_cutoff": 0.05, "freq_cut": 0.05, "unique_cut": 0.01, "outlier_cutoff": 500.0,
     }  # fmt: skip
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # features that never change
+        warnings.simplefilter("ignore", RuntimeWarning)  # constant features
         chosen = feature_select(table, features=list(cells.features), **how)
     features = [name for name in chosen if name in set(cells.features)]
     if not features:
@@ -241,7 +225,7 @@ def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
 
 
 def _by_plate(path: Path) -> Iterator[pd.DataFrame]:
-    """Yield the wells of each plate; one was written at a time."""
+    """Yield the wells of each plate, one row group each."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
@@ -250,7 +234,7 @@ def _by_plate(path: Path) -> Iterator[pd.DataFrame]:
 
 
 class _Writer:
-    """Writes profiles, one row group for each table it is given."""
+    """Writes profiles, one row group for each table."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,4 +1,4 @@
-"""The picture of a stream as text and as HTML, from made-up states."""
+"""The status of a stream as text and as HTML, from made-up states."""
 
 import io
 import re
@@ -6,11 +6,12 @@ from html.parser import HTMLParser
 
 import pytest
 
+from idrstream.folder.journal.records import Failure
 from idrstream.folder.live import LaneNow, Live
 from idrstream.folder.locks import Holder
 from idrstream.folder.status import Status
-from idrstream.watch.picture import RecentFailure, one_line, picture, wants_colour
-from idrstream.watch.picture_html import picture_html
+from idrstream.folder.status_text import one_line, status_lines, wants_colour
+from idrstream.watch.status_html import status_html
 
 LIVE = Live(
     holder=Holder(7, "here", 0.0), time=1.0, phase="running", under_way=3,
@@ -23,14 +24,19 @@ STATUS = Status(
     images_failed=2, nuclei=4321, bytes=7_000_000, images_per_hour=120.0, left_s=3700.0,
     failures={"DownloadError": 2}, live=LIVE,
 )  # fmt: skip
-FAILURES = [RecentFailure(3, "P1 A4 frame 5", "download", "DownloadError", "no <file>\x1b[2J", 1.0)]
+FAILURES = [
+    Failure(
+        batch=3, plate="P1", well="A4", frame=5, stage="download", kind="DownloadError",
+        reason="no <file>\x1b[2J", site=1, attempt=1, time=1.0, log="", log_end=None,
+    )
+]  # fmt: skip
 
 
 def test_has_all_that_is_known():
-    text = "\n".join(picture(STATUS, FAILURES))
+    text = "\n".join(status_lines(STATUS, FAILURES))
     for part in (
-        "running (process 7 on here", "4 of 10 done, 2 under way, 1 failed",
-        "38 of 100 done, 3 finished in batches under way, 2 left out", "4,321",
+        "running (process 7 on here", "4 of 10 done, 2 running, 1 failed",
+        "38 of 100 done, 3 finished in running batches, 2 left out", "4,321",
         "120 images an hour, 1 h 2 min left", "download 10%, segment 93%",
         "2.0 MB now, at most 5.0 MB of 10.0 MB", "DownloadError 2", "batch 3 P1 A4 frame 5",
     ):  # fmt: skip
@@ -39,28 +45,28 @@ def test_has_all_that_is_known():
 
 
 def test_lines_are_cut_and_hold_nothing_that_a_terminal_obeys():
-    lines = picture(STATUS, FAILURES, width=40)
+    lines = status_lines(STATUS, FAILURES, width=40)
     assert max(map(len, lines)) == 40
-    assert not re.search(r"[\x00-\x1f]", "".join(picture(STATUS, FAILURES, width=500)))
-    coloured = picture(STATUS, FAILURES, width=40, colour=True)
+    assert not re.search(r"[\x00-\x1f]", "".join(status_lines(STATUS, FAILURES, width=500)))
+    coloured = status_lines(STATUS, FAILURES, width=40, colour=True)
     assert [re.sub(r"\x1b\[\d+m", "", line) for line in coloured] == lines
 
 
 def test_one_line_tells_the_same():
     line = one_line(STATUS)
-    assert "running, batches 4/10, images 38/100 + 3 under way, nuclei 4321" in line
+    assert "running, batches 4/10, images 38/100 + 3 in progress, nuclei 4321" in line
     assert "1 h 2 min left, 2 failures" in line
 
 
 @pytest.mark.parametrize(
     ("phase", "said"),
-    [("pausing", "what is under way is finished"), ("starting", "starting"), ("running", "runn")],
+    [("pausing", "images in progress are finished"), ("starting", "starting"), ("running", "runn")],
 )
 def test_what_is_being_done_about_a_request_is_told(phase, said):
     live = Live(holder=LIVE.holder, time=1.0, phase=phase)
     status = Status(folder="out", state="running", live=live)
-    assert said in picture(status)[0]
-    assert said in picture_html(status)
+    assert said in status_lines(status)[0]
+    assert said in status_html(status)
 
 
 class Terminal(io.StringIO):
@@ -98,7 +104,7 @@ class Tags(HTMLParser):
 
 class TestHtml:
     def test_is_whole_escaped_and_without_scripts_or_requests(self):
-        text = picture_html(STATUS, FAILURES)
+        text = status_html(STATUS, FAILURES)
         tags = Tags(text)
         assert tags.open == []
         assert not {"script", "img", "link", "iframe", "b"} & set(tags.seen)
@@ -108,16 +114,16 @@ class TestHtml:
         assert "url(" not in text
 
     def test_bars_have_text_alternatives_and_tables_have_heads(self):
-        text = picture_html(STATUS, FAILURES)
+        text = status_html(STATUS, FAILURES)
         assert Tags(text).labels[1:] == [
-            "batches: 40%", "images: 41%", "download: 10%", "segment: 93%", "Failed last",
+            "batches: 40%", "images: 41%", "download: 10%", "segment: 93%", "Latest failures",
         ]  # fmt: skip
         assert text.count('scope="col"') == 5
         assert "<caption>" in text
 
     @pytest.mark.parametrize("background", [1.0, 0.006])  # white, and #111
     def test_bars_stand_out(self, background):
-        from idrstream.watch.picture_html import _AMBER, _BLUE
+        from idrstream.watch.status_html import _AMBER, _BLUE
 
         for colour in (_BLUE, _AMBER):
             light = _luminance(colour)

@@ -1,4 +1,4 @@
-"""Collects an output folder: dataset of cells, profiles of wells, and how they were made."""
+"""Collect an output folder: dataset of cells, profiles of wells, provenance."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect._annotations import Annotations
-from idrstream.collect._cells import Cells, write_cells
-from idrstream.collect._options import CollectOptions
-from idrstream.collect._profiles import Profiles, make_profiles
-from idrstream.collect._source import Source, read_source
+from idrstream.collect.annotations import Annotations
+from idrstream.collect.cells import Cells, write_cells
+from idrstream.collect.options import CollectOptions
+from idrstream.collect.profiles import Profiles, make_profiles
+from idrstream.collect.source import Source, read_source
 from idrstream.errors import CollectError, StorageError
 from idrstream.folder.provenance import (
     PROVENANCE_NAME,
@@ -35,14 +35,14 @@ _SECTION = "collect"  # of provenance.json
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What came of a collection.
+    """A collection.
 
     Attributes
     ----------
     folder : Path
-        Where it is.
+        Its folder.
     record : dict
-        What stands in ``provenance.json`` of the collection: from what it was made, how.
+        Its section of ``provenance.json``: sources, options, steps.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Collected:
         return pd.read_parquet(self.profiles_path)
 
     def __str__(self) -> str:
-        """Return it as text for a person."""
+        """Return a summary as text."""
         cells, made, source = (self.record[name] for name in ("cells", "profiles", "source"))
         lines = [
             f"{cells['rows']} nuclei of {source['batches']} batches are in {self.cells_path}",
@@ -74,9 +74,11 @@ class Collected:
         if source["missing_batches"]:
             lines.append(f"Partial: {len(source['missing_batches'])} batches are missing")
         if source["left_out"]:
-            lines.append(f"{len(source['left_out'])} images or frames failed and are not in it")
+            lines.append(f"{len(source['left_out'])} images or frames failed and are left out")
         if source["wells_without_nuclei"]:
-            lines.append(f"{len(source['wells_without_nuclei'])} wells have no nuclei, no profile")
+            lines.append(
+                f"{len(source['wells_without_nuclei'])} wells have no nuclei and no profile"
+            )
         return "\n".join(lines)
 
 
@@ -87,39 +89,34 @@ def collect_folder(
     *,
     replace: bool = False,
 ) -> Collected:
-    """Make one dataset and profiles of wells out of the batches of an output folder.
+    """Make one dataset and profiles of wells from the batches of an output folder.
 
-    Cells are never all in memory: the dataset is written a piece at a time, wells are
-    aggregated in portions of ``rows_at_once`` cells, and normalised plate by plate. The results
-    are those of pycytominer on the whole table. Only the choice of features holds the profiles
-    of all wells in memory.
+    Cells are never all in memory: the dataset is written in pieces, wells are aggregated in
+    groups of about ``rows_at_once`` cells and normalised plate by plate. The results equal those
+    of pycytominer on the whole table. Only feature selection holds the profiles of all wells in
+    memory.
 
     Parameters
     ----------
     folder : path
         Output folder of a stream; it is not changed.
     out : path, optional
-        Where the results go; ``<folder>_collected`` beside it by default.
+        Folder of the results; by default ``<folder>_collected`` beside it.
     options : CollectOptions, optional
-        How.
+        Options; defaults if None.
     replace : bool
         Replace an earlier collection there.
-
-    Returns
-    -------
-    Collected
-        Where it is and how it was made.
 
     Raises
     ------
     CollectError
-        When batches are missing or changed, or there are too few negative controls.
+        If batches are missing or changed, or there are too few negative controls.
     JournalError
-        When no stream has run in the folder.
+        If no stream has run in the folder.
     MissingToolError
-        When AnnData is wanted and not installed.
+        If AnnData is requested and not installed.
     StorageError
-        When the results cannot be written.
+        If the results cannot be written.
     """
     folder, options = Path(folder), options or CollectOptions()
     target = (
@@ -129,7 +126,7 @@ def collect_folder(
     if not options.partial:
         source.refuse_partial()
     if options.anndata:
-        from idrstream.collect._h5ad import check_anndata
+        from idrstream.collect.h5ad import check_anndata
 
         check_anndata()
     annotations = Annotations.of(source.tasks)
@@ -147,7 +144,7 @@ def collect_folder(
 
 
 def _write_h5ad(cells: Cells, made: Profiles, folder: Path) -> None:
-    from idrstream.collect._h5ad import write_cells_h5ad, write_profiles_h5ad
+    from idrstream.collect.h5ad import write_cells_h5ad, write_profiles_h5ad
 
     write_cells_h5ad(cells, folder / "cells.h5ad")
     if made.last is not None:
@@ -155,7 +152,7 @@ def _write_h5ad(cells: Cells, made: Profiles, folder: Path) -> None:
 
 
 def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:
-    """Write the stream's provenance with the collection's, and the table it needs to be run."""
+    """Write the provenance of stream and collection, and the table to reproduce the stream."""
     content = read_provenance(folder, known_addresses(folder / PROVENANCE_NAME))
     table = part / content["table"]["file"]
     table.parent.mkdir()
@@ -197,14 +194,16 @@ def _record(
 
 @contextmanager
 def _new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `target` when the block ends well."""
+    """Yield a folder to fill; it becomes `target` if the block succeeds."""
     if target.exists() and any(target.iterdir()):
         if not _is_collection(target):
-            msg = f"{target} has files that are no collection of idrstream; name another folder"
+            msg = (
+                f"{target} has files that are not a collection of idrstream; choose another folder"
+            )
             raise CollectError(msg)
         if not replace:
             msg = (
-                f"{target} already has a collection; name another folder with --out, or replace "
+                f"{target} already has a collection; choose another folder with --out, or replace "
                 "it with --replace (replace=True)"
             )
             raise CollectError(msg)

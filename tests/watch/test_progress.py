@@ -1,12 +1,9 @@
-import logging
-import re
+"""Progress bars, from made-up events."""
 
 import pytest
 from plans import plan_of
 
-from idrstream.errors import StorageError
 from idrstream.records import ImageTask, Published, Skipped
-from idrstream.run.log import StreamLog
 from idrstream.schedule.events import (
     BatchFinished,
     BatchStarted,
@@ -53,7 +50,7 @@ def test_bars_show_batches_images_stages_and_failures(events, capsys, monkeypatc
         assert text in shown
 
 
-def test_a_batch_that_is_set_back_counts_anew(events, capsys):
+def test_a_batch_that_is_reset_is_counted_once(events, capsys):
     bars = ProgressBars()
     for event in [*events[:7], *events[1:]]:
         bars(event)
@@ -63,23 +60,3 @@ def test_a_batch_that_is_set_back_counts_anew(events, capsys):
 def test_bars_outside_a_stream_do_nothing(events, capsys):
     ProgressBars()(events[1])
     assert capsys.readouterr().err == ""
-
-
-def test_log_lines_have_the_usual_form_and_come_once(tmp_path):
-    path = tmp_path / "logs" / "stream.log"
-    with StreamLog(path), StreamLog(path):
-        logging.getLogger("idrstream.run").info("Processing well %s", "A4")
-    logging.getLogger("idrstream.run").info("after the end")
-    (line,) = path.read_text().splitlines()
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - INFO - Processing well A4", line)
-
-
-def test_no_log_is_fine():
-    with StreamLog(None):
-        logging.getLogger("idrstream").info("nowhere")
-
-
-def test_a_log_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"log file .*stream\.log"):
-        StreamLog(tmp_path / "file" / "stream.log")

@@ -1,0 +1,1 @@
+"""The journal of an output folder: all SQL of idrstream is here."""

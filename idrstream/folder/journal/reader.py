@@ -1,0 +1,251 @@
+"""Read queries of the journal."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from idrstream.folder.journal.file import open_reader, sqlite_errors
+from idrstream.folder.journal.records import (
+    BatchTotals,
+    Failure,
+    PlanRecord,
+    PublishedAttempt,
+    PublishedTable,
+    RunRecord,
+)
+from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.states import BatchState, ImageState, RunState
+from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
+
+FrameKey = tuple[str, int, int, int]
+"""Plate, well number, site and number of a frame."""
+
+_PLAN = (
+    "SELECT batch_size, in_order, images, images_sha256, identity, table_file, table_sha256 "
+    "FROM plans ORDER BY id"
+)
+_FAILURE = (
+    "SELECT f.batch, f.plate, f.well, f.frame, f.stage, f.kind, f.message, f.site, f.attempt, "
+    "f.time, r.log, f.log_end FROM failures f JOIN runs r ON r.id = f.run "
+    "WHERE f.current AND (?1 IS NULL OR f.kind = ?1)"
+)
+_RUN = (
+    "SELECT id, started, elapsed_s, state, stopped_by, host, log, batches, parts, options, "
+    "versions, settings, lanes FROM runs"
+)
+
+
+class JournalReader:
+    """The read queries of an open journal."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    def plans(self) -> list[PlanRecord]:
+        """Return the plans that the folder followed, the present one last."""
+        return [
+            PlanRecord(size, bool(in_order), images, digest, json.loads(identity), *table)
+            for size, in_order, images, digest, identity, *table in self._rows(_PLAN)
+        ]
+
+    def runs(self) -> list[RunRecord]:
+        """Return all runs in order."""
+        return [_run(*row) for row in self._rows(f"{_RUN} ORDER BY id")]
+
+    def last_run(self, *, with_work: bool = False) -> RunRecord | None:
+        """Return the last run, or the last one that had batches to do."""
+        where = "WHERE batches > 0" if with_work else ""
+        rows = self._rows(f"{_RUN} {where} ORDER BY id DESC LIMIT 1")
+        return _run(*rows[0]) if rows else None
+
+    def plan(self) -> RecordedPlan | None:
+        """Return the plan that the folder follows, with its batches."""
+        plans = self.plans()
+        if not plans:
+            return None
+        now = plans[-1]
+        ((highest,),) = self._rows(
+            "SELECT max(coalesce((SELECT max(number) FROM batches), -1), "
+            "coalesce((SELECT max(batch) FROM attempts), -1))"
+        )
+        batches = {
+            number: RecordedBatch(BatchState(state), images, failed)
+            for number, state, images, failed in self._rows(
+                "SELECT number, state, images, failed_images FROM batches ORDER BY number"
+            )
+        }
+        return RecordedPlan(
+            now.batch_size, now.images_sha256, now.identity, now.in_order, batches,
+            highest + 1,
+        )  # fmt: skip
+
+    def images(self) -> dict[int, list[RecordedImage]]:
+        """Return the images of every batch of the plan."""
+        found: dict[int, list[RecordedImage]] = {}
+        for batch, digest, plate, well, number, site, frames, state, *counts in self._rows(
+            "SELECT batch, digest, plate, well, well_number, site, frames, state, nuclei, bytes "
+            "FROM images ORDER BY batch, position"
+        ):
+            found.setdefault(batch, []).append(
+                RecordedImage(
+                    digest, plate, well, number, site, _numbers(frames), ImageState(state), *counts
+                )
+            )
+        return found
+
+    def batch_states(self) -> dict[int, BatchState]:
+        """Return the state of every batch of the plan, by number."""
+        query = "SELECT number, state FROM batches ORDER BY number"
+        return {number: BatchState(state) for number, state in self._rows(query)}
+
+    def batch_totals(self) -> dict[BatchState, BatchTotals]:
+        """Return sums over the batches in each state; states without batches are left out."""
+        return {
+            BatchState(state): BatchTotals(*map(int, sums))
+            for state, *sums in self._rows(
+                "SELECT state, count(*), sum(images), sum(failed_images), total(nuclei), "
+                "total(size_bytes) FROM batches GROUP BY state"
+            )
+        }
+
+    def outputs(self) -> dict[int, PublishedTable]:
+        """Return the table of every batch that is done, by number."""
+        return {
+            number: PublishedTable(*table)
+            for number, *table in self._rows(
+                "SELECT number, file, size_bytes, mtime_ns, sha256, rows, columns, columns_sha256 "
+                "FROM batches WHERE state = 'done' ORDER BY number"
+            )
+        }
+
+    def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
+        """Return the frames in the published tables of batches, with or without nuclei."""
+        found: dict[int, frozenset[FrameKey]] = {}
+        for number in numbers:
+            images = self._rows(
+                "SELECT position, plate, well_number, site, frames FROM images "
+                "WHERE batch = ?1 AND (SELECT state FROM batches WHERE number = ?1) = 'done'",
+                number,
+            )
+            failed = set(
+                self._rows(
+                    "SELECT position, frame FROM failures WHERE batch = ?1 AND attempt = "
+                    "(SELECT max(attempt) FROM attempts WHERE batch = ?1 "
+                    "AND outcome IN ('done', 'published'))",
+                    number,
+                )
+            )
+            frames_of_batch = frozenset(
+                (plate, well, site, frame)
+                for position, plate, well, site, frames in images
+                for frame in _numbers(frames)
+                if not failed & {(position, frame), (position, None)}
+            )
+            if frames_of_batch:
+                found[number] = frames_of_batch
+        return found
+
+    def published_attempts(self) -> list[PublishedAttempt]:
+        """Return the attempts that ended with a table, by time."""
+        return [
+            PublishedAttempt(*row)
+            for row in self._rows(
+                "SELECT a.run, a.ended, b.images, a.nuclei FROM attempts a "
+                "JOIN batches b ON b.number = a.batch "
+                "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended"
+            )
+        ]
+
+    def published_images(self, run: int) -> int:
+        """Return the number of images in the tables that a run published."""
+        query = (
+            "SELECT total(b.images) FROM attempts a JOIN batches b ON b.number = a.batch "
+            "WHERE a.run = ? AND a.outcome IN ('published', 'done')"
+        )
+        return int(self._rows(query, run)[0][0])
+
+    def stage_shares(self, run: int, *, batches: int) -> dict[str, float]:
+        """Return how much of the time each stage was busy during the last batches of a run."""
+        recent = self._rows(
+            "SELECT started, ended, seconds FROM attempts WHERE run = ? AND outcome = 'done' "
+            "ORDER BY batch DESC LIMIT ?",
+            run, batches,
+        )  # fmt: skip
+        span_s = max((row[1] for row in recent), default=0) - min(
+            (row[0] for row in recent), default=0
+        )
+        if span_s <= 0:
+            return {}
+        total: dict[str, float] = {}
+        for *_, seconds in recent:
+            for stage, value in json.loads(seconds).items():
+                total[stage] = total.get(stage, 0.0) + value
+        return {stage: round(value / span_s, 3) for stage, value in total.items()}
+
+    def failures(self, kind: str | None = None, *, newest: int | None = None) -> list[Failure]:
+        """Return unresolved failures by batch, or the `newest` ones, newest first."""
+        order = " ORDER BY f.batch, f.id" if newest is None else " ORDER BY f.id DESC LIMIT ?2"
+        values = (kind,) if newest is None else (kind, newest)
+        return [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
+
+    def failure_counts(self) -> dict[str, int]:
+        """Return how many unresolved failures there are of each kind, the most frequent first."""
+        query = (
+            "SELECT kind, count(*) FROM failures WHERE current = 1 GROUP BY kind "
+            "ORDER BY count(*) DESC, kind"
+        )
+        return dict(self._rows(query))
+
+    def numbers(self) -> set[int]:
+        """Return the batches of the plan and those ever tried under earlier plans."""
+        query = "SELECT number FROM batches UNION SELECT batch FROM attempts"
+        return {number for (number,) in self._rows(query)}
+
+    def last_versions(self) -> dict[str, str]:
+        """Return the versions that the last run worked with."""
+        last = self.last_run()
+        return {} if last is None else dict(last.versions)
+
+    def table_versions(self) -> list[dict[str, str]]:
+        """Return the sets of versions that made the published tables, each once, latest last."""
+        rows = self._rows(
+            "SELECT r.versions FROM batches b JOIN attempts a ON a.batch = b.number "
+            "JOIN runs r ON r.id = a.run WHERE b.state = 'done' AND a.sha256 = b.sha256 "
+            "GROUP BY r.id ORDER BY r.id"
+        )
+        return [json.loads(text) for text in dict.fromkeys(row[0] for row in rows)]
+
+    def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
+        with sqlite_errors(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[JournalReader]:
+    """Open the journal of an output folder for reading, also while a stream writes it.
+
+    Raises
+    ------
+    JournalError
+        If it has none, it is damaged, or of a newer version.
+    """
+    path = folder / JOURNAL_NAME
+    with open_reader(path) as connection:
+        yield JournalReader(connection, path)
+
+
+def _run(*row: Any) -> RunRecord:
+    *plain, parts, options, versions, settings, lanes = row
+    texts = (parts, options, versions, settings or "null", lanes or "[]")
+    run = RunRecord._make([*plain, *map(json.loads, texts)])
+    return run._replace(state=RunState(run.state))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))

@@ -1,0 +1,68 @@
+"""The recorded call of an output folder: its table, options and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from idrstream.errors import JournalError
+from idrstream.folder.journal.reader import open_journal
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """What an output folder was made with, enough to continue it.
+
+    Attributes
+    ----------
+    table : Path
+        Copy of the table to process.
+    options : Mapping
+        Options of `IdrStream.run_stream` that belong to the plan.
+    settings : Mapping or None
+        All settings, if the stream was built from settings.
+    """
+
+    table: Path
+    options: Mapping[str, Any]
+    settings: Mapping[str, Any] | None
+
+
+def read_recorded_call(folder: Path) -> RecordedCall:
+    """Return what an output folder was made with.
+
+    Raises
+    ------
+    JournalError
+        If it has no journal, or no stream has run in it yet.
+    """
+    with open_journal(folder) as journal:
+        plans, run = journal.plans(), journal.last_run()
+    if not plans or run is None:
+        msg = f"no stream has run in {folder} yet: start it with run_stream or idrstream run"
+        raise JournalError(msg)
+    plan = plans[-1]
+    table = plan.identity["table"]
+    options = {
+        "batch_size": plan.batch_size,
+        "extra_metadata": tuple(table["extra_metadata"]),
+        "output_format": table["format"],
+    }
+    return RecordedCall(folder / plan.table_file, options, run.settings)
+
+
+def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:
+    """Return the batches of a folder's plan in which something failed.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder.
+    kind : str, optional
+        Only failures of this class of error.
+    """
+    with open_journal(folder) as journal:
+        failed = {failure.batch for failure in journal.failures(kind)}
+        return tuple(number for number in journal.batch_states() if number in failed)

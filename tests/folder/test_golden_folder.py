@@ -1,0 +1,80 @@
+"""An output folder written by an earlier version: every command still works on it."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from idrstream import ScreenSpec, simulate_screen
+from idrstream.cli.main import main
+from idrstream.demo import config_for
+
+GOLDEN = Path(__file__).parent / "golden"
+# As in make_folder.py; the same seed gives the same movies.
+SPEC = ScreenSpec(
+    plates=1, wells_per_plate=3, frames=1, height=128, width=128, nuclei_per_frame=4, seed=7
+)
+TABLES = ("batch_0.csv.gz", "batch_1.csv.gz")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Unpack the folder where it was not made."""
+    with tarfile.open(GOLDEN / "folder_v1.tar.gz") as packed:
+        packed.extractall(tmp_path)
+    return tmp_path / "features"
+
+
+def contents(folder):
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def run(capsys, *arguments):
+    code = main([*map(str, arguments)])
+    return code, capsys.readouterr().out
+
+
+def test_status_and_verify(folder, capsys):
+    before = contents(folder)
+    code, out = run(capsys, "status", folder, "--json")
+    status = json.loads(out)
+    assert (code, status["state"]) == (0, "stopped")
+    assert (status["batches"], status["batches_done"], status["images_done"]) == (3, 2, 2)
+    assert "2 of 3 done" in run(capsys, "status", folder)[1]
+    code, out = run(capsys, "verify", folder, "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert (found["proven"], found["left"], found["problems"]) == (2, [2], [])
+    assert contents(folder) == before
+
+
+def test_report_and_collect(folder, capsys):
+    code, out = run(capsys, "report", folder, "--json")
+    assert code == 0
+    assert "2 of 3" in Path(json.loads(out)["path"]).read_text()
+    arguments = ["--partial", "--normalize", "none", "--json"]
+    code, out = run(capsys, "collect", folder, *arguments)
+    collected = json.loads(out)
+    assert code == 0
+    assert collected["source"]["missing_batches"] == [2]
+    assert collected["profiles"]["wells"] == 2
+
+
+@pytest.mark.models
+def test_resume_finishes_the_missing_batch(folder, tmp_path, capsys):
+    before = contents(folder)
+    screen = simulate_screen(tmp_path / "screen", SPEC)
+    config = config_for(SPEC.height, SPEC.width, tmp_path)
+    code, out = run(
+        capsys, "resume", folder, "--json", "--tmp-dir", tmp_path / "tmp", "--root", screen.folder,
+        "--screens-path", screen.screens_path, "--dp-config", config,
+    )  # fmt: skip
+    assert code == 0
+    status = json.loads(out)
+    assert (status["run"], status["state"]) == ([2], "done")
+    assert contents(folder) == before
+    code, out = run(capsys, "verify", folder)
+    assert (code, out.split(",")[0]) == (0, "3 of 3 batches verified")
+    shutil.rmtree(screen.folder)
