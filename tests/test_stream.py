@@ -11,6 +11,7 @@ from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError, StorageError, TableError
 from idrstream.preprocess import BasePreprocessor
+from idrstream.segment import BaseSegmentor
 
 SPECS = {
     "model_type": "idrstream-nuclei",
@@ -71,11 +72,13 @@ class TestBeforeTheFirstDownload:
 
     def test_ready_made_parts_are_taken(self, tmp_path):
         stream = IdrStream("idr0013", tmp_path / "tmp", tmp_path / "out")
-        part, preprocessor = object(), BasePreprocessor()
+        part, preprocessor = BaseSegmentor(), BasePreprocessor()
         stream.init_preprocessor(preprocessor)
         stream.init_segmentor(part)
         assert stream.preprocessor is preprocessor
         assert stream.segmentor is part
+        with pytest.raises(ConfigError, match="object is not a segmentor"):
+            stream.init_segmentor(object())
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from typing import Any
 from idrstream.errors import CollectError
 from idrstream.files import file_sha256
 from idrstream.folder.journal.reader import open_journal
-from idrstream.folder.journal.states import ImageState
 from idrstream.folder.plans import RecordedImage
 from idrstream.folder.recorded import read_recorded_call
+from idrstream.folder.states import ImageState
 from idrstream.records import ImageTask
 
 _SHOWN = 20

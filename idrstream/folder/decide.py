@@ -12,7 +12,6 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.folder.identity import differences, image_digest
-from idrstream.folder.journal.states import BatchState
 from idrstream.folder.plans import (
     Decision,
     PlanChange,
@@ -21,6 +20,7 @@ from idrstream.folder.plans import (
     RecordedPlan,
     RequestedPlan,
 )
+from idrstream.folder.states import BatchState
 from idrstream.records import ImageTask
 from idrstream.text import shorten_list
 

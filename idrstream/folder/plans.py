@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from idrstream.config import RunOptions
 from idrstream.folder.identity import image_lines, images_sha256, result_columns
-from idrstream.folder.journal.states import BatchState, ImageState
+from idrstream.folder.states import BatchState, ImageState
 from idrstream.records import ImageTask
 
 PlanChange = Literal["first", "same", "grown", "replanned", "forced"]

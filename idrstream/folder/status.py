@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import BatchTotals, Failure
-from idrstream.folder.journal.states import BatchState, RunState
 from idrstream.folder.live import Live, LivePhase, read_live
 from idrstream.folder.locks import Holder, holder
+from idrstream.folder.states import BatchState, RunState
 from idrstream.folder.status_text import status_lines
 from idrstream.schedule.lanes import LaneReport, bottleneck
 

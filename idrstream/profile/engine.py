@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from idrstream.describe import describe_part
+from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     from idrstream.profile.deepprofiler.project import DeepProfilerProject
@@ -60,3 +64,43 @@ class BaseEngine:
 
     def close(self) -> None:
         """Hold nothing."""
+
+
+@runtime_checkable
+class _HasProfile(Protocol):
+    def profile(self, project: DeepProfilerProject) -> None: ...
+
+
+class _Adapted(BaseEngine):
+    """An engine made of an object that has nothing but ``profile``."""
+
+    def __init__(self, given: _HasProfile) -> None:
+        self.given = given
+
+    def profile(self, project: DeepProfilerProject) -> None:
+        self.given.profile(project)
+
+    def describe(self) -> Mapping[str, Any]:
+        return describe_part(self.given)
+
+
+def as_engine(given: object) -> Engine:
+    """Return an object as an engine.
+
+    Parameters
+    ----------
+    given : object
+        An `Engine`, or an object with ``profile(project)``, which gets the defaults of
+        `BaseEngine`.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When it has no ``profile``.
+    """
+    if isinstance(given, Engine):
+        return given
+    if isinstance(given, _HasProfile):
+        return _Adapted(given)
+    msg = f"{type(given).__name__} is not an engine: it has no profile(project)"
+    raise ConfigError(msg)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, SegmentationError
 
 if TYPE_CHECKING:
@@ -72,18 +73,41 @@ class BaseSegmentor:
         return []
 
 
+@runtime_checkable
+class _HasSegment(Protocol):
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei: ...
+
+
+class _Adapted(BaseSegmentor):
+    """A segmentor made of an object that has nothing but ``segment``."""
+
+    def __init__(self, given: _HasSegment) -> None:
+        self.given = given
+
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
+        return self.given.segment(frame, outlines=outlines)
+
+    def describe(self) -> Mapping[str, Any]:
+        return describe_part(self.given)
+
+
 def as_segmentor(given: object) -> Segmentor:
     """Return an object as a segmentor.
+
+    Parameters
+    ----------
+    given : object
+        A `Segmentor`, or an object with ``segment(frame, *, outlines=False)``, which gets the
+        defaults of `BaseSegmentor`.
 
     Raises
     ------
     idrstream.errors.ConfigError
-        When it is none.
+        When it has no ``segment``.
     """
     if isinstance(given, Segmentor):
         return given
-    msg = (
-        f"{type(given).__name__} is not a segmentor: it needs segment(frame, outlines=False) and "
-        "the methods of idrstream.segment.BaseSegmentor, which has defaults for all others"
-    )
+    if isinstance(given, _HasSegment):
+        return _Adapted(given)
+    msg = f"{type(given).__name__} is not a segmentor: it has no segment(frame, *, outlines=False)"
     raise ConfigError(msg)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from idrstream.folder.journal.runs import RunRecorder
-from idrstream.folder.journal.states import AttemptState, BatchState, ImageState
 from idrstream.folder.journal.writer import JournalWriter, seconds_as_json
+from idrstream.folder.states import AttemptState, BatchState, ImageState
 from idrstream.records import Batch, ImageTask, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.events import (

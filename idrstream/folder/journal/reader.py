@@ -19,8 +19,8 @@ from idrstream.folder.journal.records import (
     RunRecord,
 )
 from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.journal.states import BatchState, ImageState, RunState
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
+from idrstream.folder.states import BatchState, ImageState, RunState
 
 FrameKey = tuple[str, int, int, int]
 """Plate, well number, site and number of a frame."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from idrstream.folder.journal.states import RunState
+from idrstream.folder.states import RunState
 
 
 class PlanRecord(NamedTuple):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.folder.identity import image_digest
-from idrstream.folder.journal.states import RunState
 from idrstream.folder.journal.writer import JournalWriter, as_json
+from idrstream.folder.states import RunState
 from idrstream.redact import redact
 
 if TYPE_CHECKING:
