@@ -16,6 +16,7 @@ from itertools import repeat
 from operator import contains, itemgetter
 from typing import Any
 
+from idrstream.config import all_options
 from idrstream.describe import describe_part
 from idrstream.records import ImageTask
 from idrstream.redact import redacted
@@ -44,8 +45,16 @@ def describe_stream(
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return the settings in which two identities differ, as ``name was x, is y``."""
+    """Return the settings in which two identities differ, as ``name was x, is y``.
+
+    An option that `before` lacks, since it was recorded before the option existed, had its default.
+    """
     old, new = _flat(before), _flat(now)
+    known = all_options()
+    for name in new.keys() - old.keys():
+        option = known.get(name.rpartition(".")[2])
+        if option is not None:
+            old[name] = json.dumps(option.default)
     return [
         f"{name} {_was(old, name)}, {_is(new, name)}"
         for name in dict.fromkeys((*old, *new))

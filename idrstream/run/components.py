@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.config import described_options
+
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
     from idrstream.download import Downloader
@@ -72,6 +74,8 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
         extra_metadata=options.extra_metadata,
         output_format=options.output_format,
     )
+    if described := described_options(options):
+        identity["options"] = described
     if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
         identity["preprocessor"]["plate_wells"] = paths.plate_wells
     return identity

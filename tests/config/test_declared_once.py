@@ -14,7 +14,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 SECTIONS = "idrstream/config/sections.py"
 FIRST = "    batch_size: Annotated["
-ADDED = """    colour: Annotated[
+ADDED = """    shade: Annotated[
+        Literal["dark", "light"], Doc("Shade of the new option."), Scope.RESULT
+    ] = "dark"
+    colour: Annotated[
         Literal["red", "blue"], Doc("Colour of the new option."), Scope.SETTING
     ] = "red"
 """
@@ -64,6 +67,10 @@ SCRIPT = """
     except Exception as error:
         found["check"] = f"{{type(error).__name__}}: {{error}}"
     stream.run_stream(quick_parts.table_of(screen), colour="blue", progress=False, batch_size=1)
+    try:  # another value of an option that changes results
+        stream.run_stream(quick_parts.table_of(screen), shade="light", progress=False, batch_size=1)
+    except Exception as error:
+        found["resume"] = f"{{type(error).__name__}}: {{error}}"
     stream.close()
     journal = sqlite3.connect(here / "out" / "journal.sqlite")
     options, stored = journal.execute("SELECT options, settings FROM runs").fetchone()
@@ -106,6 +113,13 @@ def test_a_new_option_shows_everywhere(with_a_new_option, tmp_path):
     assert lines, done.stderr
     found = json.loads(lines[0].removeprefix("FOUND "))
     assert found.pop("check").startswith("ConfigError: run_stream has wrong settings:\n  colour")
+    refused = found.pop("resume")
+    assert (
+        refused.startswith("PlanChangedError")
+    )
+    assert (
+        'options.shade was "dark", is "light"' in refused
+    )
     assert found == {
         "help": True, "toml": "blue", "environment": "blue", "journal": "blue", "stored": "blue",
         "provenance": "blue", "page": True,

@@ -71,6 +71,11 @@ def test_differences_say_what_was_and_what_is():
         'table.extra_metadata was ["a", "b"], is []',
         'table.format was "csv.gz", is "parquet"',
     ]
+    # An option that did not exist when the folder was started had its default.
+    assert differences({"segmentor": {}}, {"segmentor": {"min_size": 15}}) == []
+    assert differences({"segmentor": {}}, {"segmentor": {"min_size": 9}}) == [
+        "segmentor.min_size was 15, is 9"
+    ]
     assert differences({"a": 1}, {"b": 2}) == ["a was 1, is gone", "b was not there, is 2"]
 
 
