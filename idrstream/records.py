@@ -1,4 +1,4 @@
-"""What passes between the rooms: small, frozen, typed records.
+"""What passes between the steps: small, frozen, typed records.
 
 Arrays are held by reference and never changed in place by a later stage. Array coordinates
 are ``(y, x)`` with the origin at the centre of the upper left pixel; tables have X and Y
