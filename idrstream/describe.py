@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,3 +60,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return describe_part(value) if isinstance(value, Described) else type(value).__qualname__
+
+
+def take_over(adapter: object, given: object, names: Sequence[str]) -> None:
+    """Give an adapter those methods of a user's object that it has, in the place of defaults."""
+    for name in names:
+        if hasattr(given, name):
+            setattr(adapter, name, getattr(given, name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idrstream.collect.collect_folder import Collected, collect_folder
+from idrstream.collect.folder import Collected, collect_folder
 from idrstream.collect.options import CollectOptions
 
 __all__ = ["CollectOptions", "Collected", "collect_folder"]

@@ -1,4 +1,4 @@
-"""Downloaders made of objects that have nothing but a download call."""
+"""Downloaders made of objects that have a download call but not all methods."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from idrstream.describe import describe_part
+from idrstream.describe import describe_part, take_over
 from idrstream.download.protocol import Downloader
 from idrstream.errors import ConfigError
 from idrstream.records import ImageTask, Movie
 
 
 class DownloadCall(Downloader):
-    """A downloader made of an object with nothing but a download call.
+    """A downloader made of an object that has a download call but not all methods.
 
     Parameters
     ----------
@@ -26,6 +26,7 @@ class DownloadCall(Downloader):
     def __init__(self, part: object, call: Callable[[ImageTask, Path], Movie]) -> None:
         self.part = part
         self._call = call
+        take_over(self, part, ("size", "address", "limit_to", "interrupt"))
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`; see `Downloader.download`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.describe import describe_part
+from idrstream.describe import describe_part, take_over
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,9 +72,7 @@ class _Adapted(BasePreprocessor):
 
     def __init__(self, part: object) -> None:
         self._part = part
-        for name in self._METHODS:
-            if hasattr(part, name):
-                setattr(self, name, getattr(part, name))
+        take_over(self, part, self._METHODS)
 
     def describe(self) -> Mapping[str, Any]:
         """Return what changes a result."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from idrstream.describe import describe_part
+from idrstream.describe import describe_part, take_over
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,10 +72,11 @@ class _HasProfile(Protocol):
 
 
 class _Adapted(BaseEngine):
-    """An engine made of an object that has nothing but ``profile``."""
+    """An engine made of an object that has ``profile`` but not all methods."""
 
     def __init__(self, given: _HasProfile) -> None:
         self.given = given
+        take_over(self, given, ("load", "gpus", "interrupt", "close"))
 
     def profile(self, project: DeepProfilerProject) -> None:
         self.given.profile(project)
@@ -91,7 +92,7 @@ def as_engine(given: object) -> Engine:
     ----------
     given : object
         An `Engine`, or an object with ``profile(project)``, which gets the defaults of
-        `BaseEngine`.
+        `BaseEngine` for the methods that it lacks.
 
     Raises
     ------

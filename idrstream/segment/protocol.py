@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from idrstream.describe import describe_part
+from idrstream.describe import describe_part, take_over
 from idrstream.errors import ConfigError, SegmentationError
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ class _HasSegment(Protocol):
 
 
 class _Adapted(BaseSegmentor):
-    """A segmentor made of an object that has nothing but ``segment``."""
+    """A segmentor made of an object that has ``segment`` but not all methods."""
 
     def __init__(self, given: _HasSegment) -> None:
         self.given = given
+        take_over(self, given, ("segment_many", "load", "gpus"))
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
         return self.given.segment(frame, outlines=outlines)
@@ -98,7 +99,7 @@ def as_segmentor(given: object) -> Segmentor:
     ----------
     given : object
         A `Segmentor`, or an object with ``segment(frame, *, outlines=False)``, which gets the
-        defaults of `BaseSegmentor`.
+        defaults of `BaseSegmentor` for the methods that it lacks.
 
     Raises
     ------

@@ -114,12 +114,8 @@ def test_a_new_option_shows_everywhere(with_a_new_option, tmp_path):
     found = json.loads(lines[0].removeprefix("FOUND "))
     assert found.pop("check").startswith("ConfigError: run_stream has wrong settings:\n  colour")
     refused = found.pop("resume")
-    assert (
-        refused.startswith("PlanChangedError")
-    )
-    assert (
-        'options.shade was "dark", is "light"' in refused
-    )
+    assert refused.startswith("PlanChangedError")
+    assert 'options.shade was "dark", is "light"' in refused
     assert found == {
         "help": True, "toml": "blue", "environment": "blue", "journal": "blue", "stored": "blue",
         "provenance": "blue", "page": True,
