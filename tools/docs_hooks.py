@@ -1,20 +1,21 @@
-"""Hooks of the documentation site: pages from outside docs/, navigation, links, public names."""
+"""Hooks of the documentation site: pages from outside docs/, settings, navigation, links, names."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import importlib
 import inspect
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import nbformat
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Files of the repository that are pages of the site, by their place in both.
@@ -28,15 +29,20 @@ DIRECTIVE = re.compile(r"^::: idrstream\.([\w.]+)$", re.MULTILINE)
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add what lies outside docs/, and fit the navigation to the pages there are."""
+    from mkdocs.structure.files import File
+
+    from idrstream.config import SECTIONS
+
+    files.append(File.generated(config, "settings.md", content=settings_page(SECTIONS)))
     for source, target in _outside().items():
         files.append(File.generated(config, target, abs_src_path=str(PROJECT / source)))
     for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
         for uri, content in _notebook(path):
             files.append(File.generated(config, uri, content=content))
-    for room in sorted(_rooms()):
-        if files.get_file_from_path(f"api/{room}.md") is None:
-            page = f"::: idrstream.{room}\n"
-            files.append(File.generated(config, f"api/{room}.md", content=page))
+    for package in sorted(_packages()):
+        if files.get_file_from_path(f"api/{package}.md") is None:
+            page = f"::: idrstream.{package}\n"
+            files.append(File.generated(config, f"api/{package}.md", content=page))
     there = {file.src_uri for file in files.documentation_pages()}
     listed: set[str] = set()
     config.nav = _fit(config.nav or [], there, listed)
@@ -87,6 +93,32 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
     return text
 
 
+def settings_page(sections: Mapping[str, type]) -> str:
+    """Return the page of all settings, from the sections that declare them."""
+    from idrstream.config import options_in
+
+    lines = [
+        "# All settings",
+        "",
+        "An option is a key of its section in the TOML file, a variable of the environment, and an",
+        "option of the command line; the later ones override the earlier ones. In Python those of",
+        "`[stream]` are keyword arguments of `run_stream`, those of the other sections of",
+        "`init_downloader`, `init_preprocessor`, `init_segmentor` and `copy_DP_files`.",
+    ]
+    for name, section in sections.items():
+        about = (inspect.getdoc(section) or "").partition("\n")[0].partition(": ")[2]
+        lines += ["", f"## [{name}]", "", about[:1].upper() + about[1:], ""]
+        lines += ["| option | type | default | meaning |", "|---|---|---|---|"]
+        for option in options_in(section, name):
+            kind = option.kind.__name__ if isinstance(option.kind, type) else str(option.kind)
+            kind = re.sub(r"typing(_extensions)?\.|pathlib\.|Union|Literal", "", kind)
+            default = "" if option.default is dataclasses.MISSING else f"`{option.default!r}`"
+            names = f"`{option.name}`<br>`{option.flag}`<br>`{option.variable}`"
+            cells = (names, f"`{kind}`", default or "(required)", option.help)
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def _outside() -> dict[str, str]:
     """Give files of the repository that the site has, and where it has them."""
     found = {source: target for source, target in PAGES.items() if (PROJECT / source).exists()}
@@ -128,6 +160,8 @@ def _pages_of(section: dict[str, list[Any]]) -> list[Any]:
 
 def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
     """Give the page of a notebook and its pictures, from the outputs that it was saved with."""
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     lines: list[str] = []
     pictures = 0
@@ -160,7 +194,7 @@ def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
     yield f"notebooks/{path.stem}.md", "\n".join([*lines, "", note, ""])
 
 
-def _rooms() -> set[str]:
+def _packages() -> set[str]:
     """Name the packages that say what is public in them; each has a page in the reference."""
     packages = (PROJECT / "idrstream").glob("[!_]*/__init__.py")
     return {path.parent.name for path in packages if "__all__ = " in path.read_text("utf-8")}
@@ -186,8 +220,8 @@ def _public_names() -> str:
 def _other_names() -> str:
     """Document the public names whose modules have no page of their own."""
     pages = (path.read_text(encoding="utf-8") for path in (PROJECT / "docs/api").glob("*.md"))
-    rooms = _rooms() | {room for page in pages for room in DIRECTIVE.findall(page)}
+    packages = _packages() | {package for page in pages for package in DIRECTIVE.findall(page)}
     homes = dict.fromkeys(home for home, _ in _public().values())
     return "\n\n".join(
-        f"::: {home}" for home in homes if home.rpartition(".")[0].partition(".")[2] not in rooms
+        f"::: {home}" for home in homes if home.rpartition(".")[0].partition(".")[2] not in packages
     )

@@ -70,7 +70,7 @@ SCRIPT = """
     try:  # another value of an option that changes results
         stream.run_stream(quick_parts.table_of(screen), shade="light", progress=False, batch_size=1)
     except Exception as error:
-        found["resume"] = f"{{type(error).__name__}}: {{error}}"
+        found["compared"] = f"{{type(error).__name__}}: {{error}}"
     stream.close()
     journal = sqlite3.connect(here / "out" / "journal.sqlite")
     options, stored = journal.execute("SELECT options, settings FROM runs").fetchone()
@@ -113,7 +113,7 @@ def test_a_new_option_shows_everywhere(with_a_new_option, tmp_path):
     assert lines, done.stderr
     found = json.loads(lines[0].removeprefix("FOUND "))
     assert found.pop("check").startswith("ConfigError: run_stream has wrong settings:\n  colour")
-    refused = found.pop("resume")
+    refused = found.pop("compared")
     assert refused.startswith("PlanChangedError")
     assert 'options.shade was "dark", is "light"' in refused
     assert found == {

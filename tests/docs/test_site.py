@@ -13,6 +13,7 @@ import pytest
 from browser import NARROW, WIDE, opened
 
 import idrstream
+from idrstream.config import all_options
 
 PROJECT = Path(__file__).resolve().parents[2]
 # One page of each kind: text, tables and code; a notebook; the reference; many headings.
@@ -69,12 +70,14 @@ def test_every_public_name_is_in_the_reference(site):
         assert f'id="{anchor[2]}"' in page
 
 
-def test_every_room_is_in_the_reference(site):
+def test_every_public_name_of_a_package_is_in_the_reference(site):
     missing = []
-    for room in sorted((PROJECT / "idrstream").glob("[!_]*/__init__.py")):
-        name = f"idrstream.{room.parent.name}"
+    for package in sorted((PROJECT / "idrstream").glob("[!_]*/__init__.py")):
+        name = f"idrstream.{package.parent.name}"
         public = getattr(importlib.import_module(name), "__all__", ())
-        page = (site / "api" / f"{room.parent.name}.html").read_text(encoding="utf-8")
+        if not public:
+            continue
+        page = (site / "api" / f"{package.parent.name}.html").read_text(encoding="utf-8")
         missing += [f"{name}.{one}" for one in public if f'id="{name}.{one}"' not in page]
     assert missing == []
 
@@ -82,8 +85,8 @@ def test_every_room_is_in_the_reference(site):
 def test_parameters_of_the_reference_are_lists_with_shapes(site):
     page = (site / "api" / "records.html").read_text(encoding="utf-8")
     assert "(Y, X)" in page
-    for room in sorted((site / "api").glob("*.html")):
-        page = room.read_text(encoding="utf-8")
+    for path in sorted((site / "api").glob("*.html")):
+        page = path.read_text(encoding="utf-8")
         # A section that was not understood stays as text with its underline.
         assert not re.search(r"(Parameters|Returns|Raises|Attributes)\s*\n?-{4,}", page)
 
@@ -116,3 +119,11 @@ def test_the_search_works_without_a_network(chromium, site, address, way):
         assert any("disk.html" in (link.get_attribute("href") or "") for link in found.all())
         assert seen.console == []
         assert seen.requests == []
+
+
+def test_every_setting_is_on_its_page(site):
+    page = (site / "settings.html").read_text(encoding="utf-8")
+    for option in all_options().values():
+        for text in (option.name, option.flag, option.variable):
+            assert f"<code>{text}</code>" in page, text
+    assert "0.8" in page
