@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -104,19 +104,41 @@ def settings_page(sections: Mapping[str, type]) -> str:
         "option of the command line; the later ones override the earlier ones. In Python those of",
         "`[stream]` are keyword arguments of `run_stream`, those of the other sections of",
         "`init_downloader`, `init_preprocessor`, `init_segmentor` and `copy_DP_files`.",
+        "",
+        "For example `batch_size` in `[stream]` is `--batch-size` on the command line and",
+        "`IDRSTREAM_BATCH_SIZE` in the environment. There lists are comma-separated.",
     ]
     for name, section in sections.items():
         about = (inspect.getdoc(section) or "").partition("\n")[0].partition(": ")[2]
         lines += ["", f"## [{name}]", "", about[:1].upper() + about[1:], ""]
         lines += ["| option | type | default | meaning |", "|---|---|---|---|"]
         for option in options_in(section, name):
-            kind = option.kind.__name__ if isinstance(option.kind, type) else str(option.kind)
-            kind = re.sub(r"typing(_extensions)?\.|pathlib\.|Union|Literal", "", kind)
-            default = "" if option.default is dataclasses.MISSING else f"`{option.default!r}`"
-            names = f"`{option.name}`<br>`{option.flag}`<br>`{option.variable}`"
-            cells = (names, f"`{kind}`", default or "(required)", option.help)
-            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+            required = option.default is dataclasses.MISSING
+            default = "(required)" if required else f"`{option.default!r}`"
+            if option.default is None or option.default == ():
+                default = ""
+            lines.append(
+                f"| `{option.name}` | {_type_text(option.kind)} | {default} | {option.help} |"
+            )
     return "\n".join([*lines, ""])
+
+
+def _type_text(kind: Any) -> str:
+    """Return a type as a person would write it: choices, alternatives, lists."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " or ".join(f"`{choice}`" for choice in inner)
+    if origin is Annotated:
+        return _type_text(inner[0])
+    if origin is tuple:
+        items = [item for item in inner if item is not Ellipsis]
+        return f"list of {_type_text(items[0])}"
+    if inner:
+        texts = [_type_text(item) for item in inner if item is not type(None)]
+        return " or ".join(dict.fromkeys(texts))
+    return {"str": "text", "bool": "true or false", "Path": "path"}.get(
+        kind.__name__, kind.__name__
+    )
 
 
 def _outside() -> dict[str, str]:
