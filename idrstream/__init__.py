@@ -10,33 +10,50 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from idrstream.collect import Collected, CollectOptions, collect_folder
-    from idrstream.config import Settings, load_settings
-    from idrstream.download import OmeZarrDownloader, make_downloader
-    from idrstream.errors import (
-        BatchError,
-        CollectError,
-        ConfigError,
-        IdrStreamError,
-        ImageError,
-        MissingToolError,
-        StorageError,
-        TableError,
-        UserError,
-    )
-    from idrstream.forecast import StreamPlan
-    from idrstream.formats.cellh5.reader import CellH5Reader
-    from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
-    from idrstream.legacy import AsperaDownloader, BasicpyPreprocessor, DeepProfilerRun
-    from idrstream.preprocess import Preprocessor
-    from idrstream.profile import DeepProfilerEngine, DeepProfilerProject, TorchEngine
-    from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
-    from idrstream.schedule.result import RunResult
-    from idrstream.screen import Plan, read_table, table_from_idr
-    from idrstream.segment import CellPoseSegmentor
-    from idrstream.simulate import ScreenSpec, simulate_screen
-    from idrstream.stream import IdrStream
-    from idrstream.watch.background import BackgroundRun, StreamHandle, attach
+    from idrstream.collect import Collected as Collected
+    from idrstream.collect import CollectOptions as CollectOptions
+    from idrstream.collect import collect_folder as collect_folder
+    from idrstream.config import Settings as Settings
+    from idrstream.config import load_settings as load_settings
+    from idrstream.download import OmeZarrDownloader as OmeZarrDownloader
+    from idrstream.download import make_downloader as make_downloader
+    from idrstream.errors import BatchError as BatchError
+    from idrstream.errors import CollectError as CollectError
+    from idrstream.errors import ConfigError as ConfigError
+    from idrstream.errors import IdrStreamError as IdrStreamError
+    from idrstream.errors import ImageError as ImageError
+    from idrstream.errors import MissingToolError as MissingToolError
+    from idrstream.errors import StorageError as StorageError
+    from idrstream.errors import TableError as TableError
+    from idrstream.errors import UserError as UserError
+    from idrstream.forecast import StreamPlan as StreamPlan
+    from idrstream.formats.cellh5.reader import CellH5Reader as CellH5Reader
+    from idrstream.formats.java.readers import BioFormatsReader as BioFormatsReader
+    from idrstream.formats.java.readers import ImageJReader as ImageJReader
+    from idrstream.legacy import AsperaDownloader as AsperaDownloader
+    from idrstream.legacy import BasicpyPreprocessor as BasicpyPreprocessor
+    from idrstream.legacy import DeepProfilerRun as DeepProfilerRun
+    from idrstream.preprocess import Preprocessor as Preprocessor
+    from idrstream.profile import DeepProfilerEngine as DeepProfilerEngine
+    from idrstream.profile import DeepProfilerProject as DeepProfilerProject
+    from idrstream.profile import TorchEngine as TorchEngine
+    from idrstream.records import Frame as Frame
+    from idrstream.records import ImageTask as ImageTask
+    from idrstream.records import Movie as Movie
+    from idrstream.records import Nuclei as Nuclei
+    from idrstream.records import Published as Published
+    from idrstream.records import Skipped as Skipped
+    from idrstream.schedule.result import RunResult as RunResult
+    from idrstream.screen import Plan as Plan
+    from idrstream.screen import read_table as read_table
+    from idrstream.screen import table_from_idr as table_from_idr
+    from idrstream.segment import CellPoseSegmentor as CellPoseSegmentor
+    from idrstream.simulate import ScreenSpec as ScreenSpec
+    from idrstream.simulate import simulate_screen as simulate_screen
+    from idrstream.stream import IdrStream as IdrStream
+    from idrstream.watch.background import BackgroundRun as BackgroundRun
+    from idrstream.watch.background import StreamHandle as StreamHandle
+    from idrstream.watch.background import attach as attach
 
 __version__ = "0.1.0"
 
@@ -88,52 +105,7 @@ _HOMES = {
     "table_from_idr": "screen",
 }
 
-__all__ = [
-    "AsperaDownloader",
-    "BackgroundRun",
-    "BasicpyPreprocessor",
-    "BatchError",
-    "BioFormatsReader",
-    "CellH5Reader",
-    "CellPoseSegmentor",
-    "CollectError",
-    "CollectOptions",
-    "Collected",
-    "ConfigError",
-    "DeepProfilerEngine",
-    "DeepProfilerProject",
-    "DeepProfilerRun",
-    "Frame",
-    "IdrStream",
-    "IdrStreamError",
-    "ImageError",
-    "ImageJReader",
-    "ImageTask",
-    "MissingToolError",
-    "Movie",
-    "Nuclei",
-    "OmeZarrDownloader",
-    "Plan",
-    "Preprocessor",
-    "Published",
-    "RunResult",
-    "ScreenSpec",
-    "Settings",
-    "Skipped",
-    "StorageError",
-    "StreamHandle",
-    "StreamPlan",
-    "TableError",
-    "TorchEngine",
-    "UserError",
-    "attach",
-    "collect_folder",
-    "load_settings",
-    "make_downloader",
-    "read_table",
-    "simulate_screen",
-    "table_from_idr",
-]
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> object:

@@ -14,11 +14,10 @@ import cv2
 import numpy as np
 import torch
 from cellpose import dynamics, transforms, utils
+from model_files import intensity_percentiles
 from scipy import ndimage
 from scipy.cluster.hierarchy import fcluster, linkage
 from tifffile import imread
-
-from idrstream.segment.network.intensity import intensity_percentiles
 
 CROP_PX = 160
 DIAM_MEAN = 24.0

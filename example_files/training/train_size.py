@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from cellpose import utils
+from model_files import save_nuclei_network, save_size_estimator
 from nuclei_data import list_ids
 from tifffile import imread
 from train_nuclei import WIDTHS
@@ -20,8 +21,6 @@ from idrstream.segment.cellpose.shipped import (
     SizeEstimator,
     image_style,
     load_nuclei_network,
-    save_nuclei_network,
-    save_size_estimator,
 )
 
 LARGEST_PX = 208  # one tile of Cellpose's, with its rim

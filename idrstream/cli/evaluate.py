@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from idrstream.evaluate.probe import ProbeResult
     from idrstream.evaluate.segmentation import SegmentationResult
 
-_DESCRIPTION = "Measure models on labelled data."
-
-
-def add_evaluate_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Add ``evaluate`` to the subcommands of a parser, and return its parser."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "evaluate", help="measure models on labelled data", description=_DESCRIPTION
-    )
-    add_arguments(parser)
-    parser.set_defaults(handler=handle)
-    return parser
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what can be evaluated, and the options of each, to the subcommand's parser.

@@ -39,27 +39,40 @@ docs/errors.md has cause and cure of every error.
 
 
 class _Command(NamedTuple):
-    """A subcommand: where its parser and handler are, imported only when it is used."""
+    """A subcommand: its module, imported only when it is used, and its functions there."""
 
     module: str
     help: str
+    add_arguments: str = "add_arguments"
+    handle: str = "handle"
 
 
 _COMMANDS = {
     "demo": _Command("idrstream.demo", "simulate a small screen and stream it to features"),
     "simulate": _Command("idrstream.cli.simulate", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.cli.run", "run a stream from a TOML file"),
-    "plan": _Command("idrstream.cli.plan", "say what a stream would do, need and meet"),
-    "status": _Command("idrstream.cli.status", "say how far a stream is"),
-    "pause": _Command("idrstream.cli.pause", "let a running stream begin nothing new"),
-    "stop": _Command("idrstream.cli.stop", "end a running stream at a safe point"),
-    "resume": _Command("idrstream.cli.resume", "go on with a stream that ended early"),
-    "rerun": _Command("idrstream.cli.rerun", "run batches again that had failures"),
+    "plan": _Command(
+        "idrstream.cli.plan", "show what a stream would do and need"
+    ),
+    "status": _Command("idrstream.cli.status", "show the progress of a stream"),
+    "pause": _Command(
+        "idrstream.cli.control", "let a running stream start nothing new", handle="handle_pause"
+    ),
+    "stop": _Command(
+        "idrstream.cli.control", "stop a running stream at a safe point", handle="handle_stop"
+    ),
+    "resume": _Command("idrstream.cli.resume", "continue a stream that ended early"),
+    "rerun": _Command(
+        "idrstream.cli.resume",
+        "run batches again that had failures",
+        "add_rerun_arguments",
+        "handle_rerun",
+    ),
     "report": _Command("idrstream.cli.report", "write the quality report of an output folder"),
-    "verify": _Command("idrstream.cli.verify", "prove the tables in an output folder"),
+    "verify": _Command("idrstream.cli.verify", "verify the tables in an output folder"),
     "collect": _Command("idrstream.cli.collect", "one dataset and well profiles of all batches"),
     "table": _Command("idrstream.cli.table", "write the table to process from IDR study files"),
-    "doctor": _Command("idrstream.doctor", "say what is installed and which servers answer"),
+    "doctor": _Command("idrstream.doctor", "show what is installed and which servers answer"),
     "evaluate": _Command("idrstream.cli.evaluate", "measure models on labelled data"),
 }
 
@@ -94,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name == chosen:
             # Only the chosen command's module is imported: --help stays quick.
             module = importlib.import_module(command.module)
-            module.add_arguments(sub)
-            sub.set_defaults(handler=module.handle)
+            getattr(module, command.add_arguments)(sub)
+            sub.set_defaults(handler=getattr(module, command.handle))
     namespace = parser.parse_args(given)
     handler: Callable[[argparse.Namespace], int] = namespace.handler
     # Without a handler Python writes warnings and tracebacks to the terminal by itself.

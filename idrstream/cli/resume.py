@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Run every batch that is not done; a stream that is paused goes on where it runs."""
+    """Run every batch that is not done; a paused stream continues where it runs."""
     from idrstream.folder.status import read_status
     from idrstream.watch.background import attach
 
@@ -40,7 +40,7 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that goes on takes."""
+    """Add what every command that continues a stream takes."""
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
 
@@ -49,7 +49,7 @@ def go_on(
     namespace: argparse.Namespace,
     work: Callable[[IdrStream, dict[str, Any]], RunResult],
 ) -> int:
-    """Build the stream of an output folder anew, let it work, and say what came of it.
+    """Build the stream of an output folder again, let it work, and report the result.
 
     Raises
     ------
@@ -98,3 +98,20 @@ def go_on(
     content["run"] = [item.batch.number for item in result.batches]
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0
+
+
+def add_rerun_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder, the choice, and one option per setting."""
+    add_arguments(parser)
+    parser.add_argument(
+        "--kind",
+        metavar="ERROR",
+        help="only where something failed with this error, for example TransientDownloadError",
+    )
+
+
+def handle_rerun(namespace: argparse.Namespace) -> int:
+    """Run the batches again that are named, or all that had a failure."""
+    if namespace.batch_nums is None:
+        return go_on(namespace, lambda stream, o: stream.rerun_failed(namespace.kind, **o))
+    return go_on(namespace, lambda stream, o: stream.rerun(o.pop("batch_nums"), **o))

@@ -143,8 +143,8 @@ def test_colour_and_broken_images_are_refused(folders):
 
 def parse(*words):
     parser = argparse.ArgumentParser()
-    cli.add_evaluate_parser(parser.add_subparsers(dest="command"))
-    return parser.parse_args(["evaluate", *map(str, words)])
+    cli.add_arguments(parser)
+    return parser.parse_args(list(map(str, words)))
 
 
 def test_command_prints_a_table_and_writes_json(folders, tmp_path, monkeypatch, capsys):
@@ -162,7 +162,7 @@ def test_command_prints_a_table_and_writes_json(folders, tmp_path, monkeypatch, 
     namespace = parse(
         "segmentation", *folders, "--only", names, "--diameter", 17, "--json", tmp_path / "a.json"
     )
-    assert namespace.handler(namespace) == 0
+    assert cli.handle(namespace) == 0
     shown = capsys.readouterr().out
     assert "40 x 60" in shown
     assert "1.000" in shown
@@ -196,5 +196,5 @@ def test_shipped_model_on_a_few_real_images(shared_data, tmp_path):
     namespace = parse(
         "segmentation", folder / "images", folder / "masks", "--only", names, "--json", out
     )
-    assert namespace.handler(namespace) == 0
+    assert cli.handle(namespace) == 0
     assert json.loads(out.read_text())["average_precision"][0] > 0.6

@@ -100,9 +100,9 @@ def test_a_file_of_a_newer_format_is_refused(tmp_path):
         shipped.load_size_estimator(path)
 
 
-def test_size_estimator_survives_its_file(tmp_path):
+def test_size_estimator_survives_its_file(tmp_path, model_files):
     estimator = shipped.SizeEstimator(np.linspace(-1, 1, 256), 2.75)
-    shipped.save_size_estimator(tmp_path / "size.npz", estimator)
+    model_files.save_size_estimator(tmp_path / "size.npz", estimator)
     again = shipped.load_size_estimator(tmp_path / "size.npz")
     np.testing.assert_allclose(again.weights, estimator.weights, rtol=1e-6)
     assert again.offset == estimator.offset
@@ -229,14 +229,14 @@ def test_shipped_model_finds_nothing_in_an_empty_frame(loaded):
 
 
 @pytest.mark.models
-def test_a_network_survives_its_file(tmp_path):
+def test_a_network_survives_its_file(tmp_path, model_files):
     import torch
 
     widths = [2, 4, 8, 8, 8]
     torch.manual_seed(0)
     network = shipped.build_network(widths, 17.0).eval()
     path = tmp_path / "nuclei.npz"
-    shipped.save_nuclei_network(path, network.state_dict(), widths, 21.0)
+    model_files.save_nuclei_network(path, network.state_dict(), widths, 21.0)
     model = shipped.load_nuclei_network(path)
     assert model.diam_mean == 17.0
     assert model.diam_labels == 21.0

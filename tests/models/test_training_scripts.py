@@ -196,3 +196,9 @@ def test_small_nuclei_count_more_than_large_ones():
     assert weights[4, 22] == pytest.approx((62.5 / 25) ** 0.7)
     assert weights[30, 30] == SMALL_MOST
     assert (weigh_small(np.zeros((5, 5), np.int32)) == 1).all()
+
+
+@pytest.mark.parametrize("value", [0, 7, 65535])
+def test_an_image_without_contrast_is_scaled_as_cellpose_does(model_files, value):
+    image = np.full((40, 50), value, np.uint16)
+    assert model_files.intensity_percentiles(image) == (1.0, 99.0)

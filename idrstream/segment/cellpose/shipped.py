@@ -116,7 +116,7 @@ def load_shipped(gpu: bool) -> tuple[Any, SizeEstimator]:
 
 
 def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
-    """Load a network file (see `save_nuclei_network`) into a ``CellposeModel``."""
+    """Load a network file, as training wrote it, into a ``CellposeModel``."""
     import torch
 
     from idrstream.segment.network.pooled import PooledModel
@@ -179,48 +179,10 @@ def build_network(widths: list[int], diam_mean: float) -> Any:
     return NucleiNet(list(widths), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=diam_mean)
 
 
-def save_nuclei_network(
-    path: Path, state: dict[str, Any], widths: list[int], diam_labels: float
-) -> None:
-    """Write a network file: weights in half precision, statistics in single, no pickle.
-
-    Parameters
-    ----------
-    path : Path
-        File to write; ends with ``.npz``.
-    state : dict
-        State dict of the network, tensors on the processor.
-    widths : list of int
-        As in `build_network`.
-    diam_labels : float
-        Mean diameter in pixels of the nuclei it was trained on.
-    """
-    arrays: dict[str, Any] = {}
-    for name, tensor in state.items():
-        array = tensor.detach().numpy()
-        if array.dtype.kind != "f":
-            continue
-        arrays[name] = array.astype(np.float16 if array.ndim > 1 else np.float32)
-    arrays["diam_labels"] = np.array([diam_labels], np.float32)
-    np.savez_compressed(
-        path, widths=np.array(widths, np.int64), format_version=FORMAT_VERSION, **arrays
-    )
-
-
 def load_size_estimator(path: Path) -> SizeEstimator:
-    """Load a size estimator (see `save_size_estimator`)."""
+    """Load a size estimator, as training wrote it."""
     arrays = _read_arrays(path)
     return SizeEstimator(arrays["weights"].astype(np.float64), float(arrays["offset"]))
-
-
-def save_size_estimator(path: Path, estimator: SizeEstimator) -> None:
-    """Write a size estimator; the file ends with ``.npz`` and holds no pickle."""
-    np.savez(
-        path,
-        weights=estimator.weights.astype(np.float32),
-        offset=estimator.offset,
-        format_version=FORMAT_VERSION,
-    )
 
 
 def image_style(image: NDArray[Any], model: Any) -> NDArray[np.float32]:

@@ -16,44 +16,28 @@ _APART = 3.5
 
 
 def visible_percentiles(image: NDArray[Any]) -> tuple[float, float] | None:
-    """Return what `intensity_percentiles` does, or None for an image without nuclei.
-
-    An image has nuclei if Otsu's threshold separates bright from dark, or if a pixel of the
-    smoothed image lies more than seven deviations (from the median of absolute ones) above the
-    median. Otherwise the noise of an empty well, scaled to the full range, would look like nuclei.
-    """
-    bright = _bright(image)
-    return None if bright is None or not bright.any() else _percentiles(bright)
-
-
-def intensity_percentiles(image: NDArray[Any]) -> tuple[float, float]:
-    """Return the percentiles of an image's pixels that become 0 and 1 for the network.
+    """Return the percentiles of pixels that become 0 and 1 for the network; None without nuclei.
 
     Cellpose takes the 1st and the 99th. Where nuclei cover less than about a hundredth of a frame
     the 99th lies in the medium: nuclei are then cut off at a multiple of 1 and its noise fills the
     range. Here the upper one is the 99th, too, unless that would cut off more than the brightest
     fifth of the nuclei: then it is as much higher, up to 99.98.
 
-    Parameters
-    ----------
-    image : NDArray
-        Shape ``(Y, X)``.
-
-    Returns
-    -------
-    lower, upper : float
-        In percent.
+    An image has nuclei if Otsu's threshold separates bright from dark, or if a pixel of the
+    smoothed image lies more than seven deviations (from the median of absolute ones) above the
+    median. Otherwise the noise of an empty well, scaled to the full range, would look like nuclei.
     """
-    bright = _bright(image)
-    return USUAL_PERCENTILES if bright is None else _percentiles(bright)
+    bright = bright_pixels(image)
+    return None if bright is None or not bright.any() else percentiles_for(bright)
 
 
-def _percentiles(bright: NDArray[np.bool_]) -> tuple[float, float]:
+def percentiles_for(bright: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return the percentiles for an image whose bright pixels are known."""
     lower, usual = USUAL_PERCENTILES
     return lower, float(np.clip(100 - 100 * _LEFT_OUT * bright.mean(), usual, _HIGHEST))
 
 
-def _bright(image: NDArray[Any]) -> NDArray[np.bool_] | None:
+def bright_pixels(image: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Return which pixels are those of nuclei, roughly; None for an image of one value."""
     from scipy import ndimage
     from skimage.filters import threshold_otsu

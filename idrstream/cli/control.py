@@ -1,4 +1,4 @@
-"""``idrstream pause DIR``."""
+"""``idrstream pause DIR`` and ``idrstream stop DIR``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
 
 
-def handle(namespace: argparse.Namespace) -> int:
+def handle_pause(namespace: argparse.Namespace) -> int:
     """Pause the stream."""
     from idrstream.watch.background import attach
 
     sys.stdout.write(f"{attach(namespace.folder).pause()!r}\n")
+    return 0
+
+
+def handle_stop(namespace: argparse.Namespace) -> int:
+    """Stop the stream at the next safe point, and wait for that."""
+    from idrstream.watch.background import attach
+
+    sys.stdout.write(f"{attach(namespace.folder).stop()!r}\n")
     return 0
