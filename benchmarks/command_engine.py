@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from idrstream.profile import BaseEngine, DeepProfilerProject, check_features
+from idrstream.profile import DeepProfilerProject, Engine, check_features
 
 
-class CommandEngine(BaseEngine):
+class CommandEngine(Engine):
     """Runs ``python -m deepprofiler`` for each batch; only for comparisons."""
 
     def __init__(self, gpu: str = "-1") -> None:

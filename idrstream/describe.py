@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from idrstream.errors import ConfigError
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -62,8 +66,33 @@ def _plain(value: Any) -> Any:
     return describe_part(value) if isinstance(value, Described) else type(value).__qualname__
 
 
-def take_over(adapter: object, given: object, names: Sequence[str]) -> None:
-    """Give an adapter those methods of a user's object that it has, in the place of defaults."""
-    for name in names:
-        if hasattr(given, name):
-            setattr(adapter, name, getattr(given, name))
+def adapt(given: object, kind: type[T], methods: Sequence[str], **instead: Any) -> T:
+    """Return a user's object as a component of a kind.
+
+    Parameters
+    ----------
+    given : object
+        A component, which is returned as it is, or an object with the first of `methods`.
+    kind : type
+        Its protocol or class, which has defaults for the methods that the object may lack.
+    methods : sequence of str
+        Names of all methods and attributes; the first is required.
+    **instead
+        Methods to use in the place of the object's own.
+
+    Raises
+    ------
+    ConfigError
+        When the object lacks the required method.
+    """
+    if isinstance(given, kind):
+        return given
+    own = {name: getattr(given, name) for name in methods if hasattr(given, name)} | instead
+    if not callable(own.get(methods[0])):
+        name = type(given).__name__
+        msg = f"{name} cannot be used as {kind.__name__}: it has no method {methods[0]}"
+        raise ConfigError(msg)
+    attributes = {k: staticmethod(v) if callable(v) else v for k, v in own.items()}
+    attributes["describe"] = staticmethod(lambda: describe_part(given))
+    adapted: T = type(f"Adapted{kind.__name__}", (kind,), attributes)()
+    return adapted

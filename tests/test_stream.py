@@ -11,7 +11,7 @@ from idrstream.cli.main import main
 from idrstream.demo import config_for
 from idrstream.errors import ConfigError, StorageError, TableError
 from idrstream.preprocess import BasePreprocessor
-from idrstream.segment import BaseSegmentor
+from idrstream.segment import CellPoseSegmentor
 
 SPECS = {
     "model_type": "idrstream-nuclei",
@@ -72,12 +72,15 @@ class TestBeforeTheFirstDownload:
 
     def test_ready_made_parts_are_taken(self, tmp_path):
         stream = IdrStream("idr0013", tmp_path / "tmp", tmp_path / "out")
-        part, preprocessor = BaseSegmentor(), BasePreprocessor()
+        part, preprocessor = (
+            CellPoseSegmentor({"model_type": "idrstream-nuclei"}),
+            BasePreprocessor(),
+        )
         stream.init_preprocessor(preprocessor)
         stream.init_segmentor(part)
         assert stream.preprocessor is preprocessor
         assert stream.segmentor is part
-        with pytest.raises(ConfigError, match="object is not a segmentor"):
+        with pytest.raises(ConfigError, match="object cannot be used as Segmentor"):
             stream.init_segmentor(object())
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from idrstream.describe import describe_part, take_over
+from idrstream.describe import adapt
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,40 +40,10 @@ class BasePreprocessor:
         """Release all resources; usable again afterwards."""
 
 
-def as_preprocessor(part: object) -> BasePreprocessor:
-    """Return an object with ``process(movie)`` as a preprocessor.
-
-    Parameters
-    ----------
-    part : object
-        A `BasePreprocessor`, or any object with ``process(movie)``; methods that it lacks are
-        those of `BasePreprocessor`.
-
-    Raises
-    ------
-    ConfigError
-        If it has no method ``process``.
-    """
-    if isinstance(part, BasePreprocessor):
-        return part
-    if not callable(getattr(part, "process", None)):
-        msg = f"{type(part).__name__} is not a preprocessor: it has no method process(movie)"
-        raise ConfigError(msg)
-    return _Adapted(part)
-
-
-class _Adapted(BasePreprocessor):
-    """A preprocessor made of an object that has only some of the methods."""
-
-    _METHODS = (
+def as_preprocessor(given: object) -> BasePreprocessor:
+    """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
+    methods = (
         "process", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
         "frames_needed", "reader",
     )  # fmt: skip
-
-    def __init__(self, part: object) -> None:
-        self._part = part
-        take_over(self, part, self._METHODS)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Return what changes a result."""
-        return describe_part(self._part)
+    return adapt(given, BasePreprocessor, methods)

@@ -7,12 +7,11 @@ from idrstream.profile.deepprofiler.config import ProfileConfig
 from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
 from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-from idrstream.profile.engine import BaseEngine, Engine
+from idrstream.profile.engine import Engine
 from idrstream.profile.make import make_engine
 from idrstream.profile.torch.engine import TorchEngine
 
 __all__ = [
-    "BaseEngine",
     "Checkpoint",
     "DeepProfilerEngine",
     "DeepProfilerProject",

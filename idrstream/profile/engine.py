@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from idrstream.describe import describe_part, take_over
-from idrstream.errors import ConfigError
+from idrstream.describe import adapt
 
 if TYPE_CHECKING:
     from idrstream.profile.deepprofiler.project import DeepProfilerProject
@@ -14,12 +12,12 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Computes the features of all nuclei in a project.
+    """Computes the features of all nuclei in a project; a subclass only needs `profile`.
 
     After `profile` returned, every frame with nuclei has a features file at
     ``project.features_path(image)``: an npz with ``features`` (n, d) float32, ``locations`` and
     ``metadata``, as DeepProfiler writes it. An engine may keep a model or a process from one
-    batch to the next. `BaseEngine` has defaults for everything but `profile`.
+    batch to the next.
     """
 
     def profile(self, project: DeepProfilerProject) -> None:
@@ -32,76 +30,23 @@ class Engine(Protocol):
         """
         ...
 
-    def load(self, project: DeepProfilerProject) -> None:
+    def load(self, project: DeepProfilerProject) -> None:  # noqa: ARG002
         """Load the model, so that what is missing shows before the first download."""
-        ...
+        return
 
     def gpus(self) -> list[str]:
-        """Return the GPUs that the engine uses, such as ``cuda:0``."""
-        ...
-
-    def interrupt(self) -> None:
-        """End a running `profile` soon; it raises `ProfileError`. Called from another thread."""
-        ...
-
-    def close(self) -> None:
-        """Free what the engine holds; it may be called twice."""
-        ...
-
-
-class BaseEngine:
-    """Defaults for an engine that needs no loading, uses no GPU and cannot be interrupted."""
-
-    def load(self, project: DeepProfilerProject) -> None:
-        """Load nothing before the first batch."""
-
-    def gpus(self) -> list[str]:
-        """Return no GPU."""
+        """Return the GPUs that are used, such as ``cuda:0``; none by default."""
         return []
 
     def interrupt(self) -> None:
-        """Let a running batch finish."""
+        """End a running `profile` soon; it raises `ProfileError`. Called from another thread."""
+        return
 
     def close(self) -> None:
-        """Hold nothing."""
-
-
-@runtime_checkable
-class _HasProfile(Protocol):
-    def profile(self, project: DeepProfilerProject) -> None: ...
-
-
-class _Adapted(BaseEngine):
-    """An engine made of an object that has ``profile`` but not all methods."""
-
-    def __init__(self, given: _HasProfile) -> None:
-        self.given = given
-        take_over(self, given, ("load", "gpus", "interrupt", "close"))
-
-    def profile(self, project: DeepProfilerProject) -> None:
-        self.given.profile(project)
-
-    def describe(self) -> Mapping[str, Any]:
-        return describe_part(self.given)
+        """Free what the engine holds; it may be called twice."""
+        return
 
 
 def as_engine(given: object) -> Engine:
-    """Return an object as an engine.
-
-    Parameters
-    ----------
-    given : object
-        An `Engine`, or an object with ``profile(project)``, which gets the defaults of
-        `BaseEngine` for the methods that it lacks.
-
-    Raises
-    ------
-    idrstream.errors.ConfigError
-        When it has no ``profile``.
-    """
-    if isinstance(given, Engine):
-        return given
-    if isinstance(given, _HasProfile):
-        return _Adapted(given)
-    msg = f"{type(given).__name__} is not an engine: it has no profile(project)"
-    raise ConfigError(msg)
+    """Return an object with ``profile(project)`` as an engine; see `adapt`."""
+    return adapt(given, Engine, ("profile", "load", "gpus", "interrupt", "close"))  # type: ignore[type-abstract]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
 from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED
 from idrstream.segment.locations import Locations, read_locations, write_locations
-from idrstream.segment.protocol import BaseSegmentor, Segmentor, as_segmentor
+from idrstream.segment.protocol import Segmentor, as_segmentor
 
 __all__ = [
     "BUILT_IN",
     "SHIPPED",
-    "BaseSegmentor",
     "CellPoseSegmentor",
     "Locations",
     "Segmentor",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from idrstream.describe import describe_part, take_over
-from idrstream.errors import ConfigError, SegmentationError
+from idrstream.describe import adapt
+from idrstream.errors import SegmentationError
 
 if TYPE_CHECKING:
     from idrstream.records import Frame, Nuclei
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Segmentor(Protocol):
-    """Finds the nuclei of one frame.
+    """Finds the nuclei of frames; a subclass only needs `segment`.
 
     A segmentor may be called from several threads. It never changes the frame's pixels, returns
     the same nuclei in the same order for the same pixels, and a `Nuclei` of length zero when there
-    are none. `BaseSegmentor` has defaults for everything but `segment`.
+    are none.
     """
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
-        """Return the nuclei of `frame`, with their outlines when wanted.
+        """Return the nuclei of `frame`, with their outlines if asked for.
 
         Raises
         ------
@@ -34,29 +34,10 @@ class Segmentor(Protocol):
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
     ) -> Sequence[Nuclei | SegmentationError]:
-        """Return the nuclei of each frame, or the error that `segment` would raise for it."""
-        ...
+        """Return the nuclei of each frame, or the error that `segment` raises for it.
 
-    def load(self) -> None:
-        """Load the model, so that what is missing shows before the first download."""
-        ...
-
-    def gpus(self) -> list[str]:
-        """Return the GPUs that the segmentor uses, such as ``cuda:0``."""
-        ...
-
-
-class BaseSegmentor:
-    """Defaults for a segmentor that takes frame by frame, loads nothing and uses no GPU."""
-
-    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
-        """Return the nuclei of `frame`; see `Segmentor.segment`."""
-        raise NotImplementedError
-
-    def segment_many(
-        self, frames: Sequence[Frame], *, outlines: bool = False
-    ) -> Sequence[Nuclei | SegmentationError]:
-        """Segment the frames one after another."""
+        By default the frames are segmented one after another.
+        """
         found: list[Nuclei | SegmentationError] = []
         for frame in frames:
             try:
@@ -66,49 +47,14 @@ class BaseSegmentor:
         return found
 
     def load(self) -> None:
-        """Load nothing before the first frame."""
+        """Load the model, so that what is missing shows before the first download."""
+        return
 
     def gpus(self) -> list[str]:
-        """Return no GPU."""
+        """Return the GPUs that are used, such as ``cuda:0``; none by default."""
         return []
 
 
-@runtime_checkable
-class _HasSegment(Protocol):
-    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei: ...
-
-
-class _Adapted(BaseSegmentor):
-    """A segmentor made of an object that has ``segment`` but not all methods."""
-
-    def __init__(self, given: _HasSegment) -> None:
-        self.given = given
-        take_over(self, given, ("segment_many", "load", "gpus"))
-
-    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
-        return self.given.segment(frame, outlines=outlines)
-
-    def describe(self) -> Mapping[str, Any]:
-        return describe_part(self.given)
-
-
 def as_segmentor(given: object) -> Segmentor:
-    """Return an object as a segmentor.
-
-    Parameters
-    ----------
-    given : object
-        A `Segmentor`, or an object with ``segment(frame, *, outlines=False)``, which gets the
-        defaults of `BaseSegmentor` for the methods that it lacks.
-
-    Raises
-    ------
-    idrstream.errors.ConfigError
-        When it has no ``segment``.
-    """
-    if isinstance(given, Segmentor):
-        return given
-    if isinstance(given, _HasSegment):
-        return _Adapted(given)
-    msg = f"{type(given).__name__} is not a segmentor: it has no segment(frame, *, outlines=False)"
-    raise ConfigError(msg)
+    """Return an object with ``segment(frame, *, outlines=False)`` as a segmentor; see `adapt`."""
+    return adapt(given, Segmentor, ("segment", "segment_many", "load", "gpus"))  # type: ignore[type-abstract]

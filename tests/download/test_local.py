@@ -244,7 +244,9 @@ def test_as_downloader(tmp_path, task, mirror):
     assert as_downloader(downloader) is downloader
     movie = as_downloader(Legacy()).download(task, tmp_path)
     assert movie == Movie(tmp_path / "LT0001_02_4.ch5", task, "Legacy", None)
-    with pytest.raises(ConfigError, match="object is no downloader"):
+    with pytest.raises(
+        ConfigError, match="cannot be used as Downloader: it has no method download"
+    ):
         as_downloader(object())
 
 

@@ -16,7 +16,7 @@ from idrstream.evaluate.classical import classical_features
 from idrstream.evaluate.crops import read_crops
 from idrstream.evaluate.picture import draw_confusion
 from idrstream.evaluate.probe import grouped_probe, split_probe
-from idrstream.profile import BaseEngine
+from idrstream.profile import Engine
 
 
 def nucleus(rng, long, short, side=64):
@@ -163,7 +163,7 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch, tmp_pa
         draw_confusion(result, tmp_path / "a.png", "test")
 
 
-class Engine(BaseEngine):
+class Engine(Engine):
     """Stands in for DeepProfiler: a crop's feature is the mean around each location."""
 
     def __init__(self):

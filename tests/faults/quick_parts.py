@@ -18,10 +18,10 @@ from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.preprocess.plate_model import IlluminationModel
-from idrstream.profile import BaseEngine
+from idrstream.profile import Engine
 from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.records import Nuclei
-from idrstream.segment import BaseSegmentor
+from idrstream.segment import Segmentor
 
 HEIGHT, WIDTH = 96, 128
 
@@ -34,7 +34,7 @@ def make_screen(folder, plates=2, wells=6):
     return simulate_screen(folder, spec)
 
 
-class ThresholdSegmentor(BaseSegmentor):
+class ThresholdSegmentor(Segmentor):
     def __init__(self, quantile=0.9):
         self.quantile = quantile
 
@@ -49,7 +49,7 @@ class ThresholdSegmentor(BaseSegmentor):
         return Nuclei(points.reshape(-1, 2), shapes, frame.number, frame.task, 17.0)
 
 
-class ProjectionEngine(BaseEngine):
+class ProjectionEngine(Engine):
     """Writes features as DeepProfiler does, from the pixels in the project."""
 
     def __init__(self, seed=1):

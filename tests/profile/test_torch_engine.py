@@ -341,7 +341,7 @@ def test_by_name_and_by_settings():
     for name in ("jax", "command"):
         with pytest.raises(ConfigError, match="engine: Input should be 'torch' or 'deepprofiler'"):
             make_engine(name)
-    with pytest.raises(ConfigError, match="int is not an engine: it has no profile"):
+    with pytest.raises(ConfigError, match="int cannot be used as Engine: it has no method profile"):
         make_engine(3)
 
 

@@ -17,7 +17,7 @@ from idrstream.demo import config_for
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
 from idrstream.records import Nuclei
-from idrstream.segment import BaseSegmentor
+from idrstream.segment import Segmentor
 
 HEIGHT, WIDTH = 192, 256
 PLATES, WELLS = 5, 6
@@ -25,7 +25,7 @@ BLURRED, VIGNETTED = 1, 2  # plates
 EMPTY, SATURATED, MISSING = 1, 3, 4  # wells of the first plate
 
 
-class LevelSegmentor(BaseSegmentor):
+class LevelSegmentor(Segmentor):
     """Finds what is brighter than the frame's median by a fixed amount."""
 
     def segment(self, frame, *, outlines=False):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from idrstream.config import ProfileSettings
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile.deepprofiler.outputs import check_features
-from idrstream.profile.engine import BaseEngine
+from idrstream.profile.engine import Engine
 from idrstream.workers.process import DiedError, WorkerProcess
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _ENVIRONMENT = {
 }
 
 
-class DeepProfilerEngine(BaseEngine):
+class DeepProfilerEngine(Engine):
     """DeepProfiler in a process of its own, its model built once for the whole stream.
 
     Features are those of the command to the last bit, without its start and its building of the

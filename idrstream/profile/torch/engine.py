@@ -16,6 +16,7 @@ from idrstream.errors import ConfigError, ProfileError
 from idrstream.profile.checkpoint import Checkpoint
 from idrstream.profile.deepprofiler.features_file import read_points, write_features
 from idrstream.profile.deepprofiler.outputs import check_features
+from idrstream.profile.engine import Engine
 from idrstream.profile.torch.parts import Crops, Part, split_parts
 from idrstream.workers.precision import check_bfloat16
 from idrstream.workers.threads import in_threads, threads_limited, torch_threads
@@ -38,7 +39,7 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", 
                  "alloc_failed")  # fmt: skip
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Computes DeepProfiler's features with PyTorch, in this process.
 
     On a GPU crops of all nuclei and images of a project go through the network together. On a

@@ -27,6 +27,7 @@ from idrstream.segment.cellpose.groups import (
 from idrstream.segment.cellpose.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
 from idrstream.segment.cellpose.settings import segment_settings
+from idrstream.segment.protocol import Segmentor
 from idrstream.workers.threads import all_processors, limit_threads, torch_threads
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class _LazyModel:
             return self._loaded
 
 
-class CellPoseSegmentor:
+class CellPoseSegmentor(Segmentor):
     """Finds nuclei with Cellpose 3.
 
     The settings are checked at once; Cellpose is imported and its model loaded at the first
