@@ -33,9 +33,10 @@ from link import Link
 
 from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
+from idrstream.preprocess import BasePreprocessor
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
+from idrstream.schedule.stages import BatchProfiling, Stages
 from idrstream.screen import Plan, well_name
 from idrstream.text import format_size
 
@@ -52,7 +53,7 @@ class ByWell:
         return f"{task.well_number:05d}_01.bin"
 
 
-class Reading(Preprocessing):
+class Reading(BasePreprocessor):
     """Reads every byte of a movie and returns a frame."""
 
     def process(self, movie: Movie) -> list[Frame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable
 
 from idrstream.errors import ConfigError
@@ -113,3 +114,8 @@ def as_python(numbers: Iterable[int]) -> str:
         for a, b in spans(numbers)
     ]
     return f"[{', '.join(texts)}]"
+
+
+def format_moment(seconds: float) -> str:
+    """Return a time, in seconds since 1970, as text in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))

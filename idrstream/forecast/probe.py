@@ -123,26 +123,10 @@ def run_probe(
     tasks: Sequence[ImageTask],
     folder: Path,
 ) -> Probe:
-    """Process images in a temporary folder, and measure.
+    """Process images of a stream in a temporary folder, and measure.
 
     The first image is processed alone before, to separate the costs of a start from those of
     every image.
-
-    Parameters
-    ----------
-    paths, components, options : StreamPaths, Components, RunOptions
-        Of the stream; its folders are not touched.
-    table : pandas.DataFrame
-        The table to process.
-    tasks : sequence of ImageTask
-        The images to probe.
-    folder : Path
-        A temporary folder.
-
-    Returns
-    -------
-    Probe
-        The measurements.
 
     Raises
     ------

@@ -74,17 +74,7 @@ class Sizes:
         return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all exist")
 
     def total(self, count: int, share: float = 1.0, basis: str = "whole movies") -> Amount | None:
-        """Return the bytes of a number of movies.
-
-        Parameters
-        ----------
-        count : int
-            Movies to download: one for each image, and those for models of illumination.
-        share : float
-            Share of a movie that is downloaded.
-        basis : str
-            What the number is based on.
-        """
+        """Return the bytes of `count` movies, of which a share is downloaded."""
         if not self.known:
             return Amount(0, 0, 0, "nothing to do") if not self.of else None
         number = len(self.known)
@@ -107,17 +97,7 @@ class Sizes:
 
 
 def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
-    """Ask the sources for the sizes of movies.
-
-    Parameters
-    ----------
-    downloader : Downloader
-        Its ``size(task)`` is called.
-    tasks : sequence of ImageTask
-        The images; of more than 200 a random sample, always the same.
-    at_once : int
-        Requests at once.
-    """
+    """Ask the sources for the sizes of movies; of over 200 a random sample, always the same."""
     asked = tuple(tasks)
     if len(asked) > MOST_ASKED:
         asked = tuple(random.Random(0).sample(asked, MOST_ASKED))  # noqa: S311, no secret
@@ -140,15 +120,6 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str
 
     Where only frames are fetched, those of up to three movies are downloaded to a temporary
     folder.
-
-    Parameters
-    ----------
-    parts : Parts
-        Of the stream.
-    sizes : Sizes
-        As `ask_sizes` returns them.
-    folder : Path
-        The temporary folder.
     """
     from idrstream.download import RangeTransport, TransportDownloader, limit_to_needed
     from idrstream.download.fetch import fetch_movie

@@ -81,23 +81,10 @@ class WorkTime:
 def work_time(
     batches: Sequence[int], costs: Costs, sizes: LaneSizes, wells: Sequence[int] = ()
 ) -> WorkTime:
-    """Estimate how long a stream works on its batches.
+    """Estimate how long a stream works on batches of so many images each, without `startup_s`.
 
-    Parameters
-    ----------
-    batches : sequence of int
-        Images of each batch.
-    costs : Costs
-        What was measured.
-    sizes : LaneSizes
-        How many of everything are handled at once.
-    wells : sequence of int
-        Wells that the illumination of each plate is fitted on, for the plates without a model.
-
-    Returns
-    -------
-    WorkTime
-        Without `Costs.startup_s`; all zero without images.
+    `wells` are the numbers of wells that the illumination of each plate without a model is
+    fitted on.
     """
     images = sum(batches)
     if not images:

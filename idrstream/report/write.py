@@ -131,6 +131,7 @@ def render(
     """Return the page as text."""
     from idrstream import __version__
     from idrstream.report import content
+    from idrstream.text import format_moment
 
     shading_text, shading = content.shading(data)
     examples_text, examples = content.examples(data)
@@ -140,7 +141,7 @@ def render(
         css=_text("page.css"),
         name=name,
         folder=str(data.folder.absolute()),
-        made=f"{content.moment(time.time())} UTC",
+        made=f"{format_moment(time.time())} UTC",
         watch_s=watch_s,
         sections=_SECTIONS,
         kinds=_KINDS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from idrstream.errors import SegmentationError
 from idrstream.quality.pictures import picture_key
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
     from idrstream.segment import Segmentor
 
     Results = Sequence[Nuclei | SegmentationError]
-
-
-@runtime_checkable
-class _GroupSegmentor(Protocol):
-    """A segmentor that takes several frames at once."""
-
-    def segment_many(self, frames: Sequence[Frame], *, outlines: bool) -> Results: ...
 
 
 class Segmenting:
@@ -43,19 +36,8 @@ class Segmenting:
 
     def __call__(self, frames: Sequence[Frame]) -> Results:
         """Return the nuclei of each frame, or the error of its segmentation."""
-        outlines = [self._outlines or self._has_picture(frame) for frame in frames]
-        if len(frames) > 1 and isinstance(self._segmentor, _GroupSegmentor):
-            return self._segmentor.segment_many(frames, outlines=any(outlines))
-        return [
-            self._segment(frame, outlines=wanted)
-            for frame, wanted in zip(frames, outlines, strict=True)
-        ]
-
-    def _segment(self, frame: Frame, *, outlines: bool) -> Nuclei | SegmentationError:
-        try:
-            return self._segmentor.segment(frame, outlines=outlines)
-        except SegmentationError as error:
-            return error
+        outlines = self._outlines or any(map(self._has_picture, frames))
+        return self._segmentor.segment_many(frames, outlines=outlines)
 
     def _has_picture(self, frame: Frame) -> bool:
         task = frame.task

@@ -17,7 +17,7 @@ from idrstream.schedule.events import (
 from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
+from idrstream.schedule.stages import BatchProfiling, Stages
 
 __all__ = [
     "BatchFinished",
@@ -30,7 +30,6 @@ __all__ = [
     "LaneReport",
     "LanesMeasured",
     "Listener",
-    "Preprocessing",
     "RunResult",
     "Runner",
     "StageFinished",

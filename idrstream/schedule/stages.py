@@ -5,15 +5,16 @@ Abilities that a stage may lack have a default: a class that inherits from the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
+from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.errors import SegmentationError
+    from idrstream.preprocess import BasePreprocessor
 
 
 @runtime_checkable
@@ -23,22 +24,6 @@ class Interruptible(Protocol):
     def interrupt(self) -> None:
         """Stop what is running at once; called from another thread. Usable again afterwards."""
         return
-
-
-class Preprocessing(Interruptible, Protocol):
-    """Turns movies into corrected frames."""
-
-    def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
-        """Return one result per wanted frame, in the order asked for."""
-        ...
-
-    def needs_plate_model(self, plate: str) -> bool:
-        """Return whether `fit_plate` must be called before movies of a plate are processed."""
-        ...
-
-    def fit_plate(self, plate: str, movies: Iterator[Movie]) -> None:
-        """Fit the illumination model of a plate; `movies` yields one movie at a time."""
-        ...
 
 
 class BatchProfiling(Interruptible, Protocol):
@@ -91,7 +76,7 @@ class Stages:
         Downloads the movies.
     wait_until_complete : callable
         Returns once a movie is verified to be completely written.
-    preprocessor : Preprocessing
+    preprocessor : BasePreprocessor
         Called from as many threads as there are preprocess workers.
     segment : callable
         Returns for each frame its nuclei or the error of its segmentation.
@@ -101,6 +86,6 @@ class Stages:
 
     downloader: Downloader
     wait_until_complete: Callable[[Movie], None]
-    preprocessor: Preprocessing
+    preprocessor: BasePreprocessor
     segment: Callable[[Sequence[Frame]], Sequence[Nuclei | SegmentationError]]
     profiling: Sequence[BatchProfiling]

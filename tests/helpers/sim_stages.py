@@ -13,15 +13,16 @@ import numpy as np
 
 from idrstream.download import Downloader
 from idrstream.errors import DownloadError, SegmentationError
+from idrstream.preprocess import BasePreprocessor
 from idrstream.records import Frame, Movie, Nuclei, Published, Skipped
 from idrstream.schedule.disk.budget import tree_bytes
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
+from idrstream.schedule.stages import BatchProfiling, Stages
 
 FRAME_BYTES, FEATURE_BYTES = 30_000, 20_000
 
 
 @dataclass
-class SimStages(Downloader, Preprocessing):
+class SimStages(Downloader, BasePreprocessor):
     """All stages over one folder; `faults` maps (step, row or batch) to an exception.
 
     `used` collects how much was under the folder after every write.

@@ -19,6 +19,7 @@ from idrstream.errors import (
     SegmentationError,
     StorageError,
 )
+from idrstream.preprocess import BasePreprocessor
 from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
 from idrstream.run.log import log_events
 from idrstream.schedule.events import (
@@ -31,12 +32,12 @@ from idrstream.schedule.events import (
     StreamStarted,
 )
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Preprocessing, Stages
+from idrstream.schedule.stages import BatchProfiling, Stages
 from idrstream.screen import well_name
 
 
 @dataclass
-class FakeStages(Downloader, Preprocessing):
+class FakeStages(Downloader, BasePreprocessor):
     """Every stage in one; `faults` maps (step, well number or batch) to an exception."""
 
     folder: object

@@ -147,18 +147,7 @@ class ZarrArray:
         return f"{self.path}/{self.prefix}{name}".lstrip("/")
 
     def chunks_of(self, fixed: Mapping[int, int]) -> list[tuple[int, ...]]:
-        """Return the chunks that a slice needs.
-
-        Parameters
-        ----------
-        fixed : Mapping[int, int]
-            Position on each fixed axis.
-
-        Returns
-        -------
-        list of tuple of int
-            Index of each chunk along the axes.
-        """
+        """Return the indices of the chunks of a slice, from its position on the fixed axes."""
         axes = [
             [fixed[axis] // step] if axis in fixed else range(-(-length // step))
             for axis, (length, step) in enumerate(zip(self.shape, self.chunks, strict=True))
@@ -167,21 +156,7 @@ class ZarrArray:
 
 
 def read_array(store: Store, path: str, zarr_format: int) -> ZarrArray:
-    """Read the metadata of an array.
-
-    Parameters
-    ----------
-    store : Store
-        Store of the hierarchy.
-    path : str
-        Path under the root.
-    zarr_format : {2, 3}
-        Version of the hierarchy.
-
-    Returns
-    -------
-    ZarrArray
-        Metadata only.
+    """Read the metadata of the array at `path` of a store, of Zarr version 2 or 3.
 
     Raises
     ------

@@ -43,19 +43,7 @@ class Pipeline:
     order: tuple[int, ...]
 
     def decode(self, data: bytes, shape: Sequence[int]) -> NDArray[Any]:
-        """Return a chunk.
-
-        Parameters
-        ----------
-        data : bytes
-            As stored.
-        shape : sequence of int
-            Shape of the chunk.
-
-        Returns
-        -------
-        NDArray
-            Of that shape, read-only.
+        """Return a stored chunk as a read-only array of a shape.
 
         Raises
         ------

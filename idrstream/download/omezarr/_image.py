@@ -101,16 +101,7 @@ class ZarrImage:
 
 
 def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> Group | None:
-    """Read the OME attributes of a group; None if there is no group.
-
-    Parameters
-    ----------
-    store : Store
-        Store of the hierarchy.
-    path : str
-        Path under the root.
-    zarr_format : {2, 3}, optional
-        Version of the hierarchy; by default both are tried.
+    """Read the OME attributes of a group, by default of either Zarr version; None if there is none.
 
     Raises
     ------
@@ -130,23 +121,9 @@ def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> 
 
 
 def field_path(store: Store, plate: Group, well: str, site: int) -> str:
-    """Return the path of a field's image in a plate.
+    """Return the path of a field's image in a plate, for example ``A/4/0``.
 
-    Parameters
-    ----------
-    store : Store
-        Store of the plate.
-    plate : Group
-        With the attribute ``plate``.
-    well : str
-        Row letters and column number, for example ``A4``; the plate may write ``04``.
-    site : int
-        Number of the field, counted from 1.
-
-    Returns
-    -------
-    str
-        For example ``A/4/0``.
+    `well` is ``A4`` also where the plate writes ``A/04``; `site` counts fields from 1.
 
     Raises
     ------

@@ -92,23 +92,9 @@ def _checked(
 def plate_addresses(
     plate: str, roots: Sequence[str], pattern: str, table: PlateTable | None
 ) -> list[str]:
-    """Return the possible addresses of a plate, best first.
+    """Return the possible addresses of a plate: its own, then the pattern under each root.
 
-    Parameters
-    ----------
-    plate : str
-        Plate name.
-    roots : sequence of str
-        Endpoints to try in turn.
-    pattern : str
-        Path under a root, with ``{Plate}``, ``{UUID}`` or any other column of the table.
-    table : PlateTable, optional
-        Columns of the plates.
-
-    Returns
-    -------
-    list of str
-        At least one.
+    The pattern names columns of the table in braces.
 
     Raises
     ------

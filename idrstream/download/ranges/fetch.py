@@ -70,16 +70,8 @@ def reason_for_whole_file(
     """Return why to fetch the whole file instead of some frames; None to fetch the frames.
 
     Bytes received so far are spent either way and do not count. Beyond a third of the frames,
-    one long request is faster than many short ones.
-
-    Parameters
-    ----------
-    n_needed, n_frames : int
-        Frames needed and frames of the movie.
-    size_bytes : int
-        Size of the file.
-    missing_bytes : int
-        Bytes of the frames still to be received; 0 for a small file that is all there.
+    one long request is faster than many short ones. `missing_bytes` are still to be received; 0
+    for a small file that is all there.
     """
     if not missing_bytes:
         return None
@@ -100,30 +92,10 @@ def fetch_frames(
     mode: FetchMode = "auto",
     deep_verify: bool = False,
 ) -> FetchedFrames | WholeFileNeeded:
-    """Write a small movie with the needed frames of a remote one.
+    """Write a small movie to `target` with the needed frames of a remote one.
 
-    Parameters
-    ----------
-    transport : RangeTransport
-        Transport of the file.
-    remote : str
-        Path under the transport's root.
-    task : ImageTask
-        The image that the movie is for.
-    target : Path
-        The file to write; its folder exists. It has the layout of the movie, and frames that
-        were not needed are never written.
-    frames_needed : callable
-        Returns the frames needed.
-    mode : {"auto", "frames"}
-        ``frames`` never returns `WholeFileNeeded`.
-    deep_verify : bool
-        Decode the frames.
-
-    Returns
-    -------
-    FetchedFrames or WholeFileNeeded
-        The latter with nothing written.
+    It has the layout of the movie; frames that were not needed are never written. With the mode
+    ``frames`` the whole file is never asked for. `deep_verify` decodes the frames.
 
     Raises
     ------

@@ -51,21 +51,9 @@ class StoredChunk:
 def find_chunks(
     dataset: Any, reader: RangeReader, wanted: Iterable[Coordinates]
 ) -> list[StoredChunk]:
-    """Return the wanted chunks, as far as they were ever written.
+    """Return the wanted chunks that were ever written, in the order of their coordinates.
 
-    Parameters
-    ----------
-    dataset : h5py.Dataset
-        Chunked; of a file that h5py reads through `reader`.
-    reader : RangeReader
-        The file.
-    wanted : iterable of tuple of int
-        Coordinates of the chunks' first elements.
-
-    Returns
-    -------
-    list of StoredChunk
-        In the order of their coordinates.
+    `dataset` is one that h5py reads through `reader`; `wanted` are coordinates of first elements.
 
     Raises
     ------

@@ -20,23 +20,11 @@ class ByteRange(NamedTuple):
 
 
 def coalesce(ranges: Iterable[ByteRange], gap_bytes: int, most_bytes: int) -> list[ByteRange]:
-    """Join ranges that are close to each other.
+    """Join ranges that are close to each other; ascending, each given one within exactly one.
 
-    Parameters
-    ----------
-    ranges : iterable of ByteRange
-        In any order; may overlap. Empty ones are left out.
-    gap_bytes : int
-        Ranges with at most so many bytes between them are joined: those bytes cost less than
-        another request.
-    most_bytes : int
-        Longest joined range, so that a failed request loses little. Overlapping ranges are
-        joined nevertheless, and a single longer one stays whole.
-
-    Returns
-    -------
-    list of ByteRange
-        Ascending, without overlaps; each given range is within exactly one of them.
+    Ranges with at most `gap_bytes` between them are joined: those bytes cost less than another
+    request. A joined range has at most `most_bytes`, so that a failed request loses little;
+    overlapping ranges are joined nevertheless, and a single longer one stays whole.
     """
     joined: list[ByteRange] = []
     for start, stop in sorted(wanted for wanted in ranges if wanted.size > 0):

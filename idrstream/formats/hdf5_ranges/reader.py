@@ -102,17 +102,9 @@ class RangeReader(io.RawIOBase):
         return self._known.get(wanted)
 
     def read_ranges(self, wanted: Iterable[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
-        """Yield ranges with their bytes, with few requests and in file order.
+        """Yield ranges with their bytes, each once, with few requests and in file order.
 
-        Parameters
-        ----------
-        wanted : iterable of ByteRange
-            In any order; each within the file. Their bytes are not kept.
-
-        Yields
-        ------
-        ByteRange, bytes
-            Each of them once.
+        Their bytes are not kept.
         """
         absent = []
         for item in sorted(set(wanted)):

@@ -26,19 +26,9 @@ _REASON, _REASONS = 300, 150
 def chunks_of_frames(
     shape: Sequence[int], chunks: Sequence[int], numbers: Iterable[int]
 ) -> Iterator[tuple[int, ...]]:
-    """Yield the first element of each chunk of some frames, in all channels and planes.
+    """Yield the first element ``(c, t, z, y, x)`` of each chunk of some frames, counted from 1.
 
-    Parameters
-    ----------
-    shape, chunks : sequence of int
-        ``(c, t, z, y, x)`` of the dataset and of its chunks.
-    numbers : iterable of int
-        Frame numbers, counted from 1, within the movie.
-
-    Yields
-    ------
-    tuple of int
-        ``(c, t, z, y, x)``, each chunk once.
+    `shape` and `chunks` are those of the dataset, in the same order of axes.
     """
     axes: list[Sequence[int]] = [
         range(0, length, step) for length, step in zip(shape, chunks, strict=True)

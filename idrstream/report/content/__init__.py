@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from idrstream.report.content.examples import examples
-from idrstream.report.content.failures import failures
-from idrstream.report.content.features import feature_words
-from idrstream.report.content.illumination import shading
-from idrstream.report.content.measures import histograms, measure_words
+from idrstream.report.content.frames import examples, shading
+from idrstream.report.content.measures import feature_words, histograms, measure_words
 from idrstream.report.content.plates import plate_rows, plates
 from idrstream.report.content.progress import throughput, tiles
-from idrstream.report.content.runs import run_rows, run_tables
-from idrstream.report.content.times import moment
+from idrstream.report.content.runs import failures, run_rows, run_tables
 
 __all__ = [
     "examples",
@@ -18,7 +14,6 @@ __all__ = [
     "feature_words",
     "histograms",
     "measure_words",
-    "moment",
     "plate_rows",
     "plates",
     "run_rows",

@@ -1,4 +1,4 @@
-"""All runs, and the settings and versions of the last one."""
+"""All runs, the settings and versions of the last one, and failures by kind."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from idrstream.report.content.times import moment
-from idrstream.text import format_duration
+from idrstream.text import format_duration, format_moment
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
+
 
 _SOURCES = 300  # most folders of movies listed
 
@@ -19,7 +19,7 @@ def run_rows(data: FolderData) -> list[tuple[str, ...]]:
     """Return the table of runs."""
     return [
         (
-            str(run.number), moment(run.started), format_duration(run.elapsed_s),
+            str(run.number), format_moment(run.started), format_duration(run.elapsed_s),
             f"{run.state}{': ' if run.stopped_by else ''}{run.stopped_by}", run.host, run.log,
         )
         for run in data.runs
@@ -68,3 +68,38 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, st
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             yield f"{before}{name}", text
+
+
+_ROWS = 200  # shown of each kind
+
+
+def failures(data: FolderData) -> list[dict[str, Any]]:
+    """Return failures by kind, with the commands that run them again."""
+    from shlex import quote
+
+    import pandas as pd
+
+    found = []
+    for kind, rows in data.failures.groupby("Kind", sort=False):
+        batches = sorted(set(rows["Batch"].tolist()))
+        numbers = ",".join(map(str, batches))
+        shown = rows.head(_ROWS)
+        cells = [
+            ["" if pd.isna(value) else str(value) for value in row]
+            for row in shown[
+                ["Batch", "Plate", "Well", "Frame", "Stage", "Reason"]
+            ].itertuples(index=False)
+        ]  # fmt: skip
+        noun = "1 batch" if len(batches) == 1 else f"{len(batches)} batches"
+        more = f"; the first {_ROWS} are shown" if len(rows) > _ROWS else ""
+        found.append(
+            {
+                "kind": kind,
+                "count": len(rows),
+                "caption": f"{len(rows)} in {noun}{more}.",
+                "rows": cells,
+                "cli": f"idrstream rerun {quote(str(data.folder))} --batch-nums {numbers}",
+                "python": f"stream.rerun_failed({str(kind)!r})  # batches {numbers}",
+            }
+        )
+    return found
