@@ -220,9 +220,8 @@ class IdrStream(StreamParts, FolderVerbs):
     def close(self) -> None:
         """Stop helper processes and close the log; the stream can be used no more."""
         for part in (self.preprocessor, self.engine):
-            close = getattr(part, "close", None)
-            if close is not None:
-                close()
+            if part is not None:
+                part.close()
         self._log.close()
 
     def _run(self, table: pd.DataFrame, **options: Any) -> RunResult:
