@@ -42,6 +42,12 @@ def test_paths_of_the_file_are_relative_to_it(toml, tmp_path):
     assert stream.log == tmp_path / "a.log"
 
 
+def test_a_home_in_a_path_of_the_file_is_expanded(toml):
+    text = "[stream]\ntable='t'\ntmp_dir='w'\nfinal_data_dir='o'\n"
+    path = toml(text + "[download]\naspera_path = '~/ascp'\n")
+    assert load_settings(path, environment={}).download.aspera_path == Path.home() / "ascp"
+
+
 def test_lists_are_comma_separated_on_the_command_line():
     options = {**NEEDED, "batch_nums": "3, 7", "extra_metadata": "object_outlines"}
     stream = load_settings(None, environment={}, options=options).stream
@@ -115,7 +121,7 @@ def test_the_example_is_complete_and_right():
     tasks = tasks_from_table(read_table(settings.stream.table))
     assert [task.frames for task in tasks] == [(50,), (50,), (1, 50, 93)]
     assert ProfileConfig.read(settings.profile.dp_config).channels == ("DNA",)
-    assert "~" not in str(settings.download.aspera_path)
+    assert settings.download.method == "auto"
 
 
 def test_a_stream_is_built_from_every_option(tmp_path):
