@@ -19,6 +19,9 @@ ENVIRONMENT_PREFIX = "IDRSTREAM_"
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 _MOST_BATCHES = 1_000_000
 
+STRICT = {"extra": "forbid", "str_strip_whitespace": True}
+"""Configuration of every section: unknown options are errors."""
+
 
 class Scope(Enum):
     """Who else uses an option that was given for one run.

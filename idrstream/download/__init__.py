@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.adapt import as_downloader
 from idrstream.download.aspera.transport import AsperaTransport
 from idrstream.download.chain import TransportChain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.protocol import Transport
 from idrstream.download.transports.ftp import FtpTransport
 from idrstream.download.transports.http import HttpTransport

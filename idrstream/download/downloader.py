@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.addresses import Addresses
 from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name

@@ -15,7 +15,7 @@ from idrstream.errors import ImageError, MovieError, TransientDownloadError
 from idrstream.formats.complete import check_complete
 
 if TYPE_CHECKING:
-    from idrstream.config.sections import DownloadSettings
+    from idrstream.config import DownloadSettings
     from idrstream.download.aspera.keys import Keys
 
 logger = logging.getLogger("idrstream.download.aspera.transport")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from idrstream.config.sections import DownloadSettings
+    from idrstream.config import DownloadSettings
 
 _REDIRECTS = 5
 # Larger than any limit on connections to a host: idle sockets are limited by those in use.

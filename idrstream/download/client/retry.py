@@ -13,7 +13,7 @@ from idrstream.download.client.errors import BusyError
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from idrstream.config.sections import DownloadSettings
+    from idrstream.config import DownloadSettings
 
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP status codes that may pass with time."""

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.modes import Traffic
 from idrstream.download.ranges.web import WebClient, refusal
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError

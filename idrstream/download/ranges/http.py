@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.ranges.web import WebClient, refusal
 from idrstream.errors import TransientDownloadError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError, RemoteFileChangedError

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import BusyError
 from idrstream.download.client.pool import request

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import BusyError, RemoteFileNotFoundError
 from idrstream.download.transports.source import Answer, check_remote

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import (
     BusyError,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.client.errors import PartialFileInvalidError, RemoteFileNotFoundError
 from idrstream.download.ranges.local import LocalFile
 from idrstream.download.transports.source import Answer

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.transports.http import HttpTransport
 from idrstream.errors import ConfigError, MissingToolError
 

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 
-from idrstream.config.sections import DownloadSettings
+from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import InterruptedDownloadError, PartialFileInvalidError
 from idrstream.download.client.retry import with_retries
