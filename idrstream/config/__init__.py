@@ -7,6 +7,7 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 
 from __future__ import annotations
 
+from idrstream.config.download_section import DownloadSettings
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
 from idrstream.config.options import (
@@ -18,7 +19,6 @@ from idrstream.config.options import (
 )
 from idrstream.config.sections import (
     SECTIONS,
-    DownloadSettings,
     PreprocessSettings,
     ProfileSettings,
     RunOptions,
