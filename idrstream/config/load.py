@@ -62,7 +62,8 @@ def layered(
     for name, option in all_options().items():
         for value in (environment.get(option.variable), (options or {}).get(name)):
             if value is not None:
-                raw.setdefault(option.section, {})[name] = value
+                given = str(Path(value).expanduser()) if option.is_path and value else value
+                raw.setdefault(option.section, {})[name] = given
     return checked(Settings, raw, origin)
 
 

@@ -46,6 +46,8 @@ def test_a_home_in_a_path_of_the_file_is_expanded(toml):
     text = "[stream]\ntable='t'\ntmp_dir='w'\nfinal_data_dir='o'\n"
     path = toml(text + "[download]\naspera_path = '~/ascp'\n")
     assert load_settings(path, environment={}).download.aspera_path == Path.home() / "ascp"
+    given = load_settings(path, environment={}, options={"final_data_dir": "~/feat"})
+    assert given.stream.final_data_dir == Path.home() / "feat"
 
 
 def test_lists_are_comma_separated_on_the_command_line():
