@@ -129,7 +129,15 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
             msg = f"{path}: {section} must be a section, [{section}]"
             raise ConfigError(msg)
         for option in options_in(SECTIONS[section], section):
-            given = content.get(option.name)
-            if option.is_path and isinstance(given, str) and given:
-                content[option.name] = str(path.parent / Path(given).expanduser())
+            if option.is_path and option.name in content:
+                content[option.name] = _beside(path, content[option.name])
     return raw
+
+
+def _beside(path: Path, given: Any) -> Any:
+    """Return a path of a TOML file, or each of a list, relative to the folder of the file."""
+    if isinstance(given, list):
+        return [_beside(path, item) for item in given]
+    if isinstance(given, str) and given:
+        return str(path.parent / Path(given).expanduser())
+    return given

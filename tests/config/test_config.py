@@ -44,8 +44,10 @@ def test_paths_of_the_file_are_relative_to_it(toml, tmp_path):
 
 def test_a_home_in_a_path_of_the_file_is_expanded(toml):
     text = "[stream]\ntable='t'\ntmp_dir='w'\nfinal_data_dir='o'\n"
-    path = toml(text + "[download]\naspera_path = '~/ascp'\n")
+    path = toml(text + "[download]\naspera_path = '~/ascp'\naspera_key_path = ['a', '/b']\n")
     assert load_settings(path, environment={}).download.aspera_path == Path.home() / "ascp"
+    keys = load_settings(path, environment={}).download.aspera_key_path
+    assert keys == (path.parent / "a", Path("/b"))
     given = load_settings(path, environment={}, options={"final_data_dir": "~/feat"})
     assert given.stream.final_data_dir == Path.home() / "feat"
 
