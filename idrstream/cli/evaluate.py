@@ -60,7 +60,7 @@ def _add_segmentation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--diameter", type=float, default=0.0, help="in pixels; 0 estimates it [0]")
     parser.add_argument("--flow-threshold", type=float, default=0.4, help="as Cellpose's [0.4]")
     parser.add_argument("--cellprob-threshold", type=float, default=0.0, help="as Cellpose's [0]")
-    parser.add_argument("--only", type=Path, help="file with the names wanted, one a line")
+    parser.add_argument("--only", type=Path, help="file with names of images to use, one a line")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
 
 

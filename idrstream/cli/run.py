@@ -102,7 +102,7 @@ def warn_of_changes(
 
 
 def report(result: RunResult, folder: Path) -> int:
-    """Write what a run did and how to go on, and return the exit code."""
+    """Write what a run did and how to continue, and return the exit code."""
     sys.stdout.write(summary(result, folder))
     if not result.rerun_batches:
         return 0

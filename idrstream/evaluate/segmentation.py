@@ -119,12 +119,12 @@ def find_pairs(
     images, masks : Path
         Folders of TIFF or PNG files.
     only : iterable of str, optional
-        Names without ending of the images wanted; all of them by default.
+        Names without ending of the images to use; all by default.
 
     Raises
     ------
     idrstream.errors.ConfigError
-        When a folder is missing, nothing matches, or a wanted image is not there.
+        When a folder is missing, nothing matches, or a requested image is missing.
     """
     found_images, found_masks = _by_stem(images), _by_stem(masks)
     names = sorted(found_images.keys() & found_masks.keys())
@@ -134,7 +134,7 @@ def find_pairs(
         wanted = set(only)
         if missing := sorted(wanted - set(names)):
             raise ConfigError(
-                f"{len(missing)} of the wanted images are not in {images} and {masks}, the first "
+                f"{len(missing)} requested images are not in {images} and {masks}, the first "
                 f"is {missing[0]}"
             )
         names = [name for name in names if name in wanted]

@@ -49,7 +49,7 @@ class Provenance:
         Parameters
         ----------
         options : Mapping[str, str]
-            Settings that are given anew; by default results go to ``idrstream_again/features``
+            Settings that are given again; by default results go to ``idrstream_again/features``
             and intermediates to ``idrstream_again/work``.
 
         Raises
@@ -65,7 +65,7 @@ class Provenance:
         if stored is None:
             msg = f"{self.path} cannot be run: {self.content['again']}"
             raise ConfigError(msg)
-        table = Path(options["table"]) if "table" in options else self._proven_table()
+        table = Path(options["table"]) if "table" in options else self._verified_table()
         plan, form = self.content["plan"], self.content["identity"]["table"]
         stream = {
             **stored["stream"],
@@ -118,7 +118,7 @@ class Provenance:
         made_with = self.content["versions"]
         return changed_versions(made_with[-1], versions()) if made_with else []
 
-    def _proven_table(self) -> Path:
+    def _verified_table(self) -> Path:
         wanted = self.content["table"]["sha256"]
         if not self.table.is_file():
             msg = (

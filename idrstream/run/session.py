@@ -104,7 +104,7 @@ class Session:
         PlanChangedError
             When the folder was begun with another plan; nothing was changed then.
         UserError
-            When the stream cannot go on without the user.
+            When the stream cannot continue without the user.
         """
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table
@@ -150,7 +150,7 @@ class Session:
         images = journal.images() if needs_images(requested, recorded) else None
         decision = decide(requested, recorded, images=images, broken=proof.broken)
         if decision.refused:
-            msg = f"the output folder {folder} cannot be gone on with: {decision.refused}"
+            msg = f"the output folder {folder} cannot be continued: {decision.refused}"
             raise PlanChangedError(msg)
         for number, wrong in proof.broken.items():
             log.warning("Batch %d is not done any more: %s", number, wrong)

@@ -91,7 +91,7 @@ class StreamParts:
         ConfigError
             If an option is missing or wrong.
         MissingToolError
-            If the program is not there.
+            If the program is missing.
 
         Examples
         --------

@@ -85,7 +85,7 @@ class WorkerProcess:
         return self._popen.poll() is None
 
     def kill(self) -> None:
-        """End it at once; whoever waits for its answer is told that it died."""
+        """End it at once; whoever waits for its answer gets `DiedError`."""
         self._popen.kill()
 
     def said(self) -> str:

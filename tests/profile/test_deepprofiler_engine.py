@@ -164,7 +164,7 @@ def test_one_that_grew_is_started_anew(make, project, add, caplog):
         add(project)
         engine.profile(project)
     assert len(set(pids(project))) == 2
-    assert "is started anew for the next batch" in caplog.text
+    assert "is restarted for the next batch" in caplog.text
     assert resident_bytes(os.getpid()) > 1e6
     assert resident_bytes(2**22 + 1) == 0
 

@@ -168,7 +168,7 @@ def test_out_of_memory_halves_the_batch_and_stays_there(cpu, filled, caplog):
     assert np.abs(read(filled) - wanted).max() < 1e-5 * np.abs(wanted).max()
     first = [9, 4, *[2] * 4, 1]
     assert engine.calls == [*first, *[2] * 4, 1]
-    assert "going on with batches of 4" in caplog.text
+    assert "continuing with batches of 4" in caplog.text
 
 
 def test_out_of_memory_on_a_processor_halves_what_a_thread_takes(cpu, filled, monkeypatch):

@@ -124,7 +124,7 @@ def test_out_of_memory_halves_the_batch_for_good(images, words, caplog):
     runner = TileRunner(network, batch_size=16)
     with caplog.at_level(logging.WARNING, "idrstream"):
         check_flows(runner.run(images, [1.0] * 3), images)
-    assert "going on with batches of" in caplog.text
+    assert "continuing with batches of" in caplog.text
     network.asked.clear()
     check_flows(runner.run(images, [1.0] * 3), images)
     assert max(network.asked) <= 2
@@ -137,7 +137,7 @@ def test_a_gpu_without_memory_for_one_tile_leaves_it_to_the_processor(images, ca
     runner = TileRunner(gpu, 4, lambda: processor)
     with caplog.at_level(logging.WARNING, "idrstream"):
         check_flows(runner.run(images, [1.0] * 3), images)
-    assert "going on on the processor" in caplog.text
+    assert "continuing on the processor" in caplog.text
     assert not runner.pools
     asked = len(gpu.asked)
     check_flows(runner.run(images[:1], [1.0]), images[:1])

@@ -86,7 +86,7 @@ class DeepProfilerEngine(Engine):
             try:
                 said = self._ask(project, deadline)
             except _DiedAtItError as error:
-                _log.warning("DeepProfiler's process died and is started anew: %s", error)
+                _log.warning("DeepProfiler's process died and is restarted: %s", error)
                 said = self._ask(project, deadline)
         try:
             check_features(project)
@@ -147,7 +147,7 @@ class DeepProfilerEngine(Engine):
         held = resident_bytes(worker.pid)
         if held > self._memory_limit_bytes:
             _log.warning(
-                "DeepProfiler's process holds %.1f GB and is started anew for the next batch",
+                "DeepProfiler's process holds %.1f GB and is restarted for the next batch",
                 held / 1e9,
             )
             self._end()

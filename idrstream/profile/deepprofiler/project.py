@@ -126,7 +126,7 @@ class DeepProfilerProject:
         return self.features_folder / image.plate_folder / image.well / f"{image.task.site}.npz"
 
     def siblings(self, count: int) -> tuple[DeepProfilerProject, ...]:
-        """Return this project and others like it, for batches under way at the same time.
+        """Return this project and others like it, for batches in progress at the same time.
 
         The others are ``<root>_2``, ``<root>_3`` …; they share the files of config and
         checkpoint with this one, by links where the disk has them.

@@ -118,7 +118,7 @@ def serve(
     for request in requests:
         try:
             crops = profile(request["root"], request["config"])
-        # The boundary of the process: whatever DeepProfiler raises is told to the other side.
+        # The boundary of the process: whatever DeepProfiler raises is sent to the other side.
         except Exception as error:
             words = " ".join(str(error).split())[:2000]
             write_message(replies, {"error": type(error).__name__, "message": words})

@@ -206,7 +206,7 @@ class TorchEngine(Engine):
         return result
 
     def _network_for(self, project: DeepProfilerProject, device: torch.device) -> Network:
-        """Return the network on a device, built anew when checkpoint or configuration changed."""
+        """Return the network on a device, rebuilt when checkpoint or configuration changed."""
         import torch
 
         from idrstream.profile.torch.efficientnet import build_network
@@ -249,10 +249,10 @@ class TorchEngine(Engine):
         if device.type == "cuda":
             count = torch.cuda.device_count()
             if (device.index or 0) >= count:
-                raise ConfigError(f"device {name!r} is not there: PyTorch sees {count} GPUs")
+                raise ConfigError(f"device {name!r} is not available: PyTorch sees {count} GPUs")
             return torch.device("cuda", device.index or 0)
         if device.type == "mps" and not torch.backends.mps.is_available():
-            raise ConfigError('device "mps" is not there')
+            raise ConfigError('device "mps" is not available')
         return device
 
     def _dtype(self) -> torch.dtype:
@@ -281,7 +281,7 @@ class TorchEngine(Engine):
             raise _NotOneCropFitsError(why)
         self._limits[device.type] = min(crops // 2, self._limits.get(device.type, crops))
         _log.warning(
-            "The memory of %s does not hold %d crops; going on with batches of %d",
+            "The memory of %s does not hold %d crops; continuing with batches of %d",
             device, crops, crops // 2,
         )  # fmt: skip
 
@@ -293,7 +293,7 @@ def _device_name(device: str, gpu: str) -> str:
 
 
 class _NotOneCropFitsError(Exception):
-    """The memory of a device does not hold one crop on its way through the network."""
+    """The memory of a device does not hold one crop."""
 
 
 def _pixels(project: DeepProfilerProject, image: ProjectImage) -> NDArray[Any]:

@@ -42,15 +42,15 @@ def split_parts(crops: Sequence[Crops], count: int, *, pooled: bool) -> list[Par
         Whether a part may hold nuclei of several images.
     """
     parts: list[Part] = []
-    room = 0
+    free = 0
     for one in crops:
         start = 0
         while start < len(one.points):
-            if room == 0 or (start == 0 and not pooled):
+            if free == 0 or (start == 0 and not pooled):
                 parts.append([])
-                room = count
-            stop = min(len(one.points), start + room)
+                free = count
+            stop = min(len(one.points), start + free)
             parts[-1].append(Crops(one.pixels, one.points[start:stop]))
-            room -= stop - start
+            free -= stop - start
             start = stop
     return parts

@@ -102,7 +102,7 @@ class CellposeSizeModel:
 
 
 def load_model(settings: SegmentSettings) -> LoadedModel:
-    """Load the model that `settings` name, on a GPU when wanted and there is one.
+    """Load the model that `settings` name, on a GPU if available and not declined.
 
     Raises
     ------
@@ -218,7 +218,7 @@ def _size_file_of(settings: SegmentSettings, path: Path) -> Path | None:
 
 
 def fetch_built_in(name: str) -> Path:
-    """Return the file of one of Cellpose's own models, downloaded when it is not there.
+    """Return the file of one of Cellpose's own models, downloaded if missing.
 
     Cellpose's own download neither checks the server's certificate (and switches the check off
     for the whole process) nor has a time limit, hence this one.
@@ -231,7 +231,7 @@ def fetch_built_in(name: str) -> Path:
     Raises
     ------
     idrstream.errors.MissingToolError
-        When the file is not there and cannot be downloaded; the message says what to do on a
+        When the file is missing and cannot be downloaded; the message says what to do on a
         machine without internet.
     """
     path = models_folder() / name

@@ -86,7 +86,7 @@ class SizeEstimator:
         return diameter
 
     def from_style(self, style: NDArray[Any]) -> float:
-        """Return the diameter in pixels that the style alone tells; style has shape ``(256,)``."""
+        """Return the diameter in pixels that a style predicts; style has shape ``(256,)``."""
         value = float(np.exp(self.weights @ style + self.offset))
         return float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
 

@@ -1,6 +1,6 @@
 """How well masks fit the flows that they were made of, as Cellpose computes it, but sooner.
 
-Cellpose makes flows of the masks anew, by diffusion from the middle of each, and drops masks whose
+Cellpose recomputes flows of the masks, by diffusion from the middle of each, and drops masks whose
 flows are not those of the network. Here the same sums are done in the same order on the box of each
 mask, by vector instructions and without Python's lock; the result is that of Cellpose to the bit,
 in a tenth of the time.

@@ -140,7 +140,7 @@ class _Normalise:
 
 
 class _Down:
-    """``resdown``: a block on the way down."""
+    """``resdown``: a block of the contracting path."""
 
     def __init__(self, block: Any, precision: torch.dtype) -> None:
         conv = block.conv
@@ -157,7 +157,7 @@ class _Down:
 
 
 class _Up:
-    """``resup``: a block on the way up."""
+    """``resup``: a block of the expanding path."""
 
     def __init__(self, block: Any, precision: torch.dtype) -> None:
         conv = block.conv

@@ -1,4 +1,4 @@
-"""Cellpose's model with our way of running its network."""
+"""Cellpose's model, its network run on tiles of several frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from idrstream.workers.threads import threads_limited
 
 
 class PooledModel(CellposeModel):  # type: ignore[misc]
-    """Cellpose's model with our way of running its network; all else of ``eval`` is Cellpose's.
+    """Cellpose's model with its network run by `TileRunner`; the rest of ``eval`` is Cellpose's.
 
     `prepare` must be called once the weights are there; until then the network runs as Cellpose
     runs it.
@@ -38,7 +38,7 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
 
         gpu = self.net.device.type != "cpu"
         # oneDNN lays weights out for as many threads as it has now: for the one that each frame
-        # of a group gets, see `side_by_side`. Else some are laid out anew at every call.
+        # of a group gets, see `side_by_side`. Else some are laid out again at every call.
         with threads_limited(1):
             network = FoldedNetwork(self.net, precision)
         self._runner = TileRunner(network, batch_size, on_processor if gpu else None)
@@ -52,7 +52,7 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
     def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float] | None:
         """Return the percentiles of a frame's pixels that become 0 and 1 for the network.
 
-        None when there is nothing to see, so that the frame is black for it.
+        None for a frame without nuclei, which is then black for the network.
         """
         del pixels
         return USUAL_PERCENTILES

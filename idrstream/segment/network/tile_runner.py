@@ -61,8 +61,8 @@ class TileRunner:
 
     Notes
     -----
-    When the GPU's memory is exhausted the batch is halved, for good, and the stream goes on. When
-    not even one tile fits the network goes on on the processor; without `on_processor`, or when
+    When the GPU's memory is exhausted the batch is halved, for good, and the stream continues. When
+    not even one tile fits, the network continues on the processor; without `on_processor`, or when
     the processor has no memory left either, the error is raised.
     """
 
@@ -159,14 +159,14 @@ class TileRunner:
         if count > 1:
             self._pixels = (count // 2) * tile_pixels
             _log.warning(
-                "The GPU's memory does not hold %d tiles of Cellpose; going on with batches of %d",
+                "The GPU's memory does not hold %d tiles; continuing with batches of %d",
                 count,
                 count // 2,
             )
         elif self._on_processor is not None:
             self._network, self._on_processor, self._pixels = self._on_processor(), None, 0
             _log.warning(
-                "The GPU's memory does not hold one tile of Cellpose; going on on the processor, "
+                "The GPU's memory does not hold one tile of Cellpose; continuing on the processor, "
                 "which is slow. Does something else use the GPU?"
             )
 
