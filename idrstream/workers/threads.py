@@ -70,13 +70,16 @@ def in_threads(call: Callable[[Item], Result], items: Iterable[Item], threads: i
     taking = threading.Lock()
 
     def work() -> None:
-        limit_threads(1)
+        limited = False
         while True:
             with taking:
                 job = next(jobs, None)
-            if job is None:
+            if job is None:  # nobody waits for a thread that got no job: it may change nothing
                 return
             try:
+                if not limited:
+                    limit_threads(1)
+                    limited = True
                 job[1].set_result(call(job[0]))
             except BaseException as error:  # goes to the one who waits
                 job[1].set_exception(error)
