@@ -28,7 +28,7 @@ exit codes:
   4    a program, package or model is not installed
   5    a disk is full or cannot be written
   6    another stream has the folder or the GPU
-  7    the output folder was begun with another plan
+  7    the output folder was started with another plan
   8    the output folder's journal cannot be used
   9    the disk budget is too small
   10   the batches of an output folder cannot be collected as they are

@@ -63,7 +63,7 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
         who = holder(folder)
         live = read_live(folder, who)
         if live is not None and live.holder.pid == process.pid and live.phase != LivePhase.STARTING:
-            process.returncode = 0  # it is nobody's child from now on: Python must not warn of it
+            process.returncode = 0  # it outlives this process: Python must not warn about it
             return 0, (
                 f"The stream runs as process {process.pid}; its messages go to {path}\n"
                 f"Watch it with:\n  idrstream status {folder} --watch\n"

@@ -107,7 +107,7 @@ class Provenance:
         if different:
             msg = (
                 f"this is not the stream that {self.path} describes: {'; '.join(different)}. "
-                "Bring back what it was made with, or run it as it is now with "
+                "Restore what it was made with, or run it as it is now with "
                 "--accept-differences"
             )
             raise PlanChangedError(msg)

@@ -102,7 +102,7 @@ class Session:
         LockedError
             When another stream uses a folder or the GPU.
         PlanChangedError
-            When the folder was begun with another plan; nothing was changed then.
+            When the folder was started with another plan; nothing was changed then.
         UserError
             When the stream cannot continue without the user.
         """

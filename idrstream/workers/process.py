@@ -1,4 +1,4 @@
-"""A worker: a process of its own that answers requests, seen from the one who asks."""
+"""A helper process that answers requests, as its parent uses it."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def threads_limited(count: int) -> Iterator[None]:
 
 
 def torch_is_there() -> bool:
-    """Tell whether PyTorch has been imported, by whoever needs it."""
+    """Return whether PyTorch has been imported."""
     return hasattr(sys.modules.get("torch"), "set_num_threads")  # or only half
 
 

@@ -78,7 +78,7 @@ class DeepProfilerEngine(Engine):
         """
         project.write_index()
         if not any(image.nuclei for image in project.images):
-            _log.info("No nuclei in this batch: DeepProfiler is not asked")
+            _log.info("No nuclei in this batch: nothing is profiled")
             return
         with self._lock:
             self._interrupted = False
