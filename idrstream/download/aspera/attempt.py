@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.download.aspera.process import StoppedError, read_tail, run_watched
+from idrstream.download.aspera.process import StoppedError, TimeLimitError, read_tail, run_watched
 from idrstream.download.aspera.text import AscpFailure, classify, last_words
 from idrstream.download.client.errors import RemoteFileNotFoundError
 from idrstream.errors import ImageError, MovieError, TransientDownloadError
@@ -77,6 +77,10 @@ def run_attempt(
                 # Nothing grows while ascp connects.
                 stall_s=settings.connect_timeout_s + settings.stall_timeout_s,
             )
+        except TimeLimitError as error:
+            limit = f"not finished within {settings.total_timeout_s:g} s, {error}"
+            stopped = AscpFailure("stopped", "yes", TransientDownloadError)
+            raise AttemptError(stopped, limit) from error
         except StoppedError as error:
             stalled = AscpFailure("stopped", "yes", TransientDownloadError)
             raise AttemptError(stalled, str(error)) from error

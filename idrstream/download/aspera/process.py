@@ -20,6 +20,10 @@ class StoppedError(Exception):
     """The watchdog stopped the program."""
 
 
+class TimeLimitError(StoppedError):
+    """It ran longer than allowed."""
+
+
 def run_watched(
     command: Sequence[str],
     bytes_written: Callable[[], int],
@@ -53,7 +57,9 @@ def run_watched(
     Raises
     ------
     StoppedError
-        If a limit was exceeded; the program and its children have ended.
+        If nothing grew for too long; the program and its children have ended.
+    TimeLimitError
+        Likewise, at the time limit.
     MissingToolError
         If the system refuses to run it.
     """
@@ -109,8 +115,8 @@ def _watch(
             msg = f"no growth for {stall_s:g} s at {seen:,} bytes"
             raise StoppedError(msg)
         if now - started >= timeout_s:
-            msg = f"not finished within {timeout_s:.3g} s, at {seen:,} bytes"
-            raise StoppedError(msg)
+            msg = f"at {seen:,} bytes"
+            raise TimeLimitError(msg)
 
 
 def _stop(process: subprocess.Popen[bytes], patience_s: float = 5.0) -> None:
