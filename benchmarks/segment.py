@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from idrstream.evaluate.segmentation import THRESHOLDS, compare
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import SHIPPED, CellPoseSegmentor
-from idrstream.segment.cellpose.masks import as_labels, trace_outlines
+from idrstream.segment.labels import as_labels, trace_outlines
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 FLOW_THRESHOLD = 0.8

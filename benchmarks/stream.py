@@ -207,8 +207,8 @@ def segment_like_the_first(frame: Any) -> Any:
     from cellpose.utils import remove_edge_masks
 
     from idrstream.records import Nuclei
-    from idrstream.segment.cellpose.masks import as_labels, centroids
     from idrstream.segment.cellpose.shipped import load_shipped
+    from idrstream.segment.labels import as_labels, centroids
 
     model, estimator = load_shipped(gpu=False)  # not prepared: all of `eval` is Cellpose's
     diameter = estimator.estimate(frame.pixels, model)

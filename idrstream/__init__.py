@@ -34,13 +34,15 @@ if TYPE_CHECKING:
     from idrstream.legacy import BasicpyPreprocessor as BasicpyPreprocessor
     from idrstream.legacy import DeepProfilerRun as DeepProfilerRun
     from idrstream.preprocess import Preprocessor as Preprocessor
+    from idrstream.profile import DeepModel as DeepModel
     from idrstream.profile import DeepProfilerEngine as DeepProfilerEngine
-    from idrstream.profile import DeepProfilerProject as DeepProfilerProject
+    from idrstream.profile import FeatureEngine as FeatureEngine
     from idrstream.profile import TorchEngine as TorchEngine
+    from idrstream.records import Features as Features
     from idrstream.records import Frame as Frame
     from idrstream.records import ImageTask as ImageTask
     from idrstream.records import Movie as Movie
-    from idrstream.records import Nuclei as Nuclei
+    from idrstream.records import Objects as Objects
     from idrstream.records import Published as Published
     from idrstream.records import Skipped as Skipped
     from idrstream.schedule.result import RunResult as RunResult
@@ -71,8 +73,10 @@ _HOMES = {
     "Collected": "collect",
     "ConfigError": "errors",
     "DeepProfilerEngine": "profile",
-    "DeepProfilerProject": "profile",
+    "DeepModel": "profile",
     "DeepProfilerRun": "legacy",
+    "FeatureEngine": "profile",
+    "Features": "records",
     "Frame": "records",
     "IdrStream": "stream",
     "IdrStreamError": "errors",
@@ -81,7 +85,7 @@ _HOMES = {
     "ImageTask": "records",
     "MissingToolError": "errors",
     "Movie": "records",
-    "Nuclei": "records",
+    "Objects": "records",
     "OmeZarrDownloader": "download",
     "Plan": "screen",
     "Preprocessor": "preprocess",

@@ -103,7 +103,7 @@ class BasicpyPreprocessor(Preprocessor):
         for frame in results:
             if isinstance(frame, Frame):
                 paths.append(folder / f"{plate}_{well_num}_{frame.number}.tif")
-                tifffile.imwrite(paths[-1], frame.pixels)
+                tifffile.imwrite(paths[-1], frame.plane())
         skipped = [result.reason for result in results if isinstance(result, Skipped)]
         if skipped:
             raise FrameError("; ".join(skipped))

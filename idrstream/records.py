@@ -7,6 +7,7 @@ columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,51 +117,137 @@ class Frame:
     Attributes
     ----------
     pixels : NDArray
-        Shape ``(Y, X)``; uint8 or uint16 as the movie has it, also after correction.
+        Shape ``(C, Y, X)``; uint8 or uint16 as the movie has it, also after correction.
     number : int
         Frame number, counted from 1.
     task : ImageTask
         The image it belongs to.
     raw : RawFrameQuality, optional
-        Quality measures before the correction.
+        Quality measures of the first channel before the correction.
+    channels : tuple of str
+        Name of each channel.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many names as channels.
     """
 
     pixels: NDArray[Any]
     number: int
     task: ImageTask
     raw: RawFrameQuality | None = None
+    channels: tuple[str, ...] = ("DNA",)
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        if self.pixels.ndim != 3 or len(self.pixels) != len(self.channels):
+            raise ValueError(
+                f"pixels of shape {self.pixels.shape} are not (channel, y, x) of the channels "
+                f"{', '.join(self.channels)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The frame's name in messages and the log."""
+        return f"{self.task.name} frame {self.number}"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(Y, X)`` in pixels."""
+        _, height, width = self.pixels.shape
+        return height, width
+
+    def plane(self, channel: str = "") -> NDArray[Any]:
+        """Return one channel, by default the first, shape ``(Y, X)``.
+
+        Raises
+        ------
+        KeyError
+            If there is no such channel.
+        """
+        if channel and channel not in self.channels:
+            raise KeyError(channel)
+        plane: NDArray[Any] = self.pixels[self.channels.index(channel) if channel else 0]
+        return plane
+
+
+OBJECT_FIELDS = np.dtype(
+    [
+        ("label", np.int32),
+        ("y", np.float64),
+        ("x", np.float64),
+        ("area", np.float64),
+        ("top", np.int32),
+        ("left", np.int32),
+        ("bottom", np.int32),
+        ("right", np.int32),
+        ("touches_border", np.bool_),
+    ]
+)
+"""Columns of `Objects.table`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Nuclei:
-    """The nuclei of one frame.
+class Objects:
+    """The objects of one kind in one frame; `idrstream.segment.objects_in` makes them of labels.
 
     Attributes
     ----------
-    locations : NDArray
-        Shape ``(n, 2)``, float64, ``(y, x)`` in pixels: centroids of the masks.
+    name : str
+        Kind of the objects, for example ``Nuclei``: the beginning of the names of their columns.
+    labels : NDArray
+        Shape ``(Y, X)``, int32: 0 is background, every other value an object.
+    table : NDArray
+        Shape ``(n,)``, structured, a row per object: its label, the centroid ``y``, ``x`` and the
+        area of its mask in pixels, the bounding box from ``top``, ``left`` up to, not including,
+        ``bottom``, ``right``, and whether it touches the border of the image.
     outlines : tuple of NDArray, optional
-        For each nucleus its outline, shape ``(k, 2)``, int, ``(y, x)``; None if not requested.
-    frame_number : int
-        Frame number, counted from 1.
-    task : ImageTask
-        The image they belong to.
+        For each object its outline, shape ``(k, 2)``, int, ``(y, x)``; None if not requested.
     diameter_px : float
-        Nucleus diameter that was given or estimated, in pixels.
-    areas : NDArray, optional
-        Shape ``(n,)``, float64: pixels of each mask; None if the segmentor does not return them.
+        Diameter that was given or estimated, in pixels; NaN if unknown.
+    channel : str
+        Channel that they were found in; empty for the first.
     """
 
-    locations: NDArray[np.float64]
-    outlines: tuple[NDArray[np.int64], ...] | None
-    frame_number: int
-    task: ImageTask
-    diameter_px: float
-    areas: NDArray[np.float64] | None = None
+    name: str
+    labels: NDArray[np.int32]
+    table: NDArray[Any]
+    outlines: tuple[NDArray[np.int64], ...] | None = None
+    diameter_px: float = math.nan
+    channel: str = ""
 
     def __len__(self) -> int:
-        """Return the number of nuclei."""
-        return len(self.locations)
+        """Return the number of objects."""
+        return len(self.table)
+
+    @property
+    def locations(self) -> NDArray[np.float64]:
+        """Centroids, shape ``(n, 2)``, float64, ``(y, x)`` in pixels."""
+        return np.stack([self.table["y"], self.table["x"]], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of the objects of one frame.
+
+    Attributes
+    ----------
+    object : str
+        Kind of the objects, as `Objects.name`.
+    columns : tuple of str
+        Names of the features.
+    values : NDArray
+        Shape ``(n, d)``, float32: a row per object in the order of its table.
+    """
+
+    object: str
+    columns: tuple[str, ...]
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of objects."""
+        return len(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +261,7 @@ class Skipped:
     frame_number : int or None
         The frame, counted from 1; None when the whole movie is skipped.
     stage : str
-        Stage where it happened (``download``, ``preprocess``, ``segment``).
+        Stage where it happened (``download``, ``preprocess``, ``segment``, ``profile``).
     kind : str
         Name of the error class.
     reason : str

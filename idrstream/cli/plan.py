@@ -54,7 +54,7 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
     from idrstream.forecast.checks import check_lock, check_writable, failed
     from idrstream.forecast.make import make_plan
     from idrstream.forecast.plan import StreamPlan
-    from idrstream.preprocess import PerPlate, Preprocessor
+    from idrstream.preprocess import make_preprocessor
     from idrstream.screen import read_table
     from idrstream.stream.build import build_stream, run_options
     from idrstream.stream.stream import IdrStream
@@ -75,10 +75,10 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
                 checks += [check_writable(folder, role), check_lock(folder, role)]
             return StreamPlan(folder=str(where.final_data_dir), checks=tuple(checks))
         with closing(stream):
-            made = stream.preprocessor
-            if isinstance(made, Preprocessor) and isinstance(made.illumination, PerPlate):
-                # Models of plates that exist are used.
-                made.illumination.folder = where.final_data_dir / "illumination"
+            # Models of plates that exist are used.
+            stream.preprocessor = make_preprocessor(
+                settings.preprocess, where.final_data_dir / "illumination"
+            )
             paths = dataclasses.replace(
                 stream.paths(), folder=where.final_data_dir, tmp_dir=where.tmp_dir, log=None,
                 settings=as_json(settings),

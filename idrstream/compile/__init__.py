@@ -5,7 +5,7 @@ from __future__ import annotations
 from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
 from idrstream.compile.single_cells import (
-    Merge,
+    ProfiledFrame,
     check_extra_metadata,
     compile_batch,
     merge_with_pycytominer,
@@ -14,7 +14,7 @@ from idrstream.compile.writers import WRITERS, TableWriter, write_csv_gz, write_
 
 __all__ = [
     "WRITERS",
-    "Merge",
+    "ProfiledFrame",
     "TableWriter",
     "check_complete",
     "check_extra_metadata",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from idrstream.errors import CompileError
@@ -10,38 +11,36 @@ from idrstream.errors import CompileError
 if TYPE_CHECKING:
     import pandas as pd
 
-_FEATURE = "efficientnet_"
 
-
-def check_complete(table: pd.DataFrame, *, nuclei: int, features: int) -> None:
+def check_complete(table: pd.DataFrame, *, objects: int, features: Sequence[str]) -> None:
     """Raise if a batch's table is incomplete.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `compile_batch` returns it.
-    nuclei : int
-        Nuclei that were found in the batch's frames.
-    features : int
-        Features of each of them.
+    objects : int
+        Objects that were found in the batch's frames.
+    features : sequence of str
+        Names of the features of each of them.
 
     Raises
     ------
     idrstream.errors.CompileError
-        When rows or columns are missing or too many, or a feature has no value for any nucleus.
+        When rows or columns are missing or too many, or a feature has no value for any object.
     """
-    if len(table) != nuclei:
-        raise CompileError(f"the table has {len(table)} rows for {nuclei} nuclei")
+    if len(table) != objects:
+        raise CompileError(f"the table has {len(table)} rows for {objects} objects")
     repeated = sorted(name for name, count in Counter(table.columns).items() if count > 1)
     if repeated:
         raise CompileError(f"the table has the column {', '.join(repeated)} more than once")
-    names = [name for name in table.columns if str(name).startswith(_FEATURE)]
-    if len(names) != features:
-        raise CompileError(f"the table has {len(names)} features instead of {features}")
-    if not nuclei:
+    missing = [name for name in features if name not in table]
+    if missing:
+        raise CompileError(f"the table lacks {len(missing)} features, the first is {missing[0]}")
+    if not objects:
         return
-    empty = [name for name in names if table[name].isna().all()]
+    empty = [name for name in features if table[name].isna().all()]
     if empty:
         raise CompileError(
-            f"{len(empty)} features have no value for any nucleus, the first is {empty[0]}"
+            f"{len(empty)} features have no value for any object, the first is {empty[0]}"
         )

@@ -1,65 +1,54 @@
-"""Merge features, locations and metadata of a batch into one table, a row per nucleus."""
+"""Merge features, locations and metadata of a batch into one table, a row per object."""
 
 from __future__ import annotations
 
 import difflib
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import CompileError, ConfigError
-from idrstream.segment.locations import Locations, read_locations
+from idrstream.profile.model import MODEL
+from idrstream.segment.locations import format_outline
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-    from idrstream.records import ImageTask
+    from idrstream.records import Features, ImageTask
 
 OBJECT_OUTLINES = "object_outlines"
 OUTLINE_COLUMN = "Object_Outline"
 X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
 
-_MODEL = "efficientnet"
-_KEY = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
-# DeepProfiler reads locations with pandas' fast parser, which is off in the last digits.
-_SAME_PX = 1e-6
+_FRAME = "Metadata_Frame_In_Batch"  # joins the index and its objects; not in the table
 
 
-Merge = Callable[[Path, Path], "pd.DataFrame"]
-"""Joins the features files of an index: ``merge(index_path, features_folder)``."""
+@dataclass(frozen=True, slots=True)
+class ProfiledFrame:
+    """A frame of a batch and what was found in it.
 
-
-def merge_with_pycytominer(index_path: Path, features_folder: Path) -> pd.DataFrame:
-    """Return locations, metadata and features of all nuclei, in the order of the index.
-
-    The only place that uses pycytominer's DeepProfiler classes, which are deprecated upstream.
-
-    Raises
-    ------
-    idrstream.errors.CompileError
-        When pycytominer cannot read the files.
+    Attributes
+    ----------
+    image : ProjectImage
+        The frame in the index.
+    locations : NDArray of float64
+        Shape ``(n, 2)``, ``(y, x)`` in pixels.
+    features : Features
+        A row per object.
+    outlines : tuple of NDArray, optional
+        For each object shape ``(k, 2)``, int, ``(y, x)``.
     """
-    from pycytominer.cyto_utils.DeepProfiler_processing import (
-        DeepProfilerData,
-        SingleCellDeepProfiler,
-    )
 
-    try:
-        with warnings.catch_warnings():
-            # About frames without nuclei, which have no file, and about the deprecation.
-            warnings.simplefilter("ignore")
-            data = DeepProfilerData(str(index_path), str(features_folder), filename_delimiter="/")
-            table: pd.DataFrame = SingleCellDeepProfiler(data).get_single_cells(output=True)
-    except (OSError, ValueError, LookupError, EOFError, AttributeError) as error:
-        raise CompileError(
-            f"pycytominer cannot merge the features in {features_folder}: {error}"
-        ) from error
-    return table
+    image: ProjectImage
+    locations: NDArray[np.float64]
+    features: Features
+    outlines: tuple[NDArray[np.int64], ...] | None = None
 
 
 def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:
@@ -90,93 +79,115 @@ def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTas
 
 def compile_batch(
     project: DeepProfilerProject,
+    frames: Sequence[ProfiledFrame],
     *,
     extra_metadata: Sequence[str] = (),
-    merge: Merge = merge_with_pycytominer,
 ) -> pd.DataFrame:
-    """Return the table of a batch: one row per nucleus, in the order of the index.
+    """Return the table of a batch: one row per object, in the order of the frames.
 
     Columns: ``Object_Outline`` if requested (a JSON list of ``[x, y]`` points),
     ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
     ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
-    underscores for blanks, and the features ``efficientnet_0 …`` (float32). A batch without
-    nuclei gives a table without rows, with the same columns.
+    underscores for blanks, and the features (float32). A batch without objects gives a table
+    without rows, with the same columns.
 
     Parameters
     ----------
     project : DeepProfilerProject
-        The batch, profiled.
+        The batch's record; its ``index.csv`` is written and has a row per frame.
+    frames : sequence of ProfiledFrame
+        The frames of the index, in its order.
     extra_metadata : sequence of str
         ``object_outlines`` and names of columns of the table to process.
-    merge : callable, default: merge_with_pycytominer
-        Reads the features files.
 
     Raises
     ------
     idrstream.errors.CompileError
-        If the features do not belong to the nuclei that were found; names the image.
+        If index and frames do not belong together.
     idrstream.errors.ConfigError
         If outlines are requested but were not computed.
     """
     import pandas as pd
 
-    images = [image for image in project.images if image.nuclei]
-    locations = [_locations(project, image) for image in images]
-    points = np.concatenate([np.empty((0, 2)), *(item.points for item in locations)])
-    columns: dict[str, Any] = {}
+    counts = [len(frame.locations) for frame in frames]
+    points = np.concatenate([np.empty((0, 2)), *(frame.locations for frame in frames)])
+    columns: dict[str, Any] = {_FRAME: np.repeat(np.arange(len(frames)), counts)}
     if OBJECT_OUTLINES in extra_metadata:
-        columns[OUTLINE_COLUMN] = _texts(_outlines(images, locations))
+        columns[OUTLINE_COLUMN] = _texts(_outlines(frames))
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
-    columns |= _metadata(project, images, extra_metadata)
-    features = _features(project, images, points, merge)
-    names = [f"{_MODEL}_{number}" for number in range(features.shape[1])]
-    return pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
+    features = np.concatenate([frame.features.values for frame in frames])  # noqa: PD011, no table
+    names = list(frames[0].features.columns)
+    objects = pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
+    index = _index(project, frames, extra_metadata)
+    table = merge_with_pycytominer(objects, index)
+    if len(table) != len(objects):
+        msg = f"pycytominer made {len(table)} rows of {len(objects)} objects"
+        raise CompileError(msg)
+    own = [OUTLINE_COLUMN] if OUTLINE_COLUMN in objects else []
+    metadata = [name for name in index if name != _FRAME]
+    return table[[*own, X_COLUMN, Y_COLUMN, *metadata, *names]]
 
 
-def _locations(project: DeepProfilerProject, image: ProjectImage) -> Locations:
-    found = read_locations(project.locations_path(image))
-    if len(found) != image.nuclei:
-        raise CompileError(
-            f"{image.name} has {image.nuclei} nuclei, but its locations file has {len(found)}"
+def merge_with_pycytominer(objects: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
+    """Return the objects with the metadata of their frames, in the order of the index."""
+    from pycytominer import annotate
+
+    annotated: pd.DataFrame = annotate(
+        objects,
+        index,
+        join_on=[_FRAME, _FRAME],
+        add_metadata_id_to_platemap=False,
+        clean_cellprofiler=False,
+    )
+    return annotated
+
+
+def _index(
+    project: DeepProfilerProject, frames: Sequence[ProfiledFrame], extra_metadata: Sequence[str]
+) -> pd.DataFrame:
+    """Return the index of the batch and the extra columns, as texts, a row per frame."""
+    index = _read_index(project.index_path)
+    keys = list(index[["Metadata_Plate", "Metadata_Well", "Metadata_Site"]].itertuples(index=False))
+    if [tuple(key) for key in keys] != [frame.image.key for frame in frames]:
+        msg = f"the {len(frames)} profiled frames are not those of {project.index_path}"
+        raise CompileError(msg)
+    index = index.rename(columns=_metadata_name)
+    tasks = [frame.image.task for frame in frames]
+    # The plate's own name, where the project had to use another.
+    index["Metadata_Plate"] = _texts(task.plate for task in tasks)
+    for channel in project.model.config.image_columns:
+        index[_metadata_name(channel)] = _texts(
+            f"{frame.image.task.plate}/{project.image_path(frame.image, channel).name}"
+            for frame in frames
         )
-    return found
+    index["Metadata_Model"] = MODEL
+    for name in extra_metadata:
+        if name != OBJECT_OUTLINES and _metadata_name(name) not in index:
+            index[_metadata_name(name)] = _texts(task.metadata.get(name, "") for task in tasks)
+    index.insert(0, _FRAME, np.arange(len(frames)))
+    return index
 
 
-def _outlines(images: Sequence[ProjectImage], locations: Sequence[Locations]) -> list[str]:
+def _read_index(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        msg = f"{path} is not a readable index: {error}"
+        raise CompileError(msg) from error
+
+
+def _outlines(frames: Sequence[ProfiledFrame]) -> list[str]:
     outlines: list[str] = []
-    for image, found in zip(images, locations, strict=True):
-        if found.outline_texts is None:
+    for frame in frames:
+        if frame.outlines is None:
             raise ConfigError(
-                f"extra_metadata asks for {OBJECT_OUTLINES}, but {image.name} was segmented "
+                f"extra_metadata asks for {OBJECT_OUTLINES}, but {frame.image.name} was segmented "
                 'without; set "outlines": True for the segmentor'
             )
-        outlines.extend(found.outline_texts)
+        outlines.extend(map(format_outline, frame.outlines))
     return outlines
-
-
-def _metadata(
-    project: DeepProfilerProject, images: Sequence[ProjectImage], extra_metadata: Sequence[str]
-) -> dict[str, NDArray[np.object_]]:
-    counts = [image.nuclei for image in images]
-    # The plate's own name, where the project had to use another.
-    rows = [
-        {
-            **project.index_row(image),
-            "Metadata_Plate": image.task.plate,
-            project.config.image_column: f"{image.task.plate}/{image.file_name}",
-        }
-        for image in images
-    ]
-    columns = {
-        _metadata_name(name): np.repeat(_texts(row[name] for row in rows), counts)
-        for name in project.config.index_columns
-    }
-    columns["Metadata_Model"] = np.repeat(_texts(_MODEL for _ in rows), counts)
-    for name in extra_metadata:
-        if name != OBJECT_OUTLINES and _metadata_name(name) not in columns:
-            values = _texts(image.task.metadata.get(name, "") for image in images)
-            columns[_metadata_name(name)] = np.repeat(values, counts)
-    return columns
 
 
 def _metadata_name(column: str) -> str:
@@ -186,50 +197,3 @@ def _metadata_name(column: str) -> str:
 
 def _texts(values: Iterable[str]) -> NDArray[np.object_]:
     return np.array(list(values), dtype=object)
-
-
-def _features(
-    project: DeepProfilerProject,
-    images: Sequence[ProjectImage],
-    points: NDArray[np.float64],
-    merge: Merge,
-) -> NDArray[np.float32]:
-    """Return the features of all nuclei, after checking that each row has its location."""
-    if not images:
-        return np.empty((0, project.feature_count), dtype=np.float32)
-    merged = merge(project.index_path, project.features_folder)
-    _check_rows(merged, images)
-    seen = merged[[Y_COLUMN, X_COLUMN]].to_numpy(dtype=np.float64)
-    apart = np.flatnonzero(np.abs(seen - points).max(axis=1) > _SAME_PX)
-    if apart.size:
-        owners = np.repeat(np.arange(len(images)), [image.nuclei for image in images])
-        raise CompileError(
-            f"nuclei of {images[owners[apart[0]]].name} were profiled at other locations than "
-            "they were found at"
-        )
-    names = [name for name in merged if str(name).startswith(f"{_MODEL}_")]
-    if len(names) != project.feature_count:
-        raise CompileError(
-            f"there are {len(names)} feature columns instead of {project.feature_count}"
-        )
-    features: NDArray[np.float32] = merged[names].to_numpy(dtype=np.float32)
-    return features
-
-
-def _check_rows(merged: pd.DataFrame, images: Sequence[ProjectImage]) -> None:
-    """Check that there are as many rows for each image as nuclei, image after image."""
-    keys = list(merged[_KEY].itertuples(index=False, name=None))
-    start = 0
-    for image in images:
-        stop = start + image.nuclei
-        if keys[start:stop] != [image.key] * image.nuclei:
-            raise CompileError(
-                f"{image.name} has {image.nuclei} nuclei, but {keys.count(image.key)} in the "
-                "table of features, or in another order"
-            )
-        start = stop
-    if len(keys) != start:
-        raise CompileError(
-            f"there are features of {len(keys)} nuclei for {start} that were found; the first "
-            f"left over is of plate {keys[start][0]} well {keys[start][1]}"
-        )

@@ -130,6 +130,26 @@ def as_tuple(value: Any) -> Any:
     return value
 
 
+def named_channels(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return channels as ``NAME=NUMBER``, once names and numbers are known to be unique."""
+    pairs = []
+    for position, value in enumerate(values):
+        name, _, number = value.partition("=")
+        if (
+            set(name) & set("/\\\0")
+            or not name.strip()
+            or not (number.strip() or str(position)).isdecimal()
+        ):
+            msg = f"{value!r} is not NAME or NAME=NUMBER"
+            raise ValueError(msg)
+        pairs.append((name.strip(), int(number or position)))
+    names, numbers = zip(*pairs, strict=True) if pairs else ((), ())
+    if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
+        msg = "a name or a number is there more than once"
+        raise ValueError(msg)
+    return tuple(f"{name}={number}" for name, number in pairs)
+
+
 def as_batch_numbers(value: Any) -> Any:
     """Return batch numbers as a tuple, ranges such as ``3-17`` written out."""
     if value == "all":

@@ -22,6 +22,7 @@ from idrstream.config.options import (
     Scope,
     as_batch_numbers,
     as_tuple,
+    named_channels,
     options_in,
     valid_size,
     valid_size_or_zero,
@@ -143,7 +144,18 @@ class PreprocessSettings:
         Literal["frames", "movie", "plate"],
         Doc("What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."),
     ] = "frames"
-    channel: Annotated[int, Ge(0), Doc("Channel of the movie, counted from 0.")] = 0
+    channel: Annotated[
+        int, Ge(0), Doc("Channel of the movie, counted from 0, when only one is read.")
+    ] = 0
+    image_channels: Annotated[
+        tuple[str, ...],
+        BeforeValidator(as_tuple),
+        AfterValidator(named_channels),
+        Doc(
+            "Several channels to read, as NAME=NUMBER, counted from 0, for example DNA=0,ER=2; "
+            "without numbers in this order. By default the one of channel, named DNA."
+        ),
+    ] = ()
     z: Annotated[
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
     ] = None
@@ -169,6 +181,9 @@ class SegmentSettings:
         Doc("Cellpose channels; [0, 0] for one grey channel."),
         Scope.RESULT,
     ] = (0, 0)
+    segment_channel: Annotated[
+        str, Doc("Name of the channel that is segmented; by default the first."), Scope.RESULT
+    ] = ""
     diameter: Annotated[
         float,
         Ge(0),

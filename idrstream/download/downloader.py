@@ -153,7 +153,7 @@ class _HasReader(Protocol):
 
 @runtime_checkable
 class _ReadsPlane(Protocol):
-    channel: int
+    channel: int | None
     z: int | None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from idrstream.profile import DeepProfilerProject, Engine, ProfileConfig, ProjectImage
-    from idrstream.records import Frame, Nuclei
+    from idrstream.profile import FeatureEngine, ProfileConfig
+    from idrstream.records import Frame, Objects
 
 # TensorFlow samples a box of n pixels from its first to just past its last one.
 _RIM_PX = 2
+_CANVAS_PX = (1024, 1344)  # where the configuration says no size
 
 
 def deep_features(
@@ -24,12 +24,12 @@ def deep_features(
     checkpoint: Path,
     config: Path,
     *,
-    engine: Engine | None = None,
+    engine: FeatureEngine | None = None,
 ) -> NDArray[np.float32]:
     """Compute features of crops by an engine of the profiler.
 
     The crops are laid side by side, each with a rim of its own border pixels, into images of the
-    configured size, and their centres are the locations. The temporary project is removed.
+    configured size, and their centres are the locations.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def deep_features(
         DeepProfiler checkpoint.
     config : Path
         DeepProfiler configuration that names it.
-    engine : Engine, optional
+    engine : FeatureEngine, optional
         What computes; `TorchEngine` by default.
 
     Returns
@@ -54,32 +54,21 @@ def deep_features(
     idrstream.errors.ProfileError
         When the engine fails.
     """
-    from idrstream.profile import DeepProfilerProject, TorchEngine
+    from idrstream.profile import DeepModel, TorchEngine
 
-    with tempfile.TemporaryDirectory(prefix="idrstream-evaluate-") as folder:
-        project = DeepProfilerProject(Path(folder), config, checkpoint)
-        _check_side(crops, project.config)
-        project.prepare()
-        images = [project.add(*montage) for montage in _montages(crops, project.config)]
-        running = engine or TorchEngine()
-        try:
-            running.profile(project)
-        finally:
-            running.close()
-        features: NDArray[np.float32] = np.concatenate(
-            [_read(project, image) for image in images]
-        ).astype(np.float32)
-        return features
+    model = DeepModel.read(config, checkpoint)
+    canvas = model.config.size or _CANVAS_PX
+    _check_side(crops, model.config, canvas)
+    frames, objects = zip(*_montages(crops, canvas), strict=True)
+    running = engine or TorchEngine(model)
+    try:
+        features = running.profile(frames, objects)
+    finally:
+        running.close()
+    return np.concatenate([one.values for one in features])
 
 
-def _read(project: DeepProfilerProject, image: ProjectImage) -> NDArray[Any]:
-    # DeepProfiler's own file; its metadata are a pickled dict, which is not touched here.
-    with np.load(project.features_path(image), allow_pickle=False) as file:
-        features: NDArray[Any] = file["features"]
-    return features
-
-
-def _check_side(crops: NDArray[Any], config: ProfileConfig) -> None:
+def _check_side(crops: NDArray[Any], config: ProfileConfig, canvas: tuple[int, int]) -> None:
     side = crops.shape[1]
     if crops.ndim != 3 or crops.shape[2] != side:
         raise ConfigError(f"crops must be square, not {crops.shape[1:]}")
@@ -88,27 +77,32 @@ def _check_side(crops: NDArray[Any], config: ProfileConfig) -> None:
             f"the crops are {side} px, but {config.path.name} has dataset.locations.box_size "
             f"{config.box_size}: the missing border would be made up"
         )
-    if side + 2 * _RIM_PX > min(config.width, config.height):
+    if side + 2 * _RIM_PX > min(canvas):
         raise ConfigError(f"a crop of {side} px does not fit an image as {config.path.name} says")
 
 
-def _montages(crops: NDArray[Any], config: ProfileConfig) -> list[tuple[Frame, Nuclei]]:
-    from idrstream.records import Frame, ImageTask, Nuclei
+def _montages(crops: NDArray[Any], canvas: tuple[int, int]) -> list[tuple[Frame, Objects]]:
+    from idrstream.records import OBJECT_FIELDS, Frame, ImageTask, Objects
 
     pitch = crops.shape[1] + 2 * _RIM_PX
-    columns, rows = config.width // pitch, config.height // pitch
+    rows, columns = (side // pitch for side in canvas)
     task = ImageTask("crops", "A1", 1, ())
     montages = []
     for number, first in enumerate(range(0, len(crops), rows * columns), start=1):
-        part = np.pad(
+        tiles = np.pad(
             crops[first : first + rows * columns],
             ((0, 0), (_RIM_PX, _RIM_PX), (_RIM_PX, _RIM_PX)),
             mode="edge",
         )
-        pixels = np.zeros((config.height, config.width), crops.dtype)
-        row, column = np.divmod(np.arange(len(part)), columns)
-        for tile, top, left in zip(part, row * pitch, column * pitch, strict=True):
-            pixels[top : top + pitch, left : left + pitch] = tile
-        centres = np.stack([row, column], axis=1) * float(pitch) + pitch / 2
-        montages.append((Frame(pixels, number, task), Nuclei(centres, None, number, task, 0.0)))
+        pixels = np.zeros((1, *canvas), crops.dtype)
+        labels = np.zeros(canvas, np.int32)
+        table = np.zeros(len(tiles), OBJECT_FIELDS)
+        for label, tile in enumerate(tiles, start=1):
+            top, left = (at * pitch for at in divmod(label - 1, columns))
+            box = np.s_[top : top + pitch, left : left + pitch]
+            pixels[0][box], labels[box] = tile, label
+            centre = top + pitch / 2, left + pitch / 2
+            corners = top, left, top + pitch, left + pitch
+            table[label - 1] = (label, *centre, pitch**2, *corners, 0 in (top, left))
+        montages.append((Frame(pixels, number, task), Objects("Crops", labels, table)))
     return montages

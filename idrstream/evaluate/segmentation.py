@@ -177,7 +177,7 @@ def compare(
     name: str, found: NDArray[Any], truth: NDArray[Any], diameter_px: float = float("nan")
 ) -> ImageResult:
     """Compare two label images of shape ``(Y, X)``; 0 is background."""
-    from idrstream.segment.cellpose.masks import as_labels
+    from idrstream.segment.labels import as_labels
     from idrstream.simulate.score import score_masks
 
     found, truth = as_labels(found), as_labels(truth)

@@ -49,7 +49,7 @@ def check_models(components: Components) -> tuple[Check, float]:
     started = time.monotonic()
     try:
         components.segmentor.load()
-        components.engine.load(components.project)
+        components.engine.load()
     except IdrStreamError as error:
         remedy = f"see {error.help_section()}"
         return Check("models load", "failed", str(error), remedy), time.monotonic() - started

@@ -30,9 +30,10 @@ from idrstream.forecast.probe import choose_images, run_probe
 from idrstream.forecast.shadow import shadow_components
 from idrstream.forecast.sizes import Sizes, ask_sizes, share_downloaded
 from idrstream.forecast.work import spread
+from idrstream.profile import DeepProfilerProject
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
-from idrstream.run.profiling import ProjectProfiling
+from idrstream.run.profiling import EngineProfiling
 from idrstream.run.session import Session
 from idrstream.text import parse_size
 
@@ -254,37 +255,33 @@ class _Maker:
         return sizes.total(count, share, basis)
 
     def _peak(self, decision: Decision, sizes: Sizes) -> Amount | None:
-        """Return the peak under ``tmp_dir``: movies, batches, config and checkpoint."""
+        """Return the peak under ``tmp_dir``: movies and batches."""
         if not decision.run:
             return Amount(0, 0, 0, "nothing to do")
         if not sizes.known:
             return None
-        lanes, project = self._options, self._components.project
-        profiling = ProjectProfiling(project, self._components.engine, self._paths.folder)
+        lanes, components = self._options, self._components
+        project = DeepProfilerProject(self._paths.project_dir, components.model)
+        profiling = EngineProfiling(project, components.engine, self._paths.folder)
         work = sorted(
             (sum(map(profiling.expected_bytes, decision.batches[n])) for n in decision.run),
             reverse=True,
         )
         count = sum(len(decision.batches[number]) for number in decision.run)
-        fixed = project.config.path.stat().st_size + project.checkpoint_path.stat().st_size
-        best = (
-            fixed + min(lanes.prefetch, count) * sizes.largest
-            + sum(work[: lanes.batches_in_flight])
-        )  # fmt: skip
+        movies = min(lanes.prefetch, count)
+        best = movies * sizes.largest + sum(work[: lanes.batches_in_flight])
         limit = parse_size(self._options.disk_budget)
-        check = check_budget(self._options.disk_budget, fixed + sizes.largest + work[0])
+        check = check_budget(self._options.disk_budget, sizes.largest + work[0])
         if check is not None:
             self._checks.append(check)
         if limit is not None and limit < best:
             return Amount(limit, limit, limit, "the disk budget")
-        basis = (
-            f"at most: {min(lanes.prefetch, count)} movies and {lanes.batches_in_flight} batches"
-        )
+        basis = f"at most: {movies} movies and {lanes.batches_in_flight} batches"
         return Amount(best, best, best, f"{basis} at once")
 
     def _output(self, left: Sequence[ImageTask], probed: int | None) -> Amount:
         frames = sum(len(task.frames) for task in left) / max(1, len(left))
-        guess = frames * _NUCLEI * self._components.project.feature_count * _BYTES_A_FEATURE
+        guess = frames * _NUCLEI * len(self._components.model.columns) * _BYTES_A_FEATURE
         each, basis = [guess], f"if a frame has {_NUCLEI} nuclei"
         if probed:
             each, basis = [float(probed)], "as in the probe"

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from idrstream.config import RunOptions
-from idrstream.profile import DeepProfilerProject
+from idrstream.profile import DeepProfilerEngine
 from idrstream.run.components import Components, StreamPaths
 
 
@@ -15,22 +15,20 @@ def shadow_components(components: Components, folder: Path) -> Components:
 
     Parameters
     ----------
-    parts : Parts
+    components : Components
         Of the stream.
     folder : Path
         A temporary folder.
     """
-    project = DeepProfilerProject(
-        folder / "tmp" / "DP_project",
-        components.project.config.path,
-        components.project.checkpoint_path,
-    )
     preprocessor = components.preprocessor.for_dry_run(folder / "illumination")
-    return dataclasses.replace(components, project=project, preprocessor=preprocessor)
+    engine = components.engine
+    if isinstance(engine, DeepProfilerEngine):
+        engine = engine.in_folder(folder / "DP_engine")
+    return dataclasses.replace(components, preprocessor=preprocessor, engine=engine)
 
 
 def shadow_paths(paths: StreamPaths, folder: Path) -> StreamPaths:
-    """Return a place in `folder` for a temporary run."""
+    """Return folders in `folder` for a temporary run."""
     (folder / "out").mkdir(parents=True)
     (folder / "tmp").mkdir(exist_ok=True)
     return dataclasses.replace(
@@ -39,7 +37,7 @@ def shadow_paths(paths: StreamPaths, folder: Path) -> StreamPaths:
 
 
 def shadow_options(options: RunOptions, images: int) -> RunOptions:
-    """Return a options for all of a few images, in batches no larger than those of the stream."""
+    """Return the options for all of a few images, in batches no larger than those of the stream."""
     return dataclasses.replace(
         options,
         batch_size=max(1, min(options.batch_size, images)),

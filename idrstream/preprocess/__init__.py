@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idrstream.preprocess.base import BasePreprocessor, as_preprocessor
+from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.preprocess.factory import make_illumination, make_preprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
@@ -16,6 +17,7 @@ from idrstream.preprocess.preprocessor import Preprocessor
 
 __all__ = [
     "BasePreprocessor",
+    "ChannelPreprocessor",
     "FrameContext",
     "Illumination",
     "IlluminationModel",

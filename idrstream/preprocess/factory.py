@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from idrstream.errors import ConfigError
 from idrstream.formats.make import make_reader
 from idrstream.formats.reader import MovieReader
+from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
     Illumination,
@@ -63,7 +64,7 @@ def make_illumination(
 
 def make_preprocessor(
     settings: PreprocessSettings, models_folder: Path, *, reader: MovieReader | None = None
-) -> Preprocessor:
+) -> Preprocessor | ChannelPreprocessor:
     """Build a preprocessor from its settings.
 
     Parameters
@@ -77,21 +78,35 @@ def make_preprocessor(
 
     Returns
     -------
-    Preprocessor
-        Nothing is started or opened yet.
+    Preprocessor or ChannelPreprocessor
+        For one channel, or for several. Nothing is started or opened yet.
 
     Raises
     ------
     ConfigError
         If the chosen reader's location is missing.
     """
+    if reader is not None or not settings.image_channels:
+        return _one_channel(settings, models_folder, reader or _reader(settings, settings.channel))
+    channels = [one.rpartition("=") for one in settings.image_channels]
+    return ChannelPreprocessor(
+        {
+            name: _one_channel(settings, models_folder / name, _reader(settings, int(number)), name)
+            for name, _, number in channels
+        }
+    )
+
+
+def _one_channel(
+    settings: PreprocessSettings, models_folder: Path, reader: MovieReader, channel: str = "DNA"
+) -> Preprocessor:
     name: IlluminationName = "off"
     if settings.perform_illumination_correction:
         name = settings.illumination_context
-    return Preprocessor(reader or _reader(settings), make_illumination(name, models_folder))
+    return Preprocessor(reader, make_illumination(name, models_folder), channel=channel)
 
 
-def _reader(settings: PreprocessSettings) -> MovieReader:
+def _reader(settings: PreprocessSettings, channel: int) -> MovieReader:
     name = "imagej" if settings.fiji_path else settings.reader
     option, location = {
         "cellh5": ("", None),
@@ -101,7 +116,7 @@ def _reader(settings: PreprocessSettings) -> MovieReader:
     if option and not location:
         msg = f'preprocess.{option} is missing: preprocess.reader = "{name}" needs it'
         raise ConfigError(msg)
-    return make_reader(name, location, channel=settings.channel, z=settings.z)
+    return make_reader(name, location, channel=channel, z=settings.z)
 
 
 def _given(models_folder: Path | None) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,16 @@ logger = logging.getLogger("idrstream.preprocess")
 STAGE = "preprocess"
 
 
+@dataclass(slots=True)
+class PlateFrames:
+    """Frames of a plate that its illumination model is fitted on, and their wells."""
+
+    stacks: list[Pixels] = field(default_factory=list)
+    wells: list[str] = field(default_factory=list)
+
+
 class Preprocessor(BasePreprocessor):
-    """Reads the wanted frames of movies and corrects their illumination.
+    """Reads the wanted frames of one channel of movies and corrects their illumination.
 
     Parameters
     ----------
@@ -33,11 +42,19 @@ class Preprocessor(BasePreprocessor):
         Chooses the frames that a correction is fitted on, and fits it.
     frames_per_movie : int
         For a model of a plate: frames used of each of its movies.
+    channel : str
+        Name of the channel.
     """
 
     def __init__(
-        self, reader: MovieReader, illumination: Illumination, *, frames_per_movie: int = 4
+        self,
+        reader: MovieReader,
+        illumination: Illumination,
+        *,
+        frames_per_movie: int = 4,
+        channel: str = "DNA",
     ) -> None:
+        self.channel = channel
         self.reader = reader
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
@@ -81,7 +98,7 @@ class Preprocessor(BasePreprocessor):
         else:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
-        return [_result(read[number], number, movie, model) for number in task.frames]
+        return [self._result(read[number], number, movie, model) for number in task.frames]
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie, and no others.
@@ -140,23 +157,32 @@ class Preprocessor(BasePreprocessor):
         MovieError
             If no model comes out of it; the message names the plate.
         """
-        if not isinstance(self.illumination, PerPlate):
-            super().fit_plate(plate, movies)
-            return
-        stacks: list[Pixels] = []
-        wells: list[str] = []
+        frames = PlateFrames()
         for movie in movies:
-            stack = self._frames_for_plate(movie)
-            if stacks and (stack.shape[1:], stack.dtype) != (stacks[0].shape[1:], stacks[0].dtype):
-                logger.warning("%s: frames unlike the plate's others", movie.task.name)
-            elif len(stack):
-                stacks.append(stack)
-                wells.append(movie.task.well)
-        if not stacks:
+            self.collect(movie, frames)
+        self.fit_frames(plate, frames)
+
+    def collect(self, movie: Movie, frames: PlateFrames) -> None:
+        """Add frames of a movie to those that the model of its plate is fitted on."""
+        if not isinstance(self.illumination, PerPlate):
+            return
+        stacks, stack = frames.stacks, self._frames_for_plate(movie)
+        if stacks and (stack.shape[1:], stack.dtype) != (stacks[0].shape[1:], stacks[0].dtype):
+            logger.warning("%s: frames unlike the plate's others", movie.task.name)
+        elif len(stack):
+            stacks.append(stack)
+            frames.wells.append(movie.task.well)
+
+    def fit_frames(self, plate: str, frames: PlateFrames) -> None:
+        """Fit the illumination model of a plate on collected frames; see `fit_plate`."""
+        if not isinstance(self.illumination, PerPlate):
+            super().fit_plate(plate, ())
+            return
+        if not frames.stacks:
             msg = f"plate {plate} has no illumination model: none of its frames could be read"
             raise MovieError(msg)
         try:
-            self.illumination.fit(plate, np.concatenate(stacks), wells=wells)
+            self.illumination.fit(plate, np.concatenate(frames.stacks), wells=frames.wells)
         except ImageError as error:
             msg = f"plate {plate} has no illumination model: {error}"
             raise MovieError(msg) from error
@@ -190,6 +216,26 @@ class Preprocessor(BasePreprocessor):
     def close(self) -> None:
         """Close the reader."""
         self.reader.close()
+
+    def _result(
+        self,
+        pixels: Pixels | FrameError,
+        number: int,
+        movie: Movie,
+        model: IlluminationModel | None,
+    ) -> Frame | Skipped:
+        task = movie.task
+        try:
+            if isinstance(pixels, FrameError):
+                raise pixels
+            raw = measure_raw_frame(pixels, movie.source)
+            corrected = pixels if model is None else model.correct(pixels)
+            return Frame(corrected[np.newaxis], number, task, raw, (self.channel,))
+        except FrameError as error:
+            stops = storage_error(error)
+            if stops is not None:
+                raise stops from error
+            return Skipped(task, number, STAGE, type(error).__name__, str(error))
 
     def _frames_for_plate(self, movie: Movie) -> Pixels:
         try:
@@ -237,19 +283,3 @@ def _stack(frames: Sequence[Pixels | FrameError], info: MovieInfo) -> Pixels:
         if isinstance(frame, FrameError):
             logger.debug("left out of the illumination fit: %s", frame)
     return np.stack(good) if good else np.empty((0, *info.shape), dtype=info.dtype)
-
-
-def _result(
-    pixels: Pixels | FrameError, number: int, movie: Movie, model: IlluminationModel | None
-) -> Frame | Skipped:
-    task = movie.task
-    try:
-        if isinstance(pixels, FrameError):
-            raise pixels
-        raw = measure_raw_frame(pixels, movie.source)
-        return Frame(pixels if model is None else model.correct(pixels), number, task, raw)
-    except FrameError as error:
-        stops = storage_error(error)
-        if stops is not None:
-            raise stops from error
-        return Skipped(task, number, STAGE, type(error).__name__, str(error))

@@ -1,21 +1,23 @@
-"""Nuclei to features: the DeepProfiler project folder and the engines that work on it."""
+"""Objects to features: the engines, their model, and DeepProfiler's project folder."""
 
 from __future__ import annotations
 
 from idrstream.profile.checkpoint import Checkpoint
-from idrstream.profile.deepprofiler.config import ProfileConfig
+from idrstream.profile.checks import check_features
+from idrstream.profile.config import ProfileConfig
 from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
-from idrstream.profile.deepprofiler.outputs import check_features
 from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-from idrstream.profile.engine import Engine
 from idrstream.profile.make import make_engine
+from idrstream.profile.model import DeepModel
+from idrstream.profile.protocol import FeatureEngine
 from idrstream.profile.torch.engine import TorchEngine
 
 __all__ = [
     "Checkpoint",
+    "DeepModel",
     "DeepProfilerEngine",
     "DeepProfilerProject",
-    "Engine",
+    "FeatureEngine",
     "ProfileConfig",
     "ProjectImage",
     "TorchEngine",

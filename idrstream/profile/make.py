@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from idrstream.config import ProfileSettings, checked
 from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
-from idrstream.profile.engine import Engine, as_engine
+from idrstream.profile.model import DeepModel
+from idrstream.profile.protocol import FeatureEngine, as_engine
 from idrstream.profile.torch.engine import TorchEngine
 
 
-def make_engine(settings: object = None) -> Engine:
+def make_engine(settings: object, model: DeepModel, folder: Path) -> FeatureEngine:
     """Return the engine that settings mean.
 
     Parameters
     ----------
-    settings : ProfileSettings, Engine, str or object, optional
-        ``[profile]`` of the settings; an object with
-        ``profile(project)``; or the name of an engine with default settings, ``"torch"``
-        (PyTorch, in this process) or ``"deepprofiler"`` (in a process of its own).
+    settings : ProfileSettings, FeatureEngine, str or object
+        ``[profile]`` of the settings; an object with ``profile(frames, objects)``; or the name of
+        an engine with default settings, ``"torch"`` (PyTorch, in this process) or
+        ``"deepprofiler"`` (in a process of its own).
+    model : DeepModel
+        Configuration and checkpoint.
+    folder : Path
+        Where DeepProfiler has its project, if it is used.
 
     Raises
     ------
@@ -25,7 +32,8 @@ def make_engine(settings: object = None) -> Engine:
     """
     if isinstance(settings, str):
         settings = checked(ProfileSettings, {"engine": settings}, "engine")
-    if settings is None or isinstance(settings, ProfileSettings):
-        settings = settings or ProfileSettings()
-        return TorchEngine(settings) if settings.engine == "torch" else DeepProfilerEngine(settings)
-    return as_engine(settings)
+    if not isinstance(settings, ProfileSettings):
+        return as_engine(settings)
+    if settings.engine == "torch":
+        return TorchEngine(model, settings)
+    return DeepProfilerEngine(model, folder, settings)

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idrstream.records import Frame, Nuclei
+    from idrstream.records import Frame, Objects
 
 _NUCLEUS_PX = 2  # half the side of the square in which a nucleus's intensity is taken
 _BACKGROUND = 25.0  # percentile
@@ -26,8 +26,7 @@ class FrameMeasures:
     nuclei : int
         Number of nuclei.
     area : float
-        Median area of their masks in square pixels; NaN without nuclei or if the segmentor
-        reports no areas.
+        Median area of their masks in square pixels; NaN without nuclei.
     intensity : float
         Median over the nuclei of the mean grey level of the 5 x 5 pixels at their centroid,
         after the correction of the illumination, above the background.
@@ -55,18 +54,18 @@ class FrameMeasures:
     source: str
 
 
-def measure(frame: Frame, nuclei: Nuclei) -> FrameMeasures:
-    """Measure a frame."""
-    background = float(np.percentile(frame.pixels, _BACKGROUND)) if frame.pixels.size else np.nan
-    areas, raw = nuclei.areas, frame.raw
+def measure(frame: Frame, nuclei: Objects) -> FrameMeasures:
+    """Measure a frame, in the channel that its nuclei were found in."""
+    pixels, areas, raw = frame.plane(nuclei.channel), nuclei.table["area"], frame.raw
+    background = float(np.percentile(pixels, _BACKGROUND)) if pixels.size else np.nan
     shading: tuple[float, ...] = ()
     if raw is not None and np.isfinite(raw.shading).all() and raw.shading.mean() > 0:
         shading = tuple((raw.shading / raw.shading.mean()).ravel().tolist())
     return FrameMeasures(
         nuclei=len(nuclei),
-        area=float(np.median(areas)) if areas is not None and len(areas) else np.nan,
-        intensity=_intensity(frame.pixels, nuclei.locations) - background,
-        focus=power_slope(frame.pixels),
+        area=float(np.median(areas)) if len(areas) else np.nan,
+        intensity=_intensity(pixels, nuclei.locations) - background,
+        focus=power_slope(pixels),
         background=background,
         saturated=np.nan if raw is None else raw.saturated,
         shading=shading,

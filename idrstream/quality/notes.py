@@ -15,7 +15,7 @@ from idrstream.quality.pictures import Picture, PictureStore, draw, picture_key
 from idrstream.redact import redact
 
 if TYPE_CHECKING:
-    from idrstream.records import Frame, ImageTask, Nuclei
+    from idrstream.records import Frame, ImageTask, Objects
 
 QC = "qc"
 COLUMNS = (
@@ -35,7 +35,7 @@ class BatchNotes:
         self._measures: dict[_Key, FrameMeasures] = {}
         self._drawn: dict[str, Picture] = {}
 
-    def add(self, frame: Frame, nuclei: Nuclei) -> None:
+    def add(self, frame: Frame, nuclei: Objects) -> None:
         """Measure a frame; draw it if its picture would be kept."""
         frame_key = _frame_key(frame.task, frame.number)
         self._measures[frame_key] = measure(frame, nuclei)

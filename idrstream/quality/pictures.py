@@ -25,7 +25,7 @@ from idrstream.files import atomic_path
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idrstream.records import Frame, Nuclei
+    from idrstream.records import Frame, Objects
 
 PICTURES = "pictures"
 FRAME_PX = 480  # the longer side of a frame's picture at most
@@ -82,9 +82,9 @@ def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
     return tuple(sorted(drawn.sample(range(1, count + 1), min(count, CROPS))))
 
 
-def draw(frame: Frame, nuclei: Nuclei, key: str) -> Picture:
+def draw(frame: Frame, nuclei: Objects, key: str) -> Picture:
     """Draw the pictures of a frame; centroids are marked if the nuclei have no outlines."""
-    grey = _grey(frame.pixels)
+    grey = _grey(frame.plane(nuclei.channel))
     outlined = _outlined(grey, nuclei)
     crops = b""
     numbers = shown_nuclei(key, len(nuclei))
@@ -183,7 +183,7 @@ def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
-def _outlined(grey: NDArray[np.uint8], nuclei: Nuclei) -> NDArray[np.uint8]:
+def _outlined(grey: NDArray[np.uint8], nuclei: Objects) -> NDArray[np.uint8]:
     """Return a downscaled frame in colour with outlines one pixel wide."""
     from PIL import Image
 

@@ -170,8 +170,11 @@ def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float
 
     models = {}
     for plate in plates:
-        path = folder / _ILLUMINATION / f"{plate}.npz"
-        if path.is_file():
+        name = f"{plate}.npz"
+        # Of several channels the first by name is shown.
+        found = [folder / _ILLUMINATION / name, *sorted((folder / _ILLUMINATION).glob(f"*/{name}"))]
+        path = next((path for path in found if path.is_file()), None)
+        if path is not None:
             try:
                 models[plate] = _smaller(IlluminationModel.load(path).flatfield)
             except IdrStreamError:

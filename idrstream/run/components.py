@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from idrstream.config import RunOptions
     from idrstream.download import Downloader
     from idrstream.preprocess import BasePreprocessor
-    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.profile import DeepModel, FeatureEngine
     from idrstream.segment import Segmentor
+
+
+PROJECT = "DP_project"
+"""Folder in ``tmp_dir`` for the index and locations of batches in progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +28,8 @@ class Components:
     downloader: Downloader
     preprocessor: BasePreprocessor
     segmentor: Segmentor
-    project: DeepProfilerProject
-    engine: Engine
+    model: DeepModel
+    engine: FeatureEngine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,11 @@ class StreamPaths:
     complete_timeout_s: float
     plate_wells: int
 
+    @property
+    def project_dir(self) -> Path:
+        """Where index and locations of the first batch in progress are."""
+        return self.tmp_dir / PROJECT
+
 
 def identity_of(paths: StreamPaths, components: Components, options: RunOptions) -> dict[str, Any]:
     """Return the settings that change a result, JSON-ready; see `idrstream.folder.identity`."""
@@ -68,7 +77,7 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
         {
             "preprocessor": components.preprocessor,
             "segmentor": components.segmentor,
-            "profiler": components.project,
+            "profiler": components.model,
             "engine": components.engine,
         },
         extra_metadata=options.extra_metadata,

@@ -1,46 +1,61 @@
-"""Profiles a batch: writes its project, calls the engine, compiles and publishes its table."""
+"""Profiles a batch: calls the engine, keeps its record, compiles and publishes its table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.compile import WRITERS, check_complete, compile_batch, publish
+from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
-from idrstream.schedule.stages import BatchProfiling
+from idrstream.profile import DeepProfilerProject, check_features
+from idrstream.schedule.stages import BatchProfiling, DiskNeed
 
 if TYPE_CHECKING:
     from idrstream.folder.journal.reader import FrameKey
-    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.profile import FeatureEngine
     from idrstream.quality.notes import BatchNotes
-    from idrstream.records import Frame, ImageTask, Nuclei, Published
+    from idrstream.records import Features, Frame, ImageTask, Objects, Published
 
 _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
-_NUCLEI = 400  # of a frame, as long as none was segmented
-_PIXEL_BYTES = 2
+_OBJECTS = 400  # of a frame, as long as none was segmented
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
-_FEATURE_BYTES = 4
 
 
-class ProjectProfiling(BatchProfiling):
-    """Profiles a batch in a DeepProfiler project folder and publishes its table.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableOptions:
+    """What a batch's table has, and what is kept beside it.
+
+    Attributes
+    ----------
+    extra_metadata : tuple of str
+        Extra columns.
+    output_format : str
+        ``csv.gz`` or ``parquet``.
+    """
+
+    extra_metadata: tuple[str, ...] = ()
+    output_format: str = "csv.gz"
+
+
+class EngineProfiling(BatchProfiling):
+    """Profiles frames by an engine and publishes the table of their batch.
+
+    Index and locations of the batch are written in DeepProfiler's layout while it is in progress.
 
     Parameters
     ----------
     project : DeepProfilerProject
-        The project folder that batches pass through.
-    engine : Engine
+        Folder of index and locations.
+    engine : FeatureEngine
         Computes the features.
     folder : Path
         Output folder; tables are named ``batch_<number>.<format>``.
-    extra_metadata : sequence of str
-        Extra columns.
-    output_format : str
-        ``csv.gz`` or ``parquet``.
+    options : TableOptions, optional
+        What the tables have.
     keep : Mapping[int, set], optional
         Frames (plate, well number, site, frame) in the existing tables of batches: a new table
         that lacks one is not published.
@@ -51,62 +66,57 @@ class ProjectProfiling(BatchProfiling):
     def __init__(
         self,
         project: DeepProfilerProject,
-        engine: Engine,
+        engine: FeatureEngine,
         folder: Path,
+        options: TableOptions | None = None,
         *,
-        extra_metadata: Sequence[str] = (),
-        output_format: str = "csv.gz",
         keep: Mapping[int, Set[FrameKey]] | None = None,
         notes: Callable[[], BatchNotes] | None = None,
     ) -> None:
         self._project = project
         self._engine = engine
         self._folder = folder
-        self._extra_metadata = tuple(extra_metadata)
-        self._format = output_format
+        self._options = options or TableOptions()
         self._keep = keep or {}
         self._notes = notes and notes()
-        self._outlines = "object_outlines" in self._extra_metadata
-        self._tasks: tuple[ImageTask, ...] = ()
+        self._outlines = "object_outlines" in self._options.extra_metadata
+        self._profiled: dict[tuple[str, str, str], ProfiledFrame] = {}
 
     @classmethod
     def slots(
-        cls, count: int, project: DeepProfilerProject, engine: Engine, folder: Path, **options: Any
-    ) -> tuple[ProjectProfiling, ...]:
+        cls, count: int, project: DeepProfilerProject, *arguments: Any, **options: Any
+    ) -> tuple[EngineProfiling, ...]:
         """Return one for each of `count` batches in progress at once.
 
-        The first works in `project`, the others in folders beside it; `options` are those of the
-        class.
+        The first works in the folder of `project`, the others in folders beside it; the other
+        arguments are those of the class.
         """
-        return tuple(cls(made, engine, folder, **options) for made in project.siblings(count))
+        roots = [project.root.with_name(f"{project.root.name}_{n}") for n in range(2, count + 1)]
+        others = (DeepProfilerProject(root, project.model) for root in roots)
+        return tuple(cls(one, *arguments, **options) for one in (project, *others))
 
     def open(self) -> None:
-        """Prepare the project; delete what a crashed stream left in it."""
+        """Delete what a crashed stream left in the folder."""
         self.close()
-        self._project.prepare()
 
     def close(self) -> None:
-        """Delete all but the first project, and there all but config and checkpoint."""
-        self._project.clear()
-        if self._project.is_first:
-            self._project.remove_siblings()
+        """Delete what there is of a batch."""
+        self.clear()
 
-    def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Write a frame and its nuclei into the project, and record their quality."""
-        if self._notes is not None:
-            self._notes.add(frame, nuclei)
-        if not self._outlines:  # they were only for the picture
-            nuclei = replace(nuclei, outlines=None)
-        self._project.add(frame, nuclei)
+    def profile(
+        self, frames: Sequence[Frame], objects: Sequence[Objects]
+    ) -> list[Exception | None]:
+        """Compute the features of some frames and add them to the batch."""
+        problems = [self._add(frame, of) for frame, of in zip(frames, objects, strict=True)]
+        good = [number for number, problem in enumerate(problems) if problem is None]
+        chosen, of_chosen = [frames[n] for n in good], [objects[n] for n in good]
+        features = self._engine.profile(chosen, of_chosen) if good else ()
+        check_features(features, chosen, of_chosen)
+        for frame, of, found in zip(chosen, of_chosen, features, strict=True):
+            self._keep_features(frame, of, found)
+        return problems
 
-    def profile(self, tasks: Sequence[ImageTask]) -> None:
-        """Write ``index.csv`` in the order of `tasks` and compute the features of all nuclei."""
-        self._tasks = tuple(tasks)
-        self._project.arrange(tasks)
-        self._project.write_index()
-        self._engine.profile(self._project)
-
-    def publish(self, number: int) -> Published:
+    def publish(self, number: int, tasks: Sequence[ImageTask]) -> Published:
         """Compile and check the table of the batch, and move it into the output folder.
 
         Raises
@@ -114,10 +124,16 @@ class ProjectProfiling(BatchProfiling):
         idrstream.errors.CompileError
             If it is incomplete, or lacks frames that the existing table of the batch has.
         """
+        self._project.arrange(tasks)
         images = self._project.images
-        table = compile_batch(self._project, extra_metadata=self._extra_metadata)
-        nuclei = sum(image.nuclei for image in images)
-        check_complete(table, nuclei=nuclei, features=self._project.feature_count)
+        profiled = [self._profiled[image.key] for image in images]
+        self._project.write_index()
+        table = compile_batch(self._project, profiled, extra_metadata=self._options.extra_metadata)
+        check_complete(
+            table,
+            objects=sum(image.objects for image in images),
+            features=profiled[0].features.columns,
+        )
         have = {(i.task.plate, i.task.well_number, i.task.site, i.frame_number) for i in images}
         lost = sorted(self._keep.get(number, frozenset()) - have)
         if lost:
@@ -127,14 +143,15 @@ class ProjectProfiling(BatchProfiling):
                 f"{plate} well number {well_number} frame {frame}); the earlier table is kept"
             )
         if self._notes is not None:  # before the table: every published batch has its notes
-            self._notes.publish(number, self._tasks)
-        path = self._folder / f"batch_{number}.{self._format}"
-        return publish(table, path, WRITERS[self._format])
+            self._notes.publish(number, tasks)
+        path = self._folder / f"batch_{number}.{self._options.output_format}"
+        return publish(table, path, WRITERS[self._options.output_format])
 
     def clear(self) -> None:
-        """Delete images, locations, index and features of the batch."""
+        """Delete index, locations and features of the batch."""
         if self._notes is not None:
             self._notes.clear()
+        self._profiled.clear()
         self._project.clear()
 
     def interrupt(self) -> None:
@@ -142,18 +159,38 @@ class ProjectProfiling(BatchProfiling):
         self._engine.interrupt()
 
     def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much disk space an image will probably need, features included."""
-        config = self._project.config
-        pixels = config.width * config.height * _PIXEL_BYTES
-        return len(task.frames) * self._bytes(pixels, _NUCLEI, _NUCLEI * _OUTLINE_POINTS)
+        """Return how much disk space an image will probably need until it is published."""
+        points = _OBJECTS * _OUTLINE_POINTS if self._outlines else 0
+        return len(task.frames) * self._record_bytes(_OBJECTS, points)
 
-    def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
-        """Return how much disk space a frame needs at most, features included."""
-        shapes = nuclei.outlines if self._outlines else None
+    def disk_need(self, frame: Frame, objects: Objects) -> DiskNeed:
+        """Return how much disk space a frame needs at most."""
+        shapes = objects.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
-        return self._bytes(frame.pixels.nbytes, len(nuclei), points)
+        return DiskNeed(
+            self._record_bytes(len(objects), points), self._engine.disk_bytes(frame, objects)
+        )
 
-    def _bytes(self, pixels: int, nuclei: int, points: int) -> int:
-        """Return the size of the image, locations, index line and features of a frame."""
-        each = _LOCATION_BYTES + 2 * 8 + self._project.feature_count * _FEATURE_BYTES
-        return pixels + nuclei * each + points * _POINT_BYTES + 4 * _FILE_BYTES
+    def _add(self, frame: Frame, objects: Objects) -> Exception | None:
+        """Write the record of a frame; return why it cannot be in the batch."""
+        try:
+            image = self._project.add(frame, objects, pixels=False, outlines=self._outlines)
+        # Of this frame only; the deciding thread handles it.
+        except Exception as error:
+            return error
+        try:
+            if self._notes is not None:
+                self._notes.add(frame, objects)
+        except Exception as error:
+            self._project.discard(image)
+            return error
+        return None
+
+    def _keep_features(self, frame: Frame, objects: Objects, features: Features) -> None:
+        image = self._project.image_of(frame)
+        outlines = objects.outlines if self._outlines else None
+        self._profiled[image.key] = ProfiledFrame(image, objects.locations, features, outlines)
+
+    def _record_bytes(self, objects: int, points: int) -> int:
+        """Return the size of the locations and index line of a frame."""
+        return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * _FILE_BYTES

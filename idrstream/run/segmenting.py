@@ -10,10 +10,10 @@ from idrstream.quality.pictures import picture_key
 
 if TYPE_CHECKING:
     from idrstream.quality.pictures import PictureStore
-    from idrstream.records import Frame, Nuclei
+    from idrstream.records import Frame, Objects
     from idrstream.segment import Segmentor
 
-    Results = Sequence[Nuclei | SegmentationError]
+    Results = Sequence[Objects | SegmentationError]
 
 
 class Segmenting:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.config import RunOptions
-    from idrstream.profile import Engine
+    from idrstream.profile import FeatureEngine
     from idrstream.records import Movie
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
@@ -190,7 +190,7 @@ class Session:
                 components = self._components
                 # What is missing or cannot be used shows before the first download.
                 components.segmentor.load()
-                components.engine.load(components.project)
+                components.engine.load()
                 if not self._options.share_gpu:
                     for lock in _gpu_locks(components.segmentor, components.engine):
                         held.enter_context(lock)
@@ -232,9 +232,10 @@ class Session:
 
     def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
         from idrstream.download import limit_to_needed
+        from idrstream.profile import DeepProfilerProject
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
-        from idrstream.run.profiling import ProjectProfiling
+        from idrstream.run.profiling import EngineProfiling, TableOptions
         from idrstream.schedule.runner import Runner
         from idrstream.schedule.stages import Stages
 
@@ -247,13 +248,14 @@ class Session:
             wait_until_complete=self._wait_until_complete,
             preprocessor=components.preprocessor,
             segment=Segmenting(components.segmentor, pictures, outlines=outlines),
-            profiling=ProjectProfiling.slots(
+            profiling=EngineProfiling.slots(
                 options.batches_in_flight,
-                components.project,
+                DeepProfilerProject(self._paths.project_dir, components.model),
                 components.engine,
                 self._paths.folder,
-                extra_metadata=options.extra_metadata,
-                output_format=options.output_format,
+                TableOptions(
+                    extra_metadata=options.extra_metadata, output_format=options.output_format
+                ),
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
             ),
@@ -291,7 +293,7 @@ def _plan(requested: RequestedPlan, decision: Decision) -> Plan:
     return Plan(tasks, requested.batch_size, decision.run, arranged=decision.batches)
 
 
-def _gpu_locks(*parts: Segmentor | Engine) -> list[Lock]:
+def _gpu_locks(*parts: Segmentor | FeatureEngine) -> list[Lock]:
     """Return the locks of the GPUs that parts say they use, each once."""
     names = [name for part in parts for name in part.gpus()]
     return list({lock.path: lock for lock in map(gpu_lock, names)}.values())

@@ -185,7 +185,7 @@ class Flow:
         """Start whatever can start; what is nearest to its end goes first."""
         self._batches.publish()
         if self._context.state < StreamState.STOPPING:
-            self._batches.profile()
+            self._images.profile()
         if self._context.state is StreamState.RUNNING:
             self._batches.start()
             self._plates.pump()

@@ -167,7 +167,6 @@ def make_lanes(sizes: LaneSizes, inbox: Inbox) -> dict[str, Lane]:
         "illumination": (1, 1 << 30, threads),
         "preprocess": (sizes.preprocess_workers, 1, 1),
         "segment": (sizes.groups_at_once, 1, threads),
-        "write": (1, 4, None),
         "profile": (1, 0, threads),
         "compile": (1, 1 << 30, None),
     }
@@ -182,9 +181,8 @@ _ADVICE = {
     "preprocess": "more preprocess_workers or another illumination_context make it faster",
     "illumination": "fewer plate_wells make it faster",
     "segment": "a GPU, a given diameter or fewer frames make it faster",
-    "profile": "a GPU or larger batches make it faster",
+    "profile": "a GPU makes it faster",
     "compile": 'output_format = "parquet" makes it faster',
-    "write": "a faster disk for tmp_dir makes it faster",
 }
 _BUSY = 0.6
 

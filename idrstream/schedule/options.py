@@ -27,8 +27,8 @@ class LaneSizes:
 
     @property
     def frames_in_memory(self) -> int:
-        """Frames read but not segmented: one group more than are being segmented."""
-        return max(4, (self.groups_at_once + 1) * self.frames_at_once)
+        """Frames read but not profiled: two groups more than are being segmented."""
+        return max(6, (self.groups_at_once + 2) * self.frames_at_once)
 
 
 def choose_sizes(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.records import Frame, ImageTask, Movie, Objects, Published
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
@@ -26,27 +26,46 @@ class Interruptible(Protocol):
         return
 
 
+class DiskNeed(NamedTuple):
+    """Disk space that a frame takes at most.
+
+    Attributes
+    ----------
+    kept_bytes : int
+        Until its batch is published.
+    profiling_bytes : int
+        Beside these while it is profiled.
+    """
+
+    kept_bytes: int
+    profiling_bytes: int
+
+
 class BatchProfiling(Interruptible, Protocol):
     """Profiles the frames of a batch, and compiles and publishes its table.
 
-    One object serves one batch at a time. Frames come in any order and from any thread, but one
-    at a time.
+    One object serves one batch at a time. Frames come in any order and from any thread, some at a
+    time.
     """
 
     def open(self) -> None:
         """Prepare for a stream; delete what a crashed one left behind."""
         ...
 
-    def add(self, frame: Frame, nuclei: Nuclei) -> None:
-        """Add a frame and its nuclei to the batch."""
+    def profile(
+        self, frames: Sequence[Frame], objects: Sequence[Objects]
+    ) -> Sequence[Exception | None]:
+        """Compute the features of the objects of some frames, and add both to the batch.
+
+        Return for each frame None, or why it is left out of the batch.
+        """
         ...
 
-    def profile(self, tasks: Sequence[ImageTask]) -> None:
-        """Compute the features of all nuclei; `tasks` gives the order of the table's rows."""
-        ...
+    def publish(self, number: int, tasks: Sequence[ImageTask]) -> Published:
+        """Compile the table of the batch and move it to its final name.
 
-    def publish(self, number: int) -> Published:
-        """Compile the table of the batch and move it to its final name."""
+        `tasks` gives the order of the rows.
+        """
         ...
 
     def clear(self) -> None:
@@ -58,11 +77,11 @@ class BatchProfiling(Interruptible, Protocol):
         ...
 
     def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much disk space an image will probably need, features included."""
+        """Return how much disk space an image will probably need until it is published."""
         ...
 
-    def needed_bytes(self, frame: Frame, nuclei: Nuclei) -> int:
-        """Return how much disk space a frame needs at most, features included."""
+    def disk_need(self, frame: Frame, objects: Objects) -> DiskNeed:
+        """Return how much disk space a frame needs at most."""
         ...
 
 
@@ -79,7 +98,7 @@ class Stages:
     preprocessor : BasePreprocessor
         Called from as many threads as there are preprocess workers.
     segment : callable
-        Returns for each frame its nuclei or the error of its segmentation.
+        Returns for each frame its objects or the error of its segmentation.
     profiling : sequence of BatchProfiling
         One for each batch that may be in progress at once.
     """
@@ -87,5 +106,5 @@ class Stages:
     downloader: Downloader
     wait_until_complete: Callable[[Movie], None]
     preprocessor: BasePreprocessor
-    segment: Callable[[Sequence[Frame]], Sequence[Nuclei | SegmentationError]]
+    segment: Callable[[Sequence[Frame]], Sequence[Objects | SegmentationError]]
     profiling: Sequence[BatchProfiling]

@@ -2,9 +2,9 @@
 
 A batch goes through these phases::
 
-    OPEN ──► READY ──► PROFILING ──► PROFILED ──► COMPILING ──► CLEARING ──► BatchFinished
-      ▲        └───────────┴──── failed ──────────────┴────────────▲
-      └─ postponed: starts again later          LOST: the stream stops before it is finished
+    OPEN ──► READY ──► COMPILING ──► CLEARING ──► BatchFinished
+      ▲        └── failed ──┴────────────▲
+      └─ postponed: starts again later       LOST: the stream stops before it is finished
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from enum import Enum, auto
 from pathlib import Path
 from queue import SimpleQueue
 
-from idrstream.records import Batch, Frame, ImageTask, Movie, Nuclei, Skipped
-from idrstream.schedule.stages import BatchProfiling
+from idrstream.records import Batch, Frame, ImageTask, Movie, Objects, Skipped
+from idrstream.schedule.stages import BatchProfiling, DiskNeed
 
 
 class SizeQuery(Enum):
@@ -33,8 +33,6 @@ class BatchPhase(Enum):
 
     OPEN = auto()
     READY = auto()
-    PROFILING = auto()
-    PROFILED = auto()
     COMPILING = auto()
     CLEARING = auto()
     LOST = auto()
@@ -78,7 +76,7 @@ class ImageState(MovieState):
     n_pending_frames : int
         Frames without a result.
     needed_bytes : int
-        Disk space that the frames segmented so far need.
+        Disk space that the frames need which are being profiled or were.
     finished : bool
         Whether all frames have results.
     """
@@ -106,13 +104,13 @@ class ImageState(MovieState):
 
 @dataclass(slots=True, eq=False)
 class FrameState:
-    """A frame in memory, between preprocessing and the project."""
+    """A frame in memory, from preprocessing until it is profiled."""
 
     image: ImageState
     position: int
     frame: Frame
-    nuclei: Nuclei = field(init=False)  # set once it is segmented
-    seconds: float = 0.0
+    objects: Objects = field(init=False)  # set once it is segmented
+    need: DiskNeed = field(init=False)  # set once its space is reserved
 
     def __lt__(self, other: FrameState) -> bool:
         """Order of the plan."""
@@ -128,19 +126,25 @@ class BatchState:
     order : int
         Position among the batches that were started.
     slot : int
-        Number of its project, counted from 0.
+        Number of its `BatchProfiling`, counted from 0.
     images : list of ImageState
         Its images, in order.
     waiting : deque of ImageState
         Images whose download has not started.
     fetched : list of ImageState
         Images whose movie is on the disk and not being read; a heap.
+    segmented : list of FrameState
+        Frames that wait to be profiled; a heap.
     n_frames_in_memory : int
-        Frames between preprocessing and the project.
+        Frames that were read and not profiled yet.
+    n_profiling : int
+        Frames that are being profiled.
     n_pending_images : int
         Images that are not finished.
     n_frames, n_nuclei : int
-        What is in the project.
+        What was profiled.
+    error : BaseException or None
+        Why the batch will fail once its images are finished.
     seconds : dict
         Time in each stage.
     """
@@ -153,10 +157,13 @@ class BatchState:
     images: list[ImageState] = field(default_factory=list)
     waiting: deque[ImageState] = field(default_factory=deque)
     fetched: list[ImageState] = field(default_factory=list)
+    segmented: list[FrameState] = field(default_factory=list)
     n_frames_in_memory: int = 0
+    n_profiling: int = 0
     n_pending_images: int = 0
     n_frames: int = 0
     n_nuclei: int = 0
+    error: BaseException | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -174,6 +181,12 @@ class BatchState:
         self.n_pending_images = len(self.images)
         if not self.images:
             self.phase = BatchPhase.READY
+
+    @property
+    def only_profiling_left(self) -> bool:
+        """Whether all its images are finished but for frames that are segmented."""
+        pending = sum(image.n_pending_frames for image in self.images if not image.finished)
+        return 0 < pending == len(self.segmented) + self.n_profiling
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

@@ -9,7 +9,7 @@ from idrstream.describe import adapt
 from idrstream.errors import SegmentationError
 
 if TYPE_CHECKING:
-    from idrstream.records import Frame, Nuclei
+    from idrstream.records import Frame, Objects
 
 
 @runtime_checkable
@@ -17,11 +17,11 @@ class Segmentor(Protocol):
     """Finds the nuclei of frames; a subclass only needs `segment`.
 
     A segmentor may be called from several threads. It never changes the frame's pixels, returns
-    the same nuclei in the same order for the same pixels, and a `Nuclei` of length zero when there
+    the same nuclei in the same order for the same pixels, and `Objects` of length zero when there
     are none.
     """
 
-    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
         """Return the nuclei of `frame`, with their outlines if asked for.
 
         Raises
@@ -33,12 +33,12 @@ class Segmentor(Protocol):
 
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
-    ) -> Sequence[Nuclei | SegmentationError]:
+    ) -> Sequence[Objects | SegmentationError]:
         """Return the nuclei of each frame, or the error that `segment` raises for it.
 
         By default the frames are segmented one after another.
         """
-        found: list[Nuclei | SegmentationError] = []
+        found: list[Objects | SegmentationError] = []
         for frame in frames:
             try:
                 found.append(self.segment(frame, outlines=outlines))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from idrstream.download import Downloader
     from idrstream.formats import MovieReader
     from idrstream.preprocess import BasePreprocessor
-    from idrstream.profile import DeepProfilerProject, Engine
+    from idrstream.profile import DeepModel, FeatureEngine
     from idrstream.run.components import Components
     from idrstream.segment import Segmentor
 
@@ -51,14 +51,16 @@ class StreamParts:
         self.downloader: Downloader | None = None
         self.preprocessor: BasePreprocessor | None = None
         self.segmentor: Segmentor | None = None
-        self.project: DeepProfilerProject | None = None
-        self.engine: Engine | None = None
+        self.model: DeepModel | None = None
+        self.engine: FeatureEngine | None = None
         self.settings: Settings | None = None
 
     @property
     def DP_project_path(self) -> Path:  # noqa: N802, the first IDR_stream's name
-        """Folder of the DeepProfiler project."""
-        return self.tmp_dir / "DP_project"
+        """Folder of index and locations of a batch in progress, in DeepProfiler's layout."""
+        from idrstream.run.components import PROJECT
+
+        return self.tmp_dir / PROJECT
 
     @takes_options(DownloadSettings)
     def init_downloader(
@@ -206,16 +208,16 @@ class StreamParts:
         config_path: PathLike | None = None,
         checkpoint_path: PathLike | None = None,
         *,
-        engine: Engine | str | None = None,
+        engine: FeatureEngine | str | None = None,
         **options: Any,
     ) -> None:
-        """Set DeepProfiler's configuration and checkpoint, checked, in the project folder.
+        """Set DeepProfiler's configuration and checkpoint, checked, and what computes the features.
 
         Parameters
         ----------
         config_path, checkpoint_path : path, optional
             The files; by default those that ship with idrstream.
-        engine : {"torch", "deepprofiler"} or Engine
+        engine : {"torch", "deepprofiler"} or FeatureEngine
             What computes the features: PyTorch, or DeepProfiler itself; or an object that does.
         **options
             The options of `ProfileSettings`.
@@ -226,20 +228,18 @@ class StreamParts:
             Naming the key of the configuration that is missing or wrong.
         """
         from idrstream import models
-        from idrstream.profile import DeepProfilerProject, make_engine
+        from idrstream.profile import DeepModel, make_engine
 
         given = {"dp_config": config_path, "dp_checkpoint": checkpoint_path, "engine": engine}
         own = engine if engine is not None and not isinstance(engine, str) else None
         options |= {k: v for k, v in given.items() if v is not None and v is not own}
         settings = checked(ProfileSettings, options, "copy_DP_files")
-        config = settings.dp_config or models.profiler_config_path()
-        checkpoint = settings.dp_checkpoint or models.profiler_checkpoint_path()
-        project = DeepProfilerProject(self.DP_project_path, config, checkpoint)
-        project.prepare()
-        self.project = project
-        self.engine = make_engine(own or settings)
-        self.settings = None
-        log.info("Copied Deep Profiler config and checkpoint files")
+        self.model = DeepModel.read(
+            settings.dp_config or models.profiler_config_path(),
+            settings.dp_checkpoint or models.profiler_checkpoint_path(),
+        )
+        self.engine = make_engine(own or settings, self.model, self.tmp_dir / "DP_engine")
+        self._set("Engine", self.engine)
 
     def components(self) -> Components:
         """Return the components of the stream.
@@ -255,7 +255,7 @@ class StreamParts:
             "downloader": (self.downloader, "init_downloader"),
             "preprocessor": (self.preprocessor, "init_preprocessor"),
             "segmentor": (self.segmentor, "init_segmentor"),
-            "project": (self.project, "copy_DP_files"),
+            "model": (self.model, "copy_DP_files"),
             "engine": (self.engine, "copy_DP_files"),
         }
         missing = dict.fromkeys(call for part, call in made.values() if part is None)

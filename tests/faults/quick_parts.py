@@ -7,8 +7,6 @@ the illumination of a plate is a smoothed mean.
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 from scipy import ndimage
 
@@ -18,10 +16,9 @@ from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.preprocess.plate_model import IlluminationModel
-from idrstream.profile import Engine
-from idrstream.profile.deepprofiler.outputs import check_features
-from idrstream.records import Nuclei
-from idrstream.segment import Segmentor
+from idrstream.profile import FeatureEngine
+from idrstream.records import Features
+from idrstream.segment import Segmentor, objects_in
 
 HEIGHT, WIDTH = 96, 128
 
@@ -39,49 +36,34 @@ class ThresholdSegmentor(Segmentor):
         self.quantile = quantile
 
     def segment(self, frame, *, outlines=False):
-        level = np.quantile(frame.pixels, self.quantile)
-        smooth = ndimage.gaussian_filter(frame.pixels.astype(float), 2)
-        labels, count = ndimage.label(smooth > level)
-        points = np.array(ndimage.center_of_mass(labels > 0, labels, range(1, count + 1)))
-        shapes = None
-        if outlines:
-            shapes = tuple(np.argwhere(labels == number)[:4] for number in range(1, count + 1))
-        return Nuclei(points.reshape(-1, 2), shapes, frame.number, frame.task, 17.0)
+        pixels = frame.plane()
+        smooth = ndimage.gaussian_filter(pixels.astype(float), 2)
+        labels, _ = ndimage.label(smooth > np.quantile(pixels, self.quantile))
+        return objects_in(labels.astype(np.int32), outlines=outlines, diameter_px=17.0)
 
 
-class ProjectionEngine(Engine):
-    """Writes features as DeepProfiler does, from the pixels in the project."""
+class ProjectionEngine(FeatureEngine):
+    """A fixed projection of a few numbers of each nucleus."""
 
-    def __init__(self, seed=1):
+    def __init__(self, seed=1, count=1280):
         self.seed = seed
+        self.columns = tuple(f"efficientnet_{number}" for number in range(count))
 
-    def profile(self, project):
-        import tifffile
+    def describe(self):
+        return {"seed": self.seed}
 
-        project.write_index()
+    def profile(self, frames, objects):
         rng = np.random.default_rng(self.seed)
-        projection = rng.normal(size=(5, project.feature_count)).astype(np.float32)
-        for image in project.images:
-            if not image.nuclei:
-                continue
-            pixels = tifffile.imread(project.image_path(image)).astype(np.float32)
-            with project.locations_path(image).open(newline="") as lines:
-                points = np.array([line[:2] for line in list(csv.reader(lines))[1:]], dtype=float)
-            seen = np.array([_look(pixels, x, y) for x, y in points], dtype=np.float32)
-            path = project.features_path(image)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            row = {**project.index_row(image), "Metadata_Model": "efficientnet"}
-            if "Metadata_Plate" not in row:
-                row = {f"Metadata_{name}": value for name, value in row.items()}
-            row = {
-                name if name.startswith("Metadata_") else f"Metadata_{name}": value
-                for name, value in row.items()
-            }
-            np.savez_compressed(path, features=seen @ projection, metadata=row, locations=points)
-        check_features(project)
+        projection = rng.normal(size=(5, len(self.columns))).astype(np.float32)
+        return [
+            Features(of.name, self.columns, self._seen(frame, of) @ projection)
+            for frame, of in zip(frames, objects, strict=True)
+        ]
 
-    def close(self):
-        pass
+    def _seen(self, frame, objects):
+        pixels = frame.plane().astype(np.float32)
+        seen = [_look(pixels, x, y) for y, x in objects.locations]
+        return np.array(seen, dtype=np.float32).reshape(-1, 5)
 
 
 def _look(pixels, x, y):

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from idrstream.download import Downloader
-from idrstream.errors import DownloadError, SegmentationError
+from idrstream.errors import DownloadError, ImageError, SegmentationError
 from idrstream.preprocess import BasePreprocessor
-from idrstream.records import Frame, Movie, Nuclei, Published, Skipped
+from idrstream.records import OBJECT_FIELDS, Frame, Movie, Objects, Published, Skipped
 from idrstream.schedule.disk.budget import tree_bytes
-from idrstream.schedule.stages import BatchProfiling, Stages
+from idrstream.schedule.stages import BatchProfiling, DiskNeed, Stages
 
 FRAME_BYTES, FEATURE_BYTES = 30_000, 20_000
 
@@ -97,7 +97,7 @@ class SimStages(Downloader, BasePreprocessor):
         return [
             Skipped(movie.task, number, "preprocess", "FrameError", "not valid")
             if (movie.task.row, number) in self.invalid
-            else Frame(np.full((2, 3), number + shift, np.uint16), number, movie.task)
+            else Frame(np.full((1, 2, 3), number + shift, np.uint16), number, movie.task)
             for number in movie.task.frames
         ]
 
@@ -119,7 +119,7 @@ class SimStages(Downloader, BasePreprocessor):
     def segment_one(self, frame):
         self.enter("segment", (frame.task.row, frame.number))
         count = (frame.task.row + frame.number) % 4
-        return Nuclei(np.full((count, 2), frame.pixels[0, 0]), None, frame.number, frame.task, 9.0)
+        return Objects("Nuclei", np.zeros(frame.shape, np.int32), np.zeros(count, OBJECT_FIELDS))
 
     def segment(self, frames):
         if self.fail_groups:
@@ -150,28 +150,35 @@ class SimSlot(BatchProfiling):
     def open(self):
         self.clear()
 
-    def add(self, frame, nuclei):
-        self.sim.enter("add", (frame.task.row, frame.number))
-        key = (frame.task.plate, frame.task.well_number, frame.number)
-        if key in self.added:
-            raise ValueError("listed twice")
+    def profile(self, frames, objects):
         self.folder.mkdir(exist_ok=True)
+        scratch = self.folder / "scratch"  # while the engine is at it
+        scratch.write_bytes(bytes(FEATURE_BYTES * len(frames)))
+        try:
+            return [self._add(frame, of) for frame, of in zip(frames, objects, strict=True)]
+        finally:
+            self.sim.measure()
+            scratch.unlink(missing_ok=True)
+
+    def _add(self, frame, objects):
+        self.sim.enter("profile", frame.task.row)
+        try:
+            self.sim.enter("add", (frame.task.row, frame.number))
+            key = (frame.task.plate, frame.task.well_number, frame.number)
+            if key in self.added:
+                raise ImageError("listed twice")
+        except (ImageError, KeyError) as error:
+            return error
         (self.folder / "_".join(map(str, key))).write_bytes(bytes(FRAME_BYTES))
         self.sim.measure()
-        self.added[key] = (frame.task, int(frame.pixels[0, 0]), len(nuclei))
+        self.added[key] = (frame.task, int(frame.pixels[0, 0, 0]), len(objects))
+        return None
 
-    def profile(self, tasks):
-        self.tasks = tasks
-        self.sim.enter("profile", tasks[0].row)
-        for key in self.added:
-            (self.folder / ("f_" + "_".join(map(str, key)))).write_bytes(bytes(FEATURE_BYTES))
-            self.sim.measure()
-
-    def publish(self, number):
-        self.sim.enter("publish", self.tasks[0].row)
+    def publish(self, number, tasks):
+        self.sim.enter("publish", tasks[0].row)
         order = {
             (task.row, frame): (place, index)
-            for place, task in enumerate(self.tasks)
+            for place, task in enumerate(tasks)
             for index, frame in enumerate(task.frames)
         }
         lines = sorted(
@@ -193,5 +200,5 @@ class SimSlot(BatchProfiling):
     def expected_bytes(self, task):
         return len(task.frames) * self.sim.expect  # too little: nobody knows the nuclei yet
 
-    def needed_bytes(self, frame, nuclei):
-        return FRAME_BYTES + FEATURE_BYTES
+    def disk_need(self, frame, objects):
+        return DiskNeed(FRAME_BYTES, FEATURE_BYTES)

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from objects_at import objects_at
 
 from idrstream import models
 from idrstream.errors import MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import NoIllumination, Preprocessor
-from idrstream.profile import DeepProfilerProject
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.profile import DeepModel, DeepProfilerProject
+from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 HEIGHT, WIDTH = 1024, 1344
 
@@ -43,33 +44,21 @@ def test_fewer_frames_than_the_table_asks_for(process):
 def test_uint16_stays_uint16_down_to_the_project(process, tmp_path):
     pixels, (frame,) = process((1, 1, 1, HEIGHT, WIDTH), "u2", frames=(1,))
     assert frame.pixels.dtype == np.uint16
-    project = DeepProfilerProject(
-        tmp_path / "DP", models.profiler_config_path(), models.profiler_checkpoint_path()
-    )
-    nuclei = Nuclei(np.array([[9.0, 9.0]]), None, 1, frame.task, 17.0)
-    image = project.add(frame, nuclei)
-    written = tifffile.imread(project.image_path(image))
+    model = DeepModel.read(models.profiler_config_path(), models.profiler_checkpoint_path())
+    project = DeepProfilerProject(tmp_path / "DP", model)
+    image = project.add(frame, objects_at([(9, 9)]), pixels=True)
+    written = tifffile.imread(project.image_path(image, "DNA"))
     assert written.dtype == np.uint16
     np.testing.assert_array_equal(written, pixels[0, 0, 0])
 
 
-def test_other_dimensions_than_configured(process, tmp_path):
-    _, (frame,) = process((1, 1, 1, 64, 80), frames=(1,))
-    project = DeepProfilerProject(
-        tmp_path / "DP", models.profiler_config_path(), models.profiler_checkpoint_path()
-    )
-    nuclei = Nuclei(np.empty((0, 2)), None, 1, frame.task, 17.0)
-    with pytest.raises(MovieError, match=r"is 80 x 64 pixels .* but .* says 1344 x 1024"):
-        project.add(frame, nuclei)
-
-
 def test_several_channels_and_planes(process):
     pixels, frames = process((2, 3, 1, 16, 16), channel=1)
-    np.testing.assert_array_equal(frames[1].pixels, pixels[1, 2, 0])
+    np.testing.assert_array_equal(frames[1].plane(), pixels[1, 2, 0])
     with pytest.raises(MovieError, match="has 2 z-planes: set the reader's z"):
         process((1, 3, 2, 16, 16))
     pixels, frames = process((1, 3, 2, 16, 16), z=1)
-    np.testing.assert_array_equal(frames[0].pixels, pixels[0, 0, 1])
+    np.testing.assert_array_equal(frames[0].plane(), pixels[0, 0, 1])
     with pytest.raises(MovieError, match=r"has 1 channel\(s\); channel 3"):
         process((1, 3, 1, 16, 16), channel=3)
 

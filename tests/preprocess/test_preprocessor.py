@@ -66,8 +66,8 @@ def test_frames_come_in_the_order_asked_for(ch5, noise):
     assert [r.number for r in results] == [4, 2]
     for result in results:
         pixels = movie[0, result.number - 1, 0]
-        np.testing.assert_array_equal(result.pixels[:, :4], pixels[:, :4])
-        np.testing.assert_array_equal(result.pixels[:, 4:], 2 * pixels[:, 4:])
+        np.testing.assert_array_equal(result.plane()[:, :4], pixels[:, :4])
+        np.testing.assert_array_equal(result.plane()[:, 4:], 2 * pixels[:, 4:])
         assert result.pixels.dtype == np.uint8
         assert result.task.frames == (4, 2)
     np.testing.assert_array_equal(illumination.stacks[0], movie[0, :2, 0])
@@ -119,7 +119,7 @@ def test_off_gives_the_pixels_as_stored(ch5, noise):
     movie = noise(1, 3, 1, 8, 9, dtype="uint16")
     preprocessor = by_name("off")
     (frame,) = preprocessor.process(movie_of(ch5(movie), 2))
-    np.testing.assert_array_equal(frame.pixels, movie[0, 1, 0])
+    np.testing.assert_array_equal(frame.plane(), movie[0, 1, 0])
     assert frame.pixels.dtype == np.uint16
     assert not preprocessor.needs_plate_model("P1")
     with pytest.raises(ConfigError, match="not corrected by plate"):
@@ -181,7 +181,7 @@ def test_a_model_of_the_plate_is_fitted_once_on_many_wells(ch5, noise, tmp_path,
     expected = np.concatenate([movie[0, [1, 4], 0] for movie in wells.values()])
     np.testing.assert_array_equal(stack, expected)
     (frame,) = preprocessor.process(movie_of(tmp_path / "A2 seen", 3))
-    np.testing.assert_array_equal(frame.pixels[:, 4:], 2 * wells["A2"][0, 2, 0][:, 4:])
+    np.testing.assert_array_equal(frame.plane()[:, 4:], 2 * wells["A2"][0, 2, 0][:, 4:])
     # A later run finds the saved one.
     assert not by_name("plate", tmp_path / "models").needs_plate_model("P1")
 

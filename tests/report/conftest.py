@@ -16,8 +16,7 @@ from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simula
 from idrstream.demo import config_for
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.preprocess import Preprocessor
-from idrstream.records import Nuclei
-from idrstream.segment import Segmentor
+from idrstream.segment import Segmentor, objects_in
 
 HEIGHT, WIDTH = 192, 256
 PLATES, WELLS = 5, 6
@@ -29,17 +28,11 @@ class LevelSegmentor(Segmentor):
     """Finds what is brighter than the frame's median by a fixed amount."""
 
     def segment(self, frame, *, outlines=False):
-        smooth = ndimage.gaussian_filter(frame.pixels.astype(float), 1.5)
+        smooth = ndimage.gaussian_filter(frame.plane().astype(float), 1.5)
         labels, count = ndimage.label(smooth > np.median(smooth) + 12)
         sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-        kept = np.flatnonzero(sizes >= 40) + 1
-        points = np.array(ndimage.center_of_mass(labels > 0, labels, kept)).reshape(-1, 2)
-        shapes = None
-        if outlines:
-            edge = (labels > 0) & ~ndimage.binary_erosion(labels > 0)
-            shapes = tuple(np.argwhere(edge & (labels == number)) for number in kept)
-        areas = sizes[kept - 1].astype(float)
-        return Nuclei(points, shapes, frame.number, frame.task, 17.0, areas)
+        labels[np.isin(labels, np.flatnonzero(sizes < 40) + 1)] = 0
+        return objects_in(labels.astype(np.int32), outlines=outlines, diameter_px=17.0)
 
 
 def spec_of(**changes):

@@ -1,6 +1,5 @@
 """What is measured of a frame, and which pictures are kept."""
 
-import dataclasses
 import io
 import random
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from objects_at import objects_at
 from PIL import Image
 from scipy import ndimage
 
@@ -22,15 +22,18 @@ from idrstream.quality.pictures import (
     picture_key,
 )
 from idrstream.quality.raw_frame import measure_raw_frame
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.records import Frame, ImageTask
 from idrstream.report.findings import plate_shading
 
 TASK = ImageTask("P1", "A4", 4, (1, 2))
 
 
 def nuclei_of(points, areas=None, outlines=None):
-    points = np.array(points, dtype=float).reshape(-1, 2)
-    return Nuclei(points, outlines, 1, TASK, 17.0, areas)
+    return objects_at(points, areas=areas, outlines=outlines)
+
+
+def frame_of(pixels, *arguments):
+    return Frame(pixels[np.newaxis], *arguments)
 
 
 @pytest.fixture
@@ -47,13 +50,13 @@ class TestMeasures:
         pixels[10:21, 10:21] = 130
         pixels[40:51, 40:51] = 230
         found = measure(
-            Frame(pixels, 1, TASK), nuclei_of([(15, 15), (45, 45)], np.array([100.0, 140.0]))
+            frame_of(pixels, 1, TASK), nuclei_of([(15, 15), (45, 45)], np.array([100.0, 140.0]))
         )
         assert (found.nuclei, found.area, found.background) == (2, 120.0, 30.0)
         assert found.intensity == pytest.approx(150.0)
 
     def test_a_frame_without_nuclei(self):
-        found = measure(Frame(np.full((64, 64), 7, np.uint8), 1, TASK), nuclei_of([]))
+        found = measure(frame_of(np.full((64, 64), 7, np.uint8), 1, TASK), nuclei_of([]))
         assert found.nuclei == 0
         assert np.isnan([found.area, found.intensity, found.focus, found.saturated]).all()
 
@@ -93,16 +96,16 @@ class TestPictures:
     def test_what_is_drawn(self, pixels):
         outline = np.array([(40, c) for c in range(30, 60)])
         nuclei = nuclei_of([(45, 45), (1, 198)], outlines=(outline, outline[:1]))
-        made = draw(Frame(pixels, 1, TASK), nuclei, "k")
+        made = draw(frame_of(pixels, 1, TASK), nuclei, "k")
         frame = np.asarray(Image.open(io.BytesIO(made.frame)))
         assert frame.shape == (160, 200, 3)
         line = frame[40, 30:60].astype(int)
         assert (line[2:-2, 0] - line[2:-2, 2] > 30).all()  # yellow
         assert Image.open(io.BytesIO(made.crops)).size == (2 * 64 + 2, 64)
-        assert draw(Frame(pixels, 1, TASK), nuclei, "k") == made
+        assert draw(frame_of(pixels, 1, TASK), nuclei, "k") == made
 
     def test_large_frames_become_small(self):
-        made = draw(Frame(np.zeros((600, 2000), np.uint16), 1, TASK), nuclei_of([]), "k")
+        made = draw(frame_of(np.zeros((600, 2000), np.uint16), 1, TASK), nuclei_of([]), "k")
         assert Image.open(io.BytesIO(made.frame)).size == (FRAME_PX, round(FRAME_PX * 0.3))
         assert made.crops == b""
 
@@ -132,7 +135,7 @@ class TestPictures:
 
     def test_the_worst_picture_is_within_its_size(self):
         noise = np.random.default_rng(0).integers(0, 255, (700, 700)).astype(np.uint8)
-        made = draw(Frame(noise, 1, TASK), nuclei_of([(50 * n, 50 * n) for n in range(9)]), "k")
+        made = draw(frame_of(noise, 1, TASK), nuclei_of([(50 * n, 50 * n) for n in range(9)]), "k")
         assert len(made.frame) + len(made.crops) <= PICTURE_BYTES
 
     def test_no_budget_no_pictures(self, tmp_path):
@@ -144,10 +147,10 @@ class TestNotes:
     def test_rows_are_in_the_order_of_the_plan_and_can_be_forgotten(self, tmp_path, pixels):
         notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
         for number in (2, 1):
-            frame = Frame(
+            frame = frame_of(
                 pixels, number, TASK, measure_raw_frame(pixels, "https://u:secret@host/a.ch5")
             )
-            nuclei = dataclasses.replace(nuclei_of([(9, 9)]), frame_number=number)
+            nuclei = nuclei_of([(9, 9)])
             notes.add(frame, nuclei)
         notes.publish(7, [TASK])
         lines = qc_path(tmp_path, 7).read_text().splitlines()
@@ -159,7 +162,7 @@ class TestNotes:
 
     def test_what_is_cleared_is_not_published(self, tmp_path, pixels):
         notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
-        notes.add(Frame(pixels, 1, TASK), nuclei_of([(9, 9)]))
+        notes.add(frame_of(pixels, 1, TASK), nuclei_of([(9, 9)]))
         notes.clear()
         notes.publish(0, [TASK])
         assert len(qc_path(tmp_path, 0).read_text().splitlines()) == 1

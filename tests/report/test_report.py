@@ -90,7 +90,7 @@ class TestPage:
 
     def test_what_was_run(self, planted, page):
         text = page.read_text()
-        assert planted.project.describe()["checkpoint_sha256"] in text
+        assert planted.model.describe()["checkpoint_sha256"] in text
         assert "torch" in text
         assert re.search(r"local: idr0013-neumann-mitocheck/\S+</th><td>5 frames", text)
 

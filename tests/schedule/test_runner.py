@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from objects_at import objects_at
 from plans import plan_of
 
 from idrstream.config import RunOptions
@@ -20,7 +21,7 @@ from idrstream.errors import (
     StorageError,
 )
 from idrstream.preprocess import BasePreprocessor
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published, Skipped
+from idrstream.records import Frame, ImageTask, Movie, Published, Skipped
 from idrstream.run.log import log_events
 from idrstream.schedule.events import (
     BatchFinished,
@@ -32,7 +33,7 @@ from idrstream.schedule.events import (
     StreamStarted,
 )
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Stages
+from idrstream.schedule.stages import BatchProfiling, DiskNeed, Stages
 from idrstream.screen import well_name
 
 
@@ -67,7 +68,7 @@ class FakeStages(Downloader, BasePreprocessor):
     def process(self, movie):
         assert movie.path.exists()
         self._call("process", movie.task.well_number)
-        pixels = np.zeros((4, 5), np.uint8)
+        pixels = np.zeros((1, 4, 5), np.uint8)
         return [
             Skipped(movie.task, number, "preprocess", "FrameError", "not valid")
             if (movie.task.well_number, number) in self.skipped_frames
@@ -86,10 +87,7 @@ class FakeStages(Downloader, BasePreprocessor):
     def segment(self, frames):
         for frame in frames:
             self._call("segment", frame.task.well_number)
-        return [
-            Nuclei(np.zeros((self.nuclei, 2)), None, frame.number, frame.task, 17.0)
-            for frame in frames
-        ]
+        return [objects_at(np.zeros((self.nuclei, 2)), frame.shape) for frame in frames]
 
     def stages(self):
         slots = [FakeSlot(self) for _ in range(self.slots)]
@@ -100,22 +98,27 @@ class FakeStages(Downloader, BasePreprocessor):
 class FakeSlot(BatchProfiling):
     fake: FakeStages
     added: list = field(default_factory=list)
-    tasks: tuple = ()
 
     def open(self):
         self.fake._call("open", None)
 
-    def add(self, frame, nuclei):
-        self.fake._call("add", frame.task.well_number)
+    def profile(self, frames, objects):
+        assert len(frames) == len(objects) > 0
+        for frame in frames:
+            self.fake._call("profile", frame.task.well_number)
+        return [self._add(frame) for frame in frames]
+
+    def _add(self, frame):
+        try:
+            self.fake._call("add", frame.task.well_number)
+        except ValueError as error:
+            return error
         self.added.append((frame.task, frame.number))
+        return None
 
-    def profile(self, tasks):
+    def publish(self, number, tasks):
         assert {task.row for task, _ in self.added} <= {task.row for task in tasks}
-        self.tasks = tasks
-        self.fake._call("profile", None)
-
-    def publish(self, number):
-        assert self.tasks[0].row // 2 == number or len(self.tasks) != 2
+        assert tasks[0].row // 2 == number or len(tasks) != 2
         self.fake._call("publish", number)
         path = self.fake.folder / f"batch_{number}.csv.gz"
         path.write_bytes(b"table")
@@ -132,8 +135,8 @@ class FakeSlot(BatchProfiling):
     def expected_bytes(self, task):
         return 10 * len(task.frames)
 
-    def needed_bytes(self, frame, nuclei):
-        return 10
+    def disk_need(self, frame, objects):
+        return DiskNeed(10, 5)
 
 
 @pytest.fixture
@@ -188,7 +191,7 @@ def test_all_is_well(run, fake):
         ("wait", "download", DownloadError("incomplete")),
         ("process", "preprocess", FrameError("unreadable")),
         ("segment", "segment", SegmentationError("no")),
-        ("add", "segment", ValueError("a library's own error")),
+        ("add", "profile", ValueError("a library's own error")),
         ("process", "preprocess", KeyError("a bug")),
     ],
 )
@@ -223,8 +226,9 @@ def test_a_batch_with_no_usable_image_fails_alone(run, fake):
 
 
 @pytest.mark.parametrize("error", [ProfileError("exit 1"), RuntimeError("a bug")])
-def test_one_bad_batch_never_sinks_the_stream(run, fake, error, caplog):
-    fake.faults = {("publish", 1): error}
+@pytest.mark.parametrize("step", [("profile", 3), ("publish", 1)])
+def test_one_bad_batch_never_sinks_the_stream(run, fake, step, error, caplog):
+    fake.faults = {step: error}
     with caplog.at_level(logging.INFO, "idrstream"):
         result = run(fake)
     assert result.failed_batches == (1,)
@@ -252,7 +256,7 @@ def test_what_the_user_must_mend_stops_the_stream(run, fake, step):
     assert end.result.rerun_batches == end.result.remaining_batches
 
 
-@pytest.mark.parametrize("place", [("add", 3), ("publish", 1)])
+@pytest.mark.parametrize("place", [("profile", 3), ("publish", 1)])
 def test_a_full_disk_stops_the_stream(run, fake, place):
     full = OSError(errno.ENOSPC, "No space left on device", "somewhere")
     wrapped = ProfileError("could not write")

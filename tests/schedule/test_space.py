@@ -13,7 +13,7 @@ from idrstream.schedule.context import Context
 from idrstream.schedule.disk.space import Space
 from idrstream.schedule.lanes import Outcome
 from idrstream.schedule.options import choose_sizes
-from idrstream.schedule.stages import Stages
+from idrstream.schedule.stages import DiskNeed, Stages
 from idrstream.schedule.state import BatchState, FrameState
 from idrstream.screen import well_name
 
@@ -27,8 +27,8 @@ class Profiling:
     def expected_bytes(self, task):
         return len(task.frames) * FRAME_BYTES // 2
 
-    def needed_bytes(self, frame, nuclei):
-        return frame
+    def disk_need(self, frame, objects):
+        return DiskNeed(frame, frame // 2)
 
 
 class InstantLane:
@@ -106,12 +106,15 @@ class SpaceMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.read)
     @rule(data=st.data(), size=st.integers(1, FRAME_BYTES))
-    def a_frame_is_written(self, data, size):
+    def a_frame_is_profiled(self, data, size):
         image = data.draw(st.sampled_from(self.read))
         state = FrameState(image, 0, size)
-        state.nuclei = ()
-        if self.space.reserve_frames(state):
-            self.on_disk[image] += size
+        state.objects = ()
+        if self.space.reserve_frame(state):
+            self.on_disk[image] += size + size // 2
+            self.the_budget_holds()
+            self.space.settle_frame(state)
+            self.on_disk[image] -= size // 2
             image.n_pending_frames -= 1
         if not image.n_pending_frames:
             image.finished = True

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from idrstream.errors import MissingToolError, SegmentationError
+from idrstream.errors import ConfigError, MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import CellPoseSegmentor, Segmentor
 from idrstream.segment.cellpose import segmentor as cellpose_segmentor
@@ -51,6 +51,11 @@ class Estimator:
         return self.diameter
 
 
+class MeanEstimator(Estimator):
+    def estimate(self, image, model):
+        return float(image.mean())
+
+
 @pytest.fixture
 def make(monkeypatch):
     """Return a segmentor with a stand-in for its model, and the stand-in."""
@@ -73,16 +78,29 @@ def make(monkeypatch):
 
 
 def frame(pixels=None):
-    return Frame(np.zeros((40, 50), np.uint8) if pixels is None else pixels, 50, TASK)
+    pixels = np.zeros((40, 50), np.uint8) if pixels is None else pixels
+    return Frame(pixels[np.newaxis], 50, TASK)
 
 
-def test_nuclei_have_locations_diameter_and_identity(make):
+def test_nuclei_have_labels_locations_and_diameter(make):
     made = make(two_nuclei_and_one_at_the_edge(), diameter=17)
     assert isinstance(made.segmentor, Segmentor)
     nuclei = made.segmentor.segment(frame())
     assert nuclei.locations.tolist() == [[2.5, 12.5], [12.0, 23.0], [31.0, 6.0]]
     assert nuclei.outlines is None
-    assert (nuclei.task, nuclei.frame_number, nuclei.diameter_px) == (TASK, 50, 17.0)
+    assert (nuclei.name, nuclei.diameter_px) == ("Nuclei", 17.0)
+    for y, x in nuclei.locations.astype(int):
+        assert nuclei.labels[y, x]
+
+
+def test_the_named_channel_is_segmented(make):
+    made = make(np.zeros((8, 9), np.int32), MeanEstimator(0), segment_channel="ER")
+    pixels = np.stack([np.full((8, 9), value, np.uint8) for value in (3, 14)])
+    two = Frame(pixels, 50, TASK, channels=("DNA", "ER"))
+    nuclei = made.segmentor.segment(two)
+    assert (nuclei.diameter_px, nuclei.channel) == (14.0, "ER")
+    with pytest.raises(ConfigError, match=r"segment_channel is 'ER', but the frames have .* DNA"):
+        made.segmentor.segment(frame())
 
 
 def test_edge_masks_go_and_outlines_stay_aligned(make):
@@ -161,7 +179,6 @@ def test_a_failure_names_plate_well_and_frame(make):
 @pytest.mark.parametrize(
     ("pixels", "message"),
     [
-        (np.zeros((2, 3, 4), np.uint8), r"shape \(Y, X\), not \(2, 3, 4\)"),
         (np.zeros((0, 4), np.uint8), "shape"),
         (np.array([[0.0, np.nan]]), "not finite"),
     ],

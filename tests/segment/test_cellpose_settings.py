@@ -87,6 +87,7 @@ def test_what_identifies_the_segmentor_in_the_journal_stays():
     assert [len(digest) for digest in digests] == [64, 64]
     assert described == {
         "name": "cellpose", "model_type": "idrstream-nuclei", "channels": [0, 0],
+        "segment_channel": "",
         "diameter": None, "flow_threshold": 0.8, "cellprob_threshold": 0.0,
         "remove_edge_masks": True, "min_size": 15, "precision": "auto",
     }  # fmt: skip

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from objects_at import objects_at
 
 from idrstream.errors import MissingToolError, SegmentationError
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.records import Frame, ImageTask
 from idrstream.segment import CellPoseSegmentor
 from idrstream.segment.cellpose.groups import Prepared, Stages
 
@@ -33,8 +34,8 @@ def frames():
         spec = ScreenSpec(
             frames=1, height=height, width=width, nuclei_per_frame=9, diameter_px=diameter, seed=3
         )
-        made.append(Frame(simulate_movie(spec, well="A15").frames[0], 50, task(number)))
-    made.insert(1, Frame(np.array([[0.0, np.nan]]), 50, task(9)))
+        made.append(Frame(simulate_movie(spec, well="A15").frames[:1], 50, task(number)))
+    made.insert(1, Frame(np.array([[[0.0, np.nan]]]), 50, task(9)))
     return made
 
 
@@ -66,7 +67,6 @@ def test_the_same_nuclei_as_one_by_one(segmentor, frames, pooled):
     for found, expected in zip((first, last), single, strict=True):
         assert same(found, expected, 0.02 if pooled else 0)
         assert len(found.outlines) == len(found)
-        assert found.task is expected.task
 
 
 def test_nothing_and_only_bad_frames(segmentor, frames):
@@ -183,15 +183,15 @@ def test_one_frame_that_breaks_the_network_does_not_take_the_others_along():
         return [one.diameter_px for one in group]
 
     def prepare(frame):
-        return Prepared(frame, frame.pixels, float(frame.number))
+        return Prepared(frame, frame.plane(), float(frame.number))
 
     def finish(prepared, flows):
         assert flows == prepared.diameter_px
-        return Nuclei(np.zeros((0, 2)), None, prepared.frame.number, prepared.frame.task, flows)
+        return objects_at([], prepared.frame.shape), prepared.frame.number
 
-    frames = [Frame(np.zeros((3, 3)), number, task(number)) for number in (12, 13, 14)]
+    frames = [Frame(np.zeros((1, 3, 3)), number, task(number)) for number in (12, 13, 14)]
     first, bad, last = Stages(prepare, run_network, finish).run(frames, threads=2)
-    assert (first.frame_number, last.frame_number) == (12, 14)
+    assert (first[1], last[1]) == (12, 14)
     assert str(bad) == "plate LT0001_02 well A13 frame 13: Cellpose failed: unlucky"
 
 
@@ -199,6 +199,6 @@ def test_what_the_user_has_to_mend_is_no_frames_error():
     def prepare(frame):
         raise MissingToolError("no model")
 
-    frames = [Frame(np.zeros((3, 3)), number, task(number)) for number in (1, 2)]
+    frames = [Frame(np.zeros((1, 3, 3)), number, task(number)) for number in (1, 2)]
     with pytest.raises(MissingToolError):
         Stages(prepare, list, lambda one, flows: None).run(frames, threads=2)

@@ -2,216 +2,144 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
-import sys
 import threading
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from idrstream.config import ProfileSettings
-from idrstream.errors import MissingToolError, ProfileError
-from idrstream.profile.deepprofiler.outputs import check_features
-from idrstream.profile.engine import Engine
-from idrstream.workers.process import DiedError, WorkerProcess
-
-if TYPE_CHECKING:
-    from idrstream.profile.deepprofiler.project import DeepProfilerProject
+from idrstream.errors import ProfileError
+from idrstream.profile.checks import check_embedding, check_features
+from idrstream.profile.deepprofiler.features_file import read_features
+from idrstream.profile.deepprofiler.process import DeepProfilerProcess, quote
+from idrstream.profile.deepprofiler.project import DeepProfilerProject
+from idrstream.profile.model import DeepModel
+from idrstream.profile.protocol import FeatureEngine
+from idrstream.records import Features, Frame, ImageTask, Objects
 
 _log = logging.getLogger("idrstream.profile")
 
-_START_TIMEOUT_S = 300.0
-_ENVIRONMENT = {
-    "PYTHONIOENCODING": "utf-8",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONWARNINGS": "ignore",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    # Not all of the GPU at once: the segmentation needs some of it.
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-}
 
-
-class DeepProfilerEngine(Engine):
+class DeepProfilerEngine(FeatureEngine):
     """DeepProfiler in a process of its own, its model built once for the whole stream.
 
-    Features are those of the command to the last bit, without its start and its building of the
-    model for every batch. The process is started at the first batch and again when it died, hung
-    or grew; it ends with this process, also when that is killed.
+    Frames, locations and features pass through a project folder, which is emptied after every
+    call. Features are those of the command to the last bit, without its start and its building of
+    the model for every batch; see `DeepProfilerProcess`.
 
     Parameters
     ----------
-    settings : ProfileSettings, optional
-        Number of the GPU and time limit of a batch.
-    memory_limit_bytes : int, optional
-        A process that holds more after a batch is replaced for the next one; by default half of
-        the machine's memory.
+    model : DeepModel
+        Configuration and checkpoint. Width and height in the configuration are replaced by those
+        of the frames.
+    folder : Path
+        Folder of the project; it belongs to the engine.
+    settings : ProfileSettings or DeepProfilerProcess, optional
+        Number of the GPU and time limit of a call; or a process to share.
     """
 
     def __init__(
-        self, settings: ProfileSettings | None = None, *, memory_limit_bytes: int | None = None
+        self,
+        model: DeepModel,
+        folder: Path,
+        settings: ProfileSettings | DeepProfilerProcess | None = None,
     ) -> None:
-        settings = settings or ProfileSettings()
-        self._gpu = settings.dp_gpu
-        self._timeout_s = settings.profile_timeout_s
-        self._memory_limit_bytes = memory_limit_bytes or _physical_memory_bytes() // 2
+        if not isinstance(settings, DeepProfilerProcess):
+            settings = DeepProfilerProcess(settings or ProfileSettings())
+        self._process = settings
+        self._model = model
+        self._project = DeepProfilerProject(folder, model)
         self._lock = threading.Lock()
-        self._worker: WorkerProcess | None = None
-        self._interrupted = False
+        self._corrected: set[tuple[int, int]] = set()
+
+    def in_folder(self, folder: Path) -> DeepProfilerEngine:
+        """Return an engine that works in another folder with the same process."""
+        return DeepProfilerEngine(self._model, folder, self._process)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: that it is DeepProfiler."""
         return {"name": "deepprofiler"}
 
-    def profile(self, project: DeepProfilerProject) -> None:
-        """Write ``index.csv``, have the process profile the project, and check what it wrote.
+    def disk_bytes(self, frame: Frame, objects: Objects) -> int:
+        """Return the size of a frame's images, locations and features."""
+        planes = len(self._model.config.image_columns)
+        features = len(objects) * len(self._model.columns) * 4
+        return int(frame.pixels[0].nbytes) * planes + features + len(objects) * 64 + 4 * 4096
 
-        When the process dies at it, it is tried once more with a new one.
+    def profile(self, frames: Sequence[Frame], objects: Sequence[Objects]) -> list[Features]:
+        """Have the process profile the frames, and check what it wrote.
 
         Raises
         ------
         idrstream.errors.ProfileError
-            When DeepProfiler failed, died twice, took too long, or left features out; the
-            message quotes the end of its output.
+            When DeepProfiler failed or left features out; see `DeepProfilerProcess.profile`.
         idrstream.errors.MissingToolError
             When DeepProfiler is not installed.
         """
-        project.write_index()
-        if not any(image.nuclei for image in project.images):
-            _log.info("No nuclei in this batch: nothing is profiled")
-            return
+        columns = self._model.columns
+        values = [np.empty((0, len(columns)), np.float32) for _ in frames]
+        shapes = dict.fromkeys(frame.shape for frame, of in zip(frames, objects, strict=True) if of)
         with self._lock:
-            self._interrupted = False
-            deadline = time.monotonic() + self._timeout_s
-            try:
-                said = self._ask(project, deadline)
-            except _DiedAtItError as error:
-                _log.warning("DeepProfiler's process died and is restarted: %s", error)
-                said = self._ask(project, deadline)
+            for shape in shapes:  # DeepProfiler takes images of one size
+                at = [n for n, frame in enumerate(frames) if frame.shape == shape and objects[n]]
+                found = self._profile_alike(
+                    shape, [frames[n] for n in at], [objects[n] for n in at]
+                )
+                for n, array in zip(at, found, strict=True):
+                    values[n] = array
+        features = [
+            Features(of.name, columns, array) for of, array in zip(objects, values, strict=True)
+        ]
+        check_features(features, frames, objects)
+        check_embedding(features, frames, self._model)
+        return features
+
+    def _profile_alike(
+        self,
+        shape: tuple[int, int],
+        frames: Sequence[Frame],
+        objects: Sequence[Objects],
+    ) -> list[NDArray[np.float32]]:
+        """Return the features of frames of one size, each with objects."""
+        project, config = self._project, self._model.config
+        if config.size not in (None, shape) and shape not in self._corrected:
+            self._corrected.add(shape)
+            _log.info(
+                "%s says images of %s pixels (height, width); corrected to %s",
+                config.path.name, config.size, shape,
+            )  # fmt: skip
+        project.clear()
         try:
-            check_features(project)
-        except ProfileError as error:
-            raise ProfileError(f"{error}{_quote(said)}") from error
+            project.write_model(shape)
+            images = [
+                project.add(_numbered(frame, number), of, pixels=True)
+                for number, (frame, of) in enumerate(zip(frames, objects, strict=True), start=1)
+            ]
+            project.write_index()
+            said = self._process.profile(project)
+            try:
+                return [
+                    read_features(project.features_path(image), frame.name)
+                    for image, frame in zip(images, frames, strict=True)
+                ]
+            except ProfileError as error:
+                raise ProfileError(f"{error}{quote(said)}") from error
+        finally:
+            project.clear()
 
     def interrupt(self) -> None:
-        """End the batch that is running, and the process; the next batch starts a new one."""
-        self._interrupted = True
-        worker = self._worker
-        if worker is not None:
-            worker.kill()
+        """End the call that is running, and the process; the next call starts a new one."""
+        self._process.interrupt()
 
     def close(self) -> None:
-        """End the process; the next batch would start a new one."""
-        self.interrupt()
-        with self._lock:
-            self._end()
-
-    def _command(self, folder: str) -> list[str]:
-        return [sys.executable, "-m", "idrstream.profile.deepprofiler.worker", folder]
-
-    def _ask(self, project: DeepProfilerProject, deadline: float) -> str:
-        """Have the project profiled; return what the process said beside it."""
-        # DeepProfiler takes an image whose features are there, even half, for done.
-        _delete_features(project)
-        worker = self._ready()
-        request = {"root": str(project.root), "config": project.config_name}
-        try:
-            reply, _ = worker.ask(request, max(0.0, deadline - time.monotonic()))
-        except DiedError as error:
-            said = worker.said()
-            died = not worker.alive
-            self._end()
-            if self._interrupted:
-                raise ProfileError("the profiling was stopped") from error
-            if died:
-                raise _DiedAtItError(
-                    f"DeepProfiler's process {error.what} (when killed, usually: not enough "
-                    f"memory){_quote(said)}"
-                ) from error
-            raise ProfileError(
-                f"DeepProfiler was not done after {self._timeout_s:g} s and was ended; make "
-                f"batches smaller or the limit longer{_quote(said)}"
-            ) from error
-        said = worker.said()
-        worker.forget()
-        if "error" in reply:
-            # Out of memory or a broken session: the next batch gets a process without a past.
-            self._end()
-            raise ProfileError(
-                f"DeepProfiler failed: {reply['error']}: {reply['message']}{_quote(said)}"
-            )
-        self._look_at_size(worker)
-        return said
-
-    def _look_at_size(self, worker: WorkerProcess) -> None:
-        held = resident_bytes(worker.pid)
-        if held > self._memory_limit_bytes:
-            _log.warning(
-                "DeepProfiler's process holds %.1f GB and is restarted for the next batch",
-                held / 1e9,
-            )
-            self._end()
-
-    def _ready(self) -> WorkerProcess:
-        if self._worker is not None and self._worker.alive:
-            return self._worker
-        self._end()
-        started = time.monotonic()
-        try:
-            worker = WorkerProcess(
-                self._command, "deepprofiler", {**_ENVIRONMENT, "CUDA_VISIBLE_DEVICES": self._gpu}
-            )
-        except OSError as error:
-            raise ProfileError(f"DeepProfiler cannot be started: {error}") from error
-        self._worker = worker
-        try:
-            reply, _ = worker.receive(_START_TIMEOUT_S)
-        except DiedError as error:
-            said = worker.said()
-            self._end()
-            raise ProfileError(
-                f"DeepProfiler did not start: it {error.what}{_quote(said)}"
-            ) from error
-        if "error" in reply:
-            self._end()
-            raise _missing_deepprofiler(reply["message"])
-        _log.debug("DeepProfiler started in %.1f s", time.monotonic() - started)
-        return worker
-
-    def _end(self) -> None:
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.end()
+        """End the process; the next call would start a new one."""
+        self._process.close()
 
 
-class _DiedAtItError(ProfileError):
-    """The process ended while it was at a batch."""
-
-
-def _delete_features(project: DeepProfilerProject) -> None:
-    for image in project.images:
-        project.features_path(image).unlink(missing_ok=True)
-
-
-def _missing_deepprofiler(why: str) -> MissingToolError:
-    return MissingToolError(
-        f"DeepProfiler is not installed for {sys.executable} ({why}): "
-        "pip install 'idrstream[deepprofiler]', or use engine = \"torch\", which needs none"
-    )
-
-
-def resident_bytes(pid: int) -> int:
-    """Return how much memory a process holds; 0 where that cannot be seen."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _physical_memory_bytes() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _quote(said: str) -> str:
-    return f"; the end of its output:\n{said}" if said else "; it printed nothing"
+def _numbered(frame: Frame, number: int) -> Frame:
+    """Return a frame named by its number in a call, which no other has and every tool reads."""
+    return dataclasses.replace(frame, number=1, task=ImageTask("frames", str(number), number, (1,)))

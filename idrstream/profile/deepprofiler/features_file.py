@@ -1,73 +1,76 @@
-"""Locations in, features out, in the files that DeepProfiler has for them."""
+"""The features files that DeepProfiler writes: one npz per frame with objects."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import ProfileError, StorageError
-from idrstream.segment.locations import X_COLUMN, Y_COLUMN
+from idrstream.profile.model import MODEL
 
-if TYPE_CHECKING:
-    from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-
-MODEL = "efficientnet"
-"""``Metadata_Model``, the beginning of the names of features."""
-
-
-def read_points(project: DeepProfilerProject, image: ProjectImage) -> NDArray[np.float64]:
-    """Return a frame's nuclei, shape ``(n, 2)``, ``(y, x)`` in pixels, as DeepProfiler reads them.
-
-    Raises
-    ------
-    idrstream.errors.ProfileError
-        When the file is missing, damaged, or has another number of nuclei.
-    """
-    import pandas as pd
-
-    path = project.locations_path(image)
-    try:
-        # With pandas' fast parser, off in the last digit now and then: so does DeepProfiler.
-        table = pd.read_csv(path, usecols=[X_COLUMN, Y_COLUMN], dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"the locations of {image.name} cannot be read: {error}") from error
-    if len(table) != image.nuclei:
-        raise ProfileError(f"{image.name} has {image.nuclei} nuclei, {path} has {len(table)}")
-    points: NDArray[np.float64] = table[[Y_COLUMN, X_COLUMN]].to_numpy()
-    return points
+_READ_ERRORS = (
+    AttributeError,
+    EOFError,
+    KeyError,
+    OSError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def write_features(
-    project: DeepProfilerProject,
-    image: ProjectImage,
+    path: Path,
     features: NDArray[np.float32],
     points: NDArray[np.float64],
+    index_row: Mapping[str, str],
 ) -> None:
-    """Write a frame's features file with all that DeepProfiler writes into it.
+    """Write a features file with all that DeepProfiler writes into it.
 
     Parameters
     ----------
-    project : DeepProfilerProject
-        The batch.
-    image : ProjectImage
-        The frame.
+    path : Path
+        The file.
     features : NDArray of float32
         Shape ``(n, d)``.
     points : NDArray of float64
         Shape ``(n, 2)``, ``(y, x)`` in pixels.
+    index_row : Mapping[str, str]
+        The frame's row of ``index.csv``.
 
     Raises
     ------
     idrstream.errors.StorageError
         When it cannot be written.
     """
-    path = project.features_path(image)
-    metadata = np.array({**project.index_row(image), "Metadata_Model": MODEL}, dtype=object)
+    metadata = np.array({**index_row, "Metadata_Model": MODEL}, dtype=object)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not packed as DeepProfiler's are: it lives for seconds, and packing takes longer than all.
-        np.savez(path, features=features, metadata=metadata, locations=points[:, ::-1])
+        np.savez_compressed(path, features=features, metadata=metadata, locations=points[:, ::-1])
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error
+
+
+def read_features(path: Path, name: str) -> NDArray[np.float32]:
+    """Return the features of a file, shape ``(n, d)``; `name` is the frame's.
+
+    Raises
+    ------
+    idrstream.errors.ProfileError
+        When the file is missing or damaged.
+    """
+    try:
+        # Only the features: the file also holds a pickle, which is not needed here.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            features: NDArray[np.float32] = file["features"]
+    except FileNotFoundError as error:
+        raise ProfileError(f"DeepProfiler wrote no features for {name} ({path})") from error
+    except _READ_ERRORS as error:
+        raise ProfileError(f"the features of {name} in {path} cannot be read: {error}") from error
+    return features

@@ -37,13 +37,13 @@ class ProjectImage:
         The image it belongs to.
     frame_number : int
         Frame number, counted from 1.
-    nuclei : int
-        Number of nuclei in its locations file.
+    objects : int
+        Number of objects in its locations file.
     """
 
     task: ImageTask
     frame_number: int
-    nuclei: int
+    objects: int
 
     @property
     def name(self) -> str:
@@ -60,11 +60,10 @@ class ProjectImage:
         """``Metadata_Well`` of the frame: ``<well number>_<frame>``."""
         return f"{self.task.well_number}_{self.frame_number}"
 
-    @property
-    def file_name(self) -> str:
-        """Name of the image file; a site other than 1 is part of it."""
+    def file_name(self, channel: str = "") -> str:
+        """Return the name of an image file; a site other than 1 and a channel are part of it."""
         site = "" if self.task.site == 1 else f"_s{self.task.site}"
-        return f"{self.task.plate}_{self.well}{site}.tif"
+        return f"{self.task.plate}_{self.well}{site}{channel and f'_{channel}'}.tif"
 
     @property
     def key(self) -> tuple[str, str, str]:

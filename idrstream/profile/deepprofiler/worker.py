@@ -36,11 +36,15 @@ _FOLDERS = {
 
 
 class Profiler:
-    """DeepProfiler's ``Profile``, kept as long as configuration and checkpoint are the same."""
+    """DeepProfiler's ``Profile``, kept as long as configuration and checkpoint are the same.
+
+    Only what cuts the crops depends on the size of the images; there is one for each.
+    """
 
     def __init__(self) -> None:
         self._key: object = None
         self._profile: Any = None
+        self._croppers: dict[tuple[int, int], Any] = {}
 
     def profile(self, root: str, config_name: str) -> int:
         """Write the features of all images of a project; return the crops put through together."""
@@ -55,7 +59,9 @@ class Profiler:
         profile = self._profile
         # One dictionary is shared by all parts of DeepProfiler: change it, never replace it.
         profile.config["paths"].update(config["paths"])
+        profile.config["dataset"]["images"].update(config["dataset"]["images"])
         dataset = read_dataset(profile.config, mode="profile")
+        profile.profile_crop_generator = self._cropper(profile.config, dataset)
         profile.dset = profile.profile_crop_generator.dset = dataset
         self._scan(profile, dataset)
         return int(profile.config["profile"]["batch_size"])
@@ -67,6 +73,18 @@ class Profiler:
         profile = Profile(config, read_dataset(config, mode="profile"))
         profile.configure()
         self._profile = profile
+        self._croppers = {_size(config): profile.profile_crop_generator}
+
+    def _cropper(self, config: dict[str, Any], dataset: Any) -> Any:
+        import tensorflow as tf
+        from deepprofiler.imaging.cropping import SingleImageCropGenerator
+
+        size = _size(config)
+        if size not in self._croppers:
+            cropper = SingleImageCropGenerator(config, dataset)
+            cropper.start(tf.compat.v1.keras.backend.get_session())
+            self._croppers[size] = cropper
+        return self._croppers[size]
 
     def _forget(self) -> None:
         import tensorflow as tf
@@ -102,12 +120,19 @@ def _project_config(root: Path, name: str) -> dict[str, Any]:
     return config
 
 
+def _size(config: dict[str, Any]) -> tuple[int, int]:
+    images = config["dataset"]["images"]
+    return images["height"], images["width"]
+
+
 def _key_of(config: dict[str, Any]) -> tuple[object, ...]:
-    """Return what a model depends on: the configuration, and the content of the checkpoint."""
+    """Return what a model depends on: configuration and checkpoint, but not the images' size."""
     import hashlib
 
     path = Path(config["paths"]["checkpoints"], config["profile"]["checkpoint"])
-    plain = {name: value for name, value in config.items() if name != "paths"}
+    plain = {name: value for name, value in config.items() if name not in ("paths", "dataset")}
+    images = {**config["dataset"]["images"], "width": None, "height": None}
+    plain["dataset"] = {**config["dataset"], "images": images}
     return json.dumps(plain, sort_keys=True), hashlib.sha256(path.read_bytes()).hexdigest()
 
 

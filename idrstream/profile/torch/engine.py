@@ -1,4 +1,4 @@
-"""DeepProfiler's features by PyTorch: same configuration, checkpoint, crops and files."""
+"""DeepProfiler's features by PyTorch: same configuration, checkpoint and crops."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from numpy.typing import NDArray
 from idrstream.config import ProfileSettings
 from idrstream.errors import ConfigError, ProfileError
 from idrstream.profile.checkpoint import Checkpoint
-from idrstream.profile.deepprofiler.features_file import read_points, write_features
-from idrstream.profile.deepprofiler.outputs import check_features
-from idrstream.profile.engine import Engine
-from idrstream.profile.torch.parts import Crops, Part, split_parts
+from idrstream.profile.checks import check_embedding, check_features
+from idrstream.profile.model import DeepModel
+from idrstream.profile.protocol import FeatureEngine
+from idrstream.profile.torch.groups import Crops, Group, group_crops
+from idrstream.records import Features, Frame, Objects
 from idrstream.workers.precision import check_bfloat16
 from idrstream.workers.threads import in_threads, threads_limited, torch_threads
 
 if TYPE_CHECKING:
     import torch
-
-    from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
 
     Network: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
@@ -34,29 +33,31 @@ _log = logging.getLogger("idrstream.profile")
 # A GPU wants much more.
 _CPU_BATCH_PX = 1 << 17
 _GPU_BATCH_PX = 1 << 22
-_IMAGES_IN_MEMORY = 64
 _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc",
                  "alloc_failed")  # fmt: skip
 
 
-class TorchEngine(Engine):
+class TorchEngine(FeatureEngine):
     """Computes DeepProfiler's features with PyTorch, in this process.
 
-    On a GPU crops of all nuclei and images of a project go through the network together. On a
-    processor each thread takes some crops of one image, so that features do not depend on the
-    number of threads or on what else is in the batch, to the byte. When memory runs out the batch
-    is halved and tried again, at last on the CPU.
+    On a GPU crops of several frames go through the network together. On a processor each thread
+    takes some crops of one frame, so that features do not depend on the number of threads or on
+    what else is in the call, to the byte. When memory runs out the group is halved and tried
+    again, at last on the CPU.
 
     Parameters
     ----------
+    model : DeepModel
+        Configuration and checkpoint.
     settings : ProfileSettings, optional
         Device, precision and crops at once. Single precision equals DeepProfiler; half precisions
         are faster on GPUs that have them, and inexact.
     """
 
-    def __init__(self, settings: ProfileSettings | None = None) -> None:
+    def __init__(self, model: DeepModel, settings: ProfileSettings | None = None) -> None:
         settings = settings or ProfileSettings()
-        self._wanted_device = _device_name(settings.profile_device, settings.dp_gpu)
+        self._model = model
+        self._device_setting = _device_name(settings.profile_device, settings.dp_gpu)
         self._precision = settings.profile_precision
         self._crops_at_once = settings.crops_at_once
         self._limits: dict[str, int] = {}
@@ -73,7 +74,7 @@ class TorchEngine(Engine):
         device = self._device()
         return [] if device.type == "cpu" else [str(device)]
 
-    def load(self, project: DeepProfilerProject) -> None:
+    def load(self) -> None:
         """Build the network, so that what is wrong shows before the first download.
 
         Raises
@@ -85,29 +86,36 @@ class TorchEngine(Engine):
         if self._precision == "bfloat16":
             check_bfloat16(device, "profile_precision", "float32")
         with self._lock:
-            self._network_for(project, device)
+            self._network_on(device)
 
-    def profile(self, project: DeepProfilerProject) -> None:
-        """Write ``index.csv``, compute the features and write their files.
+    def profile(self, frames: Sequence[Frame], objects: Sequence[Objects]) -> list[Features]:
+        """Return the features of the objects of each frame; see `FeatureEngine.profile`.
 
         Raises
         ------
         idrstream.errors.ProfileError
-            When memory does not hold even one crop on the CPU, an image cannot be read, or
-            features are not finite.
+            When memory does not hold even one crop on the CPU, or features are not finite.
         idrstream.errors.ConfigError
-            See `load`.
+            When a frame lacks a channel, and as `load`.
         """
-        project.write_index()
-        images = [image for image in project.images if image.nuclei]
-        if not images:
-            _log.info("No nuclei in this batch: nothing is profiled")
-            return
+        model = self._model
+        crops = [
+            Crops(_channels(frame, model), of.locations)
+            for frame, of in zip(frames, objects, strict=True)
+        ]
+        values = np.empty((0, len(model.columns)), np.float32)
         with self._lock:
             self._stop.clear()
-            for start in range(0, len(images), _IMAGES_IN_MEMORY):
-                self._profile_images(project, images[start : start + _IMAGES_IN_MEMORY])
-        check_features(project)
+            if any(map(len, objects)):
+                values = self._features(crops, torch_threads())
+        ends = np.cumsum([len(of) for of in objects], dtype=np.int64)
+        features = [
+            Features(of.name, model.columns, values[end - len(of) : end])
+            for of, end in zip(objects, ends, strict=True)
+        ]
+        check_features(features, frames, objects)
+        check_embedding(features, frames, model)
+        return features
 
     def interrupt(self) -> None:
         """End a running `profile` after the crops it is at; it raises `ProfileError`."""
@@ -119,99 +127,77 @@ class TorchEngine(Engine):
         with self._lock:
             self._network = None
 
-    def _profile_images(self, project: DeepProfilerProject, images: Sequence[ProjectImage]) -> None:
-        """Read images, compute the features of their nuclei, and write them."""
-        threads = torch_threads()
-
-        def read(image: ProjectImage) -> Crops:
-            return Crops(_pixels(project, image), read_points(project, image))
-
-        crops = in_threads(read, images, threads)
-        features = self._features(project, crops, threads)
-        start = 0
-        for image, one in zip(images, crops, strict=True):
-            stop = start + len(one.points)
-            write_features(project, image, features[start:stop], one.points)
-            start = stop
-
-    def _features(
-        self, project: DeepProfilerProject, crops: Sequence[Crops], threads: int
-    ) -> NDArray[np.float32]:
-        """Return the features of all nuclei, image after image."""
+    def _features(self, crops: Sequence[Crops], threads: int) -> NDArray[np.float32]:
+        """Return the features of all objects, frame after frame."""
         import torch
 
         device = self._device()
         done: list[NDArray[np.float32]] = []
         if self._pools(device):
-            parts = split_parts(crops, self._usual(project, device), pooled=True)
+            groups = group_crops(crops, self._usual(device), pooled=True)
             try:
-                done = [self._compute(project, device, part) for part in parts]
+                done = [self._compute(device, group) for group in groups]
             except _NotOneCropFitsError as error:
                 _log.warning(
-                    "The memory of %s does not hold even one crop: this batch on the CPU (%s)",
+                    "The memory of %s does not hold even one crop: these frames on the CPU (%s)",
                     device, error,
                 )  # fmt: skip
                 self._network, done, device = None, [], torch.device("cpu")
         if not done:
-            parts = split_parts(crops, self._usual(project, device), pooled=False)
-            self._network_for(project, device)
+            groups = group_crops(crops, self._usual(device), pooled=False)
+            self._network_on(device)
             try:
-                with threads_limited(1):  # also of one part only: the same bytes whatever there is
-                    done = in_threads(partial(self._compute, project, device), parts, threads)
+                with threads_limited(1):  # also of one group only: the same bytes whatever there is
+                    done = in_threads(partial(self._compute, device), groups, threads)
             except _NotOneCropFitsError as error:
                 raise ProfileError(f"the memory does not hold even one crop: {error}") from error
         return np.concatenate(done)
 
-    def _compute(
-        self, project: DeepProfilerProject, device: torch.device, part: Part
-    ) -> NDArray[np.float32]:
-        """Return the features of a part, in pieces when the memory has shown to hold no more."""
-        count = sum(len(crops.points) for crops in part)
+    def _compute(self, device: torch.device, group: Group) -> NDArray[np.float32]:
+        """Return the features of a group, in pieces when the memory has shown to hold no more."""
+        count = sum(len(crops.points) for crops in group)
         fits = self._limits.get(device.type, count)
         if count > fits:
-            pieces = split_parts(part, fits, pooled=True)
-            return np.concatenate([self._compute(project, device, piece) for piece in pieces])
+            pieces = group_crops(group, fits, pooled=True)
+            return np.concatenate([self._compute(device, piece) for piece in pieces])
         if self._stop.is_set():
             raise ProfileError("the profiling was stopped")
         try:
-            return self._run(project, device, part)
+            return self._run(device, group)
         except (RuntimeError, MemoryError) as error:
             if not _is_memory(error):
                 raise ProfileError(f"PyTorch failed on {device}: {error}") from error
             why = str(error)
         # Outside the except block: an error keeps the tensors alive that it was raised among.
         self._make_smaller(device, count, why)
-        return self._compute(project, device, part)
+        return self._compute(device, group)
 
-    def _run(
-        self, project: DeepProfilerProject, device: torch.device, part: Part
-    ) -> NDArray[np.float32]:
+    def _run(self, device: torch.device, group: Group) -> NDArray[np.float32]:
         import torch
 
         from idrstream.profile.torch.crops import cut_crops
 
-        config = project.config
-        network = self._network_for(project, device)
+        network, box_size = self._network_on(device), self._model.config.box_size
+
+        def cut(one: Crops) -> torch.Tensor:
+            planes = torch.from_numpy(one.pixels).to(device).float()
+            return torch.stack([cut_crops(plane, one.points, box_size) for plane in planes], dim=1)
+
         with torch.inference_mode():
-            cut = [
-                cut_crops(
-                    torch.from_numpy(one.pixels).to(device).float(), one.points, config.box_size
-                )
-                for one in part
-            ]
-            # The channels of a configuration are all the same image.
-            crops = torch.cat(cut)[:, None].expand(-1, len(config.channels), -1, -1)
+            crops = torch.cat([cut(one) for one in group])
+            # A model of several channels that are the same image gets that image so many times.
+            crops = crops.expand(-1, len(self._model.config.channels), -1, -1)
             crops = crops.to(dtype=self._dtype(), memory_format=torch.channels_last)
             result: NDArray[np.float32] = network(crops).cpu().numpy()
         return result
 
-    def _network_for(self, project: DeepProfilerProject, device: torch.device) -> Network:
+    def _network_on(self, device: torch.device) -> Network:
         """Return the network on a device, rebuilt when checkpoint or configuration changed."""
         import torch
 
         from idrstream.profile.torch.efficientnet import build_network
 
-        config, path = project.config, project.checkpoint_path
+        config, path = self._model.config, self._model.checkpoint_path
         status = path.stat()
         key = (
             path, status.st_size, status.st_mtime_ns,
@@ -236,7 +222,7 @@ class TorchEngine(Engine):
     def _device(self) -> torch.device:
         import torch
 
-        name = self._wanted_device
+        name = self._device_setting
         if name == "auto":
             if torch.cuda.is_available():
                 name = "cuda"
@@ -266,10 +252,10 @@ class TorchEngine(Engine):
         """Return whether crops of several images go through together, as is best on a GPU."""
         return device.type != "cpu"
 
-    def _usual(self, project: DeepProfilerProject, device: torch.device) -> int:
+    def _usual(self, device: torch.device) -> int:
         """Return how many crops go through the network together when memory allows it."""
         pixels = _GPU_BATCH_PX if self._pools(device) else _CPU_BATCH_PX
-        return self._crops_at_once or max(1, pixels // project.config.box_size**2)
+        return self._crops_at_once or max(1, pixels // self._model.config.box_size**2)
 
     def _make_smaller(self, device: torch.device, crops: int, why: str) -> None:
         """Remember that a device's memory does not hold so many crops."""
@@ -296,15 +282,10 @@ class _NotOneCropFitsError(Exception):
     """The memory of a device does not hold one crop."""
 
 
-def _pixels(project: DeepProfilerProject, image: ProjectImage) -> NDArray[Any]:
-    """Return a frame's pixels, shape ``(Y, X)``, uint8 or float32."""
-    import tifffile
-
-    path = project.image_path(image)
-    try:
-        pixels: NDArray[Any] = tifffile.imread(path)
-    except (OSError, ValueError) as error:
-        raise ProfileError(f"{image.name} cannot be read from {path}: {error}") from error
+def _channels(frame: Frame, model: DeepModel) -> NDArray[Any]:
+    """Return the channels of the model, shape ``(C, Y, X)``, uint8 or float32; one if all equal."""
+    planes = model.planes_of(frame)
+    pixels: NDArray[Any] = frame.pixels[list(planes if len(set(planes)) > 1 else planes[:1])]
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 
 

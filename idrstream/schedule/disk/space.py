@@ -1,7 +1,7 @@
 """Which image gets disk space next, so that the budget holds and the stream never blocks itself.
 
 Space is reserved in the order of the plan. An image reserves its movie, or what its frames will
-need in the project if that is more: a movie is deleted once it is read, before they are written.
+need if that is more: a movie is deleted once it is read, before they are profiled.
 A later batch gets space only if the batches before it can still finish: if their largest pending
 movie and everything that they will write still fit.
 """
@@ -126,19 +126,26 @@ class Space:
         else:
             self.budget.release(item)
 
-    def reserve_frames(self, state: FrameState) -> bool:
+    def reserve_frame(self, state: FrameState) -> bool:
         """Reserve what a segmented frame needs; return False if it does not fit."""
-        image, profiling = state.image, state.image.batch.profiling
-        assert state.nuclei is not None  # noqa: S101, it is segmented
-        needed = profiling.needed_bytes(state.frame, state.nuclei)
-        self._largest_frame_bytes = max(self._largest_frame_bytes, needed)
+        image = state.image
+        need = image.batch.profiling.disk_need(state.frame, state.objects)
+        self._largest_frame_bytes = max(self._largest_frame_bytes, need.kept_bytes)
         others = (image.n_pending_frames - 1) * self._frame_bytes(image)
-        least = image.needed_bytes + needed
+        least = image.needed_bytes + sum(need)
         if not any(self.budget.try_reserve(image, size) for size in (least + others, least)):
-            self._short_bytes = needed
+            self._short_bytes = sum(need)
             return False
         image.needed_bytes = least
+        state.need = need
         return True
+
+    def settle_frame(self, state: FrameState) -> None:
+        """Release what a frame needed only while it was profiled."""
+        image = state.image
+        image.needed_bytes -= state.need.profiling_bytes
+        held = self.budget.held(image) - state.need.profiling_bytes
+        self.budget.try_reserve(image, max(held, image.needed_bytes))
 
     def trim(self, image: ImageState) -> None:
         """Reduce the reservation of a finished image to what it needs."""
@@ -151,7 +158,7 @@ class Space:
             self.budget.release(image)
 
     def expected_bytes(self, image: ImageState) -> int:
-        """Return what an image will probably need in the project."""
+        """Return what an image will probably need until its batch is published."""
         return image.needed_bytes + image.n_pending_frames * self._frame_bytes(image)
 
     def too_small(self, batch: BatchState) -> BudgetError:

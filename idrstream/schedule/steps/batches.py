@@ -1,4 +1,4 @@
-"""The lanes that batches pass through: profile, compile, publish, clear."""
+"""The lanes that batches pass through: compile, publish, clear."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from idrstream.schedule.disk.space import Space
 from idrstream.schedule.events import BatchFinished, BatchPublished, BatchStarted
 from idrstream.schedule.lanes import Outcome
 from idrstream.schedule.result import BatchLog
-from idrstream.schedule.stages import BatchProfiling
 from idrstream.schedule.state import BatchPhase, BatchState
 from idrstream.schedule.stop import StreamState
 from idrstream.screen import Plan
@@ -52,9 +51,13 @@ class BatchLanes:
 
     @property
     def finishing(self) -> bool:
-        """Whether a batch whose images are all finished is on its way to its table."""
+        """Whether a batch whose frames are all segmented is on its way to its table."""
         others = (BatchPhase.OPEN, BatchPhase.LOST)
-        return any(batch.phase not in others for batch in self._context.batches)
+        return any(
+            batch.phase not in others
+            or (batch.phase is BatchPhase.OPEN and batch.only_profiling_left)
+            for batch in self._context.batches
+        )
 
     def start(self) -> None:
         """Start batches as long as there are free slots."""
@@ -76,41 +79,26 @@ class BatchLanes:
         self._remove(batch)
         self._postponed.append((batch.order, batch.batch))
 
-    def profile(self) -> None:
-        """Start to profile the batches whose images are all finished."""
+    def publish(self) -> None:
+        """Start to compile and publish the batches whose images are all finished."""
         for batch in self._in_phase(BatchPhase.READY):
+            if batch.error is not None:
+                self._fail(batch, batch.error)
+                continue
             if not batch.n_frames:
                 count = len(batch.images)
                 self._fail(batch, BatchError(f"none of the {count} images could be processed"))
-            elif self._context.has_capacity("profile"):
-                batch.phase = BatchPhase.PROFILING
-                self._context.stage_started("profile", batch)
-                self._context.submit(
-                    "profile",
-                    partial(batch.profiling.profile, batch.batch.tasks),
-                    partial(self._profiled, batch),
-                )
-
-    def publish(self) -> None:
-        """Start to compile and publish the profiled batches."""
-        for batch in self._in_phase(BatchPhase.PROFILED):
+                continue
             batch.phase = BatchPhase.COMPILING
             self._context.stage_started("compile", batch)
             self._context.submit(
                 "compile",
-                partial(_publish, batch.profiling, batch.batch.number),
+                partial(_publish, batch),
                 partial(self._published, batch),
             )
 
     def _in_phase(self, phase: BatchPhase) -> list[BatchState]:
         return [batch for batch in self._context.batches if batch.phase is phase]
-
-    def _profiled(self, batch: BatchState, outcome: Outcome) -> None:
-        self._context.stage_finished("profile", batch, None, outcome.seconds)
-        if outcome.error is not None:
-            self._fail(batch, outcome.error)
-        else:
-            batch.phase = BatchPhase.PROFILED
 
     def _published(self, batch: BatchState, outcome: Outcome) -> None:
         n_bytes = None if outcome.value is None else outcome.value[1]
@@ -176,6 +164,6 @@ class BatchLanes:
         self._slots = sorted([*self._slots, batch.slot])
 
 
-def _publish(profiling: BatchProfiling, number: int) -> tuple[Published, int]:
-    published = profiling.publish(number)
+def _publish(batch: BatchState) -> tuple[Published, int]:
+    published = batch.profiling.publish(batch.batch.number, batch.batch.tasks)
     return published, published.path.stat().st_size

@@ -1,4 +1,4 @@
-"""The lanes that images pass through: download, preprocess, segment, write."""
+"""The lanes that images pass through: download, preprocess, segment, profile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class ImageLanes:
-    """Moves images from their download into the project of their batch.
+    """Moves images from their download to their features.
 
     Parameters
     ----------
@@ -46,11 +46,9 @@ class ImageLanes:
         self._n_on_disk = 0  # movies that are being downloaded, or wait to be read
         self._n_frames_reading = 0  # of the movies that are being read
         self._to_segment: list[FrameState] = []  # heaps in the order of the plan
-        self._to_write: list[FrameState] = []
 
     def pump(self) -> None:
-        """Start whatever can start, the last step first."""
-        self._start_writing()
+        """Start whatever can start; `profile`, the last step, was called before."""
         if len(self._to_segment) < self._context.sizes.frames_at_once:  # first fill a group
             self._start_reading()
         self._start_segmenting()
@@ -63,9 +61,8 @@ class ImageLanes:
             if image.movie is not None:
                 self._movies.discard(image)
                 self._n_on_disk -= 1
-        for frames in (self._to_segment, self._to_write):
-            frames[:] = [state for state in frames if state.image.batch is not batch]
-            heapq.heapify(frames)
+        self._to_segment[:] = [one for one in self._to_segment if one.image.batch is not batch]
+        heapq.heapify(self._to_segment)
 
     # Download
 
@@ -174,44 +171,87 @@ class ImageLanes:
     def _segmented(self, group: Sequence[FrameState], outcome: Outcome) -> None:
         results = outcome.value if outcome.error is None else [outcome.error] * len(group)
         for state, result in zip(group, results, strict=True):
-            state.seconds = outcome.seconds / len(group)
+            self._context.stage_finished(
+                "segment", state.image.batch, state.image.task, outcome.seconds / len(group)
+            )
             if isinstance(result, BaseException):
                 self._finish_frame(state, result)
             else:
-                state.nuclei = result
-                heapq.heappush(self._to_write, state)
+                state.objects = result
+                self._await_profiling(state)
 
-    # Write into the project
+    # Profile
 
-    def _start_writing(self) -> None:
+    def _await_profiling(self, state: FrameState) -> None:
+        batch = state.image.batch
+        if batch.error is None:
+            heapq.heappush(batch.segmented, state)
+        else:  # the batch has failed: its other frames are only brought to their end
+            self._finish_frame(state, None)
+
+    def profile(self) -> None:
+        """Start to profile segmented frames; once the stream stops, of batches it can finish."""
         context = self._context
-        while self._to_write and not context.stopping and context.has_capacity("write"):
-            state = self._to_write[0]
-            while not self._space.reserve_frames(state):
-                if not self._plates.drop_kept():
-                    return
-            heapq.heappop(self._to_write)
-            add = partial(state.image.batch.profiling.add, state.frame, state.nuclei)
-            context.submit("write", add, partial(self._written, state))
+        for batch in context.batches:
+            if not batch.segmented or not context.has_capacity("profile"):
+                continue
+            if context.stopping and not batch.only_profiling_left:
+                continue
+            group = self._with_space(batch)
+            if not group:
+                return  # in the order of the plan
+            batch.n_profiling = len(group)
+            context.stage_started("profile", batch)
+            call = partial(
+                batch.profiling.profile,
+                [state.frame for state in group],
+                [state.objects for state in group],
+            )
+            context.submit("profile", call, partial(self._profiled, batch, group))
 
-    def _written(self, state: FrameState, outcome: Outcome) -> None:
-        state.seconds += outcome.seconds
-        self._finish_frame(state, outcome.error)
+    def _with_space(self, batch: BatchState) -> list[FrameState]:
+        """Return the segmented frames of a batch, as many as there is disk space for."""
+        group: list[FrameState] = []
+        while batch.segmented:
+            while not self._space.reserve_frame(batch.segmented[0]):
+                if not self._plates.drop_kept():
+                    return group
+            group.append(heapq.heappop(batch.segmented))
+        return group
+
+    def _profiled(self, batch: BatchState, group: Sequence[FrameState], outcome: Outcome) -> None:
+        self._context.stage_finished("profile", batch, None, outcome.seconds)
+        batch.n_profiling = 0
+        error = outcome.error
+        if error is not None:
+            if self._context.state >= StreamState.STOPPING:
+                return  # it was interrupted, or may have been
+            if not self._context.should_continue_after(error):
+                return
+            batch.error = error
+        problems = [None] * len(group) if error is not None else outcome.value
+        for state, problem in zip(group, problems, strict=True):
+            self._space.settle_frame(state)
+            self._finish_frame(state, problem, "profile")
+        if error is not None:
+            while batch.segmented:
+                self._finish_frame(batch.segmented.pop(), None)
 
     # Results
 
-    def _finish_frame(self, state: FrameState, error: BaseException | None) -> None:
+    def _finish_frame(
+        self, state: FrameState, error: BaseException | None, stage: str = "segment"
+    ) -> None:
         image, batch = state.image, state.image.batch
         batch.n_frames_in_memory -= 1
-        self._context.stage_finished("segment", batch, image.task, state.seconds)
         if error is not None:
-            skipped = self._as_skipped(image.task, "segment", error, state.frame.number)
+            skipped = self._as_skipped(image.task, stage, error, state.frame.number)
             if skipped is not None:
                 self._skip(image, state.position, skipped)
         else:
             batch.n_frames += 1
-            batch.n_nuclei += len(state.nuclei)
-            image.results[state.position] = len(state.nuclei)
+            batch.n_nuclei += len(state.objects)
+            image.results[state.position] = len(state.objects)
             image.n_pending_frames -= 1
         self._check_finished(image)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from idrstream.errors import UserError
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Skipped
+from idrstream.records import Frame, ImageTask, Movie, Objects, Skipped
 from idrstream.schedule.context import Context
 from idrstream.schedule.disk.budget import tree_bytes
 from idrstream.schedule.stages import Stages
@@ -49,7 +49,7 @@ def delete(movie: Movie, folder: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def segment(stages: Stages, frames: Sequence[Frame]) -> Sequence[Nuclei | BaseException]:
+def segment(stages: Stages, frames: Sequence[Frame]) -> Sequence[Objects | BaseException]:
     """Segment frames together, and one by one if that fails, so that only bad ones fail."""
     if len(frames) > 1:
         try:
@@ -64,7 +64,7 @@ def segment(stages: Stages, frames: Sequence[Frame]) -> Sequence[Nuclei | BaseEx
     return [_segment_one(stages, frame) for frame in frames]
 
 
-def _segment_one(stages: Stages, frame: Frame) -> Nuclei | BaseException:
+def _segment_one(stages: Stages, frame: Frame) -> Objects | BaseException:
     try:
         (result,) = stages.segment([frame])
     except BaseException as error:  # of this frame only; the deciding thread handles it

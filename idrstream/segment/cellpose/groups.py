@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import SegmentationError, UserError
-from idrstream.records import Frame, Nuclei
+from idrstream.records import Frame, Objects
 from idrstream.workers.threads import in_threads
 
 _log = logging.getLogger("idrstream.segment")
@@ -50,20 +50,20 @@ class Stages:
     run_network : callable
         Several `Prepared` to the flows of each, together.
     finish : callable
-        `Prepared` and its flows to `Nuclei`, in threads.
+        `Prepared` and its flows to `Objects`, in threads.
     """
 
     prepare: Callable[[Frame], Prepared]
     run_network: Callable[[Sequence[Prepared]], list[Any]]
-    finish: Callable[[Prepared, Any], Nuclei]
+    finish: Callable[[Prepared, Any], Objects]
 
-    def run(self, frames: Sequence[Frame], threads: int) -> list[Nuclei | SegmentationError]:
+    def run(self, frames: Sequence[Frame], threads: int) -> list[Objects | SegmentationError]:
         """Return the nuclei of each frame, or its error."""
         prepared = in_threads(lambda frame: _try(self.prepare, frame), frames, threads)
         good = [one for one in prepared if isinstance(one, Prepared)]
         flows = dict(zip(map(id, good), self._flows(good), strict=True))
 
-        def finish(one: Prepared | SegmentationError) -> Nuclei | SegmentationError:
+        def finish(one: Prepared | SegmentationError) -> Objects | SegmentationError:
             found = one if isinstance(one, SegmentationError) else flows.pop(id(one))
             if isinstance(one, SegmentationError) or isinstance(found, SegmentationError):
                 return found
@@ -83,11 +83,11 @@ class Stages:
 
 
 def side_by_side(
-    segment: Callable[[Frame], Nuclei], frames: Sequence[Frame], threads: int
-) -> list[Nuclei | SegmentationError]:
+    segment: Callable[[Frame], Objects], frames: Sequence[Frame], threads: int
+) -> list[Objects | SegmentationError]:
     """Segment each frame with one thread, several at once."""
 
-    def call(frame: Frame) -> Nuclei | SegmentationError:
+    def call(frame: Frame) -> Objects | SegmentationError:
         try:
             return segment(frame)
         except SegmentationError as error:
@@ -123,7 +123,7 @@ def one_frames_errors() -> Iterator[None]:
 
 def named(error: SegmentationError, frame: Frame) -> SegmentationError:
     """Return the error with the name of its frame."""
-    said = SegmentationError(f"{frame.task.name} frame {frame.number}: {error}")
+    said = SegmentationError(f"{frame.name}: {error}")
     said.__cause__ = error
     return said
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.config import SegmentSettings, described_options
-from idrstream.errors import SegmentationError
+from idrstream.errors import ConfigError, SegmentationError
 from idrstream.models import model_digest
-from idrstream.records import Frame, Nuclei
+from idrstream.records import Frame, Objects
 from idrstream.segment.cellpose.groups import (
     Prepared,
     Stages,
@@ -24,9 +24,9 @@ from idrstream.segment.cellpose.groups import (
     one_frames_errors,
     side_by_side,
 )
-from idrstream.segment.cellpose.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
 from idrstream.segment.cellpose.settings import segment_settings
+from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
 from idrstream.segment.protocol import Segmentor
 from idrstream.workers.threads import all_processors, limit_threads, torch_threads
 
@@ -122,21 +122,21 @@ class CellPoseSegmentor(Segmentor):
         """
         self._model.get()
 
-    def segment(self, frame: Frame, *, outlines: bool = False) -> Nuclei:
+    def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
         """Return the nuclei of one frame.
 
         Parameters
         ----------
         frame : Frame
-            Pixels of shape ``(Y, X)``, any integer or floating dtype; not changed.
+            Pixels of any integer or floating dtype, of which one channel is segmented; not changed.
         outlines : bool, default: False
             Add the outlines.
 
         Returns
         -------
-        Nuclei
-            Centroids in ``(y, x)`` pixels, outlines when asked for, and the diameter that was
-            given or estimated. Of length zero when there is no nucleus.
+        Objects
+            The nuclei, with outlines when asked for, and the diameter that was given or estimated.
+            Of length zero when there is no nucleus.
 
         Raises
         ------
@@ -146,14 +146,14 @@ class CellPoseSegmentor(Segmentor):
             When the model cannot be loaded, see `load`.
         """
         try:
-            labels, diameter_px = self.masks(frame.pixels)
+            labels, diameter_px = self.masks(self._channel_of(frame))
         except SegmentationError as error:
             raise named(error, frame) from error
-        return self._nuclei(frame, labels, diameter_px, outlines=outlines)
+        return self._objects(labels, diameter_px, outlines=outlines)
 
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
-    ) -> list[Nuclei | SegmentationError]:
+    ) -> list[Objects | SegmentationError]:
         """Return the nuclei of several frames, or the error of each that cannot be segmented.
 
         On a GPU the tiles of all frames go through the network together, while the processor makes
@@ -180,16 +180,22 @@ class CellPoseSegmentor(Segmentor):
         segment = partial(self.segment, outlines=outlines)
         return side_by_side(segment, frames, self.settings.threads or torch_threads())
 
-    def _nuclei(
-        self, frame: Frame, labels: Labels, diameter_px: float, *, outlines: bool
-    ) -> Nuclei:
-        return Nuclei(
-            locations=centroids(labels),
-            outlines=trace_outlines(labels) if outlines else None,
-            frame_number=frame.number,
-            task=frame.task,
+    def _channel_of(self, frame: Frame) -> NDArray[Any]:
+        """Return the pixels that are segmented, shape ``(Y, X)``."""
+        try:
+            return frame.plane(self.settings.segment_channel)
+        except KeyError as error:
+            raise ConfigError(
+                f"segment_channel is {self.settings.segment_channel!r}, but the frames have the "
+                f"channels {', '.join(frame.channels)}"
+            ) from error
+
+    def _objects(self, labels: Labels, diameter_px: float, *, outlines: bool) -> Objects:
+        return objects_in(
+            labels,
+            outlines=outlines,
             diameter_px=diameter_px,
-            areas=np.bincount(labels.ravel())[1:].astype(np.float64),
+            channel=self.settings.segment_channel,
         )
 
     def masks(self, pixels: NDArray[Any]) -> tuple[Labels, float]:
@@ -241,11 +247,12 @@ class CellPoseSegmentor(Segmentor):
 
     def _prepare(self, frame: Frame) -> Prepared:
         """Do what comes before the network: diameter and grey levels of a frame."""
-        check_pixels(frame.pixels)
+        pixels = self._channel_of(frame)
+        check_pixels(pixels)
         loaded = self._model.get()
         with one_frames_errors():
-            diameter_px = self._diameter(frame.pixels, loaded)
-            return Prepared(frame, loaded.model.normalised(frame.pixels), diameter_px)
+            diameter_px = self._diameter(pixels, loaded)
+            return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
 
     def _run_network(self, group: Sequence[Prepared]) -> list[Any]:
         """Return the flows of each of a group of frames."""
@@ -256,14 +263,14 @@ class CellPoseSegmentor(Segmentor):
             )
             return flows
 
-    def _finish(self, prepared: Prepared, flows: Any, *, outlines: bool) -> Nuclei:
+    def _finish(self, prepared: Prepared, flows: Any, *, outlines: bool) -> Objects:
         """Do what comes after the network: masks and nuclei of a frame."""
         frame, diameter_px = prepared.frame, prepared.diameter_px
         with one_frames_errors():
             model = self._model.get().model
-            masks = model.masks_of(flows, frame.pixels.shape, diameter_px, **self._mask_options())
+            masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
         labels = as_labels(masks, drop_edge=self.settings.remove_edge_masks)
-        return self._nuclei(frame, labels, diameter_px, outlines=outlines)
+        return self._objects(labels, diameter_px, outlines=outlines)
 
     def get_object_locations(self, image: NDArray[Any], *, outlines: bool = False) -> pd.DataFrame:
         """Return the nuclei of an image as the first IDR_stream did.
@@ -284,7 +291,7 @@ class CellPoseSegmentor(Segmentor):
         import pandas as pd
 
         labels, _ = self.masks(image)
-        points = centroids(labels)
+        points = objects_in(labels).locations
         table = pd.DataFrame({"Location_Center_X": points[:, 1], "Location_Center_Y": points[:, 0]})
         if outlines:
             table["object_outline"] = pd.Series(

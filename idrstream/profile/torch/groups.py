@@ -1,4 +1,4 @@
-"""What goes through the network together: nuclei of images, cut into parts. Pure functions."""
+"""What goes through the network together: objects of frames in groups. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Crops:
-    """Nuclei of one image that are to be cut out.
+    """Objects of one frame that are to be cut out.
 
     Attributes
     ----------
     pixels : NDArray of uint8 or float32
-        The image, shape ``(Y, X)``.
+        The channels of the network, shape ``(C, Y, X)``.
     points : NDArray of float64
         Shape ``(n, 2)``, ``(y, x)`` in pixels.
     """
@@ -26,31 +26,31 @@ class Crops:
     points: NDArray[np.float64]
 
 
-Part: TypeAlias = list[Crops]
+Group: TypeAlias = list[Crops]
 
 
-def split_parts(crops: Sequence[Crops], count: int, *, pooled: bool) -> list[Part]:
+def group_crops(crops: Sequence[Crops], count: int, *, pooled: bool) -> list[Group]:
     """Return what goes through the network together, in order.
 
     Parameters
     ----------
     crops : sequence of Crops
-        Images and their nuclei.
+        Frames and their objects.
     count : int
-        Nuclei of one part, at most.
+        Objects of one group, at most.
     pooled : bool
-        Whether a part may hold nuclei of several images.
+        Whether a group may hold objects of several frames.
     """
-    parts: list[Part] = []
+    groups: list[Group] = []
     free = 0
     for one in crops:
         start = 0
         while start < len(one.points):
             if free == 0 or (start == 0 and not pooled):
-                parts.append([])
+                groups.append([])
                 free = count
             stop = min(len(one.points), start + free)
-            parts[-1].append(Crops(one.pixels, one.points[start:stop]))
+            groups[-1].append(Crops(one.pixels, one.points[start:stop]))
             free -= stop - start
             start = stop
-    return parts
+    return groups

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from idrstream.errors import ConfigError, MovieError
+from idrstream.errors import ConfigError
 from idrstream.profile.checkpoint import Checkpoint
 
 INDEX_COLUMNS = (
@@ -34,9 +34,9 @@ class ProfileConfig:
     path : Path
         The JSON file.
     channels : tuple of str
-        ``dataset.images.channels``: one name, possibly listed several times.
-    width, height : int
-        Size of the images in pixels.
+        ``dataset.images.channels``; a name may be listed several times.
+    size : tuple of int or None
+        ``(height, width)`` of images in pixels, if both are given. Images may have others.
     box_size : int
         Side of the square cut out around each nucleus, in pixels.
     conv_blocks : int
@@ -51,8 +51,7 @@ class ProfileConfig:
 
     path: Path
     channels: tuple[str, ...]
-    width: int
-    height: int
+    size: tuple[int, int] | None
     box_size: int
     conv_blocks: int
     feature_layer: str
@@ -74,7 +73,7 @@ class ProfileConfig:
         _check_fixed(keys)
         channels = _channels(keys)
         for key in ("dataset.metadata.label_field", "train.partition.targets"):
-            _check_label(keys, key, channels[0])
+            _check_label(keys, key, channels)
         keys.positive("train.model.params.batch_size")
         keys.positive("train.validation.batch_size")
         conv_blocks = keys.integer("train.model.params.conv_blocks")
@@ -83,8 +82,7 @@ class ProfileConfig:
         return cls(
             path=path,
             channels=channels,
-            width=keys.positive("dataset.images.width"),
-            height=keys.positive("dataset.images.height"),
+            size=_size(keys),
             box_size=_box_size(keys),
             conv_blocks=conv_blocks,
             feature_layer=keys.text("profile.feature_layer"),
@@ -93,29 +91,14 @@ class ProfileConfig:
         )
 
     @property
-    def image_column(self) -> str:
-        """The column of ``index.csv`` that names the image, for example ``DNA``."""
-        return self.channels[0]
+    def image_columns(self) -> tuple[str, ...]:
+        """The columns of ``index.csv`` that name the images, one per channel."""
+        return tuple(dict.fromkeys(self.channels))
 
     @property
     def index_columns(self) -> tuple[str, ...]:
         """The columns of ``index.csv`` in order."""
-        return (*INDEX_COLUMNS[:4], self.image_column, *INDEX_COLUMNS[4:])
-
-    def check_image_size(self, shape: tuple[int, ...], what: str = "the frame") -> None:
-        """Check that images of a shape ``(Y, X)`` fit.
-
-        Raises
-        ------
-        idrstream.errors.MovieError
-            When width or height differ from the configured ones.
-        """
-        if shape != (self.height, self.width):
-            size = " x ".join(str(side) for side in reversed(shape))
-            raise MovieError(
-                f"{what} is {size} pixels (width x height), but {self.path.name} says "
-                f"{self.width} x {self.height} (dataset.images.width and height)"
-            )
+        return (*INDEX_COLUMNS[:4], *self.image_columns, *INDEX_COLUMNS[4:])
 
     def check_checkpoint(self, path: Path) -> int:
         """Check a checkpoint against this configuration.
@@ -251,17 +234,23 @@ def _channels(keys: _Keys) -> tuple[str, ...]:
         or not all(isinstance(name, str) and name for name in channels)
     ):
         raise keys.wrong(key, 'a list of names, for example ["DNA"]')
-    if len(set(channels)) > 1:
-        raise keys.wrong(key, "one channel, listed once or several times (frames have one)")
-    if channels[0] in INDEX_COLUMNS:
+    if set(channels) & set(INDEX_COLUMNS):
         raise keys.wrong(key, f"other than {', '.join(INDEX_COLUMNS)}")
     return tuple(channels)
 
 
-def _check_label(keys: _Keys, key: str, image_column: str) -> None:
+def _size(keys: _Keys) -> tuple[int, int] | None:
+    sides = [f"dataset.images.{side}" for side in ("height", "width")]
+    if any(keys.get(side) is None for side in sides):
+        return None
+    height, width = map(keys.positive, sides)
+    return height, width
+
+
+def _check_label(keys: _Keys, key: str, channels: tuple[str, ...]) -> None:
     value = keys.need(key)
     names = value if isinstance(value, list) else [value]
-    known = (*INDEX_COLUMNS, image_column)
+    known = (*INDEX_COLUMNS, *dict.fromkeys(channels))
     if not names or not all(name in known for name in names):
         raise keys.wrong(key, f"one of the columns of index.csv ({', '.join(known)})")
     if isinstance(value, list) != key.endswith("targets"):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from idrstream.segment.cellpose.masks import as_labels, centroids, trace_outlines
+from idrstream.segment.labels import as_labels, objects_in, trace_outlines
 
 label_images = hnp.arrays(
     np.int32,
@@ -55,7 +55,7 @@ def test_centroids_are_scipys_centre_of_mass(masks):
     labels = as_labels(masks)
     count = int(labels.max())
     expected = center_of_mass(labels > 0, labels, range(1, count + 1)) if count else []
-    points = centroids(labels)
+    points = objects_in(labels).locations
     assert points.shape == (count, 2)
     assert points.dtype == np.float64
     np.testing.assert_allclose(points, np.reshape(expected, (count, 2)), atol=1e-9)
@@ -64,7 +64,32 @@ def test_centroids_are_scipys_centre_of_mass(masks):
 def test_centroid_is_y_then_x_from_the_centre_of_the_first_pixel():
     masks = np.zeros((10, 20), np.uint16)
     masks[2:5, 7:12] = 9
-    assert centroids(as_labels(masks)).tolist() == [[3.0, 9.0]]
+    assert objects_in(as_labels(masks)).locations.tolist() == [[3.0, 9.0]]
+
+
+@settings(deadline=None)
+@given(label_images)
+def test_the_table_is_scikit_images_region_properties(masks):
+    from skimage.measure import regionprops_table
+
+    names = ("label", "centroid", "area", "bbox")
+    expected = regionprops_table(masks, properties=names)
+    objects = objects_in(masks)
+    columns = ("label", "y", "x", "area", "top", "left", "bottom", "right")
+    assert len(objects) == len(expected["label"])
+    for column, values in zip(columns, expected.values(), strict=True):
+        np.testing.assert_allclose(objects.table[column], values)
+    on_border = set(np.concatenate([masks[0], masks[-1], masks[:, 0], masks[:, -1]])) - {0}
+    assert set(objects.table["label"][objects.table["touches_border"]]) == on_border
+    assert objects.labels is masks
+
+
+def test_outlines_belong_to_the_rows_also_where_labels_have_gaps():
+    masks = np.zeros((9, 9), np.int32)
+    masks[1:4, 1:4], masks[5:8, 5:8] = 2, 7
+    objects = objects_in(masks, "Cells", outlines=True, diameter_px=3.0, channel="ER")
+    assert (objects.name, objects.channel, len(objects)) == ("Cells", "ER", 2)
+    assert [outline.mean(axis=0).tolist() for outline in objects.outlines] == [[2, 2], [6, 6]]
 
 
 @pytest.mark.models

@@ -1,16 +1,19 @@
-"""Label images: edge removal, centroids and outlines. Pure functions.
+"""Label images: edge removal, the table of their objects, outlines. Pure functions.
 
 A label image has shape ``(Y, X)`` and an integer dtype; 0 is background, every other value is
-one nucleus. Nuclei are always listed in ascending order of their labels, so that centroids and
+one object. Objects are always listed in ascending order of their labels, so that table and
 outlines of one label image belong together row by row.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from idrstream.records import OBJECT_FIELDS, Objects
 
 Labels = NDArray[np.int32]
 
@@ -42,35 +45,56 @@ def as_labels(masks: NDArray[Any], *, drop_edge: bool = False) -> Labels:
     return labels
 
 
-def centroids(labels: Labels) -> NDArray[np.float64]:
-    """Return the centre of mass of every nucleus's mask, each pixel weighing the same.
+def objects_in(
+    labels: Labels,
+    name: str = "Nuclei",
+    *,
+    outlines: bool = False,
+    diameter_px: float = math.nan,
+    channel: str = "",
+) -> Objects:
+    """Return the objects of a label image.
 
-    The first IDR_stream took the mean of the points of the outline instead, which leans
-    towards ragged parts of the border; the two differ by a fraction of a pixel for round nuclei.
+    An object's location is the centre of mass of its mask, each pixel weighing the same. The
+    first IDR_stream took the mean of the points of the outline instead, which leans towards
+    ragged parts of the border; the two differ by a fraction of a pixel for round nuclei.
 
     Parameters
     ----------
     labels : NDArray of int32
-        Label image, shape ``(Y, X)``, labels 1 to n without gaps.
-
-    Returns
-    -------
-    NDArray of float64
-        Shape ``(n, 2)``, ``(y, x)`` in pixels, origin at the centre of the upper left pixel.
+        Label image, shape ``(Y, X)``; labels may have gaps.
+    name : str
+        Kind of the objects.
+    outlines : bool
+        Add the outlines.
+    diameter_px : float
+        Diameter that was given or estimated.
+    channel : str
+        Channel that they were found in; empty for the first.
     """
+    from scipy.ndimage import find_objects
+
     rows, columns = np.nonzero(labels)
     of_pixel = labels[rows, columns]
-    count = int(of_pixel.max(initial=0))
-    area = np.bincount(of_pixel, minlength=count + 1)[1:]
-    sums = [
-        np.bincount(of_pixel, weights=axis, minlength=count + 1)[1:] for axis in (rows, columns)
-    ]
-    centres: NDArray[np.float64] = np.stack(sums, axis=1) / area[:, np.newaxis]
-    return centres
+    area = np.bincount(of_pixel)
+    present = np.flatnonzero(area)
+    table = np.zeros(len(present), OBJECT_FIELDS)
+    table["label"], table["area"] = present, area[present]
+    for axis, positions in (("y", rows), ("x", columns)):
+        table[axis] = np.bincount(of_pixel, weights=positions)[present] / area[present]
+    boxes = find_objects(labels)
+    corners = [(y.start, x.start, y.stop, x.stop) for y, x in (boxes[at - 1] for at in present)]
+    sides = np.array(corners, np.int32).reshape(-1, 4).T
+    table["top"], table["left"], table["bottom"], table["right"] = sides
+    height, width = labels.shape
+    top, left, bottom, right = sides
+    table["touches_border"] = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    shapes = trace_outlines(labels) if outlines else None
+    return Objects(name, labels, table, shapes, diameter_px, channel)
 
 
 def trace_outlines(labels: Labels) -> tuple[NDArray[np.int64], ...]:
-    """Return the outer outline of every nucleus, row by row as `centroids` lists them.
+    """Return the outer outline of every object, row by row as `objects_in` lists them.
 
     The points are those of Cellpose's ``outlines_list`` (OpenCV's external contours without
     approximation, the longest one of a mask in several pieces). Unlike there, tiny nuclei keep
@@ -79,18 +103,20 @@ def trace_outlines(labels: Labels) -> tuple[NDArray[np.int64], ...]:
     Parameters
     ----------
     labels : NDArray of int32
-        Label image, shape ``(Y, X)``, labels 1 to n without gaps.
+        Label image, shape ``(Y, X)``; labels may have gaps.
 
     Returns
     -------
     tuple of NDArray of int64
-        For each nucleus shape ``(k, 2)``, ``(y, x)``, the mask's own border pixels in order.
+        For each object shape ``(k, 2)``, ``(y, x)``, the mask's own border pixels in order.
     """
     import cv2
     from scipy.ndimage import find_objects
 
     found = []
     for label, box in enumerate(find_objects(labels), start=1):
+        if box is None:  # no such label
+            continue
         piece = np.ascontiguousarray(labels[box] == label, dtype=np.uint8)
         contours = cv2.findContours(piece, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[-2]
         longest = max(contours, key=len)

@@ -1,0 +1,72 @@
+"""What computes the features of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from idrstream.describe import adapt
+
+if TYPE_CHECKING:
+    from idrstream.records import Features, Frame, Objects
+
+_METHODS = ("profile", "load", "gpus", "disk_bytes", "interrupt", "close")
+
+
+@runtime_checkable
+class FeatureEngine(Protocol):
+    """Computes the features of objects in frames; a subclass only needs `profile`.
+
+    An engine may keep a model or a process from one call to the next. The values of an object
+    depend on its frame and its objects only, not on what else is in the call;
+    `idrstream.testing.FeatureEngineConformance` tests what is promised here.
+    """
+
+    def profile(self, frames: Sequence[Frame], objects: Sequence[Objects]) -> Sequence[Features]:
+        """Return the features of the objects of each frame.
+
+        Parameters
+        ----------
+        frames : sequence of Frame
+            Frames of any sizes; their pixels are not changed.
+        objects : sequence of Objects
+            For each frame its objects; may be none.
+
+        Returns
+        -------
+        sequence of Features
+            One per frame, in order, with a row per object, all with the same columns, also
+            those of frames without objects. A feature that is not defined for an object is NaN;
+            none is infinite.
+
+        Raises
+        ------
+        idrstream.errors.ProfileError
+            If that failed.
+        """
+        ...
+
+    def load(self) -> None:
+        """Load the model, so that what is missing shows before the first download."""
+        return
+
+    def gpus(self) -> list[str]:
+        """Return the GPUs that are used, such as ``cuda:0``; none by default."""
+        return []
+
+    def disk_bytes(self, frame: Frame, objects: Objects) -> int:  # noqa: ARG002
+        """Return how much disk space a frame takes at most while `profile` runs."""
+        return 0
+
+    def interrupt(self) -> None:
+        """End a running `profile` soon; it raises `ProfileError`. Called from another thread."""
+        return
+
+    def close(self) -> None:
+        """Release what the engine holds; it may be called twice."""
+        return
+
+
+def as_engine(given: object) -> FeatureEngine:
+    """Return an object with ``profile(frames, objects)`` as an engine; see `adapt`."""
+    return adapt(given, FeatureEngine, _METHODS)  # type: ignore[type-abstract]
