@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def write_result(path: Path | None, question: str, packages: Iterable[str], **re
     document = {
         "question": question,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(packages),
         **result,

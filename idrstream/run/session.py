@@ -189,6 +189,7 @@ class Session:
             if decision.run:
                 components = self._components
                 # What is missing or cannot be used shows before the first download.
+                components.preprocessor.load()
                 components.segmentor.load()
                 components.engine.load(components.project)
                 if not self._options.share_gpu:
