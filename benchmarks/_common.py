@@ -7,10 +7,14 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from idrstream.errors import MissingToolError
+from idrstream.profile.deepprofiler.python import deepprofiler_python, deepprofiler_versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -42,6 +46,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    with suppress(MissingToolError):
+        apart = deepprofiler_versions(deepprofiler_python())
+        found |= {name: version for name, version in apart.items() if name in names}
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 from idrstream.errors import MissingToolError
 
@@ -28,6 +29,6 @@ def require(name: str, what_for: str) -> None:
     MissingToolError
         With the command that installs it.
     """
-    if importlib.util.find_spec(name) is None:
+    if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
         msg = f"{what_for} needs {name}, which is installed by itself: {INSTALL_ALONE}"
         raise MissingToolError(msg)

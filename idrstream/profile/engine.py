@@ -34,6 +34,10 @@ class Engine(Protocol):
         """Load the model, so that what is missing shows before the first download."""
         return
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages that it has in a Python of its own; none by default."""
+        return {}
+
     def gpus(self) -> list[str]:
         """Return the GPUs that are used, such as ``cuda:0``; none by default."""
         return []
@@ -49,4 +53,4 @@ class Engine(Protocol):
 
 def as_engine(given: object) -> Engine:
     """Return an object with ``profile(project)`` as an engine; see `adapt`."""
-    return adapt(given, Engine, ("profile", "load", "gpus", "interrupt", "close"))  # type: ignore[type-abstract]
+    return adapt(given, Engine, ("profile", "load", "versions", "gpus", "interrupt", "close"))  # type: ignore[type-abstract]

@@ -202,6 +202,8 @@ class Session:
     ) -> None:
         paths = self._paths
         found = versions()
+        if decision.run:
+            found |= self._components.engine.versions()
         for change in changed_versions(journal.last_versions(), found):
             log.warning("%s since the last run in %s: results may differ", change, paths.folder)
         name = digest = ""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.config import ProfileSettings
-from idrstream.errors import MissingToolError, ProfileError
+from idrstream.errors import ProfileError
 from idrstream.profile.deepprofiler.outputs import check_features
+from idrstream.profile.deepprofiler.python import (
+    deepprofiler_python,
+    deepprofiler_versions,
+    missing_deepprofiler,
+)
 from idrstream.profile.engine import Engine
 from idrstream.workers.process import DiedError, WorkerProcess
 
@@ -22,10 +26,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("idrstream.profile")
 
 _START_TIMEOUT_S = 300.0
+_WORKER = Path(__file__).with_name("worker.py")
+# Isolated: neither our PYTHONPATH nor the folder of the script is where it looks for modules.
+_PYTHON_FLAGS = ("-I", "-X", "utf8", "-W", "ignore")
 _ENVIRONMENT = {
-    "PYTHONIOENCODING": "utf-8",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONWARNINGS": "ignore",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Not all of the GPU at once: the segmentation needs some of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -42,7 +46,7 @@ class DeepProfilerEngine(Engine):
     Parameters
     ----------
     settings : ProfileSettings, optional
-        Number of the GPU and time limit of a batch.
+        DeepProfiler's Python, number of the GPU, and time limit of a batch.
     memory_limit_bytes : int, optional
         A process that holds more after a batch is replaced for the next one; by default half of
         the machine's memory.
@@ -53,6 +57,7 @@ class DeepProfilerEngine(Engine):
     ) -> None:
         settings = settings or ProfileSettings()
         self._gpu = settings.dp_gpu
+        self._python = deepprofiler_python(settings)
         self._timeout_s = settings.profile_timeout_s
         self._memory_limit_bytes = memory_limit_bytes or _physical_memory_bytes() // 2
         self._lock = threading.Lock()
@@ -62,6 +67,26 @@ class DeepProfilerEngine(Engine):
     def describe(self) -> dict[str, object]:
         """Return what changes a result: that it is DeepProfiler."""
         return {"name": "deepprofiler"}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of DeepProfiler and TensorFlow.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When DeepProfiler is not installed; with the commands that install it.
+        """
+        return deepprofiler_versions(self._python)
+
+    def load(self, project: DeepProfilerProject) -> None:  # noqa: ARG002
+        """Check that DeepProfiler is installed, before the first download.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When it is not; with the commands that install it.
+        """
+        self.versions()
 
     def profile(self, project: DeepProfilerProject) -> None:
         """Write ``index.csv``, have the process profile the project, and check what it wrote.
@@ -107,7 +132,7 @@ class DeepProfilerEngine(Engine):
             self._end()
 
     def _command(self, folder: str) -> list[str]:
-        return [sys.executable, "-m", "idrstream.profile.deepprofiler.worker", folder]
+        return [self._python, *_PYTHON_FLAGS, str(_WORKER), folder]
 
     def _ask(self, project: DeepProfilerProject, deadline: float) -> str:
         """Have the project profiled; return what the process said beside it."""
@@ -162,7 +187,7 @@ class DeepProfilerEngine(Engine):
                 self._command, "deepprofiler", {**_ENVIRONMENT, "CUDA_VISIBLE_DEVICES": self._gpu}
             )
         except OSError as error:
-            raise ProfileError(f"DeepProfiler cannot be started: {error}") from error
+            raise missing_deepprofiler(self._python, str(error)) from error
         self._worker = worker
         try:
             reply, _ = worker.receive(_START_TIMEOUT_S)
@@ -174,7 +199,7 @@ class DeepProfilerEngine(Engine):
             ) from error
         if "error" in reply:
             self._end()
-            raise _missing_deepprofiler(reply["message"])
+            raise missing_deepprofiler(self._python, reply["message"])
         _log.debug("DeepProfiler started in %.1f s", time.monotonic() - started)
         return worker
 
@@ -191,13 +216,6 @@ class _DiedAtItError(ProfileError):
 def _delete_features(project: DeepProfilerProject) -> None:
     for image in project.images:
         project.features_path(image).unlink(missing_ok=True)
-
-
-def _missing_deepprofiler(why: str) -> MissingToolError:
-    return MissingToolError(
-        f"DeepProfiler is not installed for {sys.executable} ({why}): "
-        "pip install 'idrstream[deepprofiler]', or use engine = \"torch\", which needs none"
-    )
 
 
 def resident_bytes(pid: int) -> int:
