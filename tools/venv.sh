@@ -53,11 +53,21 @@ $found
 LIST
 }
 
+make_environment() {
+    if [ -n "$python" ]; then
+        "$python" -m venv "$place"
+    else
+        # uv takes a Python of its own where there is none; pip installs, as everywhere else.
+        uv venv --quiet --seed --python "${poor:-3.11}" "$place"
+    fi
+}
+
 if [ ! -x "$place/bin/python" ] || ! fits "$place/bin/python"; then
     find_python
     if [ -z "$python" ] && ! command -v uv >/dev/null 2>&1; then
         if [ -n "$poor" ]; then
-            echo "$poor has no venv module. Debian: apt-get install python3.$last-venv (the version of $poor); or install uv." >&2
+            version="$("$poor" -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+            echo "$poor has no venv module. Debian: apt-get install python$version-venv; or install uv." >&2
         else
             echo "$what needs $wants: install one (Debian: apt-get install python3.11 python3.11-venv) or uv, or name it: make PYTHON=/path/to/python3.11 ..." >&2
         fi
@@ -69,11 +79,10 @@ if [ ! -x "$place/bin/python" ] || ! fits "$place/bin/python"; then
         exit 2
     fi
     rm -rf "$place"
-    if [ -n "$python" ]; then
-        "$python" -m venv "$place"
-    else
-        # uv takes a Python of its own where there is none; pip installs, as everywhere else.
-        uv venv --quiet --seed --python "${poor:-3.11}" "$place"
+    if ! make_environment; then
+        rm -rf "$place"
+        echo "The environment $place could not be made; the message above says why." >&2
+        exit 2
     fi
 fi
 
@@ -89,7 +98,7 @@ install_all() {
     fi
 }
 
-echo "Installing $what into $place (some GB, some minutes the first time) ..."
+echo "Installing $what into $place with $("$place/bin/python" -V) (some GB, some minutes the first time) ..."
 if ! install_all; then
     echo "The installation failed; the message above says why (network, disk?). Run the same command again to go on." >&2
     exit 2

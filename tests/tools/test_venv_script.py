@@ -72,11 +72,22 @@ def test_a_python_that_does_not_fit_is_told(checkout):
 
 
 def test_a_missing_venv_module_is_told(checkout):
-    program(checkout[1] / "python3", 'case "$*" in *ensurepip*) exit 1;; esac')
+    program(checkout[1] / "python3", 'case "$*" in *ensurepip*) exit 1;; *print*) echo 3.12;; esac')
     done = run(checkout)
     assert done.returncode == 2
     assert "has no venv module" in done.stderr
-    assert "-venv" in done.stderr
+    assert "python3.12-venv" in done.stderr
+
+
+def test_an_environment_that_could_not_be_made_is_not_left_behind(checkout):
+    place, tools = checkout
+    program(
+        tools / "python3", PYTHON.replace("""cp "$0" "$3/bin/python";;""", "cp $0 $3; exit 3;;")
+    )
+    done = run(checkout)
+    assert done.returncode == 2
+    assert ".venv could not be made" in done.stderr
+    assert not (place / ".venv").exists()
 
 
 def test_a_full_disk_is_told(checkout):
