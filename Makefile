@@ -1,11 +1,16 @@
 # make demo: set up and run the main job on a simulated screen. make test: set up and run the tests.
-.PHONY: help demo test faults lint types docs format notebooks wheel-check clean
+.PHONY: help demo test deepprofiler faults lint types docs format notebooks wheel-check clean
 PY := .venv/bin/python
 DEMO ?= idrstream_demo
+# DeepProfiler has a Python of its own; what needs it is skipped until `make deepprofiler` has made it.
+ifneq ($(wildcard .venv-deepprofiler/bin/python),)
+export IDRSTREAM_DEEPPROFILER_PYTHON ?= $(CURDIR)/.venv-deepprofiler/bin/python
+endif
 
 help:
 	@echo "make demo   set up .venv and stream a small simulated screen to features"
 	@echo "make test   set up .venv and run the tests"
+	@echo "make deepprofiler   set up .venv-deepprofiler, for engine = \"deepprofiler\" and its tests"
 	@echo "make lint types   what CI checks before the tests"
 	@echo "make docs   build the documentation site into site/"
 
@@ -17,6 +22,10 @@ test:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	@$(PY) tests/tools/get_bioformats.py || echo "Tests of the Bio-Formats reader will be skipped."
 	$(PY) -m pytest -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
+
+deepprofiler:
+	@PYTHON="$(PYTHON)" tools/venv.sh --deepprofiler
+	@echo "IDRSTREAM_DEEPPROFILER_PYTHON=$(CURDIR)/.venv-deepprofiler/bin/python"
 
 # Kills and faults at every transition of a stream: is anything ever lost? Some minutes.
 faults:
@@ -53,4 +62,4 @@ notebooks:
 	$(PY) tools/run_notebooks.py
 
 clean:
-	rm -rf .venv build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"
+	rm -rf .venv .venv-deepprofiler build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis "$(DEMO)"

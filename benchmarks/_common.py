@@ -7,10 +7,14 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from idrstream.errors import MissingToolError
+from idrstream.profile.deepprofiler.python import deepprofiler_python, deepprofiler_versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -42,6 +46,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
+    with suppress(MissingToolError):
+        apart = deepprofiler_versions(deepprofiler_python())
+        found |= {name: version for name, version in apart.items() if name in names}
     return found
 
 
@@ -53,7 +60,7 @@ def write_result(path: Path | None, question: str, packages: Iterable[str], **re
     document = {
         "question": question,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(packages),
         **result,

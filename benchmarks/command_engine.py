@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 from idrstream.profile import DeepProfilerProject, Engine, check_features
+from idrstream.profile.deepprofiler.python import deepprofiler_python
 
 
 class CommandEngine(Engine):
@@ -19,5 +19,7 @@ class CommandEngine(Engine):
         project.write_index()
         options = {"gpu": self._gpu, "root": str(project.root), "config": project.config_name}
         arguments = [f"--{name}={value}" for name, value in options.items()]
-        subprocess.run([sys.executable, "-m", "deepprofiler", *arguments, "profile"], check=True)
+        subprocess.run(
+            [deepprofiler_python(), "-I", "-m", "deepprofiler", *arguments, "profile"], check=True
+        )
         check_features(project)

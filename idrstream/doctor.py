@@ -21,12 +21,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.errors import MissingToolError
+from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
 
 State = Literal["ok", "missing", "failed"]
 
 PACKAGES = (
-    "basicpy", "botocore", "cellpose", "deepprofiler", "h5py", "pyarrow", "pycytominer",
-    "pyimagej", "tensorflow", "torch", "urllib3",
+    "basicpy", "botocore", "cellpose", "h5py", "pyarrow", "pycytominer", "pyimagej", "torch",
+    "urllib3",
 )  # fmt: skip
 TOOLS = ("ascp", "java")
 PLATES = (
@@ -65,7 +67,7 @@ def check_here() -> list[Finding]:
     """Check the packages, programs and models on this machine."""
     from idrstream import models
 
-    found = [_package(name) for name in PACKAGES]
+    found = [*map(_package, PACKAGES), _deepprofiler()]
     for name in TOOLS:
         path = shutil.which(name)
         found.append(Finding(name, "ok" if path else "missing", path or "not on the PATH"))
@@ -219,4 +221,18 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, "ok", importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "missing", "not installed")
+        alone = f": {INSTALL_ALONE}" if name in INSTALLED_ALONE else ""
+        return Finding(name, "missing", f"not installed{alone}")
+
+
+def _deepprofiler() -> Finding:
+    """Look for DeepProfiler in the Python that a stream would run it with."""
+    from idrstream.profile.deepprofiler.python import deepprofiler_python, deepprofiler_versions
+
+    python = deepprofiler_python()
+    try:
+        found = deepprofiler_versions(python)
+    except MissingToolError as error:
+        return Finding("deepprofiler", "missing", str(error))
+    others = ", ".join(f"{k} {v}" for k, v in found.items() if k != "deepprofiler")
+    return Finding("deepprofiler", "ok", f"{found['deepprofiler']} with {others} in {python}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import sys
@@ -12,6 +13,8 @@ from local_servers import NGINX, ftp, nginx
 from idrstream.cli.main import main
 from idrstream.config import DownloadSettings
 from idrstream.doctor import as_table, check_here, check_network
+from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
+from idrstream.profile.deepprofiler.python import HOW_TO_INSTALL
 
 
 def test_this_machine(capsys):
@@ -23,6 +26,27 @@ def test_this_machine(capsys):
     assert main(["doctor"]) == 0
     assert "h5py" in capsys.readouterr().out
     assert len(as_table(check_here()).splitlines()) == len(found)
+
+
+def test_what_pip_does_not_install_by_itself(monkeypatch, tmp_path):
+    def version(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setenv("IDRSTREAM_DEEPPROFILER_PYTHON", str(tmp_path / "python"))
+    found = {item.what: item for item in check_here()}
+    for name in INSTALLED_ALONE:
+        assert found[name].detail == f"not installed: {INSTALL_ALONE}"
+    assert found["deepprofiler"].state == "missing"
+    for command in HOW_TO_INSTALL:
+        assert command in found["deepprofiler"].detail
+    (tmp_path / "python").write_text(
+        """#!/bin/sh\necho '{"deepprofiler": "0.5.1", "tensorflow": "2.15.1"}'\n"""
+    )
+    (tmp_path / "python").chmod(0o755)
+    (there,) = (item for item in check_here() if item.what == "deepprofiler")
+    assert there.state == "ok"
+    assert there.detail == f"0.5.1 with tensorflow 2.15.1 in {tmp_path / 'python'}"
 
 
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import tempfile
 import venv
 from pathlib import Path
+
+from idrstream.packages import INSTALL_ALONE
 
 PROJECT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "tensorflow", "jpype", "cellpose", "basicpy", "pandas", "h5py")
@@ -34,7 +37,9 @@ def main() -> None:
         venv.create(place / "venv", with_pip=True)
         python = place / "venv" / "bin" / "python"
         constraints = PROJECT / "constraints.txt"
-        run(python, "-m", "pip", "install", "-q", "-c", constraints, wheel, cwd=place)
+        pip = (python, "-m", "pip", "--disable-pip-version-check")
+        run(*pip, "install", "-q", "-c", constraints, wheel, cwd=place)
+        run(*pip, *shlex.split(INSTALL_ALONE)[1:], "-q", "-c", constraints, cwd=place)
         empty = place / "empty"
         empty.mkdir()
         loaded = run(

@@ -2,8 +2,9 @@
 
 What is written is cut at ``pool5``: an embedding, without the classifier. Convolution weights are
 in half precision (Keras casts them to single when it loads them), statistics in single. With
-``--check`` DeepProfiler's own model is built, the file is loaded as its ``profile`` command does,
-and both networks' features of random crops are compared.
+``--check`` DeepProfiler's own model is built, by the Python of ``IDRSTREAM_DEEPPROFILER_PYTHON``,
+the file is loaded as its ``profile`` command does, and both networks' features of random crops
+are compared.
 
 Example: ``python convert_profiler.py run/best.pt CONFIG.json mitocheck_dna_b0.h5 --check``
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import string
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,8 @@ import h5py
 import numpy as np
 import torch
 from train_profiler import embed, new_network
+
+from idrstream.profile.deepprofiler.python import deepprofiler_python
 
 REPEATS = (1, 2, 2, 3, 3, 4, 1)  # blocks of each stage of EfficientNet-B0
 BATCH_NORM = {
@@ -90,26 +95,16 @@ def half(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def compare(state: dict[str, torch.Tensor], config: dict, path: Path) -> float:
     """Return the largest difference of the two networks' features, over their spread."""
-    import tensorflow as tf
-    from deepprofiler.profiling import build_model
-
-    config["num_classes"] = 2
-    model = build_model(config)
-    before = {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
-    model.layers[-1]._name = "classifier"
-    model.load_weights(str(path), by_name=True)
-    with h5py.File(path) as file:
-        missing = set(before) - {
-            n if isinstance(n, str) else n.decode() for n in file.attrs["layer_names"]
-        }
-    if missing - {"classifier", "ClassProb"}:
-        raise SystemExit(f"layers without weights in the file: {sorted(missing)}")
-    extractor = tf.compat.v1.keras.Model(
-        model.inputs, model.get_layer(config["profile"]["feature_layer"]).output
-    )
     box = config["dataset"]["locations"]["box_size"]
     crops = np.random.default_rng(0).random((16, box, box, 1), dtype=np.float32)
-    theirs = extractor.predict(crops)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(json.dumps(config))
+        np.save(folder / "crops.npy", crops)
+        script = Path(__file__).resolve().with_name("deepprofiler_features.py")
+        files = [folder / file for file in ("config.json", "crops.npy", "features.npy")]
+        subprocess.run([deepprofiler_python(), "-I", script, path.resolve(), *files], check=True)
+        theirs = np.load(folder / "features.npy")
     net = new_network(state["_fc.bias"].numel())
     net.load_state_dict(half(state))
     net.eval()

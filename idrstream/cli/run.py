@@ -96,7 +96,7 @@ def warn_of_changes(
     except PlanChangedError as error:
         if not accept:
             raise
-        changed = [str(error), *again.changed_versions()]
+        changed = [str(error), *again.changed_versions(stream)]
     for change in changed:
         sys.stderr.write(f"idrstream: results may differ: {change}\n")
 

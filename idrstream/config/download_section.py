@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, as_tuple
+from idrstream.config.options import STRICT, OptionalPath, as_tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +84,13 @@ class DownloadSettings:
         Literal["auto", "frames", "file"],
         Doc("auto: whichever moves fewer bytes; frames: only the needed frames; file: the movie."),
     ] = "auto"
-    aspera_path: Annotated[Path | None, Doc("aspera: the ascp program.")] = None
+    aspera_path: Annotated[OptionalPath, Doc("aspera: the ascp program.")] = None
     aspera_key_path: Annotated[
         Path | tuple[Path, ...] | None,
         Doc("aspera: its private key, or several, of which the next is tried if one is refused."),
     ] = None
     screens_path: Annotated[
-        Path | None, Doc("The study's plates.tsv, which names the screen of each plate.")
+        OptionalPath, Doc("The study's plates.tsv, which names the screen of each plate.")
     ] = None
     idr_index_name: Annotated[str, Doc("Folder of the study in the archive.")] = (
         "idr0013-neumann-mitocheck"
@@ -101,7 +101,7 @@ class DownloadSettings:
     aspera_rate: Annotated[_AscpWord, Doc("aspera: target rate, 300m for 300 Mb/s.")] = "300m"
     aspera_attempts: Annotated[int, Ge(1), Doc("aspera: attempts for one movie.")] = 5
     omezarr_plates: Annotated[
-        Path | None, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
+        OptionalPath, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
     ] = None
     omezarr_roots: Annotated[
         tuple[str, ...],

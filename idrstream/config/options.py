@@ -6,9 +6,10 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import ValidationInfo
+from pydantic import BeforeValidator, ValidationInfo
 from typing_extensions import Doc
 
 from idrstream.text import parse_size
@@ -21,6 +22,10 @@ _MOST_BATCHES = 1_000_000
 
 STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 """Configuration of every section: unknown options are errors."""
+
+
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""A path; an empty text means none, not the current folder."""
 
 
 class Scope(Enum):

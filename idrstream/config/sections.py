@@ -19,6 +19,7 @@ from idrstream.config.download_section import DownloadSettings
 from idrstream.config.options import (
     STRICT,
     Option,
+    OptionalPath,
     Scope,
     as_batch_numbers,
     as_tuple,
@@ -122,7 +123,7 @@ class StreamSettings(RunOptions):
         Path, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
     ]
     idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
-    log: Annotated[Path | None, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
+    log: Annotated[OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ class PreprocessSettings:
         Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
     ] = "cellh5"
     fiji_path: Annotated[str, Doc("imagej: a Fiji.app folder or a Maven coordinate.")] = ""
-    bioformats_jar: Annotated[Path | None, Doc("bioformats: the bioformats_package.jar.")] = None
+    bioformats_jar: Annotated[OptionalPath, Doc("bioformats: the bioformats_package.jar.")] = None
     perform_illumination_correction: Annotated[
         bool, Doc("Correct the illumination with BaSiC.")
     ] = True
@@ -208,7 +209,7 @@ class SegmentSettings:
         int, Ge(-1), Doc("Leave out masks of fewer pixels; -1 keeps all."), Scope.RESULT
     ] = 15
     tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that a GPU takes together.")] = 32
-    size_model: Annotated[Path | None, Doc("Size model of a Cellpose model file.")] = None
+    size_model: Annotated[OptionalPath, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
     precision: Annotated[
         Literal["auto", "single", "bfloat16"],
@@ -241,8 +242,16 @@ class ProfileSettings:
         int | None, Ge(1), Doc("torch: crops that go through the network together.")
     ] = None
     dp_gpu: Annotated[str, Doc("Number of the GPU to profile on; -1 for none.")] = "0"
-    dp_config: Annotated[Path | None, Doc("DeepProfiler configuration (JSON).")] = None
-    dp_checkpoint: Annotated[Path | None, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
+    dp_config: Annotated[OptionalPath, Doc("DeepProfiler configuration (JSON).")] = None
+    dp_checkpoint: Annotated[OptionalPath, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
+    deepprofiler_python: Annotated[
+        OptionalPath,
+        Doc(
+            "deepprofiler: the Python that DeepProfiler is installed for; by default the one that "
+            "runs idrstream."
+        ),
+        Scope.LOCAL,
+    ] = None
     profile_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds after which a DeepProfiler run of one batch is given up.")
     ] = 3600.0

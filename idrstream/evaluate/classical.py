@@ -40,7 +40,8 @@ def classical_features(crops: NDArray[Any]) -> NDArray[np.float64]:
     NDArray of float64
         Shape ``(n, d)``, finite, with d of about 150.
     """
-    return np.nan_to_num(np.array([_features(crop.astype(np.float64)) for crop in crops]))
+    features = np.array([_features(crop.astype(np.float64)) for crop in crops], np.float64)
+    return np.nan_to_num(features, copy=False)
 
 
 def _features(crop: NDArray[np.float64]) -> NDArray[np.float64]:

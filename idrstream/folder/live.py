@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ LIVE_NAME = ".idrstream.live.json"
 _MAX_BYTES = 1 << 20
 
 
-class LivePhase(str, Enum):
+class LivePhase(StrEnum):
     """Phase of a running stream."""
 
     STARTING = "starting"  # checks, models
@@ -32,8 +32,6 @@ class LivePhase(str, Enum):
     PAUSING = "pausing"  # images in progress are finished
     PAUSED = "paused"
     STOPPING = "stopping"
-
-    __str__ = str.__str__
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from idrstream.errors import LockedError, StorageError
@@ -53,7 +53,7 @@ class Holder:
         if not self.pid:
             return "another stream"
         who = "this process" if _is_me(self) else f"process {self.pid} on {self.host}"
-        since = datetime.fromtimestamp(self.since, timezone.utc)
+        since = datetime.fromtimestamp(self.since, UTC)
         return f"{who}, since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 

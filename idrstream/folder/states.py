@@ -18,14 +18,10 @@ The values are the text in the file and never change.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class _Stored(str, Enum):
-    __str__ = str.__str__
-
-
-class BatchState(_Stored):
+class BatchState(StrEnum):
     """State of a batch of the plan."""
 
     PLANNED = "planned"
@@ -34,7 +30,7 @@ class BatchState(_Stored):
     FAILED = "failed"
 
 
-class ImageState(_Stored):
+class ImageState(StrEnum):
     """State of an image of the plan."""
 
     PLANNED = "planned"
@@ -43,7 +39,7 @@ class ImageState(_Stored):
     FAILED = "failed"
 
 
-class AttemptState(_Stored):
+class AttemptState(StrEnum):
     """Outcome of one attempt at a batch."""
 
     RUNNING = "running"
@@ -53,7 +49,7 @@ class AttemptState(_Stored):
     INTERRUPTED = "interrupted"
 
 
-class RunState(_Stored):
+class RunState(StrEnum):
     """State of a run of the stream."""
 
     RUNNING = "running"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _RECENT = 200  # batches over which the load of stages is averaged
 
 
-class StreamState(str, Enum):
+class StreamState(StrEnum):
     """State of the stream of an output folder."""
 
     RUNNING = "running"
@@ -38,8 +38,6 @@ class StreamState(str, Enum):
     DONE = "done"  # nothing is left
     STOPPED = "stopped"  # ended with batches left
     DIED = "died"  # the process ended without recording why
-
-    __str__ = str.__str__
 
     @property
     def has_ended(self) -> bool:

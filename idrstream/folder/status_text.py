@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from idrstream.folder.live import LaneNow, LivePhase
@@ -140,7 +140,7 @@ def facts(status: Status) -> list[tuple[str, str]]:
 
 def one_line(status: Status, now: datetime | None = None) -> str:
     """Return the status in one line, for a log."""
-    when = now or datetime.now(timezone.utc)
+    when = now or datetime.now(UTC)
     parts = [
         f"{when:%Y-%m-%d %H:%M:%S} {state_text(status)}",
         f"batches {status.batches_done}/{status.batches}",

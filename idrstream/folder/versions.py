@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 _PACKAGES = (
-    "idrstream", "basicpy", "cellpose", "deepprofiler", "h5py", "numpy", "pandas", "pycytominer",
-    "tensorflow", "torch",
+    "idrstream", "basicpy", "cellpose", "h5py", "numpy", "pandas", "pycytominer", "torch",
 )  # fmt: skip
 
 

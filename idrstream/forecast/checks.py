@@ -45,9 +45,10 @@ def check_writable(folder: Path, role: str) -> Check:
 
 
 def check_models(components: Components) -> tuple[Check, float]:
-    """Load the models of segmentor and engine; also return the seconds it took."""
+    """Load what preprocessor, segmentor and engine need; also return the seconds it took."""
     started = time.monotonic()
     try:
+        components.preprocessor.load()
         components.segmentor.load()
         components.engine.load()
     except IdrStreamError as error:

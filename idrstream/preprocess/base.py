@@ -20,6 +20,9 @@ class BasePreprocessor:
         """Return one result per wanted frame, in the order requested."""
         raise NotImplementedError
 
+    def load(self) -> None:
+        """Check that what `process` needs is installed; called before a stream starts."""
+
     def needs_plate_model(self, plate: str) -> bool:  # noqa: ARG002
         """Return whether `fit_plate` must be called before movies of a plate are processed."""
         return False
@@ -43,7 +46,7 @@ class BasePreprocessor:
 def as_preprocessor(given: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
     methods = (
-        "process", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
+        "process", "load", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
         "frames_needed", "reader",
     )  # fmt: skip
     return adapt(given, BasePreprocessor, methods)

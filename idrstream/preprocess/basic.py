@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.errors import MovieError
+from idrstream.packages import require
 from idrstream.preprocess.plate_model import IlluminationModel
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def fit_basic(
     ------
     MovieError
         If no frame has contrast, or BaSiC finds no usable flatfield.
+    idrstream.errors.MissingToolError
+        If basicpy is not installed.
 
     Notes
     -----
@@ -83,12 +86,24 @@ def fit_basic(
     )
 
 
+def require_basic() -> None:
+    """Check that basicpy is installed.
+
+    Raises
+    ------
+    idrstream.errors.MissingToolError
+        With the command that installs it.
+    """
+    require("basicpy", "the illumination correction")
+
+
 def _run(
     stack: NDArray[Any], where: str, *, darkfield: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Run basicpy; return flatfield and darkfield as it gives them."""
     if len(stack) == 1:  # basicpy takes no single frame; twice the same says no more
         stack = np.concatenate([stack, stack])
+    require_basic()
     try:
         with _quiet():
             from basicpy import BaSiC

@@ -74,6 +74,11 @@ class ChannelPreprocessor(BasePreprocessor):
             {name: one.for_dry_run(folder / name) for name, one in self.channels.items()}
         )
 
+    def load(self) -> None:
+        """Check that what the channels need is installed."""
+        for one in self.channels.values():
+            one.load()
+
     def interrupt(self) -> None:
         """Stop the readers at once."""
         for one in self.channels.values():

@@ -14,7 +14,14 @@ from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
 from idrstream.preprocess.base import BasePreprocessor
-from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
+from idrstream.preprocess.basic import require_basic
+from idrstream.preprocess.illumination import (
+    FrameContext,
+    Illumination,
+    IlluminationModel,
+    PerPlate,
+    WholeMovie,
+)
 from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask, Movie, Skipped
 
@@ -125,6 +132,17 @@ class Preprocessor(BasePreprocessor):
     def interrupt(self) -> None:
         """Stop the reader at once."""
         self.reader.interrupt()
+
+    def load(self) -> None:
+        """Check that basicpy is installed, when the illumination is corrected with it.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            With the command that installs it.
+        """
+        if isinstance(self.illumination, FrameContext | WholeMovie | PerPlate):
+            require_basic()
 
     def needs_plate_model(self, plate: str) -> bool:
         """Return whether `fit_plate` must be called before movies of a plate are processed."""

@@ -10,7 +10,7 @@ from idrstream.describe import adapt
 if TYPE_CHECKING:
     from idrstream.records import Features, Frame, Objects
 
-_METHODS = ("profile", "load", "gpus", "disk_bytes", "interrupt", "close")
+_METHODS = ("profile", "load", "versions", "gpus", "disk_bytes", "interrupt", "close")
 
 
 @runtime_checkable
@@ -49,6 +49,10 @@ class FeatureEngine(Protocol):
     def load(self) -> None:
         """Load the model, so that what is missing shows before the first download."""
         return
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of packages that it has in a Python of its own; none by default."""
+        return {}
 
     def gpus(self) -> list[str]:
         """Return the GPUs that are used, such as ``cuda:0``; none by default."""

@@ -111,12 +111,13 @@ class Provenance:
                 "--accept-differences"
             )
             raise PlanChangedError(msg)
-        return self.changed_versions()
+        return self.changed_versions(stream)
 
-    def changed_versions(self) -> list[str]:
+    def changed_versions(self, stream: IdrStream) -> list[str]:
         """Return which versions are not those with which the tables were made."""
         made_with = self.content["versions"]
-        return changed_versions(made_with[-1], versions()) if made_with else []
+        now = versions() | stream.components().engine.versions()
+        return changed_versions(made_with[-1], now) if made_with else []
 
     def _verified_table(self) -> Path:
         wanted = self.content["table"]["sha256"]

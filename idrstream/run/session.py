@@ -189,6 +189,7 @@ class Session:
             if decision.run:
                 components = self._components
                 # What is missing or cannot be used shows before the first download.
+                components.preprocessor.load()
                 components.segmentor.load()
                 components.engine.load()
                 if not self._options.share_gpu:
@@ -201,6 +202,8 @@ class Session:
     ) -> None:
         paths = self._paths
         found = versions()
+        if decision.run:
+            found |= self._components.engine.versions()
         for change in changed_versions(journal.last_versions(), found):
             log.warning("%s since the last run in %s: results may differ", change, paths.folder)
         name = digest = ""

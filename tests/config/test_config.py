@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from idrstream.config import SECTIONS, all_options, as_json, load_settings, settings_from_json
+from idrstream.config import (
+    SECTIONS,
+    ProfileSettings,
+    all_options,
+    as_json,
+    checked,
+    load_settings,
+    settings_from_json,
+)
 from idrstream.errors import ConfigError
 
 NEEDED = {"table": "t.tsv", "final_data_dir": "out", "tmp_dir": "tmp"}
@@ -50,6 +58,14 @@ def test_a_home_in_a_path_of_the_file_is_expanded(toml):
     assert keys == (path.parent / "a", Path("/b"))
     given = load_settings(path, environment={}, options={"final_data_dir": "~/feat"})
     assert given.stream.final_data_dir == Path.home() / "feat"
+
+
+def test_an_empty_path_is_none(toml):
+    text = "[stream]\ntable = 't'\nfinal_data_dir = 'f'\ntmp_dir = 'w'\nlog = ''\n"
+    settings = load_settings(toml(text), environment={"IDRSTREAM_DP_CONFIG": ""})
+    assert settings.stream.log is None
+    assert settings.profile.dp_config is None
+    assert checked(ProfileSettings, {"dp_checkpoint": ""}) == ProfileSettings()
 
 
 def test_lists_are_comma_separated_on_the_command_line():

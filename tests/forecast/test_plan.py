@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from idrstream.errors import (
 from idrstream.folder.locks import folder_lock
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.sizes import MOST_ASKED, ask_sizes
+from idrstream.packages import INSTALL_ALONE
 from idrstream.records import ImageTask
 
 
@@ -127,6 +129,21 @@ class TestPlan:
 
         stream.init_segmentor(NoModel())
         assert failed(stream.plan(table))["models load"].detail == "there is no such model"
+
+    def test_a_package_that_is_missing_is_told(self, stream, table, monkeypatch):
+        stream.init_preprocessor(perform_illumination_correction=True)
+        monkeypatch.setitem(sys.modules, "basicpy", None)
+        assert INSTALL_ALONE in failed(stream.plan(table))["models load"].detail
+        stream.init_preprocessor(perform_illumination_correction=False)
+        assert stream.plan(table).is_good
+        stream.init_segmentor({"model_type": "idrstream-nuclei", "diameter": 17})
+        monkeypatch.setitem(sys.modules, "cellpose", None)
+        assert INSTALL_ALONE in failed(stream.plan(table))["models load"].detail
+
+    def test_deepprofiler_that_is_missing_is_told(self, stream, table):
+        stream.copy_DP_files(engine="deepprofiler", deepprofiler_python="/no/python")
+        detail = failed(stream.plan(table))["models load"].detail
+        assert "not installed for /no/python" in detail
 
     def test_a_probe_that_fails_is_told(self, stream, table):
         class Broken:

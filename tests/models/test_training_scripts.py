@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from own_python import needs_deepprofiler
 
 pytest.importorskip("efficientnet_pytorch", reason="training needs the dev extra")
 
@@ -77,8 +78,8 @@ def test_conversion_writes_every_layer_of_deepprofilers_model(tmp_path):
 
 
 @pytest.mark.models
+@needs_deepprofiler
 def test_converted_network_equals_deepprofilers_own(tmp_path, scripts):
-    """In a process of its own: DeepProfiler switches TensorFlow to graph mode for good."""
     import subprocess
 
     import torch

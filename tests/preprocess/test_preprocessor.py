@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import tifffile
 
 from idrstream.config import PreprocessSettings
 from idrstream.describe import describe_part
-from idrstream.errors import ConfigError, FrameError, MovieError
+from idrstream.errors import ConfigError, FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.readers import ImageJReader
 from idrstream.legacy import BasicpyPreprocessor
@@ -24,6 +25,7 @@ from idrstream.preprocess import (
     make_preprocessor,
 )
 from idrstream.preprocess import illumination as illumination_module
+from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 from idrstream.preprocess.preprocessor import spread
 from idrstream.records import Frame, ImageTask, Movie, Skipped
@@ -235,6 +237,16 @@ def test_spread():
             chosen = spread(range(length), count)
             assert chosen == sorted(set(chosen))
             assert len(chosen) == min(length, count)
+
+
+@pytest.mark.parametrize("illumination", ["frames", "movie", "plate"])
+def test_a_missing_basicpy_is_told_before_a_stream_starts(illumination, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "basicpy", None)
+    by_name("off").load()
+    with pytest.raises(MissingToolError, match=r"needs basicpy.*pip install --no-deps"):
+        by_name(illumination, tmp_path).load()
+    with pytest.raises(MissingToolError, match="basicpy"):
+        fit_basic(np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8))
 
 
 def test_names(tmp_path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from idrstream.config import ProfileSettings
 from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile import DeepProfilerEngine, Engine
 from idrstream.profile.deepprofiler.engine import resident_bytes
+from idrstream.profile.deepprofiler.python import HOW_TO_INSTALL
 
 FAKE = Path(__file__).with_name("fake_deepprofiler_worker.py")
 
@@ -56,7 +58,7 @@ def alive(pid):
     return False
 
 
-def wait_until(condition, timeout_s=20.0):
+def wait_until(condition, timeout_s=60.0):
     end = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -171,10 +173,49 @@ def test_one_that_grew_is_started_anew(make, project, add, caplog):
 
 def test_not_installed_and_not_starting(make, project, add):
     add(project)
-    with pytest.raises(MissingToolError, match=r'idrstream\[deepprofiler\].*engine = "torch"'):
+    with pytest.raises(MissingToolError, match=r'deepprofiler==0.5.1.*engine = "torch"'):
         make("not installed").profile(project)
     with pytest.raises(ProfileError, match=r"(?s)did not start.*libcuda"):
         make("does not start").profile(project)
+
+
+def test_what_it_starts_is_the_python_that_is_named(monkeypatch, tmp_path, project, add):
+    add(project)
+    named, other = tmp_path / "named", tmp_path / "other"
+    monkeypatch.setenv("IDRSTREAM_DEEPPROFILER_PYTHON", str(other))
+    for engine, python in (
+        (DeepProfilerEngine(ProfileSettings(deepprofiler_python=named)), named),
+        (DeepProfilerEngine(), other),
+    ):
+        for use in (engine.load, engine.profile):
+            with pytest.raises(MissingToolError, match=f"not installed for {python} ") as caught:
+                use(project)
+            for command in HOW_TO_INSTALL:
+                assert command in str(caught.value)
+        assert engine.describe() == {"name": "deepprofiler"}
+
+
+def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, project, add):
+    """The worker needs no idrstream, and finds neither it nor what lies beside the script."""
+    add(project)
+    seen = tmp_path / "seen"
+    (tmp_path / "deepprofiler.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", f"{Path(idrstream.__file__).parents[1]}:{tmp_path}")
+    venv.create(tmp_path / "venv", symlinks=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    site = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    (site / "deepprofiler").mkdir()
+    (site / "deepprofiler" / "__init__.py").write_text("")
+    (site / "deepprofiler" / "profiling.py").write_text(
+        "import importlib.util, pathlib\n"
+        "names = [n for n in ('idrstream', 'outputs', 'messages') if importlib.util.find_spec(n)]\n"
+        f"pathlib.Path({str(seen)!r}).write_text(repr(names))\n"
+        "raise ImportError('libcuda')\n"
+    )
+    engine = DeepProfilerEngine(ProfileSettings(deepprofiler_python=python))
+    with pytest.raises(MissingToolError, match=f"{python} .libcuda"):
+        engine.profile(project)
+    assert seen.read_text() == "[]"
 
 
 KILLED = """

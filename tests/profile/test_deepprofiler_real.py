@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from own_python import PYTHON, needs_deepprofiler
 
 from idrstream.compile import compile_batch
 from idrstream.config import ProfileSettings
@@ -21,7 +21,7 @@ from idrstream.profile import (
 )
 from idrstream.records import Frame, ImageTask, Nuclei
 
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, needs_deepprofiler]
 
 HEIGHT, WIDTH, CHANNELS = 160, 192, 3
 INNER = np.array([[40.0, 50.0], [80.5, 100.25], [120.0, 30.0]])
@@ -51,7 +51,7 @@ def run_deepprofiler(project):
     project.write_index()
     options = ["--gpu=-1", f"--root={project.root}", f"--config={project.config_name}"]
     # Not from the folder of the test: it takes one that has a plate's name for its images.
-    command = [sys.executable, "-m", "deepprofiler", *options, "profile"]
+    command = [PYTHON, "-I", "-m", "deepprofiler", *options, "profile"]
     subprocess.run(command, check=True, cwd=project.index_path.parent)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from own_python import needs_deepprofiler
 from scipy.ndimage import gaussian_filter
 
 from idrstream.config import ProfileSettings
 from idrstream.profile import DeepProfilerEngine, DeepProfilerProject, TorchEngine
 from idrstream.records import Frame, ImageTask, Nuclei
 
-pytestmark = [pytest.mark.models, pytest.mark.slow]
+pytestmark = [pytest.mark.models, pytest.mark.slow, needs_deepprofiler]
 
 HEIGHT, WIDTH = 300, 420
 

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import json
+import subprocess
+
 import pytest
+from own_python import PYTHON, needs_deepprofiler
 
 from idrstream.errors import ConfigError, MovieError
 from idrstream.profile import Checkpoint, ProfileConfig
@@ -219,21 +223,31 @@ class TestCheckpoint:
             Checkpoint.read(tmp_path / "tiny.h5")
 
 
-@pytest.mark.models
-@pytest.mark.parametrize("variant", range(8))
-def test_block_names_are_those_of_the_efficientnet_package(variant):
-    """Compare with the package's own numbers, without building the networks."""
-    import inspect
-
-    from efficientnet import model
-    from efficientnet.model import DEFAULT_BLOCKS_ARGS, round_filters, round_repeats
-
+THEIR_NUMBERS = """
+import inspect, json
+from efficientnet import model
+from efficientnet.model import DEFAULT_BLOCKS_ARGS, round_filters, round_repeats
+found = []
+for variant in range(8):
     source = inspect.getsource(getattr(model, f"EfficientNetB{variant}"))
     width, depth = (float(text) for text in source.split("EfficientNet(")[-1].split(",")[:2])
-    expected = [
-        f"block{number}{'abcdefghijklmnopqrstuvwxyz'[repeat]}"
-        for number, args in enumerate(DEFAULT_BLOCKS_ARGS, start=1)
-        for repeat in range(round_repeats(args.num_repeat, depth))
-    ]
-    assert list(block_names(variant)) == expected
-    assert POOLED_WIDTH[variant] == round_filters(1280, width, 8)
+    repeats = [round_repeats(args.num_repeat, depth) for args in DEFAULT_BLOCKS_ARGS]
+    found.append([repeats, round_filters(1280, width, 8)])
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.models
+@needs_deepprofiler
+def test_block_names_are_those_of_the_efficientnet_package():
+    """Compare with the package's own numbers, without building the networks."""
+    command = [PYTHON, "-I", "-c", THEIR_NUMBERS]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    for variant, (repeats, width) in enumerate(found):
+        expected = [
+            f"block{number}{'abcdefghijklmnopqrstuvwxyz'[repeat]}"
+            for number, count in enumerate(repeats, start=1)
+            for repeat in range(count)
+        ]
+        assert list(block_names(variant)) == expected
+        assert POOLED_WIDTH[variant] == width

@@ -18,6 +18,7 @@ from idrstream.errors import (
     ConfigError,
     JournalError,
     LockedError,
+    MissingToolError,
     PlanChangedError,
     ProfileError,
     StorageError,
@@ -181,6 +182,30 @@ class TestGoingOn:
             connection.execute("UPDATE runs SET versions = json_set(versions, '$.cellpose', '2')")
         run(again, table)
         assert "cellpose changed from 2 to" in caplog.text
+
+    def test_what_is_not_installed_is_told_before_the_first_download(
+        self, stream, table, monkeypatch
+    ):
+        downloaded = []
+        monkeypatch.setattr(stream.downloader, "download", downloaded.append)
+        monkeypatch.setitem(sys.modules, "basicpy", None)
+        with pytest.raises(MissingToolError, match="needs basicpy"):
+            run(stream, table)
+        monkeypatch.undo()
+        stream.copy_DP_files(engine="deepprofiler", deepprofiler_python="/no/python")
+        with pytest.raises(MissingToolError, match="not installed for /no/python"):
+            run(stream, table)
+        assert not downloaded
+
+    def test_versions_in_the_engines_own_python_are_kept_and_compared(self, stream, table, caplog):
+        found = {"deepprofiler": "0.5.0"}
+        stream.engine.versions = lambda: found
+        run(stream, table, batch_nums=[0])
+        found["deepprofiler"] = "0.5.1"
+        run(stream, table)
+        assert "deepprofiler changed from 0.5.0 to 0.5.1" in caplog.text
+        provenance = json.loads((stream.final_data_dir / "provenance.json").read_text())
+        assert provenance["versions"][-1]["deepprofiler"] == "0.5.1"
 
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
         table.loc[1, "Frames"] = "first"

@@ -253,7 +253,7 @@ def test_missing_torch_is_said(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without_torch)
-    with pytest.raises(MissingToolError, match="pip install torch cellpose"):
+    with pytest.raises(MissingToolError, match="pip install torch"):
         load_model(specs())
 
 

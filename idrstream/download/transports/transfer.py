@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -313,7 +313,7 @@ def write_sidecar(target: Path, address: str, fetched: Fetched) -> None:
         "size_bytes": fetched.size_bytes,
         "etag": fetched.etag,
         "sha256": fetched.sha256,
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "served_by": fetched.served_by,
     }
     write_json(target.with_name(target.name + SIDECAR_SUFFIX), content)

@@ -64,6 +64,20 @@ class DeepProfilerEngine(FeatureEngine):
         """Return what changes a result: that it is DeepProfiler."""
         return {"name": "deepprofiler"}
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions of DeepProfiler and TensorFlow; see `DeepProfilerProcess`."""
+        return self._process.versions()
+
+    def load(self) -> None:
+        """Check that DeepProfiler is installed, before the first download.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When it is not; with the commands that install it.
+        """
+        self._process.versions()
+
     def disk_bytes(self, frame: Frame, objects: Objects) -> int:
         """Return the size of a frame's images, locations and features."""
         planes = len(self._model.config.image_columns)

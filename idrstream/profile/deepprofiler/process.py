@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from pathlib import Path
 
 from idrstream.config import ProfileSettings
-from idrstream.errors import MissingToolError, ProfileError
+from idrstream.errors import ProfileError
+from idrstream.profile.deepprofiler.python import (
+    deepprofiler_python,
+    deepprofiler_versions,
+    missing_deepprofiler,
+)
 from idrstream.profile.deepprofiler.project import DeepProfilerProject
 from idrstream.workers.process import DiedError, WorkerProcess
 
 _log = logging.getLogger("idrstream.profile")
 
 _START_TIMEOUT_S = 300.0
+_WORKER = Path(__file__).with_name("worker.py")
+# Isolated: neither our PYTHONPATH nor the folder of the script is where it looks for modules.
+_PYTHON_FLAGS = ("-I", "-X", "utf8", "-W", "ignore")
 _ENVIRONMENT = {
-    "PYTHONIOENCODING": "utf-8",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONWARNINGS": "ignore",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # Not all of the GPU at once: the segmentation needs some of it.
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -36,7 +40,7 @@ class DeepProfilerProcess:
     Parameters
     ----------
     settings : ProfileSettings
-        Number of the GPU and time limit of a call.
+        DeepProfiler's Python, number of the GPU, and time limit of a call.
     memory_limit_bytes : int, optional
         A process that holds more after a call is replaced for the next one; by default half of
         the machine's memory.
@@ -44,11 +48,22 @@ class DeepProfilerProcess:
 
     def __init__(self, settings: ProfileSettings, memory_limit_bytes: int | None = None) -> None:
         self._gpu = settings.dp_gpu
+        self._python = deepprofiler_python(settings)
         self._timeout_s = settings.profile_timeout_s
         self._memory_limit_bytes = memory_limit_bytes or _physical_memory_bytes() // 2
         self._lock = threading.Lock()
         self._worker: WorkerProcess | None = None
         self._interrupted = False
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of DeepProfiler and TensorFlow.
+
+        Raises
+        ------
+        idrstream.errors.MissingToolError
+            When DeepProfiler is not installed; with the commands that install it.
+        """
+        return deepprofiler_versions(self._python)
 
     def profile(self, project: DeepProfilerProject) -> str:
         """Write the features of a project; return what the process printed meanwhile.
@@ -86,7 +101,7 @@ class DeepProfilerProcess:
             self._end()
 
     def _command(self, folder: str) -> list[str]:
-        return [sys.executable, "-m", "idrstream.profile.deepprofiler.worker", folder]
+        return [self._python, *_PYTHON_FLAGS, str(_WORKER), folder]
 
     def _ask(self, project: DeepProfilerProject, deadline: float) -> str:
         for image in project.images:
@@ -141,7 +156,7 @@ class DeepProfilerProcess:
                 self._command, "deepprofiler", {**_ENVIRONMENT, "CUDA_VISIBLE_DEVICES": self._gpu}
             )
         except OSError as error:
-            raise ProfileError(f"DeepProfiler cannot be started: {error}") from error
+            raise missing_deepprofiler(self._python, str(error)) from error
         self._worker = worker
         try:
             reply, _ = worker.receive(_START_TIMEOUT_S)
@@ -153,7 +168,7 @@ class DeepProfilerProcess:
             ) from error
         if "error" in reply:
             self._end()
-            raise _missing_deepprofiler(reply["message"])
+            raise missing_deepprofiler(self._python, reply["message"])
         _log.debug("DeepProfiler started in %.1f s", time.monotonic() - started)
         return worker
 
@@ -165,13 +180,6 @@ class DeepProfilerProcess:
 
 class _DiedError(ProfileError):
     """The process ended while it was at a call."""
-
-
-def _missing_deepprofiler(why: str) -> MissingToolError:
-    return MissingToolError(
-        f"DeepProfiler is not installed for {sys.executable} ({why}): "
-        "pip install 'idrstream[deepprofiler]', or use engine = \"torch\", which needs none"
-    )
 
 
 def resident_bytes(pid: int) -> int:

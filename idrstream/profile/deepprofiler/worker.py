@@ -1,14 +1,16 @@
 """DeepProfiler in a process of its own, its model built once and used for many batches.
 
-Run as ``python -m idrstream.profile.deepprofiler.worker FOLDER``. It answers requests on standard
-input with replies on its original standard output; what TensorFlow and DeepProfiler print goes to
-standard error, so that it cannot get between the replies. It ends when its input does.
+Run as ``python -I worker.py FOLDER`` with DeepProfiler's own Python, 3.10 or 3.11, which knows no
+idrstream: only the standard library and DeepProfiler can be imported here. It answers requests on
+standard input with replies on its original standard output; what TensorFlow and DeepProfiler print
+goes to standard error, so that it cannot get between the replies. It ends when its input does.
 
 DeepProfiler's own classes do the work, so features are those of its command to the last bit.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -17,7 +19,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from idrstream.workers.messages import watched_requests, write_message
+
+def _load(path: Path) -> Any:
+    """Return a module of idrstream that imports nothing else of it, from its file."""
+    spec = importlib.util.spec_from_file_location(f"idrstream_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(str(path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_messages = _load(Path(__file__).resolve().parents[2] / "workers" / "messages.py")
 
 # DeepProfiler's folders in a project, by its names for them.
 _FOLDERS = {
@@ -146,9 +159,9 @@ def serve(
         # The boundary of the process: whatever DeepProfiler raises is sent to the other side.
         except Exception as error:
             words = " ".join(str(error).split())[:2000]
-            write_message(replies, {"error": type(error).__name__, "message": words})
+            _messages.write_message(replies, {"error": type(error).__name__, "message": words})
         else:
-            write_message(replies, {"crops_at_once": crops})
+            _messages.write_message(replies, {"crops_at_once": crops})
 
 
 def main(arguments: list[str]) -> int:
@@ -157,13 +170,13 @@ def main(arguments: list[str]) -> int:
     # Keep the pipe for replies and give everybody else's standard output to standard error.
     with os.fdopen(os.dup(1), "wb") as replies:
         os.dup2(2, 1)
-        requests = watched_requests(sys.stdin.buffer)
+        requests = _messages.watched_requests(sys.stdin.buffer)
         try:
             import deepprofiler.profiling  # noqa: F401, it takes seconds: now, not at the first batch
         except ImportError as error:
-            write_message(replies, {"error": "missing", "message": str(error)})
+            _messages.write_message(replies, {"error": "missing", "message": str(error)})
             return 1
-        write_message(replies, {"ready": "deepprofiler"})
+        _messages.write_message(replies, {"ready": "deepprofiler"})
         serve(Profiler().profile, requests, replies)
     shutil.rmtree(folder, ignore_errors=True)
     return 0

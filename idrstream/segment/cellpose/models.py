@@ -17,6 +17,7 @@ from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
+from idrstream.packages import require
 from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED, models_folder
 from idrstream.segment.cellpose.size_file import check_size_file
 from idrstream.workers.precision import check_bfloat16, computes_in_bfloat16
@@ -111,6 +112,7 @@ def load_model(settings: SegmentSettings) -> LoadedModel:
     idrstream.errors.ConfigError
         When a file is not a model.
     """
+    require("cellpose", "the segmentation")
     gpu = _use_gpu(settings.gpu)
     # Cellpose announces devices, files and empty frames; what matters is logged here.
     logging.getLogger("cellpose").setLevel(logging.ERROR)
@@ -146,7 +148,7 @@ def _use_gpu(wanted: bool | Literal["auto"]) -> bool:
         import torch
     except ImportError as error:
         raise MissingToolError(
-            "Cellpose needs PyTorch, which cannot be imported: pip install torch cellpose==3.1.1.3"
+            "Cellpose needs PyTorch, which cannot be imported: pip install torch"
         ) from error
     there = torch.cuda.is_available() or torch.backends.mps.is_available()
     if wanted is True and not there:
