@@ -9,11 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from objects_at import objects_at
 
 from idrstream import models
-from idrstream.profile import DeepProfilerProject
+from idrstream.profile import DeepModel, DeepProfilerProject
 from idrstream.profile.checkpoint import POOLED_WIDTH, block_names
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.records import Frame, ImageTask
 
 CONFIG = {
     "dataset": {
@@ -105,21 +106,24 @@ def _write_config(path, **changes):
 
 
 @pytest.fixture
-def make_project(tmp_path):
-    def make(root: Path | None = None, **changes) -> DeepProfilerProject:
+def make_model(tmp_path):
+    def make(**changes) -> DeepModel:
         config = _write_config(tmp_path / "tiny config.json", **changes)
         channels = changes.get("dataset__images__channels", ["DNA"])
         checkpoint = _write_checkpoint(tmp_path / "tiny.h5", channels=len(channels))
-        project = DeepProfilerProject(root or tmp_path / "DP project", config, checkpoint)
-        project.prepare()
-        return project
+        return DeepModel.read(config, checkpoint)
 
     return make
 
 
 @pytest.fixture
-def project(make_project):
-    return make_project()
+def model(make_model):
+    return make_model()
+
+
+@pytest.fixture
+def project(model, tmp_path):
+    return DeepProfilerProject(tmp_path / "DP project", model)
 
 
 def _make_task(plate="LT0001_02", well_number=4, **values):
@@ -127,15 +131,22 @@ def _make_task(plate="LT0001_02", well_number=4, **values):
     return ImageTask(plate, f"A{well_number}", well_number, (50,), metadata=metadata, **values)
 
 
-def _add(project, count=2, *, task=None, number=50, outlines=False):
-    """Add a frame with so many nuclei to a project."""
+def _make_scene(
+    count=2, *, task=None, number=50, outlines=False, shape=(48, 64), channels=("DNA",), dtype="u1"
+):
+    """Return a frame of noise with so many nuclei, and the nuclei."""
     task = task or _make_task()
     rng = np.random.default_rng([count, number, task.well_number])
-    height, width = project.config.height, project.config.width
-    pixels = rng.integers(0, 255, (height, width)).astype(np.uint8)
-    points = rng.uniform([0, 0], [height, width], (count, 2))
+    pixels = rng.integers(0, 255, (len(channels), *shape)).astype(dtype)
+    points = rng.uniform([0, 0], shape, (count, 2))
     shapes = tuple(np.array([[n, 1], [n, 2]]) for n in range(count)) if outlines else None
-    return project.add(Frame(pixels, number, task), Nuclei(points, shapes, number, task, 17.0))
+    frame = Frame(pixels, number, task, channels=channels)
+    return frame, objects_at(points, shape, outlines=shapes)
+
+
+@pytest.fixture
+def make_scene():
+    return _make_scene
 
 
 @pytest.fixture
@@ -156,8 +167,3 @@ def write_config():
 @pytest.fixture
 def make_task():
     return _make_task
-
-
-@pytest.fixture
-def add():
-    return _add

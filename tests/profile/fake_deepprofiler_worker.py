@@ -2,7 +2,7 @@
 """A stand-in for the process that holds DeepProfiler: no TensorFlow, but every way to misbehave.
 
 Called as ``fake_deepprofiler_worker.py HOW FOLDER``. What happens once leaves a file behind, in
-the folder of the first project.
+the folder of the project.
 """
 
 from __future__ import annotations

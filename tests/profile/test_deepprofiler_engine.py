@@ -16,15 +16,15 @@ import pytest
 import idrstream
 from idrstream.config import ProfileSettings
 from idrstream.errors import MissingToolError, ProfileError
-from idrstream.profile import DeepProfilerEngine, Engine
-from idrstream.profile.deepprofiler.engine import resident_bytes
+from idrstream.profile import DeepProfilerEngine
+from idrstream.profile.deepprofiler.process import DeepProfilerProcess, resident_bytes
 from idrstream.profile.deepprofiler.python import HOW_TO_INSTALL
 
 FAKE = Path(__file__).with_name("fake_deepprofiler_worker.py")
 
 
-class FakeEngine(DeepProfilerEngine):
-    """The real engine; only what it starts is the stand-in."""
+class FakeProcess(DeepProfilerProcess):
+    """The real one; only what it starts is the stand-in."""
 
     how = "good"
 
@@ -33,23 +33,34 @@ class FakeEngine(DeepProfilerEngine):
 
 
 @pytest.fixture
-def make():
+def folder(tmp_path):
+    return tmp_path / "DP engine"
+
+
+@pytest.fixture
+def make(model, folder):
     made = []
 
     def build(how="good", *, timeout_s=3600, **options):
         settings = ProfileSettings(dp_gpu="-1", profile_timeout_s=timeout_s)
-        engine = FakeEngine(settings, **options)
-        engine.how = how
-        made.append(engine)
-        return engine
+        process = FakeProcess(settings, **options)
+        process.how = how
+        made.append(DeepProfilerEngine(model, folder, process))
+        return made[-1]
 
     yield build
     for engine in made:
         engine.close()
 
 
-def pids(project):
-    return [int(line) for line in (project.root / "pids").read_text().split()]
+@pytest.fixture
+def scene(make_scene):
+    frame, objects = make_scene(2)
+    return [frame], [objects]
+
+
+def pids(folder):
+    return [int(line) for line in (folder / "pids").read_text().split()]
 
 
 def alive(pid):
@@ -65,40 +76,56 @@ def wait_until(condition, timeout_s=60.0):
         time.sleep(0.02)
 
 
-def test_one_process_for_many_batches_and_projects(make, make_project, tmp_path, add):
+def test_one_process_for_many_calls_and_folders(make, make_scene, folder):
     engine = make()
-    assert isinstance(engine, Engine)
+    other = engine.in_folder(folder.with_name("elsewhere"))
     assert engine.describe() == {"name": "deepprofiler"}
-    first, second = make_project(tmp_path / "one"), make_project(tmp_path / "two")
-    for project in (first, second, first):
-        project.clear()
-        image = add(project, 3)
-        add(project, 0, number=51)
-        engine.profile(project)
-        assert project.features_path(image).is_file()
-    assert len({*pids(first), *pids(second)}) == 1
-    assert len(pids(first)) == 2
+    scenes = [make_scene(3), make_scene(0, number=51), make_scene(2, number=52, shape=(40, 50))]
+    for one in (engine, other, engine):
+        found = one.profile(*zip(*scenes, strict=True))
+        assert [len(features) for features in found] == [3, 0, 2]
+        assert not list(folder.glob("*puts"))
+    assert len({*pids(folder), *pids(folder.with_name("elsewhere"))}) == 1
+    assert len(pids(folder)) == 4  # the two sizes of frames are two requests
     engine.close()
     engine.close()
-    assert not alive(pids(first)[0])
-    project.clear()
-    add(project, 2)
-    engine.profile(project)
-    assert len(set(pids(first))) == 2
+    assert not alive(pids(folder)[0])
+    engine.profile(*zip(make_scene(2), strict=True))
+    assert len(set(pids(folder))) == 2
 
 
-def test_without_nuclei_no_process_is_started(make, project, add):
-    add(project, 0)
-    make("does not start").profile(project)
-    assert project.index_path.is_file()
+def test_another_size_than_configured_is_corrected_and_told_once(make, make_scene, caplog):
+    engine = make()
+    with caplog.at_level("INFO", "idrstream"):
+        for _ in range(2):
+            engine.profile(*zip(make_scene(2), make_scene(1, shape=(211, 190)), strict=True))
+    assert caplog.text.count("corrected to (211, 190)") == 1
+    assert "says images of (48, 64) pixels" in caplog.text
 
 
-def test_features_left_by_an_earlier_try_are_made_anew(make, project, add):
-    path = project.features_path(add(project))
+def test_without_nuclei_no_process_is_started(make, make_scene):
+    (found,) = make("does not start").profile(*zip(make_scene(0), strict=True))
+    assert found.values.shape == (0, 1280)
+
+
+def test_two_frames_of_one_name_do_not_meet(make, make_scene):
+    found = make().profile(*zip(make_scene(2), make_scene(2), strict=True))
+    assert [len(features) for features in found] == [2, 2]
+
+
+def test_features_left_by_an_earlier_try_are_made_anew(make, scene, folder):
+    path = folder / "outputs" / "results" / "features" / "frames" / "1_1" / "1.npz"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"half a file")
-    make().profile(project)
-    assert path.stat().st_size > 1000
+    (found,) = make().profile(*scene)
+    assert len(found) == 2
+    assert not path.exists()
+
+
+def test_what_it_takes_of_the_disk(make, make_scene):
+    frame, objects = make_scene(10, dtype="u2")
+    need = make().disk_bytes(frame, objects)
+    assert frame.pixels.nbytes + 10 * 1280 * 4 < need < 2 * (frame.pixels.nbytes + 10 * 1280 * 4)
 
 
 @pytest.mark.parametrize(
@@ -111,93 +138,84 @@ def test_features_left_by_an_earlier_try_are_made_anew(make, project, add):
         ("truncates", r"cannot be read.*noise of TensorFlow", 1),
     ],
 )
-def test_what_goes_wrong_fails_the_batch_and_says_why(make, project, add, how, message, attempts):
-    add(project)
+def test_what_goes_wrong_fails_the_call_and_says_why(make, scene, folder, how, message, attempts):
     with pytest.raises(ProfileError, match=f"(?s){message}"):
-        make(how).profile(project)
-    assert len(pids(project)) == attempts
+        make(how).profile(*scene)
+    assert len(pids(folder)) == attempts
 
 
 @pytest.mark.parametrize("how", ["dies once", "fails once"])
-def test_after_a_death_or_failure_there_is_a_new_process(make, project, add, how):
-    add(project)
+def test_after_a_death_or_failure_there_is_a_new_process(make, scene, folder, how):
     engine = make(how)
     if how == "fails once":
         with pytest.raises(ProfileError):
-            engine.profile(project)
-    engine.profile(project)
-    assert len(set(pids(project))) == 2
+            engine.profile(*scene)
+    engine.profile(*scene)
+    assert len(set(pids(folder))) == 2
 
 
-def test_a_hanging_one_is_ended(make, project, add):
-    add(project)
+def test_a_hanging_one_is_ended(make, scene, folder):
     engine = make("hangs", timeout_s=2)
     with pytest.raises(ProfileError, match="not done after 2 s"):
-        engine.profile(project)
-    assert len(pids(project)) == 1
-    assert not alive(pids(project)[0])
+        engine.profile(*scene)
+    assert len(pids(folder)) == 1
+    assert not alive(pids(folder)[0])
 
 
-def test_an_interrupted_batch_fails_and_the_engine_goes_on(make, project, add):
-    add(project)
+def test_an_interrupted_batch_fails_and_the_engine_goes_on(make, scene, folder):
     engine = make("hangs")
     failures = []
 
     def run():
         try:
-            engine.profile(project)
+            engine.profile(*scene)
         except ProfileError as error:
             failures.append(str(error))
 
     thread = threading.Thread(target=run)
     thread.start()
-    wait_until((project.root / "pids").exists)
+    wait_until((folder / "pids").exists)
     engine.interrupt()
     thread.join(20)
     assert failures == ["the profiling was stopped"]
-    engine.how = "good"
-    engine.profile(project)
+    engine._process.how = "good"
+    engine.profile(*scene)
 
 
-def test_one_that_grew_is_started_anew(make, project, add, caplog):
+def test_one_that_grew_is_started_anew(make, scene, folder, caplog):
     engine = make(memory_limit_bytes=1)
     for _ in range(2):
-        project.clear()
-        add(project)
-        engine.profile(project)
-    assert len(set(pids(project))) == 2
-    assert "is restarted for the next batch" in caplog.text
+        engine.profile(*scene)
+    assert len(set(pids(folder))) == 2
+    assert "is restarted for the next call" in caplog.text
     assert resident_bytes(os.getpid()) > 1e6
     assert resident_bytes(2**22 + 1) == 0
 
 
-def test_not_installed_and_not_starting(make, project, add):
-    add(project)
+def test_not_installed_and_not_starting(make, scene, folder):
     with pytest.raises(MissingToolError, match=r'deepprofiler==0.5.1.*engine = "torch"'):
-        make("not installed").profile(project)
+        make("not installed").profile(*scene)
     with pytest.raises(ProfileError, match=r"(?s)did not start.*libcuda"):
-        make("does not start").profile(project)
+        make("does not start").profile(*scene)
 
 
-def test_what_it_starts_is_the_python_that_is_named(monkeypatch, tmp_path, project, add):
-    add(project)
+def test_what_it_starts_is_the_python_that_is_named(monkeypatch, tmp_path, model, scene):
     named, other = tmp_path / "named", tmp_path / "other"
     monkeypatch.setenv("IDRSTREAM_DEEPPROFILER_PYTHON", str(other))
     for engine, python in (
-        (DeepProfilerEngine(ProfileSettings(deepprofiler_python=named)), named),
-        (DeepProfilerEngine(), other),
+        (DeepProfilerEngine(model, tmp_path, ProfileSettings(deepprofiler_python=named)), named),
+        (DeepProfilerEngine(model, tmp_path), other),
     ):
-        for use in (engine.load, engine.profile):
+        for use in (engine.load, lambda: engine.profile(*scene)):  # noqa: B023, used at once
             with pytest.raises(MissingToolError, match=f"not installed for {python} ") as caught:
-                use(project)
+                use()
             for command in HOW_TO_INSTALL:
                 assert command in str(caught.value)
         assert engine.describe() == {"name": "deepprofiler"}
 
 
-def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, project, add):
+def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, model, scene):
     """The worker needs no idrstream, and finds neither it nor what lies beside the script."""
-    add(project)
     seen = tmp_path / "seen"
     (tmp_path / "deepprofiler.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", f"{Path(idrstream.__file__).parents[1]}:{tmp_path}")
@@ -212,38 +230,38 @@ def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, project, a
         f"pathlib.Path({str(seen)!r}).write_text(repr(names))\n"
         "raise ImportError('libcuda')\n"
     )
-    engine = DeepProfilerEngine(ProfileSettings(deepprofiler_python=python))
+    engine = DeepProfilerEngine(model, tmp_path / "DP", ProfileSettings(deepprofiler_python=python))
     with pytest.raises(MissingToolError, match=f"{python} .libcuda"):
-        engine.profile(project)
+        engine.profile(*scene)
     assert seen.read_text() == "[]"
 
 
 KILLED = """
-import sys, threading
+import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_deepprofiler_engine import FakeEngine
-from idrstream.profile import DeepProfilerProject
-from idrstream.records import Frame, ImageTask, Nuclei
+sys.path[:0] = {paths!r}
+from test_deepprofiler_engine import FakeProcess
+from objects_at import objects_at
+from idrstream.config import ProfileSettings
+from idrstream.profile import DeepModel, DeepProfilerEngine
+from idrstream.records import Frame, ImageTask
 import numpy as np
-project = DeepProfilerProject(Path({root!r}), Path({config!r}), Path({checkpoint!r}))
-project.prepare()
-task = ImageTask("P", "A1", 1, (1,))
-shape = project.config.height, project.config.width
-project.add(Frame(np.zeros(shape, np.uint8), 1, task), Nuclei(np.ones((1, 2)), None, 1, task, 9.0))
-engine = FakeEngine()
-engine.how = "hangs"
-engine.profile(project)
+model = DeepModel.read(Path({config!r}), Path({checkpoint!r}))
+frame = Frame(np.zeros((1, 48, 64), np.uint8), 1, ImageTask("P", "A1", 1, (1,)))
+process = FakeProcess(ProfileSettings())
+process.how = "hangs"
+DeepProfilerEngine(model, Path({root!r}), process).profile([frame], [objects_at([(1, 1)])])
 """
 
 
-def test_the_process_ends_with_one_that_is_killed(project, tmp_path):
+def test_the_process_ends_with_one_that_is_killed(model, tmp_path):
     root = tmp_path / "killed"
+    helpers = FAKE.parents[1] / "helpers"
     code = KILLED.format(
-        tests=str(FAKE.parent),
+        paths=[str(FAKE.parent), str(helpers)],
         root=str(root),
-        config=str(project.config.path),
-        checkpoint=str(project.checkpoint_path),
+        config=str(model.config.path),
+        checkpoint=str(model.checkpoint_path),
     )
     package = str(Path(idrstream.__file__).parents[1])
     stream = subprocess.Popen(

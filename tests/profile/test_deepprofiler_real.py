@@ -1,165 +1,152 @@
-"""One batch through DeepProfiler itself."""
+"""DeepProfiler itself behind the door of arrays, against its own command and the torch engine."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from objects_at import objects_at
 from own_python import PYTHON, needs_deepprofiler
 
-from idrstream.compile import compile_batch
 from idrstream.config import ProfileSettings
-from idrstream.profile import (
-    DeepProfilerEngine,
-    DeepProfilerProject,
-    TorchEngine,
-    check_features,
-)
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.profile import DeepModel, DeepProfilerEngine, DeepProfilerProject, TorchEngine
+from idrstream.profile.deepprofiler.features_file import read_features
+from idrstream.records import Frame, ImageTask
+from idrstream.testing.engines import FeatureEngineConformance
 
 pytestmark = [pytest.mark.models, needs_deepprofiler]
 
-HEIGHT, WIDTH, CHANNELS = 160, 192, 3
-INNER = np.array([[40.0, 50.0], [80.5, 100.25], [120.0, 30.0]])
-BLACK = 60  # number of a frame without light
+SHAPE = (160, 192)
+OTHERS = ((211, 190), (96, 128))
+NAMES = ("DNA", "ER", "AGP", "Mito", "RNA")
+INNER = np.array([[40.0, 50.0], [80.5, 100.25], [60.0, 30.0]])
+# Corners, a box that ends at the border, and one wholly beyond it.
+BORDER = np.array([[0.0, 0.0], [159.0, 191.0], [32.0, 160.0], [-40.0, 300.0]])
 
 
-def frame_of(task, number, points, seed):
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    if number == BLACK:
-        return Frame(np.zeros((HEIGHT, WIDTH), np.uint8), number, task)
-    pixels = rng.normal(20, 2, (HEIGHT, WIDTH))
-    for (cy, cx), size in zip(points, rng.uniform(4, 9, len(points)), strict=True):
-        pixels += 150 * np.exp(-((((y - cy) ** 2 + (x - cx) ** 2) / (2 * size**2)) ** 2))
-    return Frame(np.clip(pixels, 0, 255).astype(np.uint8), number, task)
+def frame_of(number, points, channels, *, shape=SHAPE, dtype="u1", dark=False):
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    planes = []
+    for _ in channels:
+        pixels = rng.normal(20, 2, shape) * (not dark)
+        for (cy, cx), size in zip(points, rng.uniform(4, 9, len(points)), strict=True):
+            spot = np.exp(-((((y - cy) ** 2 + (x - cx) ** 2) / (2 * size**2)) ** 2))
+            pixels += 150 * spot * (not dark)
+        planes.append(np.clip(pixels, 0, 255))
+    pixels = np.stack(planes).astype(dtype) * (200 if dtype == "u2" else 1)
+    return Frame(pixels, number, ImageTask("P1", "A4", 4, (number,)), channels=tuple(channels))
 
 
-def read_features(project, image):
-    if not image.nuclei:
-        return None
-    with np.load(project.features_path(image)) as file:
-        return file["features"]
+def scenes_of(channels, shape=SHAPE):
+    made = [
+        (frame_of(1, INNER, channels, shape=shape), INNER),
+        (frame_of(2, INNER[:0], channels, shape=shape), INNER[:0]),
+        (frame_of(3, BORDER, channels, shape=shape, dtype="u2"), BORDER),
+        (frame_of(4, INNER, channels, shape=shape, dark=True), INNER[:1]),
+    ]
+    return [frame for frame, _ in made], [objects_at(at, shape) for _, at in made]
 
 
-def run_deepprofiler(project):
+def run_deepprofiler(project, elsewhere):
     """Run DeepProfiler's own command on a project."""
     project.write_index()
     options = ["--gpu=-1", f"--root={project.root}", f"--config={project.config_name}"]
-    # Not from the folder of the test: it takes one that has a plate's name for its images.
     command = [PYTHON, "-I", "-m", "deepprofiler", *options, "profile"]
-    subprocess.run(command, check=True, cwd=project.index_path.parent)
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    subprocess.run(command, check=True, cwd=elsewhere, env=environment)
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory, write_config, trained_checkpoint):
+def process():
+    settings = ProfileSettings(dp_gpu="-1", profile_timeout_s=500)
+    from idrstream.profile.deepprofiler.process import DeepProfilerProcess
+
+    made = DeepProfilerProcess(settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module", params=[1, 3, 5])
+def channels(request, tmp_path_factory, write_config, trained_checkpoint, process):
+    """A model of so many channels, and what DeepProfiler's command makes of some frames."""
     folder = tmp_path_factory.mktemp("a folder with blanks")
-    checkpoint = trained_checkpoint(folder / "trained.h5", CHANNELS)
+    names = NAMES[: request.param]
+    checkpoint = trained_checkpoint(folder / "trained.h5", len(names))
     config = write_config(
         folder / "tiny.json",
-        dataset__images__width=WIDTH,
-        dataset__images__height=HEIGHT,
-        dataset__images__channels=["DNA"] * CHANNELS,
+        dataset__images__width=SHAPE[1],
+        dataset__images__height=SHAPE[0],
+        dataset__images__channels=list(names),
         dataset__locations__box_size=64,
         profile__checkpoint=checkpoint.name,
     )
-    project = DeepProfilerProject(folder / "DP project", config, checkpoint)
-    project.prepare()
-    inner = INNER
-    # Corners, a box that ends at the border, and one wholly beyond it.
-    border = np.array([[0.0, 0.0], [159.0, 191.0], [32.0, 160.0], [-40.0, 300.0]])
-    metadata = {"Original Gene Target": "ENSG00000149503", "Control Type": "positive control"}
-    for plate, number, points in (
-        ("LT0001_02", 50, inner),
-        ("LT0001_02", 51, inner[:0]),
-        ("0012", 1, border),
-        ("LT0001_02", 52, inner),
-        ("LT0001_02", BLACK, inner[:1]),
-    ):
-        task = ImageTask(plate, "A4", 4, (number,), metadata=metadata)
-        outlines = tuple(np.array([[n, n], [n, n + 1]]) for n in range(len(points)))
-        project.add(frame_of(task, number, points, 7), Nuclei(points, outlines, number, task, 17.0))
-    # DeepProfiler would look for the images here, were it started here.
+    model = DeepModel.read(config, checkpoint)
+    project = DeepProfilerProject(folder / "DP project", model)
+    project.write_model()
+    frames, objects = scenes_of(names)
+    images = [
+        project.add(frame, of, pixels=True) for frame, of in zip(frames, objects, strict=True)
+    ]
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    (elsewhere / "LT0001_02").mkdir()
-    before = Path.cwd()
-    os.chdir(elsewhere)
-    try:
-        run_deepprofiler(project)
-    finally:
-        os.chdir(before)
-    features = {image.name: read_features(project, image) for image in project.images}
-    return SimpleNamespace(project=project, elsewhere=elsewhere, features=features)
+    run_deepprofiler(project, elsewhere)
+    assert not list(elsewhere.iterdir())
+    wanted = [
+        read_features(project.features_path(image), image.name) if image.objects else None
+        for image in images
+    ]
+    engine = DeepProfilerEngine(model, folder / "engine", process)
+    return SimpleNamespace(
+        names=names, model=model, frames=frames, objects=objects, wanted=wanted, engine=engine,
+        folder=folder,
+    )  # fmt: skip
 
 
-def test_features_are_complete(batch):
-    check_features(batch.project)
-    written = [batch.project.features_path(image).is_file() for image in batch.project.images]
-    assert written == [True, False, True, True, True]
+def test_the_engine_gives_the_bits_of_the_command(channels):
+    found = channels.engine.profile(channels.frames, channels.objects)
+    for features, wanted in zip(found, channels.wanted, strict=True):
+        if wanted is None:
+            assert features.values.shape == (0, 1280)
+        else:
+            assert np.array_equal(features.values, wanted)
+            assert features.values.dtype == np.float32
+    assert not (channels.folder / "engine").exists()
 
 
-def test_equal_pixels_give_equal_features(batch):
-    first, _, _, last, _ = batch.project.images
-    with (
-        np.load(batch.project.features_path(first)) as one,
-        np.load(batch.project.features_path(last)) as other,
+def test_torch_gives_the_same_within_rounding(channels):
+    engine = TorchEngine(channels.model, ProfileSettings(profile_device="cpu", crops_at_once=4))
+    for features, wanted in zip(
+        engine.profile(channels.frames, channels.objects), channels.wanted, strict=True
     ):
-        assert one["features"].dtype == np.float32
-        assert np.array_equal(one["features"], other["features"])
-        assert one["features"].std() > 1e-3
+        if wanted is not None:
+            assert wanted.std() > 1e-3
+            assert np.abs(features.values - wanted).max() <= 1e-4 * np.abs(wanted).max()
 
 
-def test_the_table_is_made_of_them(batch):
-    table = compile_batch(batch.project, extra_metadata=["object_outlines", "Control Type"])
-    assert table.shape == (11, 2 + 1 + 8 + 1 + batch.project.feature_count)
-    assert list(table["Metadata_Plate"]) == ["LT0001_02"] * 3 + ["0012"] * 4 + ["LT0001_02"] * 4
-    assert list(table["Location_Center_X"][:6]) == [50.0, 100.25, 30.0, 0.0, 191.0, 160.0]
-    assert table["Object_Outline"][4] == "[[1,1],[2,1]]"
-    assert table.notna().all(axis=None)
-
-
-def test_the_process_that_stays_gives_the_same_bits(batch, tmp_path):
-    other = DeepProfilerProject(
-        tmp_path / "other", batch.project.config.path, batch.project.checkpoint_path
+def test_frames_of_three_sizes_in_one_call(channels):
+    """Both engines, whatever size the configuration says."""
+    scenes = [scenes_of(channels.names, shape) for shape in (OTHERS[0], SHAPE, OTHERS[1])]
+    frames = [frame for of_size, _ in scenes for frame in of_size]
+    objects = [one for _, of_size in scenes for one in of_size]
+    theirs = channels.engine.profile(frames, objects)
+    ours = TorchEngine(channels.model, ProfileSettings(profile_device="cpu")).profile(
+        frames, objects
     )
-    other.prepare()
-    task = ImageTask("LT0001_02", "A4", 4, (50,), metadata={"Original Gene Target": "other"})
-    other.add(frame_of(task, 50, INNER, 7), Nuclei(INNER, None, 50, task, 17.0))
-    engine = DeepProfilerEngine(ProfileSettings(dp_gpu="-1", profile_timeout_s=500))
-    try:
-        engine.profile(other)
-        engine.profile(batch.project)
-    finally:
-        engine.close()
-    for image in batch.project.images:
-        wanted = batch.features[image.name]
+    for features, wanted in zip(ours, theirs, strict=True):
+        largest = np.abs(wanted.values).max(initial=0)
+        assert np.abs(features.values - wanted.values).max(initial=0) <= 1e-4 * largest
+    for features, wanted in zip(theirs[4:8], channels.wanted, strict=True):
         if wanted is not None:
-            assert np.array_equal(read_features(batch.project, image), wanted)
-    # Another project with images of its own: the same model did both.
-    (image,) = other.images
-    wanted = batch.features[batch.project.images[0].name]
-    assert np.array_equal(read_features(other, image), wanted)
+            assert np.array_equal(features.values, wanted)
 
 
-def test_torch_gives_the_same_within_rounding(batch):
-    engine = TorchEngine(ProfileSettings(profile_device="cpu", crops_at_once=4))
-    engine.profile(batch.project)
-    for image in batch.project.images:
-        wanted = batch.features[image.name]
-        if wanted is not None:
-            features = read_features(batch.project, image)
-            assert features.dtype == np.float32
-            assert np.abs(features - wanted).max() <= 1e-4 * np.abs(wanted).max()
-    table = compile_batch(batch.project)
-    assert list(table["Metadata_Plate"][:4]) == ["LT0001_02"] * 3 + ["0012"]
-
-
-def test_nothing_is_written_elsewhere_and_clear_removes_the_rest(batch):
-    assert [path.name for path in batch.elsewhere.rglob("*")] == ["LT0001_02"]
-    batch.project.clear()
-    left = [path.name for path in batch.project.root.rglob("*") if path.is_file()]
-    assert sorted(left) == sorted(["tiny.json", batch.project.config.checkpoint])
+class TestConformance(FeatureEngineConformance):
+    @pytest.fixture(scope="class")
+    def engine(self, tmp_path_factory, write_config, trained_checkpoint, process):
+        folder = tmp_path_factory.mktemp("conformance")
+        checkpoint = trained_checkpoint(folder / "one.h5", 1)
+        config = write_config(folder / "one.json", profile__checkpoint=checkpoint.name)
+        return DeepProfilerEngine(DeepModel.read(config, checkpoint), folder / "DP", process)

@@ -6,15 +6,13 @@ import subprocess
 import pytest
 from own_python import PYTHON, needs_deepprofiler
 
-from idrstream.errors import ConfigError, MovieError
+from idrstream.errors import ConfigError
 from idrstream.profile import Checkpoint, ProfileConfig
 from idrstream.profile.checkpoint import POOLED_WIDTH, block_names
 
 REQUIRED = [
     "dataset.metadata.label_field",
     "dataset.images.channels",
-    "dataset.images.width",
-    "dataset.images.height",
     "dataset.locations.mode",
     "dataset.locations.box_size",
     "dataset.locations.mask_objects",
@@ -37,7 +35,7 @@ def path(tmp_path):
 
 def test_a_good_config(path, write_config):
     config = ProfileConfig.read(write_config(path))
-    assert (config.width, config.height, config.box_size) == (64, 48, 32)
+    assert (config.size, config.box_size) == ((48, 64), 32)
     assert (config.conv_blocks, config.feature_layer, config.checkpoint) == (0, "pool5", "tiny.h5")
     assert (config.channels, config.batch_size) == (("DNA",), 8)
     assert config.index_columns == (
@@ -68,7 +66,6 @@ def test_every_missing_key_is_named_with_the_file(path, key, write_config):
         ("dataset.images.channels", []),
         ("dataset.images.channels", "DNA"),
         ("dataset.images.channels", [1]),
-        ("dataset.images.channels", ["DNA", "RNA"]),
         ("dataset.images.channels", ["Gene"]),
         ("dataset.images.file_format", "png"),
         ("dataset.locations.mode", "full_image"),
@@ -135,17 +132,20 @@ def test_files_that_are_no_config(path, content, message):
     assert str(path) in str(caught.value)
 
 
-def test_image_sizes_are_width_times_height(path, write_config):
-    config = ProfileConfig.read(
-        write_config(path, dataset__images__width=1344, dataset__images__height=1024)
+def test_the_size_of_images_may_be_left_out(path, write_config):
+    for key in ("width", "height"):
+        write_config(path, **{f"dataset__images__{key}": ...})
+        assert ProfileConfig.read(path).size is None
+
+
+def test_channels_may_differ_and_repeat(path, write_config):
+    write_config(
+        path, dataset__images__channels=["DNA", "ER", "DNA"], train__partition__targets=["ER"]
     )
-    config.check_image_size((1024, 1344))
-    with pytest.raises(
-        MovieError, match=r"the frame is 190 x 211 pixels .* tiny.json says 1344 x 1024"
-    ):
-        config.check_image_size((211, 190))
-    with pytest.raises(MovieError, match=r"^frame 3 is 1024 x 1344 "):
-        config.check_image_size((1344, 1024), "frame 3")
+    config = ProfileConfig.read(path)
+    assert config.channels == ("DNA", "ER", "DNA")
+    assert config.image_columns == ("DNA", "ER")
+    assert config.index_columns[3:6] == ("Plate_Map_Name", "DNA", "ER")
 
 
 class TestCheckpoint:

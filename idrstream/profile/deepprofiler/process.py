@@ -10,12 +10,12 @@ from pathlib import Path
 
 from idrstream.config import ProfileSettings
 from idrstream.errors import ProfileError
+from idrstream.profile.deepprofiler.project import DeepProfilerProject
 from idrstream.profile.deepprofiler.python import (
     deepprofiler_python,
     deepprofiler_versions,
     missing_deepprofiler,
 )
-from idrstream.profile.deepprofiler.project import DeepProfilerProject
 from idrstream.workers.process import DiedError, WorkerProcess
 
 _log = logging.getLogger("idrstream.profile")
@@ -141,7 +141,7 @@ class DeepProfilerProcess:
         held = resident_bytes(worker.pid)
         if held > self._memory_limit_bytes:
             _log.warning(
-                "DeepProfiler's process holds %.1f GB and is restarted for the next batch",
+                "DeepProfiler's process holds %.1f GB and is restarted for the next call",
                 held / 1e9,
             )
             self._end()
