@@ -16,7 +16,8 @@ from idrstream.evaluate.classical import classical_features
 from idrstream.evaluate.crops import read_crops
 from idrstream.evaluate.picture import draw_confusion
 from idrstream.evaluate.probe import grouped_probe, split_probe
-from idrstream.profile import Engine
+from idrstream.profile import FeatureEngine
+from idrstream.records import Features
 
 
 def nucleus(rng, long, short, side=64):
@@ -163,27 +164,23 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch, tmp_pa
         draw_confusion(result, tmp_path / "a.png", "test")
 
 
-class Engine(Engine):
-    """Stands in for DeepProfiler: a crop's feature is the mean around each location."""
+class MeanEngine(FeatureEngine):
+    """A crop's features are mean and deviation of the box around each location."""
 
     def __init__(self):
         self.closed = False
 
-    def profile(self, project):
-        import tifffile
+    def profile(self, frames, objects):
+        return [self._of(frame, one) for frame, one in zip(frames, objects, strict=True)]
 
-        from idrstream.segment import read_locations
-
-        for image in project.images:
-            pixels = tifffile.imread(project.image_path(image))
-            points = read_locations(project.locations_path(image)).points.astype(int)
-            half = project.config.box_size // 2
-            boxes = [pixels[y - half : y + half, x - half : x + half] for y, x in points]
-            path = project.features_path(image)
-            path.parent.mkdir(parents=True)
-            np.savez(
-                path, features=np.array([[b.mean(), b.std()] for b in boxes]), metadata={"a": 1}
-            )
+    def _of(self, frame, objects):
+        pixels, half = frame.plane(), 32
+        boxes = [
+            pixels[y - half : y + half, x - half : x + half]
+            for y, x in objects.locations.astype(int)
+        ]
+        values = np.array([[box.mean(), box.std()] for box in boxes], np.float32)
+        return Features(objects.name, ("mean", "deviation"), values)
 
     def close(self):
         self.closed = True
@@ -197,7 +194,7 @@ def shipped():
 
 def test_crops_are_laid_out_so_that_each_box_is_its_crop():
     crops = np.random.default_rng(0).integers(0, 255, (300, 64, 64), np.uint8)
-    engine = Engine()
+    engine = MeanEngine()
     features = deepfeatures.deep_features(crops, *shipped(), engine=engine)
     assert features.shape == (300, 2)
     np.testing.assert_allclose(features[:, 0], crops.mean(axis=(1, 2)), rtol=1e-5)
@@ -210,7 +207,7 @@ def test_crops_are_laid_out_so_that_each_box_is_its_crop():
 )
 def test_crops_that_do_not_fit_are_refused(shape, message):
     with pytest.raises(ConfigError, match=message):
-        deepfeatures.deep_features(np.zeros(shape, np.uint8), *shipped(), engine=Engine())
+        deepfeatures.deep_features(np.zeros(shape, np.uint8), *shipped(), engine=MeanEngine())
 
 
 def parse(*words):
