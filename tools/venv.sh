@@ -14,7 +14,7 @@ if [ "${1:-}" = "--deepprofiler" ]; then
 else
     extras="${1:-}"
     what="idrstream .${extras:+[$extras]}" place=".venv" stamp="$place/.installed-${extras:-plain}"
-    first=11 last=13 order="11 12 13" wants="Python 3.11, 3.12 or 3.13" needs_mb=6000
+    first=11 last=13 order="11 12 13" wants="Python 3.11, 3.12 or 3.13" needs_mb=8000
     inputs="pyproject.toml constraints.txt tools/venv.sh"
 fi
 # shellcheck disable=SC2086  # a list of files

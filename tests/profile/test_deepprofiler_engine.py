@@ -234,6 +234,8 @@ def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, model, sce
     with pytest.raises(MissingToolError, match=f"{python} .libcuda"):
         engine.profile(*scene)
     assert seen.read_text() == "[]"
+    with pytest.raises(MissingToolError, match=f"{python} .*No package metadata"):
+        engine.load(project)
 
 
 KILLED = """

@@ -97,7 +97,7 @@ def test_a_full_disk_is_told(checkout):
     program(tools / "df", "echo head; echo '/dev/x 1 1 12 1% /'")
     done = run(checkout)
     assert done.returncode == 2
-    assert "needs 6 GB" in done.stderr
+    assert "needs 8 GB" in done.stderr
     assert f"12 MB in {place}" in done.stderr
 
 
