@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from idrstream.compile.names import FEATURE
 from idrstream.errors import CompileError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_FEATURE = "efficientnet_"
 
 
 def check_complete(table: pd.DataFrame, *, nuclei: int, features: int) -> None:
@@ -35,7 +34,7 @@ def check_complete(table: pd.DataFrame, *, nuclei: int, features: int) -> None:
     repeated = sorted(name for name, count in Counter(table.columns).items() if count > 1)
     if repeated:
         raise CompileError(f"the table has the column {', '.join(repeated)} more than once")
-    names = [name for name in table.columns if str(name).startswith(_FEATURE)]
+    names = [name for name in table.columns if str(name).startswith(FEATURE)]
     if len(names) != features:
         raise CompileError(f"the table has {len(names)} features instead of {features}")
     if not nuclei:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idrstream.compile.names import (
+    GENE,
+    MODEL,
+    OBJECT_OUTLINES,
+    OUTLINE_COLUMN,
+    X_COLUMN,
+    Y_COLUMN,
+    check_extra_columns,
+    metadata_name,
+)
 from idrstream.errors import CompileError, ConfigError
 from idrstream.segment.locations import Locations, read_locations
 
@@ -20,11 +29,6 @@ if TYPE_CHECKING:
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
     from idrstream.records import ImageTask
 
-OBJECT_OUTLINES = "object_outlines"
-OUTLINE_COLUMN = "Object_Outline"
-X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
-
-_MODEL = "efficientnet"
 _KEY = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 # DeepProfiler reads locations with pandas' fast parser, which is off in the last digits.
 _SAME_PX = 1e-6
@@ -62,7 +66,9 @@ def merge_with_pycytominer(index_path: Path, features_folder: Path) -> pd.DataFr
     return table
 
 
-def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:
+def check_extra_metadata(
+    extra_metadata: Iterable[str], tasks: Iterable[ImageTask], channel: str = "DNA"
+) -> None:
     """Check the names of extra columns before any work.
 
     Parameters
@@ -71,21 +77,16 @@ def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTas
         ``object_outlines`` and names of columns of the table to process.
     tasks : iterable of ImageTask
         The images.
+    channel : str
+        Name of the channel, a column of every batch table.
 
     Raises
     ------
     idrstream.errors.ConfigError
-        Naming an unknown one, and those that exist.
+        Naming a column that is unknown or would be called as one of idrstream's own.
     """
-    columns = dict.fromkeys(name for task in tasks for name in task.metadata)
-    known = [OBJECT_OUTLINES, *columns]
-    for name in extra_metadata:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"extra_metadata: {name!r} is unknown; choose from {', '.join(known)}.{hint}"
-            )
+    columns = list(dict.fromkeys(name for task in tasks for name in task.metadata))
+    check_extra_columns(extra_metadata, columns, (metadata_name(channel),))
 
 
 def compile_batch(
@@ -129,7 +130,7 @@ def compile_batch(
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
     columns |= _metadata(project, images, extra_metadata)
     features = _features(project, images, points, merge)
-    names = [f"{_MODEL}_{number}" for number in range(features.shape[1])]
+    names = [f"{MODEL}_{number}" for number in range(features.shape[1])]
     return pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
 
 
@@ -168,20 +169,17 @@ def _metadata(
         for image in images
     ]
     columns = {
-        _metadata_name(name): np.repeat(_texts(row[name] for row in rows), counts)
+        metadata_name(name): np.repeat(_texts(row[name] for row in rows), counts)
         for name in project.config.index_columns
     }
-    columns["Metadata_Model"] = np.repeat(_texts(_MODEL for _ in rows), counts)
+    columns["Metadata_Model"] = np.repeat(_texts(MODEL for _ in rows), counts)
     for name in extra_metadata:
-        if name != OBJECT_OUTLINES and _metadata_name(name) not in columns:
+        output = metadata_name(name)
+        # Names were checked at the start: those that are there already show this column.
+        if name != OBJECT_OUTLINES and (output == GENE or output not in columns):
             values = _texts(image.task.metadata.get(name, "") for image in images)
-            columns[_metadata_name(name)] = np.repeat(values, counts)
+            columns[output] = np.repeat(values, counts)
     return columns
-
-
-def _metadata_name(column: str) -> str:
-    name = "_".join(column.split())
-    return name if name.startswith("Metadata_") else f"Metadata_{name}"
 
 
 def _texts(values: Iterable[str]) -> NDArray[np.object_]:
@@ -207,7 +205,7 @@ def _features(
             f"nuclei of {images[owners[apart[0]]].name} were profiled at other locations than "
             "they were found at"
         )
-    names = [name for name in merged if str(name).startswith(f"{_MODEL}_")]
+    names = [name for name in merged if str(name).startswith(f"{MODEL}_")]
     if len(names) != project.feature_count:
         raise CompileError(
             f"there are {len(names)} feature columns instead of {project.feature_count}"

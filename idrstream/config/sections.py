@@ -21,6 +21,7 @@ from idrstream.config.options import (
     Option,
     Scope,
     as_batch_numbers,
+    as_number,
     as_tuple,
     options_in,
     valid_size,
@@ -56,6 +57,14 @@ class RunOptions:
     output_format: Annotated[
         Literal["csv.gz", "parquet"], Doc("Format of the batch tables."), Scope.PLAN
     ] = "csv.gz"
+    plate_format: Annotated[
+        Literal[6, 12, 24, 48, 96, 384, 1536] | None,
+        BeforeValidator(as_number),
+        Doc(
+            "Wells of a plate, where neither the table nor the study says so; needed when wells "
+            "have numbers only."
+        ),
+    ] = None
     progress: Annotated[bool, Doc("Show progress bars."), Scope.LOCAL] = True
     replan: Annotated[
         bool,

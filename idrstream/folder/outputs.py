@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.quality.notes import forget
+from idrstream.screen.table import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,9 +128,8 @@ def delete_illumination(folder: Path) -> None:
 
 
 def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:
-    """Write a copy of the table to process; return its name in the folder and its digest."""
-    text = table.to_csv(index=False, lineterminator="\n").encode()
-    packed = gzip.compress(text, compresslevel=1, mtime=1)
+    """Write a copy of a text table to process; return its name in the folder and its digest."""
+    packed = gzip.compress(write_table(table), compresslevel=1, mtime=1)
     digest = hashlib.sha256(packed).hexdigest()
     name = f"{TABLES}/{digest[:12]}.csv.gz"
     if not (folder / name).exists():

@@ -159,8 +159,13 @@ class _Maker:
         options = self._options
         what = "table and options"
         try:
-            tasks = tasks_from_table(self._table, ignore_invalid=options.ignore_invalid_inputs)
-            check_extra_metadata(options.extra_metadata, tasks)
+            tasks = tasks_from_table(
+                self._table,
+                ignore_invalid=options.ignore_invalid_inputs,
+                plate_format=options.plate_format,
+            )
+            channel = self._components.project.config.image_column
+            check_extra_metadata(options.extra_metadata, tasks, channel)
             wanted = Session(self._paths, self._components, options).requested(tasks)
             self._checks.append(Check(what, "ok", f"{len(tasks):,} images"))
             what = "output folder"

@@ -131,12 +131,8 @@ def shape_of_numbers(numbers: Sequence[int]) -> tuple[int, int]:
     for number in sorted(set(numbers)):
         names = {wells: _name(number, wells) for wells in fitting}
         if len(set(names.values())) > 1:
-            shown = ", ".join(f"{name} of {wells} wells" for wells, name in names.items())
-            msg = (
-                f"column {WELL_NUMBER}: {number} is {shown}; say how many wells the plates have, "
-                f"with plate_format (--plate-format 96) or a column {PLATE_FORMAT}, or add the "
-                f"column {WELL}"
-            )
+            shown = ", ".join(f"{name} on {wells} wells" for wells, name in names.items())
+            msg = f"column {WELL_NUMBER}: {number} is {shown}"
             raise ValueError(msg)
     return PLATE_FORMATS[fitting[0] if fitting else max(_USUAL)]
 
@@ -150,7 +146,10 @@ def _numbering_of_bare(keys: Iterable[WellKey]) -> Numbering | str:
     try:
         rows, columns = shape_of_numbers([k.number for k in keys if k.number and not k.name])
     except ValueError as error:
-        return str(error)
+        return (
+            f"{error}; say how many wells the plates have, with plate_format (--plate-format 96) "
+            f"or a column {PLATE_FORMAT}, or add the column {WELL}"
+        )
     return Numbering(rows, columns)
 
 

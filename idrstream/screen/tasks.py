@@ -74,7 +74,9 @@ def with_plate_format(table: pd.DataFrame, plate_format: int | None = None) -> p
         except ValueError:
             continue  # told with the other wrong cells
         if wells not in (None, plate_format):
-            msg = f"row {row + 1}, column {PLATE_FORMAT}: {cell}, but plate_format is {plate_format}"
+            msg = (
+                f"row {row + 1}, column {PLATE_FORMAT}: {cell}, but plate_format is {plate_format}"
+            )
             raise TableError(msg)
     return text.assign(**{PLATE_FORMAT: [cell or str(plate_format) for cell in cells]})
 

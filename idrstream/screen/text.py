@@ -37,7 +37,7 @@ def clean_text(value: object) -> str:
     -------
     str
         In Unicode's composed form (NFC), so that the same name is the same text; line breaks
-        within are ``\\n``.
+        within are newlines.
     """
     text = value if isinstance(value, str) else _as_text(value)
     if "\r" in text:
@@ -68,7 +68,8 @@ def clean_column(cells: pd.Series) -> list[str]:
         values = cells.to_numpy(np.dtype(f"f{getattr(kind, 'itemsize', 8)}"), na_value=np.nan)
         unique, codes = np.unique(values, return_inverse=True)
         return [str(text) for text in _texts(unique)[codes]]
-    if kind == object and pd.api.types.infer_dtype(cells, skipna=True) not in ("string", "empty"):
+    is_object = pd.api.types.is_object_dtype(kind)
+    if is_object and pd.api.types.infer_dtype(cells, skipna=True) not in ("string", "empty"):
         return [clean_text(value) for value in cells]  # 1, 1.0 and True would count as the same
     codes, unique = pd.factorize(cells, use_na_sentinel=True)
     return list(_texts(unique)[codes])  # the code -1 of a missing cell is the last one
@@ -152,10 +153,10 @@ def _as_text(value: Any) -> str:
     if isinstance(value, datetime.datetime):  # pandas' Timestamp and NaT, too
         return "" if value != value else str(value).removesuffix(" 00:00:00")
     if isinstance(value, float | np.floating):
-        if value != value:
+        number = float(value)
+        if number != number:
             return ""
-        whole = abs(value) <= _EXACT and value == int(value)
-        return str(int(value)) if whole else str(value)
+        return str(int(number)) if number.is_integer() and abs(number) <= _EXACT else str(value)
     try:
         return "" if value != value else str(value)
     except (TypeError, ValueError):  # an array, which is neither equal nor unequal to itself
