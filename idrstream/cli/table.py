@@ -62,9 +62,13 @@ def handle(namespace: argparse.Namespace) -> int:
     )
     separator = "," if ".csv" in namespace.out.name else "\t"
     try:
-        packed = "gzip" if namespace.out.suffix == ".gz" else None
         with atomic_path(namespace.out) as part:
-            table.to_csv(part, sep=separator, index=False, compression=packed)
+            table.to_csv(
+                part,
+                sep=separator,
+                index=False,
+                compression="gzip" if namespace.out.suffix == ".gz" else None,
+            )
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
@@ -81,15 +85,12 @@ def _refuse_format(out: Path) -> None:
 
 def _refuse_input(out: Path, inputs: list[Path | None]) -> None:
     """Refuse to write over a file that is read."""
-    for path in inputs:
-        if path is None or not out.exists():
-            continue
-        files = [path] if not path.is_dir() else [path / out.name, *path.rglob(out.name)]
-        if any(file.exists() and file.samefile(out) for file in files):
-            msg = (
-                f"--out {out} is one of the study's files and would be overwritten; choose another"
-            )
-            raise ConfigError(msg)
+    files = [path for path in inputs if path is not None]
+    if out.suffix in (".screen", ".pattern"):
+        files += [file for path in files if path.is_dir() for file in path.rglob(out.name)]
+    if out.exists() and any(file.exists() and file.samefile(out) for file in files):
+        msg = f"--out {out} is one of the files that are read; choose another name for the table"
+        raise ConfigError(msg)
 
 
 def _where(texts: list[str]) -> dict[str, list[str]]:

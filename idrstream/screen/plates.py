@@ -125,16 +125,19 @@ def shape_of_numbers(numbers: Sequence[int]) -> tuple[int, int]:
     Raises
     ------
     ValueError
-        If the wells would have other names on plates of another size.
+        If the wells would have other names on plates of another size, or the plate would have to
+        be of an unusual size.
     """
-    fitting = sorted(wells for wells in _USUAL if max(numbers, default=0) <= wells)
+    most = max(_USUAL)
+    if len(set(numbers)) > PLATE_ROWS * PLATE_COLUMNS:  # more than one wrong number can make
+        return PLATE_FORMATS[most]
     for number in sorted(set(numbers)):
-        names = {wells: _name(number, wells) for wells in fitting}
-        if len(set(names.values())) > 1:
+        names = {wells: _name(number, wells) for wells in sorted(_USUAL) if number <= wells}
+        if len(set(names.values())) > 1 or list(names) == [most]:
             shown = ", ".join(f"{name} on {wells} wells" for wells, name in names.items())
             msg = f"column {WELL_NUMBER}: {number} is {shown}"
             raise ValueError(msg)
-    return PLATE_FORMATS[fitting[0] if fitting else max(_USUAL)]
+    return PLATE_FORMATS[most]
 
 
 def _name(number: int, wells: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.screen.columns import PLATE
-from idrstream.screen.text import clean_cells, text_table
+from idrstream.screen.text import clean_cells, clean_text, text_table
 from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
@@ -72,8 +72,7 @@ def read_cells(path: Path) -> pd.DataFrame:
 
     path = Path(path)
     text = _text_of(path)
-    separator = max(_SEPARATORS, key=text.split("\n", 1)[0].count)
-    _refuse_title(path, text)
+    separator = _header_separator(path, text)
     try:
         # The header is read as a row: pandas would rename its cells.
         table = pd.read_csv(
@@ -99,21 +98,31 @@ def _refuse_repeated(path: Path, names: list[str]) -> None:
         raise TableError(msg)
 
 
-def _refuse_title(path: Path, text: str) -> None:
-    """Refuse a file with lines above its header."""
+def _header_separator(path: Path, text: str) -> str:
+    """Return what separates the cells; refuse a file with lines above its header."""
+    first = text.split("\n", 1)[0]
     lines = io.StringIO(text)
     for number in range(1, _TITLE_LINES + 1):
         line = lines.readline().rstrip("\n")
-        separator = max(_SEPARATORS, key=line.count)
-        cells = [cell.strip(" \"'=").casefold() for cell in line.split(separator)]
-        if PLATE.casefold() in cells and len(cells) > 1:
+        for separator in _SEPARATORS:
+            cells = [clean_text(cell).casefold() for cell in _split(line, separator)]
+            if len(cells) < 2 or PLATE.casefold() not in cells:
+                continue
             if number > 1:
                 msg = (
-                    f"{path}, line 1: {text.split(chr(10), 1)[0][:60]!r} is no header; it seems "
-                    f"to be in line {number}: delete what stands above it"
+                    f"{path}, line 1: {first[:60]!r} is no header; it seems to be in line "
+                    f"{number}: delete what stands above it"
                 )
                 raise TableError(msg)
-            return
+            return separator
+    return max(_SEPARATORS, key=first.count)
+
+
+def _split(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
 def _unreadable(path: Path, text: str, separator: str, error: Exception) -> TableError:

@@ -159,5 +159,9 @@ def _as_text(value: Any) -> str:
         return str(int(number)) if number.is_integer() and abs(number) <= _EXACT else str(value)
     try:
         return "" if value != value else str(value)
-    except (TypeError, ValueError):  # an array, which is neither equal nor unequal to itself
+    except (
+        TypeError,
+        ValueError,
+        ArithmeticError,
+    ):  # arrays cannot be compared
         return str(value)

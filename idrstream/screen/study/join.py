@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.screen.columns import FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
+from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.manifest import ARCHIVE, FieldRow
-from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_position
 
 if TYPE_CHECKING:
