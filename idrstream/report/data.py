@@ -13,6 +13,7 @@ import numpy as np
 from idrstream.errors import IdrStreamError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import RunRecord
+from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.quality.notes import COLUMNS, qc_path
 from idrstream.quality.pictures import picture_key
@@ -192,10 +193,8 @@ def _smaller(field: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _tasks(path: Path) -> tuple[ImageTask, ...]:
-    from idrstream.screen import read_table, tasks_from_table
-
     try:
-        return tasks_from_table(read_table(path), ignore_invalid=True)
+        return read_kept_tasks(path)
     except IdrStreamError as error:
         log.warning("The report knows no controls: %s", error)
         return ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.screen.columns import PLATE
-from idrstream.screen.text import clean_cells, clean_text, text_table
+from idrstream.screen.text import clean_cells, clean_text, with_known_names
 from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def read_table(path: Path) -> pd.DataFrame:
     TableError
         If the file is missing or is not such a table; names the file and, if possible, the line.
     """
-    table = text_table(read_cells(path))
+    table = with_known_names(read_cells(path))
     _refuse_repeated(path, list(table.columns))
     return table
 

@@ -113,9 +113,13 @@ def text_table(table: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         Of texts, rows numbered from 0; its text table is equal to it.
     """
-    found = clean_cells(table)
+    return with_known_names(clean_cells(table))
+
+
+def with_known_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of clean cells, its columns under the names that idrstream knows."""
     wanted = (*CORE_COLUMNS, *PLACE_COLUMNS, PLATE_FORMAT)
-    return found.set_axis(clean_header(list(found.columns), wanted), axis=1)
+    return table.set_axis(clean_header(list(table.columns), wanted), axis=1)
 
 
 def clean_header(names: Sequence[object], wanted: Sequence[str]) -> list[str]:

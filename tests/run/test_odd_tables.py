@@ -7,6 +7,7 @@ import pytest
 from idrstream.collect import CollectOptions, collect_folder
 from idrstream.compile import read_batch_table
 from idrstream.errors import ConfigError, TableError
+from idrstream.folder.outputs import read_kept_tasks
 from idrstream.report.data import read_folder
 from idrstream.report.features import summarize_features
 
@@ -139,3 +140,9 @@ def _addresses(screen, table):
     assert len(screen.movies) == len(table)
     assert [plate for plate in plates for _ in range(count)] == table["Plate"].tolist()
     return [path.as_uri() for path in sorted(screen.movies)]
+
+
+def test_a_copy_of_numbers_that_an_earlier_version_kept_is_still_read(tmp_path):
+    table = pd.DataFrame({"Plate": "P", "Well Number": ["13", "384"], "Frames": "1"})
+    table.to_csv(tmp_path / "t.csv.gz", index=False)
+    assert [task.well for task in read_kept_tasks(tmp_path / "t.csv.gz")] == ["A13", "P24"]
