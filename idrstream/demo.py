@@ -185,10 +185,11 @@ def score_demo(screen: SimulatedScreen, features: Path) -> DemoScore:
     import numpy as np
     import pandas as pd
 
+    from idrstream.compile import read_batch_table
     from idrstream.screen import read_table, tasks_from_table
     from idrstream.simulate import Score, load_truth, score_locations, score_masks
 
-    tables = [pd.read_csv(path) for path in sorted(features.glob("batch_*.csv.gz"))]
+    tables = [read_batch_table(path) for path in sorted(features.glob("batch_*.csv.gz"))]
     cells = pd.concat(tables, ignore_index=True)
     masks = locations = Score(0, 0, 0, np.empty(0), np.empty(0))
     for task in tasks_from_table(read_table(screen.table_path)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError, StorageError
+from idrstream.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,8 @@ def handle(namespace: argparse.Namespace) -> int:
     """Write the table and print a summary."""
     from idrstream.screen.study.idr import table_from_idr
 
+    _refuse_format(namespace.out)
+    _refuse_input(namespace.out, [namespace.plates, namespace.annotation, *namespace.screens])
     table = table_from_idr(
         namespace.plates,
         namespace.annotation,
@@ -59,13 +62,35 @@ def handle(namespace: argparse.Namespace) -> int:
     )
     separator = "," if ".csv" in namespace.out.name else "\t"
     try:
-        namespace.out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(namespace.out, sep=separator, index=False)
+        with atomic_path(namespace.out) as part:
+            table.to_csv(
+                part,
+                sep=separator,
+                index=False,
+                compression="gzip" if namespace.out.suffix == ".gz" else None,
+            )
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
     sys.stdout.write(_summary(table, namespace.out))
     return 0
+
+
+def _refuse_format(out: Path) -> None:
+    """Refuse a name of a format that is not written."""
+    if out.suffix.lower() in (".zip", ".bz2", ".xz", ".zst", ".xlsx", ".xls", ".parquet"):
+        msg = f"--out {out}: the table is written as .tsv or .csv, or either with .gz"
+        raise ConfigError(msg)
+
+
+def _refuse_input(out: Path, inputs: list[Path | None]) -> None:
+    """Refuse to write over a file that is read."""
+    files = [path for path in inputs if path is not None]
+    if out.suffix in (".screen", ".pattern"):
+        files += [file for path in files if path.is_dir() for file in path.rglob(out.name)]
+    if out.exists() and any(file.exists() and file.samefile(out) for file in files):
+        msg = f"--out {out} is one of the files that are read; choose another name for the table"
+        raise ConfigError(msg)
 
 
 def _where(texts: list[str]) -> dict[str, list[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from idrstream.collect.source import WellKey
+from idrstream.compile.names import output_names
 from idrstream.errors import CollectError
 from idrstream.records import ImageTask
 from idrstream.redact import redact
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
 _ADDRESSES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
 
 
-def metadata_name(column: str) -> str:
-    """Return the name of a table's column in profiles, for example ``Metadata_Control_Type``."""
-    name = "_".join(column.split())
-    return name if name.startswith("Metadata_") else f"Metadata_{name}"
-
-
 @dataclass(frozen=True, slots=True)
 class Annotations:
     """Metadata of images and wells.
@@ -33,11 +28,14 @@ class Annotations:
     images : dict
         Values of `columns` by plate, well number, site and frame.
     columns : tuple of str
-        Names, with ``Metadata_``; the first is the well's name.
+        Names in the collection, with ``Metadata_``; the first is the well's name.
+    sources : tuple of str
+        The same columns as the table calls them; empty for the well's name.
     """
 
     images: dict[tuple[str, int, int, int], tuple[str, ...]]
     columns: tuple[str, ...]
+    sources: tuple[str, ...]
 
     @classmethod
     def of(cls, tasks: Sequence[ImageTask]) -> Annotations:
@@ -49,7 +47,8 @@ class Annotations:
             values = (task.well, *(redact(str(task.metadata.get(name, ""))) for name in used))
             for frame in task.frames:
                 images[(task.plate, task.well_number, task.site, frame)] = values
-        return cls(images, ("Metadata_Well", *map(metadata_name, used)))
+        called = output_names(used)
+        return cls(images, ("Metadata_Well", *(called[name] for name in used)), ("", *used))
 
     def annotated(self, table: Any, batch: int) -> Any:
         """Return a published table with well and frame as numbers and the metadata columns.
@@ -85,28 +84,30 @@ class Annotations:
         }
         values = [self.images[key] for key in keys]
         for at, name in enumerate(self.columns):
-            if name not in made:  # a column of the table may also be called Frame
-                made[name] = pa.array([value[at] for value in values], pa.string())
+            made[name] = pa.array([value[at] for value in values], pa.string())
         others = {name: table[name] for name in table.column_names if name not in made}
         return pa.table({**made, **others}).replace_schema_metadata(None)
 
-    def varying(self) -> list[str]:
-        """Return the columns that differ between images of a well."""
+    def varying(self) -> dict[str, str]:
+        """Return the columns that differ between images of a well, and where and how they do."""
         images: dict[WellKey, tuple[str, ...]] = {}
-        differing = set()
+        differing: dict[str, str] = {}
         for (plate, number, _, _), values in self.images.items():
             first = images.setdefault((plate, number), values)
-            if first is not values and first != values:
-                pairs = zip(self.columns, first, values, strict=True)
-                differing |= {name for name, one, other in pairs if one != other}
-        return [name for name in self.columns[1:] if name in differing]
+            if first is values or first == values:
+                continue
+            for name, one, other in zip(self.columns[1:], first[1:], values[1:], strict=True):
+                if one != other:
+                    example = f"plate {plate} well {first[0]}: {one!r} and {other!r}"
+                    differing.setdefault(name, example)
+        return {name: differing[name] for name in self.columns[1:] if name in differing}
 
-    def platemaps(self, left_out: Sequence[str]) -> dict[str, pd.DataFrame]:
+    def platemaps(self, left_out: Collection[str]) -> dict[str, pd.DataFrame]:
         """Return the wells of every plate, one row per well, by number.
 
         Parameters
         ----------
-        left_out : sequence of str
+        left_out : collection of str
             Columns to leave out.
         """
         import pandas as pd

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +10,11 @@ from typing import Any
 
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.source import BatchFile, WellKey
+from idrstream.compile.names import FEATURE
+from idrstream.compile.readers import table_pieces
 from idrstream.errors import CollectError
 
-FEATURE = "efficientnet_"
-
-_BLOCK_BYTES = 4 << 20  # of CSV text parsed together
 _GROUP_ROWS = 4096  # rows of a Parquet row group: 21 MB of 1280 features
-_NUMBERS = ("Location_Center_X", "Location_Center_Y")
 
 
 @dataclass(slots=True)
@@ -69,7 +65,7 @@ def write_cells(
         batch.check()
         path = folder / f"batch_{batch.number:0{digits}d}.parquet"
         writer = None
-        pieces = _regrouped(_pieces(batch.path), min(rows_at_once, _GROUP_ROWS))
+        pieces = _regrouped(table_pieces(batch.path), min(rows_at_once, _GROUP_ROWS))
         for piece in pieces:
             table = annotations.annotated(piece, batch.number)
             if first is None:
@@ -99,61 +95,6 @@ def read_cells(
         with pq.ParquetFile(path) as file:
             for piece in file.iter_batches(min(rows_at_once, _GROUP_ROWS), columns=list(columns)):
                 yield pa.Table.from_batches([piece])
-
-
-def _pieces(path: Path) -> Iterator[Any]:
-    """Yield a published table in pieces as pyarrow tables; at least one, maybe without rows."""
-    import pyarrow as pa
-    import pyarrow.csv as pa_csv
-    import pyarrow.parquet as pq
-
-    if path.name.endswith(".parquet"):
-        with pq.ParquetFile(path) as file:
-            yield file.schema_arrow.empty_table()
-            for piece in file.iter_batches(_GROUP_ROWS):
-                yield pa.Table.from_batches([piece])
-        return
-    with gzip.open(path, "rt", newline="", encoding="utf-8") as text:
-        names = next(csv.reader(text))[1:]
-    schema = pa.schema([(name, _type_of(name)) for name in names])
-    yield schema.empty_table()
-    with pa.input_stream(str(path), compression="gzip") as stream:
-        reader = (
-            pa_csv.open_csv(
-                stream,
-                pa_csv.ReadOptions(
-                    block_size=_BLOCK_BYTES,
-                    use_threads=False,
-                    column_names=["", *names],
-                    skip_rows=1,
-                ),
-                pa_csv.ParseOptions(newlines_in_values=True),
-                pa_csv.ConvertOptions(
-                    column_types={"": pa.int64(), **{item.name: item.type for item in schema}},
-                    include_columns=names,
-                    strings_can_be_null=False,
-                ),
-            )
-            if _has_rows(path)
-            else ()
-        )
-        for piece in reader:
-            yield pa.Table.from_batches([piece])
-
-
-def _has_rows(path: Path) -> bool:
-    with gzip.open(path, "rt", newline="", encoding="utf-8") as text:
-        rows = csv.reader(text)
-        next(rows)
-        return next(rows, None) is not None
-
-
-def _type_of(name: str) -> Any:
-    import pyarrow as pa
-
-    if name.startswith(FEATURE):
-        return pa.float32()
-    return pa.float64() if name in _NUMBERS else pa.string()
 
 
 def _regrouped(pieces: Iterable[Any], rows: int) -> Iterator[Any]:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from idrstream.collect.annotations import Annotations, metadata_name
+from idrstream.collect.annotations import Annotations
 from idrstream.collect.options import CollectOptions
 from idrstream.collect.source import WellKey
+from idrstream.compile.names import find_column
 from idrstream.errors import CollectError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NEGATIVE = "Metadata_Negative_Control"
+log = logging.getLogger(__name__)
 
 _ENOUGH = 2  # one well has no spread to compare with
 _SHOWN = 10
@@ -62,6 +64,13 @@ class Controls:
         negative = frozenset(
             key for key in wells if {value.casefold() for value in said[key]} <= values
         )
+        mixed = [key for key in wells if key not in negative and _overlap(said[key], values)]
+        if mixed:
+            log.warning(
+                "%d well(s) are negative controls in some of their rows only (the first: plate %s "
+                "well %d, %s in %s), so they are not taken as such",
+                len(mixed), *mixed[0], " and ".join(map(repr, sorted(said[mixed[0]]))), column,
+            )  # fmt: skip
         counts = {plate: 0 for plate, _ in wells}
         for plate, _ in negative:
             counts[plate] += 1
@@ -102,11 +111,16 @@ class Controls:
         raise CollectError(msg)
 
 
+def _overlap(said: set[str], values: frozenset[str]) -> bool:
+    return any(value.casefold() in values for value in said)
+
+
 def _column(annotations: Annotations, options: CollectOptions) -> str:
-    wanted = metadata_name(options.control_column).casefold()
-    for name in annotations.columns:
-        if name.casefold() == wanted:
-            return name
+    found = find_column(annotations.sources[1:], options.control_column)
+    if found is not None:
+        return annotations.columns[annotations.sources.index(found, 1)]
+    if options.control_column in annotations.columns:
+        return options.control_column
     msg = (
         f"the table has no column {options.control_column!r} to mark control wells; it has "
         f"{', '.join(annotations.columns[1:]) or 'no metadata columns'}. Name one with "

@@ -79,6 +79,13 @@ class Collected:
             lines.append(
                 f"{len(source['wells_without_nuclei'])} wells have no nuclei and no profile"
             )
+        for step in made["steps"]:
+            if "examples" not in step:
+                continue
+            lines += [
+                f"{name} has several values in one well ({example}): left out of the profiles"
+                for name, example in zip(step["left_out"], step["examples"], strict=True)
+            ]
         return "\n".join(lines)
 
 

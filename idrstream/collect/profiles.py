@@ -7,6 +7,7 @@ select features.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,18 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.cells import Cells, read_cells
-from idrstream.collect.controls import NEGATIVE, Controls
+from idrstream.collect.controls import Controls
 from idrstream.collect.options import CollectOptions
 from idrstream.collect.source import WellKey
+from idrstream.compile.names import NEGATIVE, REFERENCE, X_COLUMN
 from idrstream.errors import CollectError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 _WELL = ["Metadata_Plate", "Metadata_Well_Number"]
-_COUNT = "Metadata_Object_Count"
-_CELL = "Location_Center_X"  # every cell has one
-_REFERENCE = "Metadata_Reference"
 
 
 @dataclass(slots=True)
@@ -108,10 +109,15 @@ def _aggregate(
     features = list(cells.features)
     how: dict[str, Any] = {
         "strata": _WELL, "operation": options.aggregate, "compute_object_count": True,
-        "object_feature": _CELL,
+        "object_feature": X_COLUMN,  # every cell has one
     }  # fmt: skip
     joined: dict[str, Any] = {"join_on": [_WELL, _WELL], "clean_cellprofiler": False}
     varying = annotations.varying()
+    for name, example in varying.items():
+        log.warning(
+            "The column %s has several values in one well (%s), so it is left out of the profiles",
+            name, example,
+        )  # fmt: skip
     platemaps = annotations.platemaps(varying)
     with _Writer(made.path("aggregated")) as writer:
         for wells in plates:
@@ -132,7 +138,7 @@ def _aggregate(
     )  # fmt: skip
     made.done(
         "pycytominer.annotate", "aggregated", {**joined, "platemap": "the table to process"},
-        left_out=varying,
+        left_out=list(varying), examples=list(varying.values()),
     )  # fmt: skip
 
 
@@ -158,7 +164,7 @@ def _cells_of(cells: Cells, wells: Sequence[WellKey], rows: int) -> pd.DataFrame
     plate, numbers = wells[0][0], pa.array([number for _, number in wells], pa.int32())
     files = sorted({path for key in wells for path in cells.wells[key]})
     kept = []
-    for piece in read_cells(files, [*_WELL, _CELL, *cells.features], rows):
+    for piece in read_cells(files, [*_WELL, X_COLUMN, *cells.features], rows):
         ours = pc.and_(
             pc.equal(piece["Metadata_Plate"], plate),
             pc.is_in(piece["Metadata_Well_Number"], value_set=numbers),
@@ -173,7 +179,7 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
     from pycytominer import normalize
 
     features = list(cells.features)
-    how: dict[str, Any] = {"method": options.normalize, "samples": f"{_REFERENCE} == True"}
+    how: dict[str, Any] = {"method": options.normalize, "samples": f"{REFERENCE} == True"}
     shared = None
     if options.normalize_by == "screen":
         shared = pd.concat(
@@ -182,9 +188,9 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
         )
     with _Writer(made.path("normalized")) as writer:
         for table in _by_plate(made.path("aggregated")):
-            own = table.assign(**{_REFERENCE: table[NEGATIVE] if shared is None else False})
+            own = table.assign(**{REFERENCE: table[NEGATIVE] if shared is None else False})
             if shared is not None:  # reference rows, dropped after normalising
-                own = pd.concat([shared.assign(**{_REFERENCE: True}), own], ignore_index=True)
+                own = pd.concat([shared.assign(**{REFERENCE: True}), own], ignore_index=True)
             meta = [name for name in table if name not in set(features)]
             done = normalize(own, features=features, meta_features=meta, **how)
             writer.write(done.iloc[len(own) - len(table) :].reset_index(drop=True))

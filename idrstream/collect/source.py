@@ -10,6 +10,7 @@ from typing import Any
 from idrstream.errors import CollectError
 from idrstream.files import file_sha256
 from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.plans import RecordedImage
 from idrstream.folder.recorded import read_recorded_call
 from idrstream.folder.states import ImageState
@@ -107,8 +108,6 @@ def read_source(folder: Path) -> Source:
     CollectError
         If no batch is done.
     """
-    from idrstream.screen import read_table, tasks_from_table
-
     recorded = read_recorded_call(folder)
     with open_journal(folder) as journal:
         states, tables = journal.batch_states(), journal.outputs()
@@ -141,7 +140,7 @@ def read_source(folder: Path) -> Source:
             }
             for item in failures
         ),
-        tasks=tasks_from_table(read_table(recorded.table), ignore_invalid=True),
+        tasks=read_kept_tasks(recorded.table),
         empty_wells=_empty_wells(images),
     )
 

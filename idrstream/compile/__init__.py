@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from idrstream.compile.complete import check_complete
 from idrstream.compile.publish import publish
+from idrstream.compile.readers import read_batch_table
 from idrstream.compile.single_cells import (
     ProfiledFrame,
     check_extra_metadata,
@@ -21,6 +22,7 @@ __all__ = [
     "compile_batch",
     "merge_with_pycytominer",
     "publish",
+    "read_batch_table",
     "write_csv_gz",
     "write_parquet",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idrstream.compile.names import (
+    GENE,
+    OBJECT_OUTLINES,
+    OUTLINE_COLUMN,
+    X_COLUMN,
+    Y_COLUMN,
+    check_extra_columns,
+    metadata_name,
+)
 from idrstream.errors import CompileError, ConfigError
 from idrstream.profile.model import MODEL
 from idrstream.segment.locations import format_outline
@@ -21,10 +29,6 @@ if TYPE_CHECKING:
 
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
     from idrstream.records import Features, ImageTask
-
-OBJECT_OUTLINES = "object_outlines"
-OUTLINE_COLUMN = "Object_Outline"
-X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
 
 _FRAME = "Metadata_Frame_In_Batch"  # joins the index and its objects; not in the table
 
@@ -51,7 +55,9 @@ class ProfiledFrame:
     outlines: tuple[NDArray[np.int64], ...] | None = None
 
 
-def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTask]) -> None:
+def check_extra_metadata(
+    extra_metadata: Iterable[str], tasks: Iterable[ImageTask], channels: Iterable[str] = ("DNA",)
+) -> None:
     """Check the names of extra columns before any work.
 
     Parameters
@@ -60,21 +66,16 @@ def check_extra_metadata(extra_metadata: Iterable[str], tasks: Iterable[ImageTas
         ``object_outlines`` and names of columns of the table to process.
     tasks : iterable of ImageTask
         The images.
+    channels : iterable of str
+        Names of the channels, columns of every batch table.
 
     Raises
     ------
     idrstream.errors.ConfigError
-        Naming an unknown one, and those that exist.
+        Naming a column that is unknown or would be called as one of idrstream's own.
     """
-    columns = dict.fromkeys(name for task in tasks for name in task.metadata)
-    known = [OBJECT_OUTLINES, *columns]
-    for name in extra_metadata:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(
-                f"extra_metadata: {name!r} is unknown; choose from {', '.join(known)}.{hint}"
-            )
+    columns = list(dict.fromkeys(name for task in tasks for name in task.metadata))
+    check_extra_columns(extra_metadata, columns, map(metadata_name, channels))
 
 
 def compile_batch(
@@ -151,19 +152,21 @@ def _index(
     if [tuple(key) for key in keys] != [frame.image.key for frame in frames]:
         msg = f"the {len(frames)} profiled frames are not those of {project.index_path}"
         raise CompileError(msg)
-    index = index.rename(columns=_metadata_name)
+    index = index.rename(columns=metadata_name)
     tasks = [frame.image.task for frame in frames]
     # The plate's own name, where the project had to use another.
     index["Metadata_Plate"] = _texts(task.plate for task in tasks)
     for channel in project.model.config.image_columns:
-        index[_metadata_name(channel)] = _texts(
+        index[metadata_name(channel)] = _texts(
             f"{frame.image.task.plate}/{project.image_path(frame.image, channel).name}"
             for frame in frames
         )
     index["Metadata_Model"] = MODEL
     for name in extra_metadata:
-        if name != OBJECT_OUTLINES and _metadata_name(name) not in index:
-            index[_metadata_name(name)] = _texts(task.metadata.get(name, "") for task in tasks)
+        output = metadata_name(name)
+        # Names were checked at the start: those that are there already show this column.
+        if name != OBJECT_OUTLINES and (output == GENE or output not in index):
+            index[output] = _texts(task.metadata.get(name, "") for task in tasks)
     index.insert(0, _FRAME, np.arange(len(frames)))
     return index
 
@@ -188,11 +191,6 @@ def _outlines(frames: Sequence[ProfiledFrame]) -> list[str]:
             )
         outlines.extend(map(format_outline, frame.outlines))
     return outlines
-
-
-def _metadata_name(column: str) -> str:
-    name = "_".join(column.split())
-    return name if name.startswith("Metadata_") else f"Metadata_{name}"
 
 
 def _texts(values: Iterable[str]) -> NDArray[np.object_]:

@@ -170,6 +170,11 @@ def as_batch_numbers(value: Any) -> Any:
     return tuple(numbers)
 
 
+def as_number(value: Any) -> Any:
+    """Return a text of digits, as it comes from a command line, as a number."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+
 def valid_size(value: str | int | None, info: ValidationInfo) -> str | int | None:
     """Return a size such as ``20GB`` as it is, once it is known to be one."""
     parse_size(value, info.field_name or "size")

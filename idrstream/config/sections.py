@@ -22,6 +22,7 @@ from idrstream.config.options import (
     OptionalPath,
     Scope,
     as_batch_numbers,
+    as_number,
     as_tuple,
     named_channels,
     options_in,
@@ -58,6 +59,14 @@ class RunOptions:
     output_format: Annotated[
         Literal["csv.gz", "parquet"], Doc("Format of the batch tables."), Scope.PLAN
     ] = "csv.gz"
+    plate_format: Annotated[
+        Literal[6, 12, 24, 48, 96, 384, 1536] | None,
+        BeforeValidator(as_number),
+        Doc(
+            "Wells of a plate, where neither the table nor the study says so; needed when wells "
+            "have numbers only."
+        ),
+    ] = None
     progress: Annotated[bool, Doc("Show progress bars."), Scope.LOCAL] = True
     replan: Annotated[
         bool,

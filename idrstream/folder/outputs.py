@@ -16,11 +16,15 @@ from typing import TYPE_CHECKING
 from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.quality.notes import forget
+from idrstream.screen.cells import whole_number
+from idrstream.screen.columns import PLATE_FORMAT, WELL, WELL_NUMBER
+from idrstream.screen.table import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.folder.journal.journal import Journal
+    from idrstream.records import ImageTask
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +131,37 @@ def delete_illumination(folder: Path) -> None:
 
 
 def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:
-    """Write a copy of the table to process; return its name in the folder and its digest."""
-    text = table.to_csv(index=False, lineterminator="\n").encode()
-    packed = gzip.compress(text, compresslevel=1, mtime=1)
+    """Write a copy of a text table to process; return its name in the folder and its digest."""
+    packed = gzip.compress(write_table(table), compresslevel=1, mtime=1)
     digest = hashlib.sha256(packed).hexdigest()
     name = f"{TABLES}/{digest[:12]}.csv.gz"
     if not (folder / name).exists():
         with atomic_path(folder / name) as part:
             part.write_bytes(packed)
     return name, digest
+
+
+def read_kept_tasks(path: Path) -> tuple[ImageTask, ...]:
+    """Return the images of an output folder's copy of its table.
+
+    Raises
+    ------
+    TableError
+        If the copy is missing or was changed so that no row can be used.
+    """
+    from idrstream.screen import read_table, tasks_from_table
+
+    table = read_table(path)
+    wells = None
+    if WELL not in table and PLATE_FORMAT not in table:
+        # Earlier versions named all numbers as on 384 wells, and those folders must stay readable.
+        numbers = map(_number, set(table.get(WELL_NUMBER, ())))
+        wells = 384 if max(numbers, default=0) <= 384 else None
+    return tasks_from_table(table, ignore_invalid=True, plate_format=wells)
+
+
+def _number(text: str) -> int:
+    try:
+        return whole_number(text) or 0
+    except ValueError:
+        return 0  # a row that is left out

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from idrstream.compile.publish import columns_digest
+from idrstream.compile.readers import rows_and_names
 from idrstream.files import file_sha256
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import PublishedTable
@@ -140,7 +138,7 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
             return None
         if file_sha256(path) != table.sha256:
             return Problem(table.file, "changed", "changed after it was published")
-        rows, names = _content(path)
+        rows, names = rows_and_names(path)
     except FileNotFoundError:
         return Problem(table.file, "missing", "published, but no longer there")
     except (OSError, EOFError, ValueError) as error:
@@ -151,20 +149,6 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
         reason = f"{len(names)} columns instead of {table.columns}, or other names"
         return Problem(table.file, "incomplete", reason)
     return None
-
-
-def _content(path: Path) -> tuple[int, list[str]]:
-    """Return the number of rows and the column names of a table."""
-    if path.name.endswith(".parquet"):
-        import pyarrow.parquet as pq
-
-        found = pq.read_metadata(path)
-        return int(found.num_rows), list(found.schema.to_arrow_schema().names)
-    csv.field_size_limit(sys.maxsize)  # outlines of large nuclei are long
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as text:
-        lines = csv.reader(text)
-        names = next(lines)[1:]
-        return sum(1 for _ in lines), names
 
 
 def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:

@@ -160,8 +160,13 @@ class _Maker:
         options = self._options
         what = "table and options"
         try:
-            tasks = tasks_from_table(self._table, ignore_invalid=options.ignore_invalid_inputs)
-            check_extra_metadata(options.extra_metadata, tasks)
+            tasks = tasks_from_table(
+                self._table,
+                ignore_invalid=options.ignore_invalid_inputs,
+                plate_format=options.plate_format,
+            )
+            channels = self._components.model.config.image_columns
+            check_extra_metadata(options.extra_metadata, tasks, channels)
             wanted = Session(self._paths, self._components, options).requested(tasks)
             self._checks.append(Check(what, "ok", f"{len(tasks):,} images"))
             what = "output folder"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,18 @@ import numpy as np
 from idrstream.errors import IdrStreamError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import RunRecord
+from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.quality.notes import COLUMNS, qc_path
 from idrstream.quality.pictures import picture_key
+from idrstream.records import ImageTask
 from idrstream.screen.wells import well_position
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
 
 MEASURES = ("Nuclei", "Area", "Intensity", "Focus", "Background", "Saturated")
 _ILLUMINATION = "illumination"
@@ -53,8 +58,8 @@ class FolderData:
         Downscaled flatfields by plate.
     batches : pandas.DataFrame
         ``Batch, File, Rows``: published tables.
-    table : pandas.DataFrame or None
-        The folder's copy of the table.
+    tasks : tuple of ImageTask
+        Images of the folder's copy of the table; none if it cannot be read.
     """
 
     folder: Path
@@ -67,7 +72,7 @@ class FolderData:
     unmeasured: int
     models: Mapping[str, NDArray[np.float64]]
     batches: pd.DataFrame
-    table: pd.DataFrame | None
+    tasks: tuple[ImageTask, ...]
 
     @property
     def plates(self) -> tuple[str, ...]:
@@ -117,7 +122,7 @@ def read_folder(folder: Path) -> FolderData:
         unmeasured=unmeasured,
         models=_models(folder, tuple(dict.fromkeys(images["Plate"]))),
         batches=batches,
-        table=_table(folder / table_file) if table_file else None,
+        tasks=_tasks(folder / table_file) if table_file else (),
     )
 
 
@@ -190,10 +195,9 @@ def _smaller(field: NDArray[Any]) -> NDArray[np.float64]:
     return smaller
 
 
-def _table(path: Path) -> pd.DataFrame | None:
-    from idrstream.screen import read_table
-
+def _tasks(path: Path) -> tuple[ImageTask, ...]:
     try:
-        return read_table(path)
-    except (IdrStreamError, OSError):
-        return None
+        return read_kept_tasks(path)
+    except IdrStreamError as error:
+        log.warning("The report knows no controls: %s", error)
+        return ()

@@ -5,9 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from idrstream.compile.names import FEATURE, find_column
+from idrstream.compile.readers import read_batch_table
+from idrstream.records import ImageTask
+from idrstream.screen.columns import CONTROL, GENE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,15 +104,15 @@ def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.D
     sums, counts = [], []
     for _, file in chosen:
         try:
-            cells = _read(data.folder / file)
+            cells = read_batch_table(data.folder / file)
         except (OSError, ValueError) as error:
             log.warning("%s is left out of the report's features: %s", file, error)
             continue
-        features = [name for name in cells.columns if not name.startswith(("Meta", "Loc", "Obj"))]
+        features = [name for name in cells.columns if name.startswith(FEATURE)]
         groups = cells[_KEYS].assign(
-            Metadata_Well=cells["Metadata_Well"].astype(str).str.rsplit("_", n=1).str[0]
+            Metadata_Well=cells["Metadata_Well"].str.rsplit("_", n=1).str[0]
         )
-        keys = [groups[name].astype(str) for name in _KEYS]
+        keys = [groups[name] for name in _KEYS]
         sums.append(cells[features].groupby(keys, sort=False).sum())
         counts.append(cells.groupby(keys, sort=False).size())
     if not sums:
@@ -115,17 +120,6 @@ def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.D
     total = pd.concat(sums).groupby(level=[0, 1, 2], sort=False).sum()
     count = pd.concat(counts).groupby(level=[0, 1, 2], sort=False).sum()
     return total.div(count, axis=0), int(count.sum())
-
-
-def _read(path: Any) -> pd.DataFrame:
-    import pandas as pd
-
-    if path.name.endswith(".parquet"):
-        return pd.read_parquet(path)
-    import pyarrow.csv as pa_csv
-
-    found: pd.DataFrame = pa_csv.read_csv(path).to_pandas()
-    return found.drop(columns=[found.columns[0]])
 
 
 def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
@@ -139,28 +133,24 @@ def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
     }
     wells = list(zip(keys["Plate"], keys["Number"], strict=True))
     keys["Well"] = [names.get(well, well[1]) for well in wells]
-    groups, targets = _controls(data.table)
-    keys["Group"] = [groups.get((plate, names.get((plate, n), n)), "") for plate, n in wells]
-    keys["Target"] = [targets.get((plate, names.get((plate, n), n)), "") for plate, n in wells]
+    for name, column in (("Group", CONTROL), ("Target", GENE)):
+        values = _of_wells(data.tasks, column)
+        keys[name] = [values.get(well, "") for well in wells]
     return keys
 
 
-def _controls(
-    table: pd.DataFrame | None,
-) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
-    """Return control type and target of each well, if the table has them."""
-    if table is None or "Well" not in table:
-        return {}, {}
-    control = next((name for name in table.columns if "control" in name.lower()), None)
-    target = next((name for name in table.columns if "target" in name.lower()), None)
-    wells = list(zip(table["Plate"].astype(str), table["Well"].astype(str), strict=True))
-
-    def column(name: str | None) -> dict[tuple[str, str], str]:
-        if name is None:
-            return {}
-        return dict(zip(wells, table[name].fillna("").astype(str).str.strip(), strict=True))
-
-    return column(control), column(target)
+def _of_wells(tasks: Sequence[ImageTask], column: str) -> dict[tuple[str, str], str]:
+    """Return a column of the table by plate and well number; not of wells with several values."""
+    columns = list(dict.fromkeys(name for task in tasks for name in task.metadata))
+    name = find_column(columns, column)
+    values: dict[tuple[str, str], str] = {}
+    if name is not None:
+        for task in tasks:
+            value = task.metadata.get(name, "")
+            first = values.setdefault((task.plate, str(task.well_number)), value)
+            if first != value:
+                values[task.plate, str(task.well_number)] = ""
+    return values
 
 
 def _is(meta: pd.DataFrame, word: str) -> NDArray[np.bool_]:

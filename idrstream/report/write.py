@@ -107,6 +107,7 @@ def write_report(
 
     folder = Path(folder)
     path = Path(out) if out is not None else folder / REPORT
+    _refuse_other_file(path)
     data = read_folder(folder)
     warned = find_warnings(data)
     overview = summarize_features(data) if features else None
@@ -118,6 +119,16 @@ def write_report(
         msg = f"{path} cannot be written ({error.strerror}); choose another file with --out"
         raise StorageError(msg) from error
     return Report(path, warned)
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Refuse to write over a file that is no page, such as the journal."""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+        if start and not start.startswith(b"<"):
+            msg = f"{path} is there already and no HTML page; choose another file with --out"
+            raise StorageError(msg)
 
 
 def render(

@@ -137,7 +137,9 @@ class Provenance:
 
         where = settings.stream
         tasks = tasks_from_table(
-            read_table(where.table), ignore_invalid=where.ignore_invalid_inputs
+            read_table(where.table),
+            ignore_invalid=where.ignore_invalid_inputs,
+            plate_format=where.plate_format,
         )
         return images_sha256(image_lines(tasks, result_columns(where.extra_metadata)))
 

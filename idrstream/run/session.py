@@ -107,10 +107,13 @@ class Session:
             When the stream cannot continue without the user.
         """
         from idrstream.compile import check_extra_metadata
-        from idrstream.screen import tasks_from_table
+        from idrstream.screen import tasks_from_table, with_plate_format
 
+        table = with_plate_format(table, self._options.plate_format)
         tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
-        check_extra_metadata(self._options.extra_metadata, tasks)
+        table = table.iloc[[task.row for task in tasks]]  # kept: a resumed stream needs no more
+        channels = self._components.model.config.image_columns
+        check_extra_metadata(self._options.extra_metadata, tasks, channels)
         paths = self._paths
         if not (paths.folder / JOURNAL_NAME).exists():
             self._refuse_strangers()

@@ -4,7 +4,7 @@ from idrstream.screen.frames import parse_frames
 from idrstream.screen.plan import Plan
 from idrstream.screen.study.idr import table_from_idr
 from idrstream.screen.table import read_table
-from idrstream.screen.tasks import tasks_from_table
+from idrstream.screen.tasks import tasks_from_table, with_plate_format
 from idrstream.screen.wells import well_name, well_number
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "tasks_from_table",
     "well_name",
     "well_number",
+    "with_plate_format",
 ]

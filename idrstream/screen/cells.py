@@ -1,22 +1,27 @@
-"""Single cells of a table: names of plates, wells, whole numbers."""
+"""Single cells of a table: names of plates, whole numbers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
-
-from idrstream.screen.columns import WELL, WELL_NUMBER
-from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_number, well_position
 
 MAX_NAME_BYTES = 120
-_MOST_ROWS = 702  # A to ZZ
 
 _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SPREADSHEET_ERRORS = frozenset(
     ("#N/A", "#REF!", "#NAME?", "#VALUE!", "#DIV/0!", "#NULL!", "#NUM!", "########")
 )
+
+
+def unwritable(text: str) -> str:
+    """Return why a text cannot stand in a file of text; empty if it can."""
+    if "\x00" in text:
+        return f"{text[:80]!r} has a zero byte"
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            return f"{text[:80]!r} has half a character"
+    return ""
 
 
 def name_problem(name: str) -> str | None:
@@ -46,54 +51,6 @@ def name_problem(name: str) -> str | None:
     except UnicodeEncodeError:
         return f"{name!r} has half a character; such a name cannot become a file name"
     return None
-
-
-def plate_widths(keys: Iterable[tuple[str, str, Any, bool]]) -> dict[str, int]:
-    """Return how many columns each plate has, from the names and numbers of its wells.
-
-    Only rows that name their movie are used: the others follow idr0013's plates of 24 columns.
-    """
-    widths: dict[str, int] = {}
-    widest: dict[str, int] = {}
-    for plate, name, number, free in keys:
-        if not free or not name:
-            continue
-        try:
-            row, column = well_position(name)
-        except ValueError:
-            continue
-        widest[plate] = max(widest.get(plate, 0), column + 1)
-        if number and row:
-            width, rest = divmod(number - 1 - column, row)
-            if rest == 0 and width > column:
-                widths.setdefault(plate, width)
-    for plate, columns in widest.items():
-        widths.setdefault(plate, PLATE_COLUMNS if columns <= PLATE_COLUMNS else 48)
-    return widths
-
-
-@lru_cache(maxsize=4096)
-def well_of(name: str, number: int | None, width: int | None) -> tuple[str, int]:
-    """Return name and number of a well of which at least one is given."""
-    free = {} if width is None else {"columns": width, "rows": _MOST_ROWS}
-    if not name:
-        if number is None:
-            msg = f"column {WELL}: empty"
-            raise ValueError(msg)
-        try:
-            return well_name(number, **free), number
-        except ValueError as error:
-            msg = f"column {WELL_NUMBER}: {error}"
-            raise ValueError(msg) from error
-    try:
-        by_name = well_number(name, **free)
-    except ValueError as error:
-        msg = f"column {WELL}: {error}"
-        raise ValueError(msg) from error
-    if number is not None and number != by_name:
-        msg = f"column {WELL_NUMBER}: {number}, but well {name} is number {by_name}"
-        raise ValueError(msg)
-    return name, by_name
 
 
 def whole_number(text: str) -> int | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from idrstream.errors import TableError
+from idrstream.screen.cells import unwritable
 
 # Columns that become fields of their own; all others are metadata.
 PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames", "Site"
 CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
 PLACE_COLUMNS = ("Path", "URL")
 SOURCE = "Source"
+PLATE_FORMAT = "Plate Format"  # wells of the row's plate; kept as metadata, too
+GENE, CONTROL = "Original Gene Target", "Control Type"  # as IDR's annotations call them
 
 
 def check_columns(columns: Sequence[str]) -> None:
@@ -24,6 +27,10 @@ def check_columns(columns: Sequence[str]) -> None:
             f"it has {', '.join(columns) or 'none'}"
         )
         raise TableError(msg)
+    for name in columns:
+        if why := unwritable(name):
+            msg = f"the name of a column of the table to process cannot be written: {why}"
+            raise TableError(msg)
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         msg = f"the table to process has the column {', '.join(repeated)} more than once"

@@ -5,27 +5,34 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import re
-import unicodedata
-import warnings
+import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
+from idrstream.screen.columns import PLATE
+from idrstream.screen.text import clean_cells, clean_text, with_known_names
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
 
 MAX_TABLE_BYTES = 2**30
 """Largest table that is read, after decompression."""
 
 _SEPARATORS = "\t,;"
-# What spreadsheets put around a text so that it stays one: ="A4", 'A4
-_FORMULA = re.compile(r'="(.*)"', flags=re.DOTALL)
-_BLANKS = " \t\r\n\f\v\u00a0\u200b\u2007\u202f\ufeff"
+_TITLE_LINES = 20  # a header is looked for so far down
+_FORMATS = {
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"PAR1": "a Parquet file",
+    b"\x89HDF": "an HDF5 file",
+    b"%PDF": "a PDF",
+    b"\x1f\x8b": "packed with gzip twice",
+}
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -41,7 +48,20 @@ def read_table(path: Path) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Every cell as text, empty cells as ``""``.
+        Every cell as clean text, empty cells as ``""``, as `text_table` returns it.
+
+    Raises
+    ------
+    TableError
+        If the file is missing or is not such a table; names the file and, if possible, the line.
+    """
+    table = with_known_names(read_cells(path))
+    _refuse_repeated(path, list(table.columns))
+    return table
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Read any table as `read_table` does, with its own column names.
 
     Raises
     ------
@@ -52,99 +72,101 @@ def read_table(path: Path) -> pd.DataFrame:
 
     path = Path(path)
     text = _text_of(path)
-    header = text.split("\n", 1)[0]
-    separator = max(_SEPARATORS, key=header.count)
+    separator = _header_separator(path, text)
     try:
-        with warnings.catch_warnings():
-            # A row longer than the header would silently lose its last cells.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False
-            )
-    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
-        # pandas' parser errors are ValueErrors
-        msg = f"{path} cannot be read as a tab- or comma-separated table: {error}"
-        raise TableError(msg) from error
-    try:
-        names = next(csv.reader([header], delimiter=separator), [])
-    except csv.Error as error:
-        msg = f"{path}, line 1: {error}"
-        raise TableError(msg) from error
-    repeated = sorted({name for name in names if name.strip() and names.count(name) > 1})
-    if repeated:  # pandas would number them
+        # The header is read as a row: pandas would rename its cells.
+        table = pd.read_csv(
+            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, header=None
+        )
+    except (ValueError, OverflowError) as error:  # pandas' parser errors are ValueErrors
+        raise _unreadable(path, text, separator, error) from error
+    names = ["" if name != name else name for name in table.iloc[0]]
+    _refuse_repeated(path, [name for name in names if name.strip()])
+    return clean_cells(table.iloc[1:].set_axis(names, axis=1))
+
+
+def write_table(table: pd.DataFrame) -> bytes:
+    """Return a text table as CSV that `read_table` reads back as the same."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    return text.encode("utf-8")
+
+
+def _refuse_repeated(path: Path, names: list[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
         raise TableError(msg)
-    if len(table.columns) and str(table.columns[0]).startswith("Unnamed:"):
-        table = table.drop(columns=table.columns[0])
-    return table
 
 
-def clean_text(value: object) -> str:
-    """Return a cell as text, without the quotes and blanks of spreadsheets and people.
-
-    Parameters
-    ----------
-    value : object
-        None, NaN and NaT are empty cells; ``="A4"`` and ``'A4`` are ``A4``.
-
-    Returns
-    -------
-    str
-        In Unicode's composed form (NFC), so that the same name is the same text.
-    """
-    # NaN is the only value unequal to itself; pandas' NA is neither equal nor unequal.
-    if value is None or type(value).__name__ == "NAType":
-        return ""
-    if not isinstance(value, str):
-        return "" if value != value else str(value)
-    text = value.strip(_BLANKS)
-    if text[:2] == '="':
-        match = _FORMULA.fullmatch(text)
-        text = match[1].strip(_BLANKS) if match else text
-    elif text[:1] == "'" and text.count("'") == 1:
-        text = text[1:].strip(_BLANKS)
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def _header_separator(path: Path, text: str) -> str:
+    """Return what separates the cells; refuse a file with lines above its header."""
+    first = text.split("\n", 1)[0]
+    lines = io.StringIO(text)
+    for number in range(1, _TITLE_LINES + 1):
+        line = lines.readline().rstrip("\n")
+        for separator in _SEPARATORS:
+            cells = [clean_text(cell).casefold() for cell in _split(line, separator)]
+            if len(cells) < 2 or PLATE.casefold() not in cells:
+                continue
+            if number > 1:
+                msg = (
+                    f"{path}, line 1: {first[:60]!r} is no header; it seems to be in line "
+                    f"{number}: delete what stands above it"
+                )
+                raise TableError(msg)
+            return separator
+    return max(_SEPARATORS, key=first.count)
 
 
-def clean_column(cells: pd.Series) -> list[str]:
-    """Return the cells of a column as clean text, each different one cleaned once."""
-    import numpy as np
-    import pandas as pd
-
+def _split(line: str, separator: str) -> list[str]:
     try:
-        codes, unique = pd.factorize(cells, use_na_sentinel=True)
-    except TypeError:  # cells that cannot be compared, such as lists
-        return [clean_text(value) for value in cells]
-    cleaned = np.array([clean_text(value) for value in unique] + [""], dtype=object)
-    return list(cleaned[codes])  # the code -1 of a missing cell is the last one
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
 
 
-def clean_header(names: Sequence[object], wanted: Sequence[str]) -> list[str]:
-    """Return column names as clean text; `wanted` ones also match in other case and with _.
+def _unreadable(path: Path, text: str, separator: str, error: Exception) -> TableError:
+    """Return the error of a file that cannot be parsed, with the row that is too long."""
+    try:
+        rows = csv.reader(io.StringIO(text), delimiter=separator)
+        header = next(rows)
+        for row in rows:
+            if len(row) > len(header):
+                name = {"\t": "tab", ",": "comma", ";": "semicolon"}[separator]
+                return TableError(
+                    f"{path} cannot be read: line {rows.line_num} has {len(row)} cells, the header "
+                    f"{len(header)}. A cell with a {name} in it (such as Frames 1{separator}50) "
+                    f'must stand in quotes ("1{separator}50")'
+                )
+    except (csv.Error, StopIteration):
+        pass
+    return TableError(f"{path} cannot be read as a tab- or comma-separated table: {error}")
 
-    Parameters
-    ----------
-    names : sequence of object
-        As they stand in the table.
-    wanted : sequence of str
-        Names that ``plate``, ``PLATE`` or ``Well_Number`` may stand for, unless the table has
-        the exact name.
 
-    Returns
-    -------
-    list of str
-        In the same order.
-    """
-    cleaned = [" ".join(clean_text(name).split()) for name in names]
-    folded = {name.casefold(): name for name in wanted if name not in cleaned}
-    return [folded.get(name.casefold().replace("_", " "), name) for name in cleaned]
+def _refuse_format(path: Path, content: bytes) -> None:
+    """Refuse a file of another format by how it begins."""
+    advice = 'save it as "CSV UTF-8" or tab-separated text'
+    if content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
+        raise TableError(f"{path} is a spreadsheet: {advice}")
+    if content[:4] == b"PK\x03\x04":
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+            names = []
+        if path.suffix == ".zip" or any(name.endswith((".csv", ".tsv", ".txt")) for name in names):
+            shown = f" ({shorten_list(names, 3)})" if names else ""
+            msg = f"{path} is a zip archive{shown}: unpack it, or pack the table with gzip"
+            raise TableError(msg)
+        raise TableError(f"{path} is a spreadsheet: {advice}")
+    for start, kind in _FORMATS.items():
+        if content.startswith(start):
+            raise TableError(f"{path} is {kind}: {advice}, plain or packed with gzip once")
 
 
 def _text_of(path: Path) -> str:
     content = _content(path)
-    if content[:4] == b"PK\x03\x04" or content[:8] == b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1":
-        msg = f'{path} is a spreadsheet: save it as "CSV UTF-8" or tab-separated text'
-        raise TableError(msg)
+    _refuse_format(path, content)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = content.decode(encoding)

@@ -6,15 +6,14 @@ import logging
 import unicodedata
 from collections.abc import Callable, Iterable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
 from idrstream.screen.cells import (
     name_problem,
-    plate_widths,
     site_number,
-    well_of,
+    unwritable,
     whole_number,
 )
 from idrstream.screen.columns import (
@@ -22,6 +21,7 @@ from idrstream.screen.columns import (
     FRAMES,
     PLACE_COLUMNS,
     PLATE,
+    PLATE_FORMAT,
     SITE,
     SOURCE,
     WELL,
@@ -29,7 +29,8 @@ from idrstream.screen.columns import (
     check_columns,
 )
 from idrstream.screen.frames import parse_frames
-from idrstream.screen.table import clean_column, clean_header
+from idrstream.screen.plates import PLATE_FORMATS, WellKey, plate_wells, wells_of
+from idrstream.screen.text import text_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,47 @@ _SHOWN = 10
 _T = TypeVar("_T")
 
 
-def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tuple[ImageTask, ...]:
+def with_plate_format(table: pd.DataFrame, plate_format: int | None = None) -> pd.DataFrame:
+    """Return a table as text, with the wells of its plates in a column where they are given.
+
+    So the kept copy of a table needs no option to be understood.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table to process.
+    plate_format : int, optional
+        Wells of every plate; the column ``Plate Format`` may say the same.
+
+    Raises
+    ------
+    TableError
+        If the column says something else, or there is no such plate.
+    """
+    text = text_table(table)
+    if plate_format is None:
+        return text
+    if plate_format not in PLATE_FORMATS:
+        known = ", ".join(map(str, PLATE_FORMATS))
+        msg = f"plate_format is {plate_format}; it can be {known} (wells)"
+        raise TableError(msg)
+    cells = list(text[PLATE_FORMAT]) if PLATE_FORMAT in text else [""] * len(text)
+    for row, cell in enumerate(cells):
+        try:
+            wells = plate_wells(cell)
+        except ValueError:
+            continue  # told with the other wrong cells
+        if wells not in (None, plate_format):
+            msg = (
+                f"row {row + 1}, column {PLATE_FORMAT}: {cell}, but plate_format is {plate_format}"
+            )
+            raise TableError(msg)
+    return text.assign(**{PLATE_FORMAT: [cell or str(plate_format) for cell in cells]})
+
+
+def tasks_from_table(
+    table: pd.DataFrame, *, ignore_invalid: bool = False, plate_format: int | None = None
+) -> tuple[ImageTask, ...]:
     """Turn a table to process into image tasks, checking every row.
 
     A row that repeats an earlier one in all its cells is left out, with a warning in the log.
@@ -56,6 +97,9 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
     ignore_invalid : bool
         Leave out rows that cannot be used, with a warning for each in the log, instead of
         refusing the table.
+    plate_format : int, optional
+        Wells of every plate, such as 96; by default what the column ``Plate Format`` or wells
+        with name and number say.
 
     Returns
     -------
@@ -68,17 +112,17 @@ def tasks_from_table(table: pd.DataFrame, *, ignore_invalid: bool = False) -> tu
         If a column is missing, a cell is wrong or rows contradict each other; every bad row is
         named with its column (the first ten in full). Rows count from 1, without the header.
     """
-    names = clean_header(list(table.columns), (*CORE_COLUMNS, *PLACE_COLUMNS))
+    text = with_plate_format(table, plate_format)
+    names = list(text.columns)
     check_columns(names)
-    cells = {name: clean_column(table.iloc[:, i]) for i, name in enumerate(names)}
-    rows = _Rows(cells, len(table))
+    rows = _Rows({name: list(text[name]) for name in names}, len(text))
     if not ignore_invalid:
         rows.raise_problems()
-    if not len(table):
+    if not len(text):
         msg = "the table to process has no rows"
         raise TableError(msg)
     repeats = rows.repeats()
-    if not ignore_invalid or len(rows.problems) == len(table):
+    if not ignore_invalid or len(rows.problems) == len(text):
         rows.raise_problems()
     for row in sorted(rows.problems):
         logger.warning("Left out of the table: %s", rows.problems[row])
@@ -109,6 +153,7 @@ class _Rows:
         )
         self.wells, self.numbers = self._wells()
         self._check_sources()
+        self._check_texts()
 
     def raise_problems(self) -> None:
         if not self.problems:
@@ -188,6 +233,15 @@ class _Rows:
                     f"file of each image, and {SOURCE} to 'file'",
                 )
 
+    def _check_texts(self) -> None:
+        """Note cells that no file of text can hold: neither a table nor the kept copy."""
+        for name, cells in self.cells.items():
+            wrong = {text: why for text in set(cells) if (why := unwritable(text))}
+            if wrong:
+                for row, text in enumerate(cells):
+                    if text in wrong:
+                        self._problem(row, f"column {name}: {wrong[text]}")
+
     def _parsed(self, column: str, parse: Callable[[str], _T], bad: _T) -> list[_T]:
         known: dict[str, _T] = {}
         wrong: dict[str, str] = {}
@@ -212,23 +266,19 @@ class _Rows:
         for column in PLACE_COLUMNS:
             if column in self.cells:
                 placed = [a or bool(b) for a, b in zip(placed, self.cells[column], strict=True)]
-        keys = list(zip(self.plates, names, numbers, placed, strict=True))
-        different = dict.fromkeys(keys)
-        widths = plate_widths(different)
-        known: dict[Any, tuple[str, int]] = {}
-        wrong: dict[Any, str] = {}
-        for key in different:
-            plate, name, number, free = key
-            try:
-                known[key] = well_of(name, number, widths.get(plate) if free else None)
-            except ValueError as error:
-                known[key] = ("", 0)
-                wrong[key] = str(error)
-        if wrong:
-            for row, key in enumerate(keys):
-                if key in wrong:
-                    self._problem(row, wrong[key])
-        return [known[key][0] for key in keys], [known[key][1] for key in keys]
+        sizes: list[int | None] = [None] * self.count
+        if PLATE_FORMAT in self.cells:
+            sizes = self._parsed(PLATE_FORMAT, plate_wells, None)
+        keys = list(map(WellKey, self.plates, names, numbers, placed, sizes))
+        found = wells_of(dict.fromkeys(keys))
+        wells: list[tuple[str, int]] = []
+        for row, key in enumerate(keys):
+            well = found[key]
+            if isinstance(well, str):
+                self._problem(row, well)
+                well = ("", 0)
+            wells.append(well)
+        return [name for name, _ in wells], [number for _, number in wells]
 
     def _repeats_of(self, rows: list[int]) -> list[int]:
         columns = list(self.cells.values())

@@ -129,8 +129,8 @@ class FeatureEngineConformance:
             self.scene(2, (201, 133), seed=6),
         ]
         together = profile(engine, *zip(*scenes, strict=True))
-        for scene, found in zip(scenes, together, strict=True):
-            (alone,) = profile(engine, *([one] for one in scene))
+        for (frame, objects), found in zip(scenes, together, strict=True):
+            (alone,) = profile(engine, [frame], [objects])
             self.same(alone, found)
         backwards = profile(engine, *zip(*scenes[::-1], strict=True))
         for one, other in zip(backwards[::-1], together, strict=True):

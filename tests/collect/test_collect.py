@@ -10,8 +10,9 @@ import pytest
 
 from idrstream.cli.main import main
 from idrstream.collect import CollectOptions, collect_folder
-from idrstream.collect.cells import _pieces, _regrouped
+from idrstream.collect.cells import _regrouped
 from idrstream.compile import WRITERS
+from idrstream.compile.readers import table_pieces
 from idrstream.errors import CollectError, StorageError
 from idrstream.run.reproduce import load_provenance
 
@@ -136,7 +137,7 @@ def test_both_formats_read_the_same(tmp_path, rows):
     read = []
     for end, writer in WRITERS.items():
         writer(table, tmp_path / f"batch_0.{end}")
-        pieces = list(_regrouped(_pieces(tmp_path / f"batch_0.{end}"), 700))
+        pieces = list(_regrouped(table_pieces(tmp_path / f"batch_0.{end}"), 700))
         assert sum(map(len, pieces)) == rows
         assert max(map(len, pieces)) <= 700
         read.append(pd.concat([piece.to_pandas() for piece in pieces]))

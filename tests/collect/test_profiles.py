@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pycytominer
 import pytest
 
-from idrstream.collect import CollectOptions
+from idrstream.collect import Collected, CollectOptions
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.cells import Cells
 from idrstream.collect.profiles import make_profiles
@@ -128,6 +128,33 @@ def test_wells_are_annotated_and_controls_told(tmp_path):
     controls = found[found["Metadata_Negative_Control"]]
     for _, plate in controls.groupby("Metadata_Plate"):
         np.testing.assert_allclose(plate.filter(like="efficientnet").mean(), 0, atol=1e-9)
+
+
+def test_a_well_with_two_control_types_is_told(tmp_path, caplog):
+    listed = [
+        ImageTask(task.plate, task.well, task.well_number, task.frames, metadata={
+            "Control Type": "positive control"
+            if (task.plate, task.well_number, task.frames) == ("P1", 4, (2,))
+            else task.metadata["Control Type"],
+        })
+        for task in tasks()
+    ]  # fmt: skip
+    dataset, _ = cells(tmp_path, listed)
+    made = make_profiles(dataset, Annotations.of(listed), CollectOptions(), tmp_path)
+    assert made.steps[1]["left_out"] == ["Metadata_Control_Type"]
+    example = "plate P1 well A4: 'Negative Control' and 'positive control'"
+    assert made.steps[1]["examples"] == [example]
+    assert f"Metadata_Control_Type has several values in one well ({example})" in caplog.text
+    assert "1 well(s) are negative controls in some of their rows only" in caplog.text
+    assert made.steps[2]["negative_control_wells"] == {"P1": 3, "P2": 4}
+    record = {
+        "cells": {"rows": 1},
+        "profiles": {"file": "w.parquet", "wells": 16, "features": 9, "steps": made.steps},
+        "source": {
+            "batches": 1, "missing_batches": [], "left_out": [], "wells_without_nuclei": [],
+        },
+    }  # fmt: skip
+    assert f"several values in one well ({example})" in str(Collected(tmp_path, record))
 
 
 def test_what_normalisation_lacks_is_named(tmp_path):

@@ -235,7 +235,7 @@ def test_nothing_of_ours_can_be_imported_there(monkeypatch, tmp_path, model, sce
         engine.profile(*scene)
     assert seen.read_text() == "[]"
     with pytest.raises(MissingToolError, match=f"{python} .*No package metadata"):
-        engine.load(project)
+        engine.load()
 
 
 KILLED = """

@@ -202,3 +202,11 @@ class TestBrowser:
             assert seen.page.evaluate("document.activeElement.textContent") == "To the content"
             seen.page.keyboard.press("Enter")
             assert seen.page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_file_that_is_no_page_is_not_written_over(clean):
+    journal = clean.final_data_dir / "journal.sqlite"
+    before = journal.read_bytes()
+    with pytest.raises(StorageError, match="no HTML page; choose another file with --out"):
+        write_report(clean.final_data_dir, journal, features=False)
+    assert journal.read_bytes() == before

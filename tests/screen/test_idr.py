@@ -352,3 +352,28 @@ def test_command_line(study, tmp_path, capsys):
     assert {task.frames for task in tasks} == {(1, 11, 21)}
     assert main([*arguments, "--out", str(out), "--where", "Gene"]) == ConfigError.exit_code
     assert main([*arguments, "--out", str(out), "--plate", "x"]) == TableError.exit_code
+
+
+@pytest.mark.parametrize("which", [0, 2])
+def test_the_command_does_not_write_over_its_input(study, which, capsys):
+    arguments = ["table", str(study / PLATES), "--annotation", str(study / ANNOTATION)]
+    source = Path(arguments[1 + which])
+    before = source.read_bytes()
+    same = source.parent / ".." / source.parent.name / source.name
+    assert main([*arguments, "--out", str(same)]) == ConfigError.exit_code
+    assert "is one of the files that are read" in capsys.readouterr().err
+    assert source.read_bytes() == before
+    out = study / "table.csv.zip"
+    assert main([*arguments, "--out", str(out)]) == ConfigError.exit_code
+    assert not out.exists()
+
+
+def test_the_command_writes_what_is_read(study, tmp_path):
+    arguments = ["table", str(study / PLATES), "--annotation", str(study / ANNOTATION)]
+    tables = []
+    for name in ("t.tsv", "t.csv", "t.csv.gz", "t.tsv.gz"):
+        out = tmp_path / name
+        for _ in range(2):  # an earlier one may be replaced
+            assert main([*arguments, "--out", str(out)]) == 0
+        tables.append(read_table(out))
+        assert tables[-1].equals(tables[0])

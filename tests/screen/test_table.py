@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import zipfile
 
 import pandas as pd
 import pytest
@@ -243,3 +244,79 @@ def test_wells_of_other_plates_need_a_path_of_their_own():
     wrong = pd.DataFrame({**wells, "Well Number": [1, 13, 95], "Path": ["a", "b", "c"]})
     with pytest.raises(TableError, match=r"row 3, column Well Number: 95, but well H12 is .* 96"):
         tasks_from_table(wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"Plate,Well,Frames\nP,A1,1\nP,A2,1,2\n", r"line 3 has 4 cells, the header 3"),
+        ("t.csv", b"Plate,Well,Frames\nP,A1,1,2\n", r'must stand in quotes \("1,50"\)'),
+        ("t.csv", b"My screen\n\nPlate,Well,Frames\nP,A1,1\n", "no header; .* in line 3: delete"),
+        ("t.tsv", b"# made, by, me\nplate\tWell\tFrames\nP\tA1\t1\n", "no header; .* in line 2"),
+        ("t.csv", b"BZh91AY&SY", "packed with bzip2"),
+        ("t.csv", b"PAR1", "a Parquet file"),
+        ("t.csv.zip", b"PK\x03\x04", "a zip archive: unpack it"),
+    ],
+)
+def test_files_that_are_nearly_tables_are_told_what_to_do(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read_table(path)
+
+
+def test_a_zip_archive_under_another_name(tmp_path):
+    path = tmp_path / "t.csv"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("table.csv", "Plate,Well,Frames\nP,A1,1\n")
+    with pytest.raises(TableError, match=r"zip archive \(table.csv\): unpack it"):
+        read_table(path)
+
+
+def numbered(numbers, **columns):
+    return pd.DataFrame({"Plate": "P", "Well Number": numbers, "Frames": "1", **columns})
+
+
+@pytest.mark.parametrize("there", [{}, {"Path": "x.ch5"}])
+@pytest.mark.parametrize(
+    ("wells", "number", "name"), [(96, 13, "B1"), (384, 13, "A13"), (1536, 1536, "AF48")]
+)
+def test_the_size_of_a_plate_is_stated(wells, number, name, there):
+    table = numbered([number], **there)
+    (task,) = tasks_from_table(table, plate_format=wells)
+    assert (task.well, task.well_number) == (name, number)
+    for text in (wells, f"{wells}.0", f"{wells}-well"):
+        (task,) = tasks_from_table(table.assign(**{"plate format": text}))
+        assert task.well == name
+    (task,) = tasks_from_table(numbered([""], Well=name, **there), plate_format=wells)
+    assert task.well_number == number
+
+
+def test_numbers_alone_are_never_guessed_at():
+    message = r"13 is B1 on 96 wells, A13 on 384 wells.*--plate-format 96"
+    for there in ({}, {"Path": "x.ch5"}):
+        with pytest.raises(TableError, match=message):
+            tasks_from_table(numbered([1, 13], **there))
+    tasks = tasks_from_table(numbered(range(1, 1537)))  # only one size has so many
+    assert [tasks[number - 1].well for number in (30, 49, 1536)] == ["A30", "B1", "AF48"]
+    with pytest.raises(TableError, match="400 is I16 on 1536 wells; say how many"):
+        tasks_from_table(numbered([1, 400]))
+    with pytest.raises(TableError, match="outside 1 to 1536"):
+        tasks_from_table(numbered([1, 1537]))
+    # Wells with both show how the others are numbered.
+    known = pd.concat([numbered([13], Well="B1"), numbered([14], Well="")]).assign(Path=["a", "b"])
+    assert [task.well for task in tasks_from_table(known)] == ["B1", "B2"]
+    with pytest.raises(TableError, match="outside 1 to 96"):
+        tasks_from_table(numbered([97]), plate_format=96)
+    with pytest.raises(TableError, match="row 1, column Plate Format: 384, but plate_format is 96"):
+        tasks_from_table(numbered([1], **{"Plate Format": "384"}), plate_format=96)
+    with pytest.raises(TableError, match="row 1, column Plate Format: '100' is none of 6, 12"):
+        tasks_from_table(numbered([1], **{"Plate Format": "100"}))
+
+
+@pytest.mark.parametrize("rows", [8, 16])
+def test_numbers_that_count_down_the_columns_are_told(rows):
+    names = [f"{'ABCDEFGHIJKLMNOP'[row]}{column + 1}" for column in (0, 1) for row in range(rows)]
+    table = numbered(range(1, len(names) + 1), Well=names, Path=names)
+    with pytest.raises(TableError, match=r"count down the columns.*leave out the column Well Numb"):
+        tasks_from_table(table)

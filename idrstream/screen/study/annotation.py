@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
-from idrstream.screen.table import clean_column, clean_header, read_table
+from idrstream.screen.table import read_cells
+from idrstream.screen.text import clean_header
 from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def read_annotation(path: Path) -> pd.DataFrame:
     TableError
         If the file cannot be read or lacks one of these columns.
     """
-    table = read_table(path)
+    table = read_cells(path)
     table.columns = clean_header(list(table.columns), ("Plate", "Well", "Well Number"))
     columns = list(table.columns)
     missing = [name for name in ("Plate",) if name not in columns]
@@ -50,8 +51,6 @@ def read_annotation(path: Path) -> pd.DataFrame:
     if repeated:
         msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
         raise TableError(msg)
-    for name in columns:
-        table[name] = clean_column(table[name])
     return table.set_axis(range(2, len(table) + 2), axis=0)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.screen.columns import FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
+from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.manifest import ARCHIVE, FieldRow
 from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_position
@@ -64,7 +65,7 @@ def wells_of_annotation(
         msg = f"{path}, column Plate: has none of the plates, but {some}, ..."
         raise TableError(msg)
     for plate in [plate for plate, width in widths.items() if not width]:
-        widths[plate] = _width(known[known["Plate"] == plate])
+        widths[plate] = _width(known[known["Plate"] == plate], path)
     manifest = manifest.assign(columns=[widths[plate] for plate in manifest["plate"]])
     known["position"] = _positions(known, widths, path)
     known = _wells_once(known, path)
@@ -90,8 +91,8 @@ def wells_of_annotation(
     return table.loc[by.sort_values(["plate", "position", "site"], kind="stable").index]
 
 
-def _width(annotation: pd.DataFrame) -> int:
-    """Return the number of columns of a plate from the names of its wells."""
+def _width(annotation: pd.DataFrame, path: Path) -> int:
+    """Return the number of columns of a plate from the names and numbers of its wells."""
     positions: list[tuple[int, int]] = []
     for name, number in zip(
         annotation.get("Well", ()), annotation.get("Well Number", repeat("")), strict=False
@@ -103,8 +104,19 @@ def _width(annotation: pd.DataFrame) -> int:
         if row and number.isdecimal() and (int(number) - 1 - column) % row == 0:
             return max((int(number) - 1 - column) // row, column + 1)
         positions.append((row, column))
-    small = positions and all(row < 8 and column < 12 for row, column in positions)
+    if not positions:
+        return _width_of_numbers(annotation, path)
+    small = all(row < 8 and column < 12 for row, column in positions)
     return 12 if small else PLATE_COLUMNS
+
+
+def _width_of_numbers(annotation: pd.DataFrame, path: Path) -> int:
+    numbers = annotation.get("Well Number", ())
+    try:
+        return shape_of_numbers([int(number) for number in numbers if number.isdecimal()])[1]
+    except ValueError as error:
+        msg = f"{path}, {error}: add the column Well, or give the .screen files of the study"
+        raise TableError(msg) from error
 
 
 def _positions(
