@@ -62,16 +62,18 @@ def verify_outputs(
             name = table.file
             try:
                 stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if stat.st_size != table.size_bytes:
+                    wrong = f"{stat.st_size} bytes instead of {table.size_bytes}"
+                    broken[number] = f"{name} has {wrong}"
+                elif full or stat.st_mtime_ns != table.mtime_ns:
+                    if file_sha256(folder / name) != table.sha256:
+                        broken[number] = f"{name} was changed after it was published"
+                    elif stat.st_mtime_ns != table.mtime_ns:
+                        touched[number] = stat.st_mtime_ns
             except FileNotFoundError:
                 broken[number] = f"{name} is missing"
-                continue
-            if stat.st_size != table.size_bytes:
-                broken[number] = f"{name} has {stat.st_size} bytes instead of {table.size_bytes}"
-            elif full or stat.st_mtime_ns != table.mtime_ns:
-                if file_sha256(folder / name) != table.sha256:
-                    broken[number] = f"{name} was changed after it was published"
-                elif stat.st_mtime_ns != table.mtime_ns:
-                    touched[number] = stat.st_mtime_ns
+            except OSError as error:  # a bad sector, a file of somebody else
+                broken[number] = f"{name} cannot be read: {error.strerror}"
     finally:
         os.close(descriptor)
     return VerifiedOutputs(broken, touched)

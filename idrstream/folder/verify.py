@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import csv
 import gzip
+import logging
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from idrstream.compile.publish import columns_digest
+from idrstream.errors import LockedError, StorageError
 from idrstream.files import file_sha256
+from idrstream.folder.journal.journal import Journal
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.locks import LOCK_NAME
+from idrstream.folder.locks import LOCK_NAME, folder_lock
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
 from idrstream.folder.provenance import PROVENANCE_NAME
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,13 @@ class Verified:
         """Return the result as text."""
         lines = [f"{self.verified} of {self.batches} batches verified, {self.rows} rows."]
         lines += [f"{item.file}: {item.kind}: {item.reason}" for item in self.problems]
+        if any(item.kind != "stray" for item in self.problems):
+            lines.append(f"Compute them again with idrstream resume --verify {quote(self.folder)}")
         if self.left:
-            lines.append(f"{len(self.left)} batches are not done; continue with idrstream resume")
+            lines.append(
+                f"{len(self.left)} batches are not done; continue with "
+                f"idrstream resume {quote(self.folder)}"
+            )
         if self.others:
             lines.append(f"Other files: {', '.join(self.others)}")
         return "\n".join(lines)
@@ -94,6 +106,9 @@ class Verified:
 
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     """Verify an output folder against its journal.
+
+    Tables that are wrong are remembered in the journal, so that the next run computes them again;
+    not in a folder that is read-only or whose stream runs.
 
     Parameters
     ----------
@@ -114,9 +129,14 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     known.add("report.html")
     known |= {path.name for path in logs if path.parent == folder.absolute()}
     tables = list(outputs.values())
-    problems = [found for table in tables if (found := _problem(folder, table, quick=quick))]
-    bad = {problem.file for problem in problems}
-    good = [table for table in tables if table.file not in bad]
+    wrong = {
+        number: found
+        for number, table in outputs.items()
+        if (found := _problem(folder, table, quick=quick))
+    }
+    if wrong:
+        _remember(folder, wrong)
+    good = [table for number, table in outputs.items() if number not in wrong]
     strays, others = _unknown_files(folder, {*known, *(table.file for table in tables)})
     return Verified(
         folder=str(folder),
@@ -124,9 +144,20 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
         verified=len(good),
         left=tuple(number for number in states if number not in outputs),
         rows=sum(table.rows for table in good),
-        problems=(*problems, *strays),
+        problems=(*wrong.values(), *strays),
         others=tuple(others),
     )
+
+
+def _remember(folder: Path, wrong: dict[int, Problem]) -> None:
+    """Note in the journal which tables the next run has to look at, if that is possible now."""
+    try:
+        with folder_lock(folder, "final_data_dir"), closing(Journal(folder)) as journal:
+            # Their bytes are as they were published: only computing them again helps.
+            journal.lost(number for number, item in wrong.items() if item.kind == "incomplete")
+            journal.doubt(number for number, item in wrong.items() if item.kind != "incomplete")
+    except (LockedError, StorageError) as error:
+        log.info("What is wrong in %s is not remembered: %s", folder, error)
 
 
 def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:

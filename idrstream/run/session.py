@@ -146,7 +146,7 @@ class Session:
         folder, recorded = self._paths.folder, journal.plan()
         if recorded is None:
             self._refuse_strangers()
-        proof = verify_outputs(folder, journal.outputs(), full=False)
+        proof = verify_outputs(folder, journal.outputs(), full=self._options.verify)
         images = journal.images() if needs_images(requested, recorded) else None
         decision = decide(requested, recorded, images=images, broken=proof.broken)
         if decision.refused:

@@ -1,5 +1,6 @@
 """What a start does with a folder that exists: with real files and quick parts."""
 
+import errno
 import gzip
 import json
 import logging
@@ -74,6 +75,14 @@ def run(stream, table, batch_size=2, **options):
     return [item.batch.number for item in result.batches]
 
 
+def flip_a_bit(path):
+    """Change a file and nothing else that a disk tells of it; return what it was."""
+    times, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return content
+
+
 def broken_movie(screen, table, row, folder):
     """Return a copy of the screen whose movie of a row is no movie."""
     copy = folder / "mirror"
@@ -134,6 +143,28 @@ class TestGoingOn:
         assert run(again, table) == ([] if change == "touched" else [1])
         assert ("Batch 1 is not done any more" in caplog.text) == (change != "touched")
         assert quick.results(again.final_data_dir) == quick.results(finished / "out")
+
+    @pytest.mark.parametrize("how", ["verified before", "verify=True", "restored since"])
+    def test_bits_that_rotted_without_a_trace_are_found(self, quick, again, finished, how):
+        path = again.final_data_dir / "batch_1.csv.gz"
+        before = flip_a_bit(path)
+        assert again.resume(progress=False).plan.numbers == ()
+        if how != "verify=True":
+            assert again.verify().problems[0].file == "batch_1.csv.gz"
+            assert again.status().state == "done"
+        if how == "restored since":
+            path.write_bytes(before)
+        result = again.resume(progress=False, verify=how == "verify=True")
+        assert result.plan.numbers == (() if how == "restored since" else (1,))
+        assert again.verify().is_good
+        assert quick.results(again.final_data_dir) == quick.results(finished / "out")
+
+    def test_a_table_that_cannot_be_read_is_made_again(self, again, table, monkeypatch):
+        def rotten(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+        monkeypatch.setattr("idrstream.folder.outputs.file_sha256", rotten)
+        assert run(again, table, verify=True) == [0, 1, 2]
 
     def test_what_a_dead_stream_left_is_deleted(self, again, table):
         out, tmp = again.final_data_dir, again.tmp_dir
@@ -463,8 +494,23 @@ class TestVerify:
                 "UPDATE batches SET sha256 = ?, size_bytes = ? WHERE number = 1",
                 (sha256, path.stat().st_size),
             )
-        ((problem,), good) = (again.verify().problems, again.verify().is_good)
-        assert (problem.kind, good) == ("incomplete", False)
+        found = again.verify()
+        assert ([item.kind for item in found.problems], found.is_good) == (["incomplete"], False)
+        assert "idrstream resume --verify" in str(found)
+        assert again.resume(progress=False).plan.numbers == (1,)
+        assert again.verify().is_good
+
+    def test_a_read_only_folder_is_verified_and_left_as_it_is(self, again, monkeypatch):
+        journal = again.final_data_dir / "journal.sqlite"
+        flip_a_bit(again.final_data_dir / "batch_1.csv.gz")
+        before = journal.read_bytes()
+
+        def refused(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr("idrstream.folder.locks._open", refused)
+        assert [item.kind for item in again.verify().problems] == ["changed"]
+        assert journal.read_bytes() == before
 
     def test_parquet_is_proven_too(self, stream, table):
         run(stream, table, output_format="parquet")

@@ -70,6 +70,14 @@ class Journal(JournalReader):
                 "UPDATE batches SET mtime_ns = ? WHERE number = ?", mtime_ns, number
             )
 
+    def doubt(self, numbers: Iterable[int]) -> None:
+        """Let the next run read the files of batches whatever their time of change says."""
+        with sqlite_errors(self.path), self._writer.transaction(flushed=True):
+            self._connection.executemany(
+                "UPDATE batches SET mtime_ns = 0 WHERE number = ?",
+                [(number,) for number in numbers],
+            )
+
     def lost(self, numbers: Iterable[int]) -> None:
         """Mark batches whose files are missing or changed as planned."""
         with sqlite_errors(self.path), self._writer.transaction(flushed=True):
