@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from idrstream import make_downloader
+from idrstream.collect import CollectOptions
 from idrstream.errors import (
     ConfigError,
     JournalError,
@@ -323,6 +324,36 @@ class TestFailures:
         run(never, table)
         never.close()
         assert quick.results(hurt.final_data_dir) == quick.results(never.final_data_dir)
+
+    @pytest.mark.parametrize("rows", [(2, 3), (0, 1, 2, 3, 4, 5)])
+    @pytest.mark.parametrize("plate_model", [True, False])
+    @pytest.mark.parametrize("output_format", ["csv.gz", "parquet"])
+    def test_movies_that_the_source_does_not_have_are_a_result(
+        self, quick, screen, table, tmp_path, rows, plate_model, output_format
+    ):
+        mirror = tmp_path / "mirror"
+        shutil.copytree(screen.folder, mirror)
+        for number in table["Well Number"].iloc[list(rows)]:
+            next(mirror.rglob(f"{int(number):05d}_01.ch5")).unlink()
+        stream = quick.make_stream(screen, tmp_path, plate_model=plate_model)
+        whole = stream.downloader
+        stream.init_downloader(
+            make_downloader(method="local", root=mirror, screens_path=screen.screens_path)
+        )
+        run(stream, table, output_format=output_format)
+        status = stream.status()
+        assert (status.state, status.images_failed) == ("done", len(rows))
+        assert set(stream.failed()["Kind"]) == {"RemoteFileNotFoundError"}
+        assert stream.verify().is_good
+        made = stream.collect(options=CollectOptions(normalize="none"))
+        assert made.record["source"]["missing_batches"] == []
+        assert len(made.record["source"]["left_out"]) == len(rows)
+        assert made.record["profiles"]["wells"] == 6 - len(rows)
+        assert stream.resume(progress=False).plan.numbers == ()
+        stream.init_downloader(whole)
+        stream.rerun_failed(progress=False)
+        assert len(stream.failed()) == 0
+        stream.close()
 
     def test_a_rerun_never_loses_images(self, hurt, quick, screen, table, tmp_path):
         before = quick.results(hurt.final_data_dir)

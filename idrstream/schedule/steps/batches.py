@@ -79,7 +79,7 @@ class BatchLanes:
     def profile(self) -> None:
         """Start to profile the batches whose images are all finished."""
         for batch in self._in_phase(BatchPhase.READY):
-            if not batch.n_frames:
+            if not (batch.n_frames or batch.is_missing):
                 count = len(batch.images)
                 self._fail(batch, BatchError(f"none of the {count} images could be processed"))
             elif self._context.has_capacity("profile"):
