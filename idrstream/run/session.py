@@ -25,6 +25,7 @@ from idrstream.folder.outputs import (
     delete_illumination,
     delete_tables,
     keep_table,
+    place_tables,
     unknown_tables,
     verify_outputs,
 )
@@ -38,6 +39,8 @@ from idrstream.text import as_ranges, parse_size, shorten_list
 from idrstream.watch.control import Controls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from idrstream.config import RunOptions
@@ -128,7 +131,11 @@ class Session:
             with self._ready(decision):
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
                 self._begin(journal, requested, decision, table)
-                runner = self._runner([journal, log_events, controls, *listeners], keep)
+                tables = place_tables(
+                    paths.folder, self._options.output_format, journal.outputs().values()
+                )
+                heard = [journal, log_events, controls, *listeners]
+                runner = self._runner(heard, keep, tables)
                 controls.attach(runner)
                 try:
                     return runner.run(_plan(requested, decision))
@@ -230,7 +237,9 @@ class Session:
         delete_tables(paths.folder, old)
         _say(decision)
 
-    def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
+    def _runner(
+        self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]], tables: Path
+    ) -> Runner:
         from idrstream.download import limit_to_needed
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
@@ -251,7 +260,7 @@ class Session:
                 options.batches_in_flight,
                 components.project,
                 components.engine,
-                self._paths.folder,
+                tables,
                 extra_metadata=options.extra_metadata,
                 output_format=options.output_format,
                 keep=keep,

@@ -55,7 +55,7 @@ class Journal(JournalReader):
         self._writer = JournalWriter(folder / JOURNAL_NAME, durable=durable)
         super().__init__(self._writer.connection, folder / JOURNAL_NAME)
         self._run = RunRecorder(self._writer)
-        self._batches = BatchRecorder(self._writer, self._run)
+        self._batches = BatchRecorder(self._writer, self._run, folder)
         with sqlite_errors(self.path):
             self._run.mark_crashed_runs()
 
