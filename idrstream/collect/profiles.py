@@ -218,7 +218,8 @@ def _without_spread(reference: pd.DataFrame) -> list[str]:
     """Return the features whose median deviation is nothing but rounding: there is no scale."""
     middle = reference.median()
     spread = (reference - middle).abs().median()
-    return list(reference.columns[(spread <= _ROUNDING * middle.abs()).to_numpy()])
+    flat = spread <= _ROUNDING * middle.abs()
+    return [str(name) for name in reference.columns if flat[name]]
 
 
 def _control_nuclei(cells: Cells, controls: Controls, by: str) -> dict[str, int]:
@@ -243,7 +244,9 @@ def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
     import pandas as pd
     from pycytominer import feature_select
 
-    table = pd.read_parquet(made.last)
+    table = pd.read_parquet(
+        made.path("normalized" if options.normalize != "none" else "aggregated")
+    )
     how: dict[str, Any] = {
         "operation": list(options.selections),
         "corr_threshold": options.correlation_threshold,

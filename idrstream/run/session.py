@@ -134,8 +134,7 @@ class Session:
                 tables = place_tables(
                     paths.folder, self._options.output_format, journal.outputs().values()
                 )
-                heard = [journal, log_events, controls, *listeners]
-                runner = self._runner(heard, keep, tables)
+                runner = self._runner([journal, log_events, controls, *listeners], keep, tables)
                 controls.attach(runner)
                 try:
                     return runner.run(_plan(requested, decision))
