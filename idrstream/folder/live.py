@@ -30,7 +30,7 @@ class LivePhase(str, Enum):
     STARTING = "starting"  # checks, models
     RUNNING = "running"
     PAUSING = "pausing"  # images in progress are finished
-    PAUSED = "paused"
+    PAUSED = "paused"  # nothing runs
     STOPPING = "stopping"
 
     __str__ = str.__str__

@@ -243,8 +243,8 @@ class Controls:
             return LivePhase.STARTING
         if not self._pause:
             return LivePhase.RUNNING
-        working = self._runner is not None and self._runner.n_running()
-        return LivePhase.PAUSING if working else LivePhase.PAUSED
+        resting = self._runner is not None and self._runner.is_resting()
+        return LivePhase.PAUSED if resting else LivePhase.PAUSING
 
     def _remove(self) -> None:
         for name in (CONTROL_NAME, LIVE_NAME):
