@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ConfigError, StorageError
+from idrstream.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,9 +59,12 @@ def handle(namespace: argparse.Namespace) -> int:
         pattern_values=namespace.pattern_value,
     )
     separator = "," if ".csv" in namespace.out.name else "\t"
+    packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:
-        namespace.out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(namespace.out, sep=separator, index=False)
+        with atomic_path(namespace.out) as part, part.open("wb") as file:
+            # The partial file's own name does not say how it is packed.
+            how = packed.get(namespace.out.suffix)
+            table.to_csv(file, sep=separator, index=False, compression=how)
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error

@@ -6,6 +6,7 @@ import csv
 import gzip
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,11 +22,23 @@ from idrstream.folder.journal.journal import Journal
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
 from idrstream.folder.provenance import PROVENANCE_NAME
+from idrstream.text import shorten_list
 
 log = logging.getLogger(__name__)
+
+_SHOWN = 20
+_NOTHING = re.compile(r"(?!)")
+# What a stream writes into its folders, beside the tables that the journal knows.
+_KINDS = {
+    TABLES: re.compile(r"[0-9a-f]{12}\.csv\.gz"),
+    ILLUMINATION: re.compile(r".+\.npz"),
+    QUALITY[0]: re.compile(r"batch_\d+\.csv"),
+    QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,7 @@ class Verified:
     problems : tuple of Problem
         What is wrong; a stray is a batch table or partial file that belongs to no batch.
     others : tuple of str
-        Other files.
+        Files that are not the stream's.
     """
 
     folder: str
@@ -79,8 +92,8 @@ class Verified:
 
     @property
     def is_good(self) -> bool:
-        """Whether every batch is verified and there is no stray file."""
-        return not self.problems and not self.left
+        """Whether every batch is verified and there is no file that is not the stream's."""
+        return not (self.problems or self.left or self.others)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -100,7 +113,8 @@ class Verified:
                 f"idrstream resume {quote(self.folder)}"
             )
         if self.others:
-            lines.append(f"Other files: {', '.join(self.others)}")
+            shown = shorten_list(self.others, _SHOWN)
+            lines.append(f"{len(self.others)} files are not the stream's: {shown}")
         return "\n".join(lines)
 
 
@@ -201,14 +215,15 @@ def _content(path: Path) -> tuple[int, list[str]]:
 def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
     """Return stray and other files in the folder, which the journal does not know."""
     own = {
-        JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME, PROVENANCE_NAME,
+        JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", f"{JOURNAL_NAME}-journal",
+        LOCK_NAME, LIVE_NAME, CONTROL_NAME, DETACHED_LOG, PROVENANCE_NAME,
     }  # fmt: skip
     strays: list[Problem] = []
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif name.split("/")[0] not in (TABLES, ILLUMINATION, *QUALITY) or "/" not in name:
+        elif not _KINDS.get(Path(name).parent.as_posix(), _NOTHING).fullmatch(Path(name).name):
             others.append(name)
     return strays, others
 

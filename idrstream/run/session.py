@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,8 @@ class Session:
                 runner = self._runner([journal, log_events, controls, *listeners], keep, tables)
                 controls.attach(runner)
                 try:
-                    return runner.run(_plan(requested, decision))
+                    result = runner.run(_plan(requested, decision))
+                    return replace(result, rows_left_out=len(table) - len(tasks))
                 finally:
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from idrstream.errors import ConfigError, LockedError, StorageError
 from idrstream.folder.live import (
+    CONTROL_NAME,
     LIVE_NAME,
     LaneNow,
     Live,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTROL_NAME = ".idrstream.control.json"
 Request = Literal["pause", "resume", "stop"]
 
 _POLL_S = 0.5

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from idrstream import make_downloader
+from idrstream.cli.run import summary
 from idrstream.collect import CollectOptions
 from idrstream.errors import (
     ConfigError,
@@ -214,6 +215,12 @@ class TestGoingOn:
         run(again, table)
         assert "cellpose changed from 2 to" in caplog.text
 
+    def test_left_out_rows_are_part_of_the_result(self, stream, table):
+        odd = pd.concat([table, table.iloc[[0, 1]]], ignore_index=True)
+        result = stream.run_stream(odd, 2, progress=False)
+        assert result.rows_left_out == 2
+        assert "2 rows of the table are left out" in summary(result, stream.final_data_dir)
+
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
         table.loc[1, "Frames"] = "first"
         with pytest.raises(TableError, match="row 2, column Frames"):
@@ -340,7 +347,9 @@ class TestFailures:
         stream.init_downloader(
             make_downloader(method="local", root=mirror, screens_path=screen.screens_path)
         )
-        run(stream, table, output_format=output_format)
+        result = stream.run_stream(table, 2, output_format=output_format, progress=False)
+        assert result.missing_images == len(rows)
+        assert f"{len(rows)} images are not at the source" in summary(result, tmp_path)
         status = stream.status()
         assert (status.state, status.images_failed) == ("done", len(rows))
         assert set(stream.failed()["Kind"]) == {"RemoteFileNotFoundError"}
@@ -504,6 +513,7 @@ class TestVerify:
             (".batch_8.csv.gz.part", "stray"),
         }
         assert found.others == ("notes.txt",)
+        assert "1 files are not the stream's: notes.txt" in str(found)
         quick_look = {p.file for p in again.verify(quick=True).problems}
         assert "batch_1.csv.gz" not in quick_look
         assert "batch_2.csv.gz" in quick_look
@@ -542,6 +552,19 @@ class TestVerify:
         monkeypatch.setattr("idrstream.folder.locks._open", refused)
         assert [item.kind for item in again.verify().problems] == ["changed"]
         assert journal.read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["notes.txt", "qc/notes.txt", "tables/x.csv", "cells/a.txt"])
+    def test_a_foreign_file_is_not_good(self, again, name):
+        path = again.final_data_dir / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        found = again.verify()
+        assert (found.is_good, found.problems, found.others) == (False, (), (name,))
+
+    @pytest.mark.parametrize("name", ["detached.log", ".idrstream.live.json", "report.html"])
+    def test_a_file_of_the_streams_own_is_good(self, again, name):
+        (again.final_data_dir / name).touch()
+        assert again.verify().is_good
 
     def test_parquet_is_proven_too(self, stream, table):
         run(stream, table, output_format="parquet")
