@@ -2,6 +2,17 @@
 
 import sys
 
-from idrstream.cli.main import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; Ctrl-C also ends it in order while it is still being imported."""
+    try:
+        from idrstream.cli.main import main as command
+
+        return command()
+    except KeyboardInterrupt:
+        sys.stderr.write("idrstream: interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,6 +15,7 @@
     │   └── CollectError       the batches of an output folder cannot be collected
     ├── ImageError             the image is skipped, its batch continues
     │   ├── DownloadError      the movie could not be downloaded
+    │   │   ├── RemoteFileNotFoundError  the source has no such movie
     │   │   └── TransientDownloadError   ... and another attempt may help
     │   ├── IncompleteFileError          the movie was not complete in time
     │   ├── MovieError         the movie cannot be read, or is not what was requested
@@ -137,6 +138,10 @@ class ImageError(IdrStreamError):
 
 class DownloadError(ImageError):
     """A movie could not be downloaded."""
+
+
+class RemoteFileNotFoundError(DownloadError):
+    """The source works but has no such file; another source may have it, another attempt not."""
 
 
 class TransientDownloadError(DownloadError):

@@ -65,7 +65,7 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The final file. Its folder is created if missing.
+        The final file. Its folder is created if missing. A pipe or a device is yielded itself.
     durable : bool
         Flush the file to the disk before the rename, so that it survives a power cut.
 
@@ -80,6 +80,9 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
         If the file cannot be written, or the block did not write it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path  # a pipe or a device, such as /dev/stdout, is no file to replace
+        return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield partial

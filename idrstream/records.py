@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idrstream.errors import RemoteFileNotFoundError
+
 
 @dataclass(frozen=True, slots=True)
 class ImageTask:
@@ -273,6 +275,11 @@ class Skipped:
     stage: str
     kind: str
     reason: str
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the source has no such movie: a result, which no later attempt changes."""
+        return self.kind == RemoteFileNotFoundError.__name__
 
 
 @dataclass(frozen=True, slots=True)

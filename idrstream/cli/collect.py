@@ -52,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="negative controls to compare a plate with: its own, or all [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
-        "--feature-select", default=",".join(default.feature_select), metavar="OPERATIONS",
-        help=f"comma-separated, of {', '.join(SELECTIONS)}; or none [%(default)s]",
+        "--feature-select", metavar="OPERATIONS",
+        help=f"comma-separated, of {', '.join(SELECTIONS)}; or none "
+        f"[{','.join(default.selections)}; none with --normalize none]",
     )  # fmt: skip
     parser.add_argument(
         "--correlation-threshold", type=float, default=default.correlation_threshold, metavar="R",
@@ -84,8 +85,9 @@ def handle(namespace: argparse.Namespace) -> int:
 def _options(namespace: argparse.Namespace) -> CollectOptions:
     given = vars(namespace)
     values = {item.name: given[item.name] for item in fields(CollectOptions)}
-    wanted = [part.strip() for part in namespace.feature_select.split(",") if part.strip()]
-    values["feature_select"] = () if wanted == ["none"] else tuple(wanted)
+    if namespace.feature_select is not None:
+        wanted = [part.strip() for part in namespace.feature_select.split(",") if part.strip()]
+        values["feature_select"] = () if wanted == ["none"] else tuple(wanted)
     if namespace.negative_controls is None:
         del values["negative_controls"]
     else:

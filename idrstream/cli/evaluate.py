@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.errors import ConfigError
+from idrstream.errors import ConfigError, StorageError
+from idrstream.files import atomic_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -235,6 +236,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        with atomic_path(path) as part:
+            part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from error
+        raise StorageError(f"{path} cannot be written: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import logging
 import os
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from idrstream import __version__
+from idrstream.cli.terminal import Interrupts, warnings_shown
 from idrstream.errors import IdrStreamError
 from idrstream.redact import redact
 
@@ -91,6 +91,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130: interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with warnings_shown(), Interrupts() as interrupts:
+            return _run(given, interrupts)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _run(given: list[str], interrupts: Interrupts) -> int:
+    """Parse the arguments, run the command, and say what ended it."""
+    namespace = _parsed(given)
+    handler: Callable[[argparse.Namespace], int] = namespace.handler
+    try:
+        return handler(namespace)
+    except IdrStreamError as error:
+        sys.stderr.write(f"idrstream: {error}\n[{_named(error)}]\n")
+        return error.exit_code
+    except BrokenPipeError:  # whoever read the output has enough
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # or the end writes to it again
+        return EXIT_OK
+    except Exception as error:
+        if interrupts.seen:  # in the middle of the import of a library, which tells it otherwise
+            return _interrupted()
+        sys.stderr.write(
+            f"idrstream: unforeseen {type(error).__name__}: {redact(str(error))}\n"
+            f"This is a fault of idrstream; please report it with {_save_traceback()}\n"
+        )
+        return EXIT_UNFORESEEN
+
+
+def _parsed(given: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="idrstream",
         description=_DESCRIPTION,
@@ -107,27 +137,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(command.module)
             getattr(module, command.add_arguments)(sub)
             sub.set_defaults(handler=getattr(module, command.handle))
-    namespace = parser.parse_args(given)
-    handler: Callable[[argparse.Namespace], int] = namespace.handler
-    # Without a handler Python writes warnings and tracebacks to the terminal by itself.
-    logging.getLogger("idrstream").addHandler(logging.NullHandler())
-    try:
-        return handler(namespace)
-    except IdrStreamError as error:
-        sys.stderr.write(f"idrstream: {error}\n[{_named(error)}]\n")
-        return error.exit_code
-    except KeyboardInterrupt:
-        sys.stderr.write("idrstream: interrupted; finished batches are kept\n")
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # whoever read the output has enough
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # or the end writes to it again
-        return EXIT_OK
-    except Exception as error:
-        sys.stderr.write(
-            f"idrstream: unforeseen {type(error).__name__}: {redact(str(error))}\n"
-            f"This is a fault of idrstream; please report it with {_save_traceback()}\n"
-        )
-        return EXIT_UNFORESEEN
+    return parser.parse_args(given)
+
+
+def _interrupted() -> int:
+    sys.stderr.write("idrstream: interrupted; finished batches are kept\n")
+    return EXIT_INTERRUPTED
 
 
 def _named(error: IdrStreamError) -> str:

@@ -57,6 +57,7 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
     from idrstream.preprocess import make_preprocessor
     from idrstream.screen import read_table
     from idrstream.stream.build import build_stream, run_options
+    from idrstream.stream.parts import refuse_one_folder
     from idrstream.stream.stream import IdrStream
 
     where = settings.stream
@@ -67,6 +68,7 @@ def plan_settings(settings: Settings, *, probe: int = 0) -> StreamPlan:
         )
         try:
             table = read_table(where.table)
+            refuse_one_folder(where.tmp_dir, where.final_data_dir)
             stream = build_stream(IdrStream, dataclasses.replace(settings, stream=elsewhere))
         except IdrStreamError as error:
             folders = ((where.final_data_dir, "final_data_dir"), (where.tmp_dir, "tmp_dir"))

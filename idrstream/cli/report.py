@@ -26,13 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(namespace: argparse.Namespace) -> int:
     """Write the report and list its warnings."""
-    from idrstream.folder.status import StreamState, read_status
+    from idrstream.folder.status import read_status
     from idrstream.report.write import summary, write_report
 
     watch_s = namespace.watch and max(5, namespace.watch)
     opened = False
     while True:
-        running = bool(watch_s) and read_status(namespace.folder).state == StreamState.RUNNING
+        running = bool(watch_s) and not read_status(namespace.folder).state.has_ended
         report = write_report(
             namespace.folder,
             namespace.out,

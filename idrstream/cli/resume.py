@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(namespace: argparse.Namespace) -> int:
     """Run every batch that is not done; a paused stream continues where it runs."""
-    from idrstream.folder.status import read_status
+    from idrstream.folder.status import StreamState, read_status
     from idrstream.watch.background import attach
 
-    if read_status(namespace.folder).state == "paused":
+    if read_status(namespace.folder).state in (StreamState.PAUSING, StreamState.PAUSED):
         status = attach(namespace.folder).resume()
         text = json.dumps(status.as_json(), indent=1) if namespace.json else f"{status!r}"
         sys.stdout.write(f"{text}\n")
@@ -95,6 +95,7 @@ def go_on(
     if not namespace.json:
         return report(result, folder)
     content = read_status(folder).as_json()
+    content["rows_left_out"] = result.rows_left_out
     content["run"] = [item.batch.number for item in result.batches]
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0

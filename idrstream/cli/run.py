@@ -128,6 +128,12 @@ def summary(result: RunResult, folder: Path) -> str:
         *((result.bottleneck,) if result.bottleneck else ()),
         *((f"Disk: {result.disk}",) if result.disk else ()),
     ]
+    if result.rows_left_out:
+        lines.append(
+            f"{result.rows_left_out} rows of the table are left out: repeated or not usable"
+        )
+    if result.missing_images:
+        lines.append(f"{result.missing_images} images are not at the source")
     failures = result.failures()
     if len(failures):
         lines += [f"{len(failures)} failures:", failures.to_string(index=False, na_rep="")]

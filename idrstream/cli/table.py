@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
@@ -61,14 +61,12 @@ def handle(namespace: argparse.Namespace) -> int:
         pattern_values=namespace.pattern_value,
     )
     separator = "," if ".csv" in namespace.out.name else "\t"
+    packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:
-        with atomic_path(namespace.out) as part:
-            table.to_csv(
-                part,
-                sep=separator,
-                index=False,
-                compression="gzip" if namespace.out.suffix == ".gz" else None,
-            )
+        with atomic_path(namespace.out) as part, part.open("wb") as file:
+            # The partial file's own name does not say how it is packed.
+            how = packed.get(namespace.out.suffix)
+            table.to_csv(file, sep=separator, index=False, compression=how)
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECTION = "collect"  # of provenance.json
+_PART = ".part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,18 @@ class Collected:
         return self.folder / str(self.record["profiles"]["file"])
 
     def profiles(self) -> pd.DataFrame:
-        """Return the profiles of wells after the last step, ``Metadata_`` columns first."""
+        """Return the profiles of wells after the last step, ``Metadata_`` columns first.
+
+        Raises
+        ------
+        CollectError
+            If no well has nuclei.
+        """
         import pandas as pd
 
+        if not self.record["profiles"]["file"]:
+            msg = f"{self.folder} has no profiles: no well has nuclei"
+            raise CollectError(msg)
         return pd.read_parquet(self.profiles_path)
 
     def __str__(self) -> str:
@@ -69,7 +80,9 @@ class Collected:
         cells, made, source = (self.record[name] for name in ("cells", "profiles", "source"))
         lines = [
             f"{cells['rows']} nuclei of {source['batches']} batches are in {self.cells_path}",
-            f"{made['wells']} wells with {made['features']} features are in {self.profiles_path}",
+            f"{made['wells']} wells with {made['features']} features are in {self.profiles_path}"
+            if made["file"]
+            else "No well has nuclei: there are no profiles",
         ]
         if source["missing_batches"]:
             lines.append(f"Partial: {len(source['missing_batches'])} batches are missing")
@@ -95,6 +108,7 @@ def collect_folder(
     options: CollectOptions | None = None,
     *,
     replace: bool = False,
+    **changes: Any,
 ) -> Collected:
     """Make one dataset and profiles of wells from the batches of an output folder.
 
@@ -113,11 +127,16 @@ def collect_folder(
         Options; defaults if None.
     replace : bool
         Replace an earlier collection there.
+    **changes
+        Single options of `CollectOptions`, for example ``partial=True``.
 
     Raises
     ------
+    ConfigError
+        If an option has no such value, or there is no such option.
     CollectError
-        If batches are missing or changed, or there are too few negative controls.
+        If batches are missing or changed, there are too few negative controls, or `out` is not
+        a place for a collection.
     JournalError
         If no stream has run in the folder.
     MissingToolError
@@ -125,10 +144,9 @@ def collect_folder(
     StorageError
         If the results cannot be written.
     """
-    folder, options = Path(folder), options or CollectOptions()
-    target = (
-        Path(out) if out is not None else folder.with_name(f"{folder.absolute().name}_collected")
-    )
+    options = (options or CollectOptions()).changed(**changes)
+    folder = _absolute(folder)
+    target = folder.with_name(f"{folder.name}_collected") if out is None else _absolute(out)
     source = read_source(folder)
     if not options.partial:
         source.refuse_partial()
@@ -201,29 +219,62 @@ def _record(
 
 @contextmanager
 def _new_folder(target: Path, *, replace: bool) -> Iterator[Path]:
-    """Yield a folder to fill; it becomes `target` if the block succeeds."""
-    if target.exists() and any(target.iterdir()):
-        if not _is_collection(target):
-            msg = (
-                f"{target} has files that are not a collection of idrstream; choose another folder"
-            )
-            raise CollectError(msg)
-        if not replace:
-            msg = (
-                f"{target} already has a collection; choose another folder with --out, or replace "
-                "it with --replace (replace=True)"
-            )
-            raise CollectError(msg)
-    part = target.with_name(f".{target.absolute().name}.part")
+    """Yield a folder to fill; its content becomes that of `target` if the block succeeds."""
     try:
+        exists = _may_be_filled(target, replace=replace)
+        # A folder that exists may be somebody's working directory: it stays, its content goes.
+        part = target / _PART if exists else target.with_name(f".{target.name}{_PART}")
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if target.exists():
-            shutil.rmtree(target)
-        part.replace(target)
+        try:
+            part.mkdir(parents=True)
+            yield part
+            if exists:
+                _exchange(target, part)
+            else:
+                part.replace(target)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         msg = f"{target} cannot be written: {error}"
         raise StorageError(msg) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+
+
+def _may_be_filled(target: Path, *, replace: bool) -> bool:
+    """Return whether a folder exists; raise if it is not a place for a collection."""
+    if not target.exists():
+        return False
+    if not target.is_dir():
+        msg = f"{target} is a file: a collection is a folder; choose another name with --out (out)"
+        raise CollectError(msg)
+    if all(path.name == _PART for path in target.iterdir()):
+        return True
+    if not _is_collection(target):
+        msg = (
+            f"{target} has files that are not a collection of idrstream; choose another folder "
+            "with --out (out)"
+        )
+        raise CollectError(msg)
+    if not replace:
+        msg = (
+            f"{target} already has a collection; choose another folder with --out (out), or "
+            "replace it with --replace (replace=True)"
+        )
+        raise CollectError(msg)
+    return True
+
+
+def _exchange(target: Path, part: Path) -> None:
+    """Replace the content of a folder by that of a folder in it, its provenance last."""
+    for path in target.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            if path != part:
+                shutil.rmtree(path)
+        else:
+            path.unlink()
+    for path in sorted(part.iterdir(), key=lambda path: path.name == PROVENANCE_NAME):
+        path.replace(target / path.name)
+
+
+def _absolute(path: Path | str) -> Path:
+    """Return a path with a name of its own, also for ``.`` and ``..``; links are not followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100, Path.absolute keeps ..

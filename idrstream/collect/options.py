@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from idrstream.errors import ConfigError
@@ -40,11 +40,13 @@ class CollectOptions:
     negative_controls : tuple of str
         Its values for negative controls; case is ignored.
     normalize : {"standardize", "robustize", "mad_robustize", "none"}
-        pycytominer's method; ``"none"`` stops after the aggregated profiles.
+        pycytominer's method; ``"none"`` leaves the aggregated profiles as they are.
     normalize_by : {"plate", "screen"}
         Negative controls to compare a plate's wells with: its own, or all.
-    feature_select : tuple of str
-        Operations of pycytominer, in this order; empty for no selection.
+    feature_select : tuple of str, optional
+        Operations of pycytominer, in this order; empty for no selection. By default
+        ``variance_threshold, correlation_threshold, drop_na_columns`` of normalised profiles,
+        none of others.
     correlation_threshold : float
         One of two features that correlate more is dropped; 0 to 1.
     anndata : bool
@@ -60,7 +62,7 @@ class CollectOptions:
     negative_controls: tuple[str, ...] = ("negative control",)
     normalize: Normalization = "standardize"
     normalize_by: Reference = "plate"
-    feature_select: tuple[str, ...] = SELECTIONS[:3]
+    feature_select: tuple[str, ...] | None = None
     correlation_threshold: float = 0.9
     anndata: bool = False
     partial: bool = False
@@ -74,10 +76,12 @@ class CollectOptions:
         ConfigError
             Names the option and its valid values.
         """
+        if self.feature_select is None:
+            object.__setattr__(self, "feature_select", _usual_selections(self.normalize))
         values = asdict(self)
         for name, known in _CHOICES.items():
             _check(name, [values[name]], known)
-        _check("feature_select", self.feature_select, SELECTIONS)
+        _check("feature_select", self.selections, SELECTIONS)
         if not 0 < self.correlation_threshold <= 1:
             msg = f"correlation_threshold is {self.correlation_threshold}; it must be in 0 to 1"
             raise ConfigError(msg)
@@ -88,11 +92,37 @@ class CollectOptions:
             msg = "negative_controls is empty; give the values of the column for negative controls"
             raise ConfigError(msg)
 
+    @property
+    def selections(self) -> tuple[str, ...]:
+        """The operations of feature selection that are done."""
+        return self.feature_select or ()
+
+    def changed(self, **changes: Any) -> CollectOptions:
+        """Return the options with other values.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such option, or it cannot have the value.
+        """
+        known = [item.name for item in fields(self)]
+        unknown = sorted(changes.keys() - set(known))
+        if unknown:
+            msg = f"collect has no option {unknown[0]!r}; it has {', '.join(known)}"
+            raise ConfigError(msg)
+        if self.feature_select == _usual_selections(self.normalize):
+            changes.setdefault("feature_select", None)  # those that are usual after the change
+        return replace(self, **changes)
+
     def as_json(self) -> dict[str, Any]:
         """Return the options that change the result, as plain values."""
         values = asdict(self)
         del values["rows_at_once"]
         return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+
+def _usual_selections(normalize: str) -> tuple[str, ...]:
+    return () if normalize == "none" else SELECTIONS[:3]
 
 
 def _check(name: str, values: Sequence[str], known: Sequence[str]) -> None:

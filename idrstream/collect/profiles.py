@@ -22,6 +22,7 @@ from idrstream.collect.options import CollectOptions
 from idrstream.collect.source import WellKey
 from idrstream.compile.names import NEGATIVE, REFERENCE, X_COLUMN
 from idrstream.errors import CollectError
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WELL = ["Metadata_Plate", "Metadata_Well_Number"]
+_FEW_NUCLEI = 10
+_ROUNDING = 1e-6  # of single precision, relative
 
 
 @dataclass(slots=True)
@@ -82,10 +85,9 @@ def make_profiles(
     if options.normalize != "none":
         controls = Controls.of(annotations, options, [key for wells in plates for key in wells])
     _aggregate(cells, annotations, options, made, plates, controls)
-    if controls is None:
-        return made
-    _normalize(cells, options, made, controls)
-    if options.feature_select:
+    if controls is not None:
+        _normalize(cells, options, made, controls)
+    if options.selections:
         _select(cells, options, made)
     return made
 
@@ -175,6 +177,7 @@ def _cells_of(cells: Cells, wells: Sequence[WellKey], rows: int) -> pd.DataFrame
 
 
 def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: Controls) -> None:
+    import numpy as np
     import pandas as pd
     from pycytominer import normalize
 
@@ -186,6 +189,7 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
             [table[table[NEGATIVE]] for table in _by_plate(made.path("aggregated"))],
             ignore_index=True,
         )
+    no_spread: dict[str, int] = {}
     with _Writer(made.path("normalized")) as writer:
         for table in _by_plate(made.path("aggregated")):
             own = table.assign(**{REFERENCE: table[NEGATIVE] if shared is None else False})
@@ -193,21 +197,61 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
                 own = pd.concat([shared.assign(**{REFERENCE: True}), own], ignore_index=True)
             meta = [name for name in table if name not in set(features)]
             done = normalize(own, features=features, meta_features=meta, **how)
+            if options.normalize == "mad_robustize":
+                flat = _without_spread(own.loc[own[REFERENCE].astype(bool), features])
+                done[flat] = np.nan
+                if flat:
+                    no_spread[str(table["Metadata_Plate"].iloc[0])] = len(flat)
             writer.write(done.iloc[len(own) - len(table) :].reset_index(drop=True))
     made.done(
         "pycytominer.normalize", "normalized",
         {"method": options.normalize, "samples": f"{NEGATIVE} == True"},
-        by=options.normalize_by, **controls.as_json(),
+        by=options.normalize_by, **controls.as_json(), features_without_spread=no_spread,
+        negative_control_nuclei=_control_nuclei(cells, controls, options.normalize_by),
     )  # fmt: skip
+    for plate, count in no_spread.items():
+        log.warning(
+            "%d of %d features have no spread in the negative controls of plate %s: their "
+            "profiles have no value there",
+            count, len(features), plate,
+        )  # fmt: skip
+
+
+def _without_spread(reference: pd.DataFrame) -> list[str]:
+    """Return the features whose median deviation is nothing but rounding: there is no scale."""
+    middle = reference.median()
+    spread = (reference - middle).abs().median()
+    flat = spread <= _ROUNDING * middle.abs()
+    return [str(name) for name in reference.columns if flat[name]]
+
+
+def _control_nuclei(cells: Cells, controls: Controls, by: str) -> dict[str, int]:
+    """Return the nuclei of each plate's negative controls; warn where few are compared with."""
+    nuclei = dict.fromkeys(controls.counts, 0)
+    for key in controls.wells:
+        nuclei[key[0]] += sum(cells.wells[key].values())
+    groups = {f"plate {plate}": count for plate, count in nuclei.items()}
+    if by == "screen":
+        groups = {"all plates": sum(nuclei.values())}
+    few = [f"{name} ({count})" for name, count in groups.items() if count < _FEW_NUCLEI]
+    if few:
+        log.warning(
+            "the negative controls have fewer than %d nuclei on %s: what is compared with them is "
+            "mostly noise",
+            _FEW_NUCLEI, shorten_list(few, 10),
+        )  # fmt: skip
+    return nuclei
 
 
 def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
     import pandas as pd
     from pycytominer import feature_select
 
-    table = pd.read_parquet(made.path("normalized"))
+    table = pd.read_parquet(
+        made.path("normalized" if options.normalize != "none" else "aggregated")
+    )
     how: dict[str, Any] = {
-        "operation": list(options.feature_select),
+        "operation": list(options.selections),
         "corr_threshold": options.correlation_threshold,
         "na_cutoff": 0.05, "freq_cut": 0.05, "unique_cut": 0.01, "outlier_cutoff": 500.0,
     }  # fmt: skip

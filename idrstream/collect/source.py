@@ -42,14 +42,17 @@ class BatchFile:
         try:
             same = file_sha256(self.path) == self.sha256
         except OSError as error:
-            msg = f"{self.path} cannot be read: {error}; idrstream resume recomputes it"
+            msg = f"{self.path} cannot be read: {error}; {self._remedy()}"
             raise CollectError(msg) from error
         if not same:
-            msg = (
-                f"{self.path} was changed after it was published; idrstream verify checks all "
-                "tables, idrstream resume recomputes this one"
-            )
+            msg = f"{self.path} was changed after it was published; {self._remedy()}"
             raise CollectError(msg)
+
+    def _remedy(self) -> str:
+        return (
+            "idrstream resume --verify (stream.resume(verify=True)) checks all tables and computes "
+            "again what is wrong"
+        )
 
 
 @dataclass(frozen=True, slots=True)

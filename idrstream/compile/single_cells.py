@@ -81,6 +81,7 @@ def check_extra_metadata(
 def compile_batch(
     project: DeepProfilerProject,
     frames: Sequence[ProfiledFrame],
+    features: Sequence[str],
     *,
     extra_metadata: Sequence[str] = (),
 ) -> pd.DataFrame:
@@ -98,6 +99,8 @@ def compile_batch(
         The batch's record; its ``index.csv`` is written and has a row per frame.
     frames : sequence of ProfiledFrame
         The frames of the index, in its order.
+    features : sequence of str
+        Names of the features.
     extra_metadata : sequence of str
         ``object_outlines`` and names of columns of the table to process.
 
@@ -116,9 +119,11 @@ def compile_batch(
     if OBJECT_OUTLINES in extra_metadata:
         columns[OUTLINE_COLUMN] = _texts(_outlines(frames))
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
-    features = np.concatenate([frame.features.values for frame in frames])  # noqa: PD011, no table
-    names = list(frames[0].features.columns)
-    objects = pd.concat([pd.DataFrame(columns), pd.DataFrame(features, columns=names)], axis=1)
+    names = list(features)
+    values = np.concatenate(
+        [np.empty((0, len(names)), np.float32), *(frame.features.values for frame in frames)]
+    )
+    objects = pd.concat([pd.DataFrame(columns), pd.DataFrame(values, columns=names)], axis=1)
     index = _index(project, frames, extra_metadata)
     table = merge_with_pycytominer(objects, index)
     if len(table) != len(objects):

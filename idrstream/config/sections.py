@@ -84,6 +84,11 @@ class RunOptions:
     force_recompute: Annotated[
         bool, Doc("Compute the chosen batches again even if they are done."), Scope.CALL
     ] = False
+    verify: Annotated[
+        bool,
+        Doc("Read every finished table before the start; compute changed ones again."),
+        Scope.CALL,
+    ] = False
     ignore_invalid_inputs: Annotated[
         bool, Doc("Leave out unusable rows of the table instead of refusing it.")
     ] = False

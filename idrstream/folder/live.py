@@ -21,6 +21,8 @@ from idrstream.files import atomic_path
 from idrstream.folder.locks import Holder
 
 LIVE_NAME = ".idrstream.live.json"
+CONTROL_NAME = ".idrstream.control.json"  # a request to the stream
+DETACHED_LOG = "detached.log"  # what a stream in a process of its own writes to its terminal
 _MAX_BYTES = 1 << 20
 
 
@@ -30,7 +32,7 @@ class LivePhase(StrEnum):
     STARTING = "starting"  # checks, models
     RUNNING = "running"
     PAUSING = "pausing"  # images in progress are finished
-    PAUSED = "paused"
+    PAUSED = "paused"  # nothing runs
     STOPPING = "stopping"
 
 

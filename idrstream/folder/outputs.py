@@ -8,7 +8,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
 QUALITY = ("qc", "pictures")  # measures of frames, example pictures
+CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
 
-_BATCH = re.compile(r"batch_(\d+)\.(csv\.gz|parquet)")
+_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +68,68 @@ def verify_outputs(
             name = table.file
             try:
                 stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                if stat.st_size != table.size_bytes:
+                    wrong = f"{stat.st_size} bytes instead of {table.size_bytes}"
+                    broken[number] = f"{name} has {wrong}"
+                elif full or stat.st_mtime_ns != table.mtime_ns:
+                    if file_sha256(folder / name) != table.sha256:
+                        broken[number] = f"{name} was changed after it was published"
+                    elif stat.st_mtime_ns != table.mtime_ns:
+                        touched[number] = stat.st_mtime_ns
             except FileNotFoundError:
                 broken[number] = f"{name} is missing"
-                continue
-            if stat.st_size != table.size_bytes:
-                broken[number] = f"{name} has {stat.st_size} bytes instead of {table.size_bytes}"
-            elif full or stat.st_mtime_ns != table.mtime_ns:
-                if file_sha256(folder / name) != table.sha256:
-                    broken[number] = f"{name} was changed after it was published"
-                elif stat.st_mtime_ns != table.mtime_ns:
-                    touched[number] = stat.st_mtime_ns
+            except OSError as error:  # a bad sector, a file of somebody else
+                broken[number] = f"{name} cannot be read: {error.strerror}"
     finally:
         os.close(descriptor)
     return VerifiedOutputs(broken, touched)
 
 
+def place_tables(folder: Path, output_format: str, published: Iterable[PublishedTable]) -> Path:
+    """Return where the tables of a stream go.
+
+    ``csv.gz`` tables lie in the output folder, as the first IDR_stream wrote them. Readers of
+    Parquet take a folder as one data set, but not with other files in it, so these tables have a
+    folder of their own. A stream that an earlier version began goes on where its tables are.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder.
+    output_format : str
+        ``csv.gz`` or ``parquet``.
+    published : iterable of PublishedTable
+        The tables that it has.
+    """
+    began_beside = any("/" not in table.file for table in published)
+    return folder if output_format == "csv.gz" or began_beside else folder / CELLS
+
+
 def unknown_tables(folder: Path) -> list[str]:
     """Return the names of files that look like tables of batches."""
-    return sorted(path.name for path in folder.iterdir() if _BATCH.fullmatch(path.name))
+    return sorted(name for name, _ in _batch_files(folder))
 
 
 def is_ours(name: str) -> bool:
     """Return whether a file in an output folder is a batch table or a partial file."""
-    return bool(_BATCH.fullmatch(name)) or is_partial(Path(name).name)
+    return batch_number(name) is not None or is_partial(Path(name).name)
+
+
+def batch_number(name: str) -> int | None:
+    """Return the batch of a table by its name in the output folder; None for other files."""
+    match = _BATCH.fullmatch(name)
+    return int(match[1] or match[2]) if match else None
+
+
+def _batch_files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name in the folder and the batch of whatever looks like a table."""
+    for below in (folder, folder / CELLS):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for path in sorted(below.iterdir()):
+                name = path.relative_to(folder).as_posix()
+                number = batch_number(name)
+                if number is not None:
+                    yield name, number
 
 
 def clear_parts(folder: Path) -> None:
@@ -106,14 +147,10 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
     """
     outputs, known = journal.outputs(), journal.numbers()
     published = {table.file for table in outputs.values()}
-    for path in folder.iterdir():
-        match = _BATCH.fullmatch(path.name)
-        if match is None:
-            continue
-        number = int(match[1])
-        if number in known and path.name not in published:
-            log.info("Deleting %s: its batch is not done", path)
-            path.unlink(missing_ok=True)
+    for name, number in list(_batch_files(folder)):
+        if number in known and name not in published:
+            log.info("Deleting %s: its batch is not done", folder / name)
+            (folder / name).unlink(missing_ok=True)
     forget(folder, set(known) - outputs.keys())
 
 
@@ -122,7 +159,7 @@ def delete_tables(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         log.info("Deleting %s, which is not in the new plan", folder / name)
         (folder / name).unlink(missing_ok=True)
-    forget(folder, {int(match[1]) for match in map(_BATCH.fullmatch, names) if match})
+    forget(folder, {number for name in names if (number := batch_number(name)) is not None})
 
 
 def delete_illumination(folder: Path) -> None:

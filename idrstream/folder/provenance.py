@@ -17,6 +17,7 @@ from idrstream.errors import DownloadError, IdrStreamError
 from idrstream.files import atomic_path
 from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import RunRecord
+from idrstream.folder.outputs import unknown_tables
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
 
@@ -53,7 +54,8 @@ def is_outdated(folder: Path) -> bool:
         written = (folder / PROVENANCE_NAME).stat().st_mtime_ns
     except OSError:
         return True
-    return any(path.stat().st_mtime_ns > written for path in folder.glob("batch_*"))
+    tables = (folder / name for name in unknown_tables(folder))
+    return any(path.stat().st_mtime_ns > written for path in tables)
 
 
 def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str, Any]:

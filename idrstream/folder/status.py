@@ -2,9 +2,10 @@
 
 ::
 
-    running ◄──► paused ──► stopped ──► running (resume)
-       ├──► done               ▲
-       ├──► stopped ───────────┘
+    running ──► pausing ──► paused ──► stopped ──► running (resume)
+       │ ▲──────────┴──────────┘          ▲
+       ├──► done                          │
+       ├──► stopped ──────────────────────┘
        └──► died ──► running (resume)
 """
 
@@ -34,7 +35,8 @@ class StreamState(StrEnum):
     """State of the stream of an output folder."""
 
     RUNNING = "running"
-    PAUSED = "paused"
+    PAUSING = "pausing"  # what is in progress is finished; tables may still appear
+    PAUSED = "paused"  # nothing runs
     DONE = "done"  # nothing is left
     STOPPED = "stopped"  # ended with batches left
     DIED = "died"  # the process ended without recording why
@@ -42,7 +44,10 @@ class StreamState(StrEnum):
     @property
     def has_ended(self) -> bool:
         """Whether no process runs the stream."""
-        return self not in (StreamState.RUNNING, StreamState.PAUSED)
+        return self in (StreamState.DONE, StreamState.STOPPED, StreamState.DIED)
+
+
+_PAUSES = {LivePhase.PAUSING: StreamState.PAUSING, LivePhase.PAUSED: StreamState.PAUSED}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,8 +59,8 @@ class Status:
     folder : str
         Output folder.
     state : StreamState
-        ``running`` or ``paused``; ``done`` when nothing is left; ``stopped`` or ``died`` when
-        something is.
+        ``running``, ``pausing`` or ``paused``; ``done`` when nothing is left; ``stopped`` or
+        ``died`` when something is.
     stopped_by : str
         What stopped the last run early.
     holder : Holder or None
@@ -137,8 +142,7 @@ def read_status(folder: Path) -> Status:
     live = read_live(folder, who)
     run_state = values.pop("run_state")
     if who is not None:
-        paused = live is not None and live.phase in (LivePhase.PAUSING, LivePhase.PAUSED)
-        state = StreamState.PAUSED if paused else StreamState.RUNNING
+        state = _PAUSES.get(live.phase, StreamState.RUNNING) if live else StreamState.RUNNING
     elif values["batches"] and values["batches_done"] == values["batches"]:
         state = StreamState.DONE
     elif run_state in (RunState.RUNNING, RunState.DIED):  # running, but no process has the lock

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 _BAR = 24
 _COLOURS = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34"}
 _OF_STATE = {
-    "running": "blue", "paused": "yellow", "done": "green", "stopped": "yellow", "died": "red",
+    "running": "blue", "pausing": "yellow", "paused": "yellow", "done": "green",
+    "stopped": "yellow", "died": "red",
 }  # fmt: skip
 
 Paint = Callable[[str, str], str]

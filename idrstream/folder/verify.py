@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from idrstream.compile.publish import columns_digest
 from idrstream.compile.readers import rows_and_names
+from idrstream.errors import LockedError, StorageError
 from idrstream.files import file_sha256
+from idrstream.folder.journal.journal import Journal
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.locks import LOCK_NAME
+from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
+from idrstream.folder.locks import LOCK_NAME, folder_lock
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
 from idrstream.folder.provenance import PROVENANCE_NAME
+from idrstream.text import shorten_list
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 20
+_NOTHING = re.compile(r"(?!)")
+# What a stream writes into its folders, beside the tables that the journal knows.
+_KINDS = {
+    TABLES: re.compile(r"[0-9a-f]{12}\.csv\.gz"),
+    ILLUMINATION: re.compile(r".+\.npz"),
+    QUALITY[0]: re.compile(r"batch_\d+\.csv"),
+    QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,7 @@ class Verified:
     problems : tuple of Problem
         What is wrong; a stray is a batch table or partial file that belongs to no batch.
     others : tuple of str
-        Other files.
+        Files that are not the stream's.
     """
 
     folder: str
@@ -70,8 +90,8 @@ class Verified:
 
     @property
     def is_good(self) -> bool:
-        """Whether every batch is verified and there is no stray file."""
-        return not self.problems and not self.left
+        """Whether every batch is verified and there is no file that is not the stream's."""
+        return not (self.problems or self.left or self.others)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -83,15 +103,24 @@ class Verified:
         """Return the result as text."""
         lines = [f"{self.verified} of {self.batches} batches verified, {self.rows} rows."]
         lines += [f"{item.file}: {item.kind}: {item.reason}" for item in self.problems]
+        if any(item.kind != "stray" for item in self.problems):
+            lines.append(f"Compute them again with idrstream resume --verify {quote(self.folder)}")
         if self.left:
-            lines.append(f"{len(self.left)} batches are not done; continue with idrstream resume")
+            lines.append(
+                f"{len(self.left)} batches are not done; continue with "
+                f"idrstream resume {quote(self.folder)}"
+            )
         if self.others:
-            lines.append(f"Other files: {', '.join(self.others)}")
+            shown = shorten_list(self.others, _SHOWN)
+            lines.append(f"{len(self.others)} files are not the stream's: {shown}")
         return "\n".join(lines)
 
 
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     """Verify an output folder against its journal.
+
+    Tables that are wrong are remembered in the journal, so that the next run computes them again;
+    not in a folder that is read-only or whose stream runs.
 
     Parameters
     ----------
@@ -112,9 +141,14 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
     known.add("report.html")
     known |= {path.name for path in logs if path.parent == folder.absolute()}
     tables = list(outputs.values())
-    problems = [found for table in tables if (found := _problem(folder, table, quick=quick))]
-    bad = {problem.file for problem in problems}
-    good = [table for table in tables if table.file not in bad]
+    wrong = {
+        number: found
+        for number, table in outputs.items()
+        if (found := _problem(folder, table, quick=quick))
+    }
+    if wrong:
+        _remember(folder, wrong)
+    good = [table for number, table in outputs.items() if number not in wrong]
     strays, others = _unknown_files(folder, {*known, *(table.file for table in tables)})
     return Verified(
         folder=str(folder),
@@ -122,9 +156,20 @@ def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
         verified=len(good),
         left=tuple(number for number in states if number not in outputs),
         rows=sum(table.rows for table in good),
-        problems=(*problems, *strays),
+        problems=(*wrong.values(), *strays),
         others=tuple(others),
     )
+
+
+def _remember(folder: Path, wrong: dict[int, Problem]) -> None:
+    """Note in the journal which tables the next run has to look at, if that is possible now."""
+    try:
+        with folder_lock(folder, "final_data_dir"), closing(Journal(folder)) as journal:
+            # Their bytes are as they were published: only computing them again helps.
+            journal.lost(number for number, item in wrong.items() if item.kind == "incomplete")
+            journal.doubt(number for number, item in wrong.items() if item.kind != "incomplete")
+    except (LockedError, StorageError) as error:
+        log.info("What is wrong in %s is not remembered: %s", folder, error)
 
 
 def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:
@@ -154,14 +199,15 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
 def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[str]]:
     """Return stray and other files in the folder, which the journal does not know."""
     own = {
-        JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", LOCK_NAME, PROVENANCE_NAME,
+        JOURNAL_NAME, f"{JOURNAL_NAME}-wal", f"{JOURNAL_NAME}-shm", f"{JOURNAL_NAME}-journal",
+        LOCK_NAME, LIVE_NAME, CONTROL_NAME, DETACHED_LOG, PROVENANCE_NAME,
     }  # fmt: skip
     strays: list[Problem] = []
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif name.split("/")[0] not in (TABLES, ILLUMINATION, *QUALITY) or "/" not in name:
+        elif not _KINDS.get(Path(name).parent.as_posix(), _NOTHING).fullmatch(Path(name).name):
             others.append(name)
     return strays, others
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EMPTY = 0.05  # share of the plate's median count below which a well is empty
 EMPTY_MEDIAN = 5  # nuclei; plates with fewer are not checked
+COUNT_TIMES = 3  # fewer or more nuclei than the other plates
+# Of the slope per natural logarithm of the ratio of nuclei: twice what simulated images show.
+FOCUS_DENSITY = 0.35
 SATURATED = 0.005  # share of a frame's pixels
 SATURATED_TIMES = 5  # times the plate's median
 MADS = 5.0
@@ -37,7 +40,7 @@ class Warned:
     kind : str
         ``empty``, ``plate``, ``saturated``, ``vignetting`` or ``failed``.
     subject : str
-        Its plate, wells or stage.
+        Its plate, wells or stage, or ``screen``.
     text : str
         The sentence.
     """
@@ -81,10 +84,31 @@ def _failed(data: FolderData) -> Iterable[Warned]:
 
 
 def _empty(frames: pd.DataFrame) -> Iterable[Warned]:
+    """Yield a warning if there is no nucleus at all, one per plate, or one per well."""
+    if len(frames) and not frames["Nuclei"].sum():
+        text = (
+            f"No nucleus was found in any of the {len(frames)} frames: look at the examples, and "
+            "check channel, model and diameter."
+        )
+        yield Warned("empty", "screen", text)
+        return
+    usual_on_plates = _counts_of_plates(frames).median()
     for plate, rows in frames.groupby("Plate", sort=False):
         counts = rows.groupby("Well", sort=False)["Nuclei"].median()
         usual = counts.median()
+        if not rows["Nuclei"].sum():
+            text = f"Plate {plate} is empty: no nucleus was found in its {len(rows)} frames."
+            yield Warned("empty", str(plate), text)
+            continue
         if usual < EMPTY_MEDIAN:
+            without = list(counts.index[counts == 0])
+            if without and usual_on_plates >= EMPTY_MEDIAN:
+                text = (
+                    f"{len(without)} of {len(counts)} wells of plate {plate} have no nuclei "
+                    f"({shorten_list(without, _SHOWN)}), where other plates have "
+                    f"{usual_on_plates:.0f} in a frame."
+                )
+                yield Warned("empty", str(plate), text)
             continue
         for well, count in counts[counts <= EMPTY * usual].items():
             text = (
@@ -94,10 +118,33 @@ def _empty(frames: pd.DataFrame) -> Iterable[Warned]:
             yield Warned("empty", f"{plate} {well}", text)
 
 
+def _counts_of_plates(frames: pd.DataFrame) -> pd.Series[float]:
+    """Return the usual number of nuclei in a frame of each plate: the median over its wells."""
+    wells = frames.groupby(["Plate", "Well"], sort=False)["Nuclei"].median()
+    counts: pd.Series[float] = wells.groupby(level="Plate", sort=False).median()
+    return counts
+
+
+def _counts_off(counts: pd.Series[float]) -> Iterable[tuple[str, str]]:
+    """Yield plates with far fewer or more nuclei than the others, and how to say it."""
+    for plate, count in counts.items():
+        others = counts.drop(plate)
+        usual = others.median()
+        numbers = f"(median {count:.0f} in a frame, other plates {usual:.0f})"
+        if usual >= EMPTY_MEDIAN and 0 < count * COUNT_TIMES < usual:
+            yield str(plate), f"has few nuclei {numbers}"
+        # Of two plates the one with few is told.
+        elif len(others) > 1 and count >= EMPTY_MEDIAN and 0 < usual * COUNT_TIMES < count:
+            yield str(plate), f"has many nuclei {numbers}"
+
+
 def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
-    """Yield one warning per plate that is unlike the others in focus or intensity."""
+    """Yield one warning per plate that is unlike the others in nuclei, focus or intensity."""
     seen = frames[frames["Nuclei"] > 0]
     found: dict[str, list[str]] = {}
+    nuclei = seen.groupby("Plate", sort=False)["Nuclei"].median()
+    for name, few in _counts_off(_counts_of_plates(frames)):
+        found.setdefault(name, []).append(few)
     for measure, floor in _PLATE_FLOORS.items():
         of_plate = seen.groupby("Plate", sort=False)[measure]
         medians, counts = of_plate.median().dropna(), of_plate.count()
@@ -109,9 +156,11 @@ def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
         within = _MAD * spread.median() * 1.25 / np.sqrt(counts[medians.index].clip(lower=1))
         between = _MAD * float((medians - centre).abs().median())
         sigmas = np.hypot(between, np.asarray(within, dtype=np.float64))
-        limit = floor if measure == "Focus" else floor * abs(centre)
+        limit = floor * abs(centre)
         for (plate, median), sigma in zip(medians.items(), sigmas.tolist(), strict=True):
             apart = median - centre
+            if measure == "Focus":  # fewer nuclei alone make the slope steeper
+                limit = floor + FOCUS_DENSITY * abs(np.log(nuclei[str(plate)] / nuclei.median()))
             if abs(apart) <= limit or (measure == "Focus" and apart > 0):
                 continue
             mads = apart / sigma if sigma > 0 else float(np.copysign(np.inf, apart))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REPORT = "report.html"
 _KINDS = {
     "failed": "Failed",
-    "empty": "Empty well",
+    "empty": "Empty",
     "plate": "Plate unlike the others",
     "saturated": "Saturated",
     "vignetting": "Vignetting changed",

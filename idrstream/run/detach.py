@@ -10,10 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from idrstream.errors import StorageError
-from idrstream.folder.live import LivePhase, read_live
+from idrstream.folder.live import DETACHED_LOG, LivePhase, read_live
 from idrstream.folder.locks import holder
 
-OUTPUT_NAME = "detached.log"
 _TAIL_BYTES = 4000
 
 
@@ -42,7 +41,7 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
     """
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "idrstream", "run", str(config), *given, "--progress=false"]
-    path = folder / OUTPUT_NAME
+    path = folder / DETACHED_LOG
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as output:

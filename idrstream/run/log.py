@@ -132,7 +132,7 @@ def log_events(event: Event) -> None:
         if numbers:
             log.warning(
                 "Batches that failed, lack images or were not reached: %s (%d). Run them with %s",
-                as_ranges(numbers), len(numbers), _rerun_call(result),
+                as_ranges(numbers), len(numbers), _rerun_call(result), extra={"in_result": True},
             )  # fmt: skip
 
 

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
 from idrstream.errors import CompileError
 from idrstream.profile import DeepProfilerProject, check_features
+from idrstream.records import OBJECT_FIELDS, Frame, ImageTask, Objects
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
 
 if TYPE_CHECKING:
     from idrstream.folder.journal.reader import FrameKey
     from idrstream.profile import FeatureEngine
     from idrstream.quality.notes import BatchNotes
-    from idrstream.records import Features, Frame, ImageTask, Objects, Published
+    from idrstream.records import Features, Published
 
 _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
@@ -128,12 +131,11 @@ class EngineProfiling(BatchProfiling):
         images = self._project.images
         profiled = [self._profiled[image.key] for image in images]
         self._project.write_index()
-        table = compile_batch(self._project, profiled, extra_metadata=self._options.extra_metadata)
-        check_complete(
-            table,
-            objects=sum(image.objects for image in images),
-            features=profiled[0].features.columns,
+        names = profiled[0].features.columns if profiled else self._columns()
+        table = compile_batch(
+            self._project, profiled, names, extra_metadata=self._options.extra_metadata
         )
+        check_complete(table, objects=sum(image.objects for image in images), features=names)
         have = {(i.task.plate, i.task.well_number, i.task.site, i.frame_number) for i in images}
         lost = sorted(self._keep.get(number, frozenset()) - have)
         if lost:
@@ -185,6 +187,14 @@ class EngineProfiling(BatchProfiling):
             self._project.discard(image)
             return error
         return None
+
+    def _columns(self) -> tuple[str, ...]:
+        """Return the names of the features, for a batch without any frame."""
+        channels = self._project.model.config.image_columns
+        blank = np.zeros((len(channels), 8, 8), np.uint8)
+        frame = Frame(blank, 1, ImageTask("", "A1", 1, (1,)), channels=channels)
+        none = Objects("Nuclei", np.zeros(frame.shape, np.int32), np.empty(0, OBJECT_FIELDS))
+        return self._engine.profile([frame], [none])[0].columns
 
     def _keep_features(self, frame: Frame, objects: Objects, features: Features) -> None:
         image = self._project.image_of(frame)

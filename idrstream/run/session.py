@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from idrstream.folder.outputs import (
     delete_illumination,
     delete_tables,
     keep_table,
+    place_tables,
     unknown_tables,
     verify_outputs,
 )
@@ -38,6 +39,8 @@ from idrstream.text import as_ranges, parse_size, shorten_list
 from idrstream.watch.control import Controls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from idrstream.config import RunOptions
@@ -131,10 +134,14 @@ class Session:
             with self._ready(decision):
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
                 self._begin(journal, requested, decision, table)
-                runner = self._runner([journal, log_events, controls, *listeners], keep)
+                tables = place_tables(
+                    paths.folder, self._options.output_format, journal.outputs().values()
+                )
+                runner = self._runner([journal, log_events, controls, *listeners], keep, tables)
                 controls.attach(runner)
                 try:
-                    return runner.run(_plan(requested, decision))
+                    result = runner.run(_plan(requested, decision))
+                    return replace(result, rows_left_out=len(table) - len(tasks))
                 finally:
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)
@@ -149,7 +156,7 @@ class Session:
         folder, recorded = self._paths.folder, journal.plan()
         if recorded is None:
             self._refuse_strangers()
-        proof = verify_outputs(folder, journal.outputs(), full=False)
+        proof = verify_outputs(folder, journal.outputs(), full=self._options.verify)
         images = journal.images() if needs_images(requested, recorded) else None
         decision = decide(requested, recorded, images=images, broken=proof.broken)
         if decision.refused:
@@ -236,7 +243,9 @@ class Session:
         delete_tables(paths.folder, old)
         _say(decision)
 
-    def _runner(self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]]) -> Runner:
+    def _runner(
+        self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]], tables: Path
+    ) -> Runner:
         from idrstream.download import limit_to_needed
         from idrstream.profile import DeepProfilerProject
         from idrstream.quality.notes import BatchNotes
@@ -258,7 +267,7 @@ class Session:
                 options.batches_in_flight,
                 DeepProfilerProject(self._paths.project_dir, components.model),
                 components.engine,
-                self._paths.folder,
+                tables,
                 TableOptions(
                     extra_metadata=options.extra_metadata, output_format=options.output_format
                 ),

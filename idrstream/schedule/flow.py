@@ -70,6 +70,8 @@ class Flow:
         self._stopped_by = ""
         self._deadline: float | None = None  # for jobs to end, once the stream is stopping
         self._disk_full_since: float | None = None
+        self._n_requests = self._n_heard = 0  # to pause or resume; made and carried out
+        self._resting = False
         self._started = self._measured = time.monotonic()
 
     # For other threads
@@ -80,18 +82,18 @@ class Flow:
 
     def set_paused(self, *, paused: bool) -> None:
         """Pause or resume."""
-        self._context.inbox.put(partial(self._context.set_paused, paused=paused))
+        self._n_requests += 1
+        self._context.inbox.put(partial(self._set_paused, self._n_requests, paused=paused))
+
+    def is_resting(self) -> bool:
+        """Whether the stream is paused and nothing runs or is about to."""
+        return self._resting and self._n_heard == self._n_requests
 
     def lanes(self) -> tuple[LaneReport, ...]:
         """Return how busy the lanes have been so far."""
         wall_s = time.monotonic() - self._started
         lanes = self._context.lanes.items()
         return tuple(lane.report(wall_s) for name, lane in lanes if name != "size")
-
-    def n_running(self) -> int:
-        """Return how many running jobs will end by themselves."""
-        running = sum(lane.n_jobs for lane in self._context.lanes.values())
-        return running - self._plates.n_waiting
 
     def disk(self) -> DiskUse:
         """Return what the stream holds under ``tmp_dir``."""
@@ -156,7 +158,9 @@ class Flow:
                 self._check_stopping()
                 self._measure()
                 self._pump()
-                if not self.n_running():
+                if not self._n_running():
+                    # The outcome of a job may have come, and let its batch go on.
+                    self._resting = context.state is StreamState.PAUSED and context.inbox.empty()
                     if context.stopping or self._batches.done:
                         return
                     if context.state is StreamState.RUNNING:
@@ -167,6 +171,16 @@ class Flow:
                 if context.state >= StreamState.STOPPING:
                     raise
                 self._stop("interrupted", error)
+
+    def _n_running(self) -> int:
+        """Return how many running jobs will end by themselves."""
+        running = sum(lane.n_jobs for lane in self._context.lanes.values())
+        return running - self._plates.n_waiting
+
+    def _set_paused(self, request: int, *, paused: bool) -> None:
+        self._resting = False
+        self._n_heard = request
+        self._context.set_paused(paused=paused)
 
     def _measure(self) -> None:
         now = time.monotonic()
@@ -179,6 +193,7 @@ class Flow:
             message = self._context.inbox.get(timeout=_POLL_S)
         except Empty:
             return
+        self._resting = False
         message()
 
     def _pump(self) -> None:

@@ -133,6 +133,8 @@ class RunResult:
         How busy each lane was.
     disk : DiskUse or None
         What the stream held under ``tmp_dir``.
+    rows_left_out : int
+        Rows of the table that repeat others, or could not be used and were left out.
     """
 
     batches: Sequence[BatchFinished]
@@ -140,6 +142,7 @@ class RunResult:
     seconds: float
     lanes: tuple[LaneReport, ...] = field(default=(), compare=False)
     disk: DiskUse | None = field(default=None, compare=False)
+    rows_left_out: int = 0
 
     @property
     def bottleneck(self) -> str:
@@ -156,6 +159,11 @@ class RunResult:
     def nuclei(self) -> int:
         """Number of nuclei in the published tables."""
         return sum(batch.nuclei for batch in self.batches if batch.published)
+
+    @property
+    def missing_images(self) -> int:
+        """Number of images that the source does not have."""
+        return sum(item.is_missing for batch in self.batches for item in batch.skipped)
 
     @property
     def failed_batches(self) -> tuple[int, ...]:

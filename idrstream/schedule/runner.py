@@ -122,9 +122,9 @@ class Runner:
         if flow := self._flow:
             flow.set_paused(paused=False)
 
-    def n_running(self) -> int:
-        """Return how many running jobs will end by themselves."""
-        return flow.n_running() if (flow := self._flow) else 0
+    def is_resting(self) -> bool:
+        """Whether it is paused and nothing runs any more; until then tables may still appear."""
+        return flow.is_resting() if (flow := self._flow) else False
 
     def disk(self) -> DiskUse | None:
         """Return what is held under ``tmp_dir``; None if nothing runs."""

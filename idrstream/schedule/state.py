@@ -193,6 +193,14 @@ class BatchState:
         """What was skipped, in the order of the plan."""
         return tuple(item for image in self.images for item in image.skipped)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether the source has none of its movies: its table has no rows, and is complete."""
+        return bool(self.images) and all(
+            image.skipped and all(item.is_missing for item in image.skipped)
+            for image in self.images
+        )
+
 
 class ModelMoviePhase(Enum):
     """Whether a movie for an illumination model was downloaded: waiting → started → answered."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idrstream.errors import ConfigError, MovieError
+from idrstream.files import atomic_path
 from idrstream.screen.wells import well_number
 from idrstream.simulate.cellh5 import write_cellh5
 from idrstream.simulate.movie import SimulatedMovie, Truth, simulate_movie
@@ -94,11 +95,10 @@ def simulate_screen(
             if on_movie is not None:
                 on_movie(f"{plate} {well}")
             movies.append(_write_well(folder, spec, plate, well))
-    (folder / _SCREENS).write_text(
-        "".join(f"{p}\t../screens/{screen_name(p)}.screen\n" for p in spec.plate_names),
-        encoding="utf-8",
-    )
-    (folder / _TABLE).write_text(_table(spec), encoding="utf-8")
+    plates = "".join(f"{p}\t../screens/{screen_name(p)}.screen\n" for p in spec.plate_names)
+    for name, text in ((_SCREENS, plates), (_TABLE, _table(spec))):
+        with atomic_path(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
     _LOG.info("simulated %d movies in %s: %s", len(movies), folder, asdict(spec))
     return SimulatedScreen(
         folder=folder,

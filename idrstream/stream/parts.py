@@ -31,6 +31,22 @@ log = logging.getLogger(__name__)
 PathLike = str | Path
 
 
+def refuse_one_folder(tmp_dir: PathLike, final_data_dir: PathLike) -> None:
+    """Raise if intermediate files and results were to lie in one folder.
+
+    Raises
+    ------
+    ConfigError
+        Names the folder.
+    """
+    if Path(tmp_dir).resolve() == Path(final_data_dir).resolve():
+        msg = (
+            f"tmp_dir and final_data_dir are the same folder, {final_data_dir}: give tmp_dir one "
+            "of its own, which the stream fills and empties"
+        )
+        raise ConfigError(msg)
+
+
 class StreamParts:
     """The components of a stream object: none at first; the ``init_`` calls set them.
 
@@ -43,6 +59,7 @@ class StreamParts:
     """
 
     def __init__(self, idr_id: str, tmp_dir: PathLike, final_data_dir: PathLike) -> None:
+        refuse_one_folder(tmp_dir, final_data_dir)
         self.idr_id = idr_id
         self.tmp_dir = Path(tmp_dir)
         self.final_data_dir = Path(final_data_dir)

@@ -127,11 +127,12 @@ class FolderVerbs:
         options: CollectOptions | None = None,
         *,
         replace: bool = False,
+        **changes: Any,
     ) -> Collected:
         """Collect the batches into one dataset and well profiles; see `collect_folder`."""
         from idrstream.collect import collect_folder
 
-        return collect_folder(self.final_data_dir, out, options, replace=replace)
+        return collect_folder(self.final_data_dir, out, options, replace=replace, **changes)
 
     def report(self, out: Path | str | None = None, *, features: bool = True) -> Report:
         """Write the quality report of the output folder; a notebook shows it.

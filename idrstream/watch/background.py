@@ -68,7 +68,7 @@ class StreamHandle:
         Returns
         -------
         Status
-            With the state ``paused``.
+            With the state ``pausing``, or ``paused`` when nothing runs any more.
 
         Raises
         ------

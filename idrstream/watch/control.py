@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from idrstream.errors import ConfigError, LockedError, StorageError
 from idrstream.folder.live import (
+    CONTROL_NAME,
     LIVE_NAME,
     LaneNow,
     Live,
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CONTROL_NAME = ".idrstream.control.json"
 Request = Literal["pause", "resume", "stop"]
 
 _POLL_S = 0.5
@@ -243,8 +243,8 @@ class Controls:
             return LivePhase.STARTING
         if not self._pause:
             return LivePhase.RUNNING
-        working = self._runner is not None and self._runner.n_running()
-        return LivePhase.PAUSING if working else LivePhase.PAUSED
+        resting = self._runner is not None and self._runner.is_resting()
+        return LivePhase.PAUSED if resting else LivePhase.PAUSING
 
     def _remove(self) -> None:
         for name in (CONTROL_NAME, LIVE_NAME):

@@ -22,7 +22,9 @@ from idrstream.folder.status_text import (
     state_text,
 )
 
-_SIGNS = {"running": "▶", "paused": "⏸", "done": "✔", "stopped": "■", "died": "✖"}
+_SIGNS = {
+    "running": "▶", "pausing": "⏸", "paused": "⏸", "done": "✔", "stopped": "■", "died": "✖",
+}  # fmt: skip
 # 3:1 and more against white and against black (WCAG 2.2, 1.4.11).
 _BLUE, _AMBER = "#3b82f6", "#b7791f"
 _STYLE = """

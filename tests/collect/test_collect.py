@@ -1,8 +1,11 @@
 """An output folder to one dataset, from Python and the command line."""
 
+import inspect
 import json
+import re
 import shutil
 import sqlite3
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,7 @@ from idrstream.collect import CollectOptions, collect_folder
 from idrstream.collect.cells import _regrouped
 from idrstream.compile import WRITERS
 from idrstream.compile.readers import table_pieces
-from idrstream.errors import CollectError, StorageError
+from idrstream.errors import CollectError, ConfigError, StorageError
 from idrstream.run.reproduce import load_provenance
 
 QUICK = CollectOptions(feature_select=("variance_threshold", "drop_na_columns"))
@@ -120,6 +123,50 @@ def test_a_folder_that_cannot_be_written_is_named(streamed, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="file/all cannot be written"):
         collect_folder(streamed, tmp_path / "file" / "all", QUICK)
+
+
+PLAIN = ["--normalize", "none"]
+
+
+def test_a_folder_is_collected_from_inside(copied, monkeypatch, capsys):
+    monkeypatch.chdir(copied)
+    assert main(["collect", ".", *PLAIN]) == 0
+    assert (copied.parent / "features_collected" / "cells").is_dir()
+    assert main(["collect", ".", *PLAIN, "--out", "."]) == 10
+    assert "not a collection" in capsys.readouterr().err
+
+
+def test_into_the_working_folder(streamed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["collect", str(streamed), *PLAIN, "--out", "."]) == 0
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert before == ["cells", "provenance.json", "tables", "wells_aggregated.parquet"]
+    assert main(["collect", str(streamed), *PLAIN, "--out", ".", "--replace"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert Path.cwd() == tmp_path  # and not a folder that is gone
+
+
+def test_into_a_file(streamed, tmp_path, capsys):
+    (tmp_path / "table.csv").write_text("mine")
+    assert main(["collect", str(streamed), *PLAIN, "--out", str(tmp_path / "table.csv")]) == 10
+    assert "is a file" in capsys.readouterr().err
+    assert (tmp_path / "table.csv").read_text() == "mine"
+
+
+def test_options_are_keywords(streamed, tmp_path):
+    made = collect_folder(streamed, tmp_path / "all", normalize="none", partial=True)
+    assert made.record["options"]["normalize"] == "none"
+    with pytest.raises(ConfigError, match="no option 'normalise'; it has aggregate"):
+        collect_folder(streamed, tmp_path / "more", normalise="none")
+
+
+def test_the_hints_of_messages_are_options():
+    sources = Path(collect_folder.__code__.co_filename).parent.glob("*.py")
+    text = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in sources))
+    named = re.findall(r"--([a-z-]+)(?: \w+)? \((\w+)(?:=\w+)?\)", text)
+    assert len(named) >= 7
+    known = {*inspect.signature(collect_folder).parameters, *CollectOptions.__dataclass_fields__}
+    assert {word for _, word in named} <= known
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5000])

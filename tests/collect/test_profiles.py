@@ -182,6 +182,49 @@ def test_what_normalisation_lacks_is_named(tmp_path):
     )
 
 
+def test_a_feature_that_is_equal_in_all_controls_has_no_value(tmp_path, caplog):
+    annotations = Annotations.of(tasks())
+    dataset, table = cells(tmp_path, tasks(), files=1)
+    first = (table["Metadata_Plate"] == "P1") & (table["Metadata_Well_Number"] % 2 == 0)
+    table.loc[first, FEATURES[2]] = 5.0  # the controls of one plate, all nuclei alike
+    pq.write_table(pa.Table.from_pandas(table), dataset.files[0])
+    options = CollectOptions(normalize="mad_robustize", feature_select=())
+    made = make_profiles(dataset, annotations, options, tmp_path)
+    found = pd.read_parquet(made.last).set_index("Metadata_Plate")[FEATURES]
+    assert found.loc["P1", FEATURES[2]].isna().all()
+    assert found.notna().to_numpy().sum() == 16 * 9 - 8
+    assert found.abs().max(axis=None) < 1e6
+    assert made.steps[2]["features_without_spread"] == {"P1": 1}
+    assert "1 of 9 features have no spread in the negative controls of plate P1" in caplog.text
+
+
+def test_controls_with_hardly_a_nucleus_are_told(tmp_path, caplog):
+    annotations = Annotations.of(tasks())
+    dataset, table = cells(tmp_path, tasks(), files=1)
+    alone = table[
+        (table["Metadata_Well_Number"] % 2 == 1) | ~table.duplicated(KEY)
+    ]  # one nucleus in each control well
+    pq.write_table(pa.Table.from_pandas(alone), dataset.files[0])
+    for key, count in alone[KEY].value_counts().items():
+        dataset.wells[key] = {dataset.files[0]: count}
+    made = make_profiles(dataset, annotations, CollectOptions(), tmp_path)
+    assert made.steps[2]["negative_control_nuclei"] == {"P1": 4, "P2": 4}
+    assert "fewer than 10 nuclei on plate P1 (4), plate P2 (4)" in caplog.text
+
+
+def test_features_are_selected_without_normalisation_if_that_is_asked(tmp_path):
+    annotations = Annotations.of(tasks())
+    dataset, _ = cells(tmp_path, tasks())
+    asked = CollectOptions(
+        normalize="none", feature_select=("correlation_threshold",), correlation_threshold=0.6
+    )
+    made = make_profiles(dataset, annotations, asked, tmp_path)
+    assert made.last.name == "wells_selected.parquet"
+    assert made.features < 9
+    assert CollectOptions(normalize="none").feature_select == ()
+    assert CollectOptions().changed(normalize="none").feature_select == ()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [("aggregate", "mode"), ("normalize", "z"), ("feature_select", ("variance",)),

@@ -38,7 +38,7 @@ def test_the_table_has_the_first_idr_streams_columns_and_values(project, profile
     frames = [profiled(3), profiled(0, number=51), profiled(2, number=52)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = compile_batch(project, frames)
+        table = compile_batch(project, frames, FEATURES)
     assert list(table) == [*COLUMNS, *FEATURES]
     assert list(table["Metadata_Well"]) == ["4_50"] * 3 + ["4_52"] * 2
     assert table.iloc[0, 2:10].to_dict() == {
@@ -76,12 +76,14 @@ def test_it_equals_what_pycytominer_reads_from_deepprofilers_files(project, prof
             str(project.index_path), str(project.features_folder), filename_delimiter="/"
         )
         expected = theirs.SingleCellDeepProfiler(data).get_single_cells(output=True)
-    pd.testing.assert_frame_equal(compile_batch(project, [frame]), expected[[*COLUMNS, *FEATURES]])
+    pd.testing.assert_frame_equal(
+        compile_batch(project, [frame], FEATURES), expected[[*COLUMNS, *FEATURES]]
+    )
 
 
 def test_outlines_come_first_and_belong_to_their_nuclei(project, profiled):
     frames = [profiled(3, outlines=True), profiled(2, number=51, outlines=True)]
-    table = compile_batch(project, frames, extra_metadata=["object_outlines"])
+    table = compile_batch(project, frames, FEATURES, extra_metadata=["object_outlines"])
     assert list(table)[:2] == ["Object_Outline", "Location_Center_X"]
     assert list(table["Object_Outline"]) == [
         f"[[1,{number}],[2,{number}]]" for number in (0, 1, 2, 0, 1)
@@ -90,7 +92,7 @@ def test_outlines_come_first_and_belong_to_their_nuclei(project, profiled):
 
 def test_outlines_that_were_not_made_cannot_be_added(project, profiled):
     with pytest.raises(ConfigError, match=r"object_outlines, but plate LT0001_02 .* without"):
-        compile_batch(project, [profiled(1)], extra_metadata=["object_outlines"])
+        compile_batch(project, [profiled(1)], FEATURES, extra_metadata=["object_outlines"])
 
 
 def test_columns_of_the_table_can_be_added(project, profiled, make_task):
@@ -99,17 +101,20 @@ def test_columns_of_the_table_can_be_added(project, profiled, make_task):
         profiled(1, task=make_task(metadata=metadata)),
         profiled(1, task=make_task(well_number=15, metadata={})),
     ]
-    table = compile_batch(project, frames, extra_metadata=["Control Type", "Gene_Replicate"])
+    table = compile_batch(
+        project, frames, FEATURES, extra_metadata=["Control Type", "Gene_Replicate"]
+    )
     assert list(table)[:-1280] == [*COLUMNS, "Metadata_Control_Type"]
     assert list(table["Metadata_Control_Type"]) == ["positive control", ""]
     assert list(table["Metadata_Gene_Replicate"]) == ["3", "1"]
 
 
-@pytest.mark.parametrize("counts", [(0,), (0, 0)])
+@pytest.mark.parametrize("counts", [(), (0,), (0, 0)])
 def test_a_batch_without_nuclei_has_all_columns_and_no_rows(project, profiled, counts, tmp_path):
+    project.write_index()
     frames = [profiled(count, number=n, outlines=True) for n, count in enumerate(counts, start=1)]
     extra = ["object_outlines", "Control Type"]
-    table = compile_batch(project, frames, extra_metadata=extra)
+    table = compile_batch(project, frames, FEATURES, extra_metadata=extra)
     assert table.shape == (0, 1292)
     assert list(table) == ["Object_Outline", *COLUMNS, "Metadata_Control_Type", *FEATURES]
     published = publish(table, tmp_path / "batch_0.csv.gz")
@@ -120,7 +125,7 @@ def test_a_batch_without_nuclei_has_all_columns_and_no_rows(project, profiled, c
 @pytest.mark.parametrize("plate", ["0012", "NA", "3451"])
 def test_plates_that_pandas_would_change_keep_their_name(project, profiled, make_task, plate):
     task = make_task(plate, metadata={"Original Gene Target": "007"})
-    table = compile_batch(project, [profiled(2, task=task)])
+    table = compile_batch(project, [profiled(2, task=task)], FEATURES)
     assert list(table["Metadata_Plate"]) == [plate] * 2
     assert list(table["Metadata_Gene"]) == ["007"] * 2
     assert list(table["Metadata_DNA"]) == [f"{plate}/{plate}_4_50.tif"] * 2
@@ -133,7 +138,7 @@ def test_each_channel_has_a_column(make_model, make_scene, tmp_path):
     image = project.add(frame, objects, pixels=False)
     project.write_index()
     features = Features("Nuclei", ("a",), np.ones((1, 1), np.float32))
-    table = compile_batch(project, [ProfiledFrame(image, objects.locations, features)])
+    table = compile_batch(project, [ProfiledFrame(image, objects.locations, features)], FEATURES)
     assert table.iloc[0][["Metadata_DNA", "Metadata_ER", "a"]].tolist() == [
         "LT0001_02/LT0001_02_4_50_DNA.tif", "LT0001_02/LT0001_02_4_50_ER.tif", 1.0,
     ]  # fmt: skip
@@ -143,14 +148,14 @@ def test_frames_that_are_not_those_of_the_index_are_found(project, profiled):
     frames = [profiled(1), profiled(1, number=51)]
     for wrong in (frames[:1], frames[::-1]):
         with pytest.raises(CompileError, match=r"frames are not those of .*index\.csv"):
-            compile_batch(project, wrong)
+            compile_batch(project, wrong, FEATURES)
     project.index_path.unlink()
     with pytest.raises(CompileError, match=r"index\.csv is not a readable index"):
-        compile_batch(project, frames)
+        compile_batch(project, frames, FEATURES)
 
 
 def test_an_incomplete_table_is_not_published(project, profiled):
-    table = compile_batch(project, [profiled(2)])
+    table = compile_batch(project, [profiled(2)], FEATURES)
     check_complete(table, objects=2, features=FEATURES)
     with pytest.raises(CompileError, match="the table has 2 rows for 3 objects"):
         check_complete(table, objects=3, features=FEATURES)

@@ -112,6 +112,6 @@ def files_below(folder):
 
 def results(folder):
     """Return the bytes of everything that is a result."""
-    places = ("batch_*", "illumination/*", "qc/*", "pictures/*")
+    places = ("batch_*", "cells/*", "illumination/*", "qc/*", "pictures/*")
     wanted = [path for place in places for path in folder.glob(place)]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in wanted}

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 
+import pandas as pd
 import pytest
 from browser import NARROW, SCHEMES, WIDE, opened
 
@@ -42,6 +43,67 @@ class TestWarnings:
 
     def test_none_on_a_clean_screen(self, clean):
         assert find_warnings(read_folder(clean.final_data_dir)) == ()
+
+
+class TestCounts:
+    """Counts of nuclei between plates and wells, from quality measures that are written anew."""
+
+    @pytest.fixture
+    def folder(self, clean, tmp_path):
+        return shutil.copytree(clean.final_data_dir, tmp_path / "out")
+
+    def found(self, folder, change):
+        """Return the warnings after a change of the measures of all frames."""
+        for path in sorted((folder / "qc").glob("batch_*.csv")):
+            rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+            change(rows)
+            rows.to_csv(path, index=False)
+        return write_report(folder, features=False).warnings
+
+    def test_a_plate_without_nuclei(self, folder):
+        def empty(rows):
+            rows.loc[rows["Plate"] == "SIM0002_01", ["Nuclei", "Area", "Intensity"]] = ["0", "", ""]
+
+        (warned,) = self.found(folder, empty)
+        assert (warned.kind, warned.subject) == ("empty", "SIM0002_01")
+        assert warned.text == "Plate SIM0002_01 is empty: no nucleus was found in its 6 frames."
+
+    def test_a_screen_without_nuclei(self, folder):
+        def empty(rows):
+            rows[["Nuclei", "Area", "Intensity"]] = ["0", "", ""]
+
+        (warned,) = self.found(folder, empty)
+        assert (warned.kind, warned.subject) == ("empty", "screen")
+        assert "No nucleus was found in any of the 30 frames" in warned.text
+
+    def test_wells_without_nuclei_on_a_plate_that_has_hardly_any(self, folder):
+        def empty(rows):
+            mine = rows.index[rows["Plate"] == "SIM0002_01"]
+            rows.loc[mine[:4], ["Nuclei", "Area", "Intensity"]] = ["0", "", ""]
+
+        warned = {item.kind: item for item in self.found(folder, empty)}
+        assert "4 of 6 wells of plate SIM0002_01 have no nuclei" in warned["empty"].text
+
+    def test_a_sparse_plate_is_told_so_and_is_not_out_of_focus(self, folder):
+        def sparse(rows):
+            mine = rows["Plate"] == "SIM0002_01"
+            rows.loc[mine, "Nuclei"] = "2"
+            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 0.45).astype(str)
+
+        (warned,) = self.found(folder, sparse)
+        assert (warned.kind, warned.subject) == ("plate", "SIM0002_01")
+        assert "has few nuclei (median 2 in a frame, other plates" in warned.text
+        assert "focus" not in warned.text
+
+    def test_a_sparse_plate_that_is_blurred_is_told_as_both(self, folder):
+        def sparse(rows):
+            mine = rows["Plate"] == "SIM0002_01"
+            rows.loc[mine, "Nuclei"] = "2"
+            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 2.0).astype(str)
+
+        (warned,) = self.found(folder, sparse)
+        assert "has few nuclei" in warned.text
+        assert "out of focus" in warned.text
 
 
 class TestFolder:

@@ -1,5 +1,6 @@
 """What a start does with a folder that exists: with real files and quick parts."""
 
+import errno
 import gzip
 import json
 import logging
@@ -14,6 +15,8 @@ import pandas as pd
 import pytest
 
 from idrstream import make_downloader
+from idrstream.cli.run import summary
+from idrstream.collect import CollectOptions
 from idrstream.errors import (
     ConfigError,
     JournalError,
@@ -73,6 +76,14 @@ def again(quick, screen, finished, tmp_path):
 def run(stream, table, batch_size=2, **options):
     result = stream.run_stream(table, batch_size, progress=False, **options)
     return [item.batch.number for item in result.batches]
+
+
+def flip_a_bit(path):
+    """Change a file and nothing else that a disk tells of it; return what it was."""
+    times, content = path.stat(), path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return content
 
 
 def broken_movie(screen, table, row, folder):
@@ -135,6 +146,28 @@ class TestGoingOn:
         assert run(again, table) == ([] if change == "touched" else [1])
         assert ("Batch 1 is not done any more" in caplog.text) == (change != "touched")
         assert quick.results(again.final_data_dir) == quick.results(finished / "out")
+
+    @pytest.mark.parametrize("how", ["verified before", "verify=True", "restored since"])
+    def test_bits_that_rotted_without_a_trace_are_found(self, quick, again, finished, how):
+        path = again.final_data_dir / "batch_1.csv.gz"
+        before = flip_a_bit(path)
+        assert again.resume(progress=False).plan.numbers == ()
+        if how != "verify=True":
+            assert again.verify().problems[0].file == "batch_1.csv.gz"
+            assert again.status().state == "done"
+        if how == "restored since":
+            path.write_bytes(before)
+        result = again.resume(progress=False, verify=how == "verify=True")
+        assert result.plan.numbers == (() if how == "restored since" else (1,))
+        assert again.verify().is_good
+        assert quick.results(again.final_data_dir) == quick.results(finished / "out")
+
+    def test_a_table_that_cannot_be_read_is_made_again(self, again, table, monkeypatch):
+        def rotten(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+        monkeypatch.setattr("idrstream.folder.outputs.file_sha256", rotten)
+        assert run(again, table, verify=True) == [0, 1, 2]
 
     def test_what_a_dead_stream_left_is_deleted(self, again, table):
         out, tmp = again.final_data_dir, again.tmp_dir
@@ -206,6 +239,12 @@ class TestGoingOn:
         assert "deepprofiler changed from 0.5.0 to 0.5.1" in caplog.text
         provenance = json.loads((stream.final_data_dir / "provenance.json").read_text())
         assert provenance["versions"][-1]["deepprofiler"] == "0.5.1"
+
+    def test_left_out_rows_are_part_of_the_result(self, stream, table):
+        odd = pd.concat([table, table.iloc[[0, 1]]], ignore_index=True)
+        result = stream.run_stream(odd, 2, progress=False)
+        assert result.rows_left_out == 2
+        assert "2 rows of the table are left out" in summary(result, stream.final_data_dir)
 
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
         table.loc[1, "Frames"] = "first"
@@ -317,6 +356,38 @@ class TestFailures:
         run(never, table)
         never.close()
         assert quick.results(hurt.final_data_dir) == quick.results(never.final_data_dir)
+
+    @pytest.mark.parametrize("rows", [(2, 3), (0, 1, 2, 3, 4, 5)])
+    @pytest.mark.parametrize("plate_model", [True, False])
+    @pytest.mark.parametrize("output_format", ["csv.gz", "parquet"])
+    def test_movies_that_the_source_does_not_have_are_a_result(
+        self, quick, screen, table, tmp_path, rows, plate_model, output_format
+    ):
+        mirror = tmp_path / "mirror"
+        shutil.copytree(screen.folder, mirror)
+        for number in table["Well Number"].iloc[list(rows)]:
+            next(mirror.rglob(f"{int(number):05d}_01.ch5")).unlink()
+        stream = quick.make_stream(screen, tmp_path, plate_model=plate_model)
+        whole = stream.downloader
+        stream.init_downloader(
+            make_downloader(method="local", root=mirror, screens_path=screen.screens_path)
+        )
+        result = stream.run_stream(table, 2, output_format=output_format, progress=False)
+        assert result.missing_images == len(rows)
+        assert f"{len(rows)} images are not at the source" in summary(result, tmp_path)
+        status = stream.status()
+        assert (status.state, status.images_failed) == ("done", len(rows))
+        assert set(stream.failed()["Kind"]) == {"RemoteFileNotFoundError"}
+        assert stream.verify().is_good
+        made = stream.collect(options=CollectOptions(normalize="none"))
+        assert made.record["source"]["missing_batches"] == []
+        assert len(made.record["source"]["left_out"]) == len(rows)
+        assert made.record["profiles"]["wells"] == 6 - len(rows)
+        assert stream.resume(progress=False).plan.numbers == ()
+        stream.init_downloader(whole)
+        stream.rerun_failed(progress=False)
+        assert len(stream.failed()) == 0
+        stream.close()
 
     def test_a_rerun_never_loses_images(self, hurt, quick, screen, table, tmp_path):
         before = quick.results(hurt.final_data_dir)
@@ -467,6 +538,7 @@ class TestVerify:
             (".batch_8.csv.gz.part", "stray"),
         }
         assert found.others == ("notes.txt",)
+        assert "1 files are not the stream's: notes.txt" in str(found)
         quick_look = {p.file for p in again.verify(quick=True).problems}
         assert "batch_1.csv.gz" not in quick_look
         assert "batch_2.csv.gz" in quick_look
@@ -488,8 +560,36 @@ class TestVerify:
                 "UPDATE batches SET sha256 = ?, size_bytes = ? WHERE number = 1",
                 (sha256, path.stat().st_size),
             )
-        ((problem,), good) = (again.verify().problems, again.verify().is_good)
-        assert (problem.kind, good) == ("incomplete", False)
+        found = again.verify()
+        assert ([item.kind for item in found.problems], found.is_good) == (["incomplete"], False)
+        assert "idrstream resume --verify" in str(found)
+        assert again.resume(progress=False).plan.numbers == (1,)
+        assert again.verify().is_good
+
+    def test_a_read_only_folder_is_verified_and_left_as_it_is(self, again, monkeypatch):
+        journal = again.final_data_dir / "journal.sqlite"
+        flip_a_bit(again.final_data_dir / "batch_1.csv.gz")
+        before = journal.read_bytes()
+
+        def refused(path):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+        monkeypatch.setattr("idrstream.folder.locks._open", refused)
+        assert [item.kind for item in again.verify().problems] == ["changed"]
+        assert journal.read_bytes() == before
+
+    @pytest.mark.parametrize("name", ["notes.txt", "qc/notes.txt", "tables/x.csv", "cells/a.txt"])
+    def test_a_foreign_file_is_not_good(self, again, name):
+        path = again.final_data_dir / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        found = again.verify()
+        assert (found.is_good, found.problems, found.others) == (False, (), (name,))
+
+    @pytest.mark.parametrize("name", ["detached.log", ".idrstream.live.json", "report.html"])
+    def test_a_file_of_the_streams_own_is_good(self, again, name):
+        (again.final_data_dir / name).touch()
+        assert again.verify().is_good
 
     def test_parquet_is_proven_too(self, stream, table):
         run(stream, table, output_format="parquet")

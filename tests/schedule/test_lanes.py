@@ -29,8 +29,10 @@ from idrstream.schedule.events import (
     BatchPublished,
     BatchStarted,
     ImageFinished,
+    LanesMeasured,
     StageFinished,
     StageStarted,
+    StreamFinished,
 )
 from idrstream.schedule.runner import Runner
 from idrstream.screen import well_name
@@ -489,6 +491,39 @@ class TestStopping:
         result = runner.run(plan_of(some_tasks(4), batch_size=2))
         assert begun[0] <= 3
         assert len(result.batches) == 2
+
+    @pytest.mark.parametrize("pause_at", range(1, 40, 3))
+    def test_nothing_is_told_once_it_rests(self, sim, pause_at):
+        """Pause at any event: until the stream rests it may go on, from then on it may not."""
+        seen, resumed = [], threading.Event()
+
+        def listen(event):
+            seen.append(event)
+            if len(seen) == pause_at:
+                runner.pause()
+                assert not runner.is_resting()
+                threading.Thread(target=watch).start()
+
+        def watch():
+            while not runner.is_resting() and not ended.is_set():
+                time.sleep(0.001)
+            before = len(seen)
+            time.sleep(0.05)
+            told.append(len([e for e in seen[before:] if not isinstance(e, LanesMeasured)]))
+            runner.resume()
+            assert not runner.is_resting() or ended.is_set()
+            resumed.set()
+
+        told, ended = [], threading.Event()
+        options = RunOptions(batches_in_flight=2, prefetch=2)
+        runner = Runner(sim.stages(), sim.tmp / "downloads", [listen], options=options)
+        try:
+            result = runner.run(plan_of(some_tasks(4), batch_size=2))
+        finally:
+            ended.set()
+        assert resumed.wait(10)
+        assert len(result.batches) == 2
+        assert told == [0] or isinstance(seen[-1], StreamFinished)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_stops_and_the_handlers_come_back(self, sim, number):

@@ -17,8 +17,10 @@ from idrstream.errors import (
     FrameError,
     MissingToolError,
     ProfileError,
+    RemoteFileNotFoundError,
     SegmentationError,
     StorageError,
+    TransientDownloadError,
 )
 from idrstream.preprocess import BasePreprocessor
 from idrstream.records import Frame, ImageTask, Movie, Published, Skipped
@@ -214,6 +216,23 @@ def test_one_bad_frame_leaves_the_others(run, fake):
     assert result.failures()["Frame"].tolist() == [5]
     told = {e.task.row: len(e.skipped) for e in run.events if isinstance(e, ImageFinished)}
     assert told == {0: 0, 1: 1, 2: 0, 3: 0, 4: 0, 5: 0}
+
+
+def test_a_batch_whose_movies_the_source_does_not_have_is_done(run, fake):
+    fake.faults = {("download", row): RemoteFileNotFoundError("no such well") for row in (3, 4)}
+    result = run(fake)
+    assert result.failed_batches == ()
+    assert ("publish", 1) in fake.calls
+    assert result.batches[1].nuclei == 0
+    assert result.failures()["Kind"].tolist() == ["RemoteFileNotFoundError"] * 2
+
+
+def test_a_batch_with_a_movie_that_may_come_later_fails(run, fake):
+    fake.faults = {
+        ("download", 3): RemoteFileNotFoundError("no such well"),
+        ("download", 4): TransientDownloadError("no route to host"),
+    }
+    assert run(fake).failed_batches == (1,)
 
 
 def test_a_batch_with_no_usable_image_fails_alone(run, fake):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from idrstream.errors import DownloadError, TransientDownloadError
+from idrstream.errors import RemoteFileNotFoundError, TransientDownloadError
 
-
-class RemoteFileNotFoundError(DownloadError):
-    """The source works but has no such file; another source may have it."""
+__all__ = [
+    "BusyError",
+    "InterruptedDownloadError",
+    "PartialFileInvalidError",
+    "RemoteFileNotFoundError",
+]
 
 
 class BusyError(TransientDownloadError):

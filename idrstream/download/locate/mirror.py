@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idrstream.errors import ConfigError, DownloadError
+from idrstream.errors import ConfigError, DownloadError, RemoteFileNotFoundError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import check_name
 from idrstream.screen.study.idr0013 import (
@@ -77,7 +77,7 @@ def _plate_folder(study_folder: Path, task: ImageTask) -> str:
             f"{task.name}: expected one folder named {task.plate} or {task.plate}--... in "
             f"{searched}, found {names}; give the study's plates file to say which"
         )
-        raise DownloadError(msg)
+        raise DownloadError(msg) if found else RemoteFileNotFoundError(msg)
     return found[0]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from idrstream.download.omezarr._array import ZarrArray, read_array, read_json
 from idrstream.download.omezarr._store import Store
-from idrstream.errors import DownloadError, MovieError
+from idrstream.errors import MovieError, RemoteFileNotFoundError
 
 _AXES = "ctzyx"
 
@@ -127,7 +127,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
 
     Raises
     ------
-    DownloadError
+    RemoteFileNotFoundError
         If the plate has no such well or the well no such field.
     MovieError
         If the metadata cannot be understood.
@@ -141,7 +141,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     found = [path for path in paths if _canonical(path.replace("/", "")) == wanted]
     if not found:
         msg = f"{store.root} has no well {well} among its {len(paths)} wells"
-        raise DownloadError(msg)
+        raise RemoteFileNotFoundError(msg)
     path = found[0].strip("/")
     group = open_group(store, path, plate.zarr_format)
     try:
@@ -152,7 +152,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
         raise MovieError(msg) from error
     if not 1 <= site <= len(fields):
         msg = f"{store.root}/{path} has {len(fields)} field(s); there is no field {site}"
-        raise DownloadError(msg)
+        raise RemoteFileNotFoundError(msg)
     return f"{path}/{fields[site - 1]}".strip("/")
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from idrstream.folder.journal.runs import RunRecorder
 from idrstream.folder.journal.writer import JournalWriter, seconds_as_json
 from idrstream.folder.states import AttemptState, BatchState, ImageState
-from idrstream.records import Batch, ImageTask, Skipped
+from idrstream.records import Batch, ImageTask, Published, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.events import (
     BatchFinished,
@@ -47,8 +48,9 @@ class BatchRecorder:
     are deleted then. Everything else that a power cut takes away is done again.
     """
 
-    def __init__(self, writer: JournalWriter, run: RunRecorder) -> None:
+    def __init__(self, writer: JournalWriter, run: RunRecorder, folder: Path) -> None:
         self._writer = writer
+        self._folder = folder
         self._run = run
         self._running: dict[int, _Running] = {}
 
@@ -122,7 +124,7 @@ class BatchRecorder:
                 "UPDATE batches SET state = 'done', failed_images = ?, nuclei = ?, file = ?, "
                 "rows = ?, columns = ?, columns_sha256 = ?, size_bytes = ?, mtime_ns = ?, "
                 "sha256 = ? WHERE number = ?",
-                len(running.failed), event.nuclei, published.path.name, published.rows,
+                len(running.failed), event.nuclei, self._name_of(published), published.rows,
                 published.columns, published.columns_sha256, stat.st_size, stat.st_mtime_ns,
                 published.sha256, event.batch.number,
             )  # fmt: skip
@@ -160,6 +162,10 @@ class BatchRecorder:
     def forget(self) -> None:
         """Forget the running batches."""
         self._running.clear()
+
+    def _name_of(self, published: Published) -> str:
+        """Return the name of a table in the output folder, which may be moved as a whole."""
+        return published.path.absolute().relative_to(self._folder.absolute()).as_posix()
 
     def _make_current(self, batch: Batch, running: _Running) -> None:
         """Mark only the failures of this attempt as current."""

@@ -102,8 +102,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise StorageError(msg) from error
     except sqlite3.DatabaseError as error:
         msg = (
-            f"the journal {path} is damaged or not a journal: {error}; move it away and verify "
-            "the folder, or choose a new output folder"
+            f"the journal {path} is damaged or not a journal: {error}; restore it from a copy, "
+            "or choose a new output folder"
         )
         raise JournalError(msg) from error
 

@@ -55,7 +55,7 @@ class Journal(JournalReader):
         self._writer = JournalWriter(folder / JOURNAL_NAME, durable=durable)
         super().__init__(self._writer.connection, folder / JOURNAL_NAME)
         self._run = RunRecorder(self._writer)
-        self._batches = BatchRecorder(self._writer, self._run)
+        self._batches = BatchRecorder(self._writer, self._run, folder)
         with sqlite_errors(self.path):
             self._run.mark_crashed_runs()
 
@@ -68,6 +68,14 @@ class Journal(JournalReader):
         with sqlite_errors(self.path), self._writer.transaction(flushed=False):
             self._writer.execute(
                 "UPDATE batches SET mtime_ns = ? WHERE number = ?", mtime_ns, number
+            )
+
+    def doubt(self, numbers: Iterable[int]) -> None:
+        """Let the next run read the files of batches whatever their time of change says."""
+        with sqlite_errors(self.path), self._writer.transaction(flushed=True):
+            self._connection.executemany(
+                "UPDATE batches SET mtime_ns = 0 WHERE number = ?",
+                [(number,) for number in numbers],
             )
 
     def lost(self, numbers: Iterable[int]) -> None:

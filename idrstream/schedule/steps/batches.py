@@ -85,7 +85,7 @@ class BatchLanes:
             if batch.error is not None:
                 self._fail(batch, batch.error)
                 continue
-            if not batch.n_frames:
+            if not (batch.n_frames or batch.is_missing):
                 count = len(batch.images)
                 self._fail(batch, BatchError(f"none of the {count} images could be processed"))
                 continue

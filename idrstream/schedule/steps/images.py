@@ -283,6 +283,7 @@ class ImageLanes:
         log.warning(
             "Skipped %s%s (%s, %s): %s",
             skipped.task.name, frame, skipped.stage, skipped.kind, skipped.reason,
+            extra={"in_result": True},
         )  # fmt: skip
 
     def _check_finished(self, image: ImageState) -> None:

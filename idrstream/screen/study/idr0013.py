@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from idrstream.errors import ConfigError, DownloadError, TableError
+from idrstream.errors import ConfigError, DownloadError, RemoteFileNotFoundError, TableError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import check_name
 from idrstream.screen.study.study_files import PlateEntry, read_plates
@@ -82,7 +82,7 @@ class PlateScreens:
             return self.screens[plate]
         except KeyError:
             msg = f"plate {plate} is not in the plates file {self.path}"
-            raise DownloadError(msg) from None
+            raise RemoteFileNotFoundError(msg) from None
 
 
 class Idr0013Locator:
