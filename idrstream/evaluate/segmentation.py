@@ -142,7 +142,7 @@ def find_pairs(
 
 
 def evaluate_segmentation(
-    segmentor: Masker, pairs: Iterable[tuple[Path, Path]]
+    segmentor: Masker, pairs: Iterable[tuple[Path, Path]], *, drop_edge: bool = False
 ) -> SegmentationResult:
     """Segment every image and compare with its mask.
 
@@ -153,6 +153,9 @@ def evaluate_segmentation(
     pairs : iterable of (Path, Path)
         Image and mask files, see `find_pairs`. Images are grey; masks hold 0 for background and
         another integer for each nucleus.
+    drop_edge : bool, default: False
+        Leave out nuclei that touch the image border, found and true ones: those that a segmentor
+        with ``remove_edge_masks`` leaves out must not count as missed.
 
     Raises
     ------
@@ -169,18 +172,26 @@ def evaluate_segmentation(
                 f"{image_path} has the shape {image.shape}, its mask {mask_path} {truth.shape}"
             )
         found, diameter_px = segmentor.masks(image)
-        results.append(compare(image_path.stem, found, truth, diameter_px))
+        results.append(compare(image_path.stem, found, truth, diameter_px, drop_edge=drop_edge))
     return SegmentationResult(tuple(results))
 
 
 def compare(
-    name: str, found: NDArray[Any], truth: NDArray[Any], diameter_px: float = float("nan")
+    name: str,
+    found: NDArray[Any],
+    truth: NDArray[Any],
+    diameter_px: float = float("nan"),
+    *,
+    drop_edge: bool = False,
 ) -> ImageResult:
-    """Compare two label images of shape ``(Y, X)``; 0 is background."""
+    """Compare two label images of shape ``(Y, X)``; 0 is background.
+
+    ``drop_edge`` as in `evaluate_segmentation`.
+    """
     from idrstream.segment.cellpose.masks import as_labels
     from idrstream.simulate.score import score_masks
 
-    found, truth = as_labels(found), as_labels(truth)
+    found, truth = (as_labels(masks, drop_edge=drop_edge) for masks in (found, truth))
     n_true, n_found = int(truth.max(initial=0)), int(found.max(initial=0))
     scores = [score_masks(found, truth, threshold=threshold) for threshold in THRESHOLDS]
     areas = np.bincount(truth.ravel())[1:]

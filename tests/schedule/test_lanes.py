@@ -44,7 +44,7 @@ FAULTS = {
     "profile": ProfileError("exit 1"),
     "publish": RuntimeError("a bug"),
 }
-STAGES = {"wait": "download", "process": "preprocess", "add": "segment"}
+STAGES = {"wait": "download", "process": "preprocess", "add": "write"}
 
 
 @st.composite
@@ -100,9 +100,9 @@ def expected(tasks, batch_size, faults, invalid, shift):
                 elif ("segment", key) in faults:
                     failed.append((number, task.row, frame, "segment", "SegmentationError"))
                 elif ("add", key) in faults:
-                    failed.append((number, task.row, frame, "segment", "KeyError"))
+                    failed.append((number, task.row, frame, "write", "KeyError"))
                 elif name in taken:
-                    failed.append((number, task.row, frame, "segment", "ValueError"))
+                    failed.append((number, task.row, frame, "write", "ValueError"))
                 else:
                     taken.add(name)
                     pixel = frame + shift.get(task.plate, 0)
@@ -246,7 +246,7 @@ def test_of_two_rows_for_the_same_frame_the_later_one_fails(sim):
 
     sim.download = download
     result = run(sim, (task, later), 2, RunOptions())
-    assert reported_failures(result) == [(0, 1, 2, "segment", "ValueError")]
+    assert reported_failures(result) == [(0, 1, 2, "write", "ValueError")]
     assert tables(sim) == {"batch_0.csv.gz": "0,1,1,1\n0,2,2,2\n1,3,3,0\n"}
 
 

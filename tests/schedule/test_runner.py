@@ -15,6 +15,7 @@ from idrstream.errors import (
     DownloadError,
     FrameError,
     MissingToolError,
+    MovieError,
     ProfileError,
     SegmentationError,
     StorageError,
@@ -188,7 +189,8 @@ def test_all_is_well(run, fake):
         ("wait", "download", DownloadError("incomplete")),
         ("process", "preprocess", FrameError("unreadable")),
         ("segment", "segment", SegmentationError("no")),
-        ("add", "segment", ValueError("a library's own error")),
+        ("add", "write", ValueError("a library's own error")),
+        ("add", "write", MovieError("128 x 96 pixels, but the configuration says 1344 x 1024")),
         ("process", "preprocess", KeyError("a bug")),
     ],
 )

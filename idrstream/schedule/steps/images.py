@@ -196,16 +196,19 @@ class ImageLanes:
 
     def _written(self, state: FrameState, outcome: Outcome) -> None:
         state.seconds += outcome.seconds
-        self._finish_frame(state, outcome.error)
+        self._finish_frame(state, outcome.error, "write")
 
     # Results
 
-    def _finish_frame(self, state: FrameState, error: BaseException | None) -> None:
+    def _finish_frame(
+        self, state: FrameState, error: BaseException | None, stage: str = "segment"
+    ) -> None:
+        """Note that a frame is done, or in which stage it failed."""
         image, batch = state.image, state.image.batch
         batch.n_frames_in_memory -= 1
         self._context.stage_finished("segment", batch, image.task, state.seconds)
         if error is not None:
-            skipped = self._as_skipped(image.task, "segment", error, state.frame.number)
+            skipped = self._as_skipped(image.task, stage, error, state.frame.number)
             if skipped is not None:
                 self._skip(image, state.position, skipped)
         else:
