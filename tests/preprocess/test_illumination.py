@@ -25,6 +25,7 @@ from idrstream.preprocess.illumination import (
 )
 from idrstream.records import ImageTask
 from idrstream.simulate import simulate_movie, tiny_spec
+from idrstream.workers.threads import threads_limited, torch_threads
 
 TASK = ImageTask("P1", "A4", 4, (2,))
 
@@ -56,6 +57,22 @@ def _model(shape=(4, 5), *, flat=1.0, dark=0.0, **fields):
         context="frames",
         **fields,
     )
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("darkfield", [False, True])
+def test_a_model_does_not_depend_on_the_number_of_threads(darkfield):
+    frames = simulate_movie(tiny_spec(frames=3, nuclei_per_frame=10, seed=4)).frames
+    models = []
+    for threads in (1, 2, 4):
+        with threads_limited(threads):
+            models.append(fit_basic(frames, darkfield=darkfield))
+            assert torch_threads() == threads
+    for model in models[1:]:
+        assert model.flatfield.tobytes() == models[0].flatfield.tobytes()
+        assert model.darkfield.tobytes() == models[0].darkfield.tobytes()
 
 
 # --- context ---------------------------------------------------------------------------------

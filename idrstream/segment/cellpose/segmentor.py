@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.config import SegmentSettings, described_options
-from idrstream.errors import SegmentationError
+from idrstream.errors import ConfigError, SegmentationError
 from idrstream.models import model_digest
 from idrstream.records import Frame, Nuclei
 from idrstream.segment.cellpose.groups import (
@@ -27,8 +27,9 @@ from idrstream.segment.cellpose.groups import (
 from idrstream.segment.cellpose.masks import Labels, as_labels, centroids, trace_outlines
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
 from idrstream.segment.cellpose.settings import segment_settings
+from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
-from idrstream.workers.threads import all_processors, limit_threads, torch_threads
+from idrstream.workers.threads import all_processors, free_threads, one_thread_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,9 @@ class _LazyModel:
     def get(self) -> LoadedModel:
         with self._lock:
             if self._loaded is None:
-                self._loaded = loaded = load_model(self._settings)
+                loaded = load_model(self._settings)
+                _check_smallest(self._settings.diameter, loaded)
+                self._loaded = loaded
                 _log.info(
                     "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
                 )
@@ -59,6 +62,18 @@ class _LazyModel:
                         loaded.usual_diameter_px,
                     )
             return self._loaded
+
+
+def _check_smallest(diameter_px: float, loaded: LoadedModel) -> None:
+    """Refuse a diameter that is too small for the network, whatever the frames are."""
+    usual = loaded.model.diam_mean
+    smallest = smallest_diameter_px(usual)
+    if 0 < diameter_px < smallest:
+        raise ConfigError(
+            f"segmentor: diameter is {diameter_px:g} pixels, but the model works on nuclei of "
+            f"{usual:g} and can enlarge smaller ones of {smallest:.2g} or more; set diameter to "
+            "their diameter in pixels, or to 0: estimated"
+        )
 
 
 class CellPoseSegmentor(Segmentor):
@@ -178,7 +193,7 @@ class CellPoseSegmentor(Segmentor):
             stages = Stages(self._prepare, self._run_network, finish)
             return stages.run(frames, self.settings.threads or all_processors())
         segment = partial(self.segment, outlines=outlines)
-        return side_by_side(segment, frames, self.settings.threads or torch_threads())
+        return side_by_side(segment, frames, free_threads(self.settings.threads))
 
     def _nuclei(
         self, frame: Frame, labels: Labels, diameter_px: float, *, outlines: bool
@@ -217,9 +232,7 @@ class CellPoseSegmentor(Segmentor):
         """
         check_pixels(pixels)
         loaded = self._model.get()
-        if self.settings.threads:
-            limit_threads(self.settings.threads)
-        with one_frames_errors():
+        with one_frames_errors(), one_thread_each(free_threads(self.settings.threads)):
             diameter_px = self._diameter(pixels, loaded)
             found = loaded.model.eval(
                 pixels,
@@ -249,7 +262,9 @@ class CellPoseSegmentor(Segmentor):
 
     def _run_network(self, group: Sequence[Prepared]) -> list[Any]:
         """Return the flows of each of a group of frames."""
-        with one_frames_errors():
+        # Where the GPU's memory is exhausted, the processor takes over.
+        threads = self.settings.threads or all_processors()
+        with one_frames_errors(), one_thread_each(threads):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
                 [one.image for one in group], [one.diameter_px for one in group]
@@ -293,11 +308,30 @@ class CellPoseSegmentor(Segmentor):
         return table
 
     def _diameter(self, pixels: NDArray[Any], loaded: LoadedModel) -> float:
-        if self.settings.diameter:
-            return self.settings.diameter
+        """Return the diameter of the nuclei of a frame, one that the network can be asked for."""
+        given = self.settings.diameter
+        largest = float(max(*pixels.shape, loaded.model.diam_mean))
+        smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
+        if given:
+            _check_diameter(given, smallest, largest, pixels.shape)
+            return given
         if loaded.estimator is None:
             return loaded.usual_diameter_px
-        diameter_px = loaded.estimator.estimate(pixels, loaded.model)
-        if not (np.isfinite(diameter_px) and diameter_px > 0):
-            raise SegmentationError(f"the estimated diameter is {diameter_px}; set diameter")
-        return float(diameter_px)
+        found = float(loaded.estimator.estimate(pixels, loaded.model))
+        if not (np.isfinite(found) and found > 0):
+            raise SegmentationError(f"the estimated diameter is {found}; set diameter")
+        taken = min(max(found, smallest), largest)
+        if taken != found:
+            _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
+        return taken
+
+
+def _check_diameter(given: float, smallest: float, largest: float, shape: tuple[int, ...]) -> None:
+    """Refuse a diameter that a frame of shape ``(Y, X)`` cannot be searched for."""
+    if smallest <= given <= largest:
+        return
+    rows, columns = shape
+    raise SegmentationError(
+        f"nuclei with a diameter of {given:g} pixels cannot be found in a frame of {rows} x "
+        f"{columns} (Y x X); set diameter to {smallest:.2g} to {largest:g}, or to 0: estimated"
+    )
