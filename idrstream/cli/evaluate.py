@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from idrstream.cli.options import add_section_options, given_options
 from idrstream.config import SegmentSettings, checked
 from idrstream.errors import ConfigError
+from idrstream.workers.threads import all_processors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,7 +95,10 @@ def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:
     settings = checked(SegmentSettings, given_options(namespace), "the command line")
     pairs = find_pairs(namespace.images, namespace.masks, _read_list(namespace.only))
     result = evaluate_segmentation(
-        CellPoseSegmentor(settings), pairs, drop_edge=settings.remove_edge_masks
+        CellPoseSegmentor(settings),
+        pairs,
+        drop_edge=settings.remove_edge_masks,
+        threads=settings.threads or all_processors(),
     )
     sys.stdout.write(segmentation_text(result))
     _write_json(namespace.json, result.to_json())

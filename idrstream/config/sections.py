@@ -143,6 +143,13 @@ class PreprocessSettings:
         Literal["frames", "movie", "plate"],
         Doc("What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."),
     ] = "frames"
+    illumination_darkfield: Annotated[
+        bool,
+        Doc(
+            "Also let BaSiC estimate what the camera adds in the dark; needs many frames, best "
+            "with illumination_context plate."
+        ),
+    ] = False
     channel: Annotated[int, Ge(0), Doc("Channel of the movie, counted from 0.")] = 0
     z: Annotated[
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")

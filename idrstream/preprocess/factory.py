@@ -88,7 +88,8 @@ def make_preprocessor(
     name: IlluminationName = "off"
     if settings.perform_illumination_correction:
         name = settings.illumination_context
-    return Preprocessor(reader or _reader(settings), make_illumination(name, models_folder))
+    illumination = make_illumination(name, models_folder, darkfield=settings.illumination_darkfield)
+    return Preprocessor(reader or _reader(settings), illumination)
 
 
 def _reader(settings: PreprocessSettings) -> MovieReader:

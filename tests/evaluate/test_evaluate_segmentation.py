@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 
 import numpy as np
 import pytest
@@ -134,6 +135,20 @@ def test_results_by_size_and_all_together(folders):
     assert content["images"][0]["diameter_px"] == 11.0
 
 
+@pytest.mark.models
+def test_several_images_at_once_come_in_their_order(folders):
+    class ByShape:
+        def masks(self, pixels):
+            time.sleep(0.02 if pixels.shape == (40, 60) else 0)
+            return (pixels > 0).astype(np.int32), float(pixels.shape[1])
+
+    pairs = find_pairs(*folders) * 20
+    alone = evaluate_segmentation(ByShape(), pairs)
+    together = evaluate_segmentation(ByShape(), pairs, threads=4)
+    assert [one.name for one in together.images] == ["one", "two", "wide"] * 20
+    assert together.to_json() == alone.to_json()
+
+
 def test_image_and_mask_of_different_size_are_refused(folders):
     tifffile.imwrite(folders[1] / "one.tif", np.zeros((3, 3), np.uint16))
     with pytest.raises(ConfigError, match=r"one\.tif"):
@@ -169,13 +184,22 @@ def test_command_prints_a_table_and_writes_json(folders, tmp_path, monkeypatch, 
     names = tmp_path / "only.txt"
     names.write_text("one\ntwo\n\n")
     namespace = parse(
-        "segmentation", *folders, "--only", names, "--diameter", 17, "--json", tmp_path / "a.json"
+        "segmentation",
+        *folders,
+        "--threads",
+        1,
+        "--only",
+        names,
+        "--diameter",
+        17,
+        "--json",
+        tmp_path / "a.json",
     )
     assert cli.handle(namespace) == 0
     shown = capsys.readouterr().out
     assert "40 x 60" in shown
     assert "1.000" in shown
-    assert seen == [SegmentSettings(diameter=17.0)]
+    assert seen == [SegmentSettings(diameter=17.0, threads=1)]
     assert json.loads((tmp_path / "a.json").read_text())["n_images"] == 2
 
 
@@ -218,10 +242,11 @@ def test_the_command_segments_as_a_stream_does(folders, monkeypatch):
         return Fixed(*[squares(shape=shape) for shape in ((40, 60), (40, 60), (40, 80))])
 
     monkeypatch.setattr(idrstream.segment, "CellPoseSegmentor", segmentor)
+    alone = "--threads", "1"  # as the masks come one after the other
     changed = "--model", "cyto3", "--flow-threshold", "0.4"
-    assert cli.handle(parse("segmentation", *folders)) == 0
-    assert cli.handle(parse("segmentation", *folders, *changed)) == 0
-    given = SegmentSettings(model_type="cyto3", flow_threshold=0.4)
-    assert seen == [SegmentSettings(), given]
+    assert cli.handle(parse("segmentation", *folders, *alone)) == 0
+    assert cli.handle(parse("segmentation", *folders, *alone, *changed)) == 0
+    given = SegmentSettings(model_type="cyto3", flow_threshold=0.4, threads=1)
+    assert seen == [SegmentSettings(threads=1), given]
     with pytest.raises(ConfigError, match="flow_threshold"):
         cli.handle(parse("segmentation", *folders, "--flow-threshold", "-1"))
