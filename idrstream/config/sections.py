@@ -154,6 +154,14 @@ class PreprocessSettings:
     z: Annotated[
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
     ] = None
+    series: Annotated[
+        int | None,
+        Ge(0),
+        Doc(
+            "bioformats: image to read of every file, counted from 0; by default the row's Site "
+            "is the number of its image, where a file has several."
+        ),
+    ] = None
     plate_wells: Annotated[
         int, Ge(1), Doc("plate: largest number of wells that a plate's model is fitted on.")
     ] = 12

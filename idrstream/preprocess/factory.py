@@ -102,7 +102,9 @@ def _reader(settings: PreprocessSettings) -> MovieReader:
     if option and not location:
         msg = f'preprocess.{option} is missing: preprocess.reader = "{name}" needs it'
         raise ConfigError(msg)
-    return make_reader(name, location, channel=settings.channel, z=settings.z)
+    return make_reader(
+        name, location, channel=settings.channel, z=settings.z, series=settings.series
+    )
 
 
 def _given(models_folder: Path | None) -> Path:

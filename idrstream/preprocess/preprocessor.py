@@ -11,7 +11,7 @@ import numpy as np
 
 from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
-from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
+from idrstream.formats.reader import MovieInfo, MovieReader, Pixels, reader_at
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
 from idrstream.quality.raw_frame import measure_raw_frame
@@ -72,10 +72,11 @@ class Preprocessor(BasePreprocessor):
             If the movie as a whole cannot be read, or there is no model to correct it with.
         """
         task = movie.task
-        info = self.reader.info(movie.path)
+        reader = reader_at(self.reader, task.site)
+        info = reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
         _check_fetched(movie, (*task.frames, *context), info)
-        read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
+        read = reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
         if all(isinstance(read[number], FrameError) for number in task.frames):
             model = None  # nothing to correct
         else:
@@ -181,10 +182,11 @@ class Preprocessor(BasePreprocessor):
         MovieError
             If the movie as a whole cannot be read.
         """
-        info = self.reader.info(movie.path)
+        reader = reader_at(self.reader, movie.task.site)
+        info = reader.info(movie.path)
         chosen = _frames_for_model(info, per_movie)
         _check_fetched(movie, chosen, info)
-        read = self.reader.read(movie.path, chosen)
+        read = reader.read(movie.path, chosen)
         return _stack([read[number] for number in chosen], info)
 
     def close(self) -> None:

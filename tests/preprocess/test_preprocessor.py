@@ -12,6 +12,7 @@ from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.readers import ImageJReader
+from idrstream.formats.reader import BaseReader, MovieInfo
 from idrstream.legacy import BasicpyPreprocessor
 from idrstream.preprocess import (
     FrameContext,
@@ -235,6 +236,32 @@ def test_spread():
             chosen = spread(range(length), count)
             assert chosen == sorted(set(chosen))
             assert len(chosen) == min(length, count)
+
+
+def test_the_reader_is_asked_for_the_site_of_the_row(tmp_path):
+    asked = []
+
+    class BySite(BaseReader):
+        selects_sites = True
+
+        def at_site(self, site):
+            asked.append(site)
+            return self
+
+        def info(self, path):
+            return MovieInfo(2, (4, 5), "uint8", (True, True))
+
+        def read(self, path, numbers):
+            return {number: np.full((4, 5), 10 * asked[-1], np.uint8) for number in numbers}
+
+    preprocessor = Preprocessor(BySite(), make_illumination("off"))
+    for site in (1, 3):
+        task = ImageTask("P1", "A4", 4, (2,), site=site)
+        movie = Movie(tmp_path / "x", task, "local")
+        (frame,) = preprocessor.process(movie)
+        assert (frame.pixels == 10 * site).all()
+        assert (preprocessor.plate_frames(movie, 1) == 10 * site).all()
+    assert asked == [1, 1, 3, 3]
 
 
 def test_names(tmp_path):
