@@ -13,6 +13,7 @@ from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
 from idrstream.formats.reader import MovieInfo, MovieReader, Pixels, reader_at
 from idrstream.preprocess.base import BasePreprocessor
+from idrstream.preprocess.basic import may_be_offset
 from idrstream.preprocess.illumination import Illumination, IlluminationModel, PerPlate
 from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask, Movie, Skipped
@@ -41,6 +42,7 @@ class Preprocessor(BasePreprocessor):
         self.reader = reader
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
+        self._doubted: set[str] = set()  # plates whose flatfield may be wrong
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result, for the identity of images."""
@@ -82,6 +84,7 @@ class Preprocessor(BasePreprocessor):
         else:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
+            self._warn_of_offset(task.plate, model, stack)
         return [_result(read[number], number, movie, model) for number in task.frames]
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
@@ -157,10 +160,25 @@ class Preprocessor(BasePreprocessor):
             msg = f"plate {plate} has no illumination model: none of its frames could be read"
             raise MovieError(msg)
         try:
-            self.illumination.fit(plate, np.concatenate(stacks), wells=wells)
+            frames = np.concatenate(stacks)
+            model = self.illumination.fit(plate, frames, wells=wells)
         except ImageError as error:
             msg = f"plate {plate} has no illumination model: {error}"
             raise MovieError(msg) from error
+        self._warn_of_offset(plate, model, frames)
+
+    def _warn_of_offset(self, plate: str, model: IlluminationModel | None, stack: Pixels) -> None:
+        """Say once for each plate that its flatfield is even, and what that may mean."""
+        if model is None or plate in self._doubted or not may_be_offset(model, stack):
+            return
+        self._doubted.add(plate)
+        logger.warning(
+            "plate %s: the flatfield is even within 5 %%. If its light is not, the camera's offset "
+            "over a dark medium hides that: try illumination_darkfield = true with "
+            'illumination_context = "plate". If it is, no correction is needed '
+            "(perform_illumination_correction = false)",
+            plate,
+        )
 
     def plate_frames(self, movie: Movie, per_movie: int) -> Pixels:
         """Read frames of a movie for the model of its plate.

@@ -28,6 +28,7 @@ from idrstream.preprocess import illumination as illumination_module
 from idrstream.preprocess.plate_model import IlluminationModel
 from idrstream.preprocess.preprocessor import spread
 from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.simulate import simulate_movie, tiny_spec
 
 
 def movie_of(path: Path, *frames: int, plate: str = "P1", well: str = "A4") -> Movie:
@@ -262,6 +263,28 @@ def test_the_reader_is_asked_for_the_site_of_the_row(tmp_path):
         assert (frame.pixels == 10 * site).all()
         assert (preprocessor.plate_frames(movie, 1) == 10 * site).all()
     assert asked == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("context", ["movie", "plate"])
+def test_an_even_flatfield_is_told_once_for_each_plate(tmp_path, ch5, caplog, context):
+    spec = tiny_spec(frames=4, nuclei_per_frame=10, background=2.0)
+    dark = simulate_movie(spec).frames.astype(np.uint16) + 98
+    path = ch5(dark[np.newaxis, :, np.newaxis])
+    settings = PreprocessSettings(illumination_context=context)
+    preprocessor = make_preprocessor(settings, tmp_path / "models")
+    for plate in ("P1", "P1", "P2"):
+        movie = movie_of(path, 2, plate=plate)
+        if preprocessor.needs_plate_model(plate):
+            preprocessor.fit_plate(plate, [movie])
+        preprocessor.process(movie)
+    said = [text for text in caplog.messages if "illumination_darkfield = true" in text]
+    assert [text.partition(":")[0] for text in said] == ["plate P1", "plate P2"]
+
+
+def test_the_darkfield_reaches_the_fit(tmp_path):
+    for context in ("frames", "movie", "plate"):
+        settings = PreprocessSettings(illumination_context=context, illumination_darkfield=True)
+        assert make_preprocessor(settings, tmp_path).illumination.darkfield
 
 
 def test_names(tmp_path):
