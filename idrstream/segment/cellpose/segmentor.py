@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.config import SegmentSettings, described_options
-from idrstream.errors import ConfigError, SegmentationError
+from idrstream.errors import SegmentationError
 from idrstream.models import model_digest
 from idrstream.records import Frame, Nuclei
+from idrstream.segment.cellpose.diameters import check_diameter, check_smallest
 from idrstream.segment.cellpose.groups import (
     Prepared,
     Stages,
@@ -49,7 +50,7 @@ class _LazyModel:
         with self._lock:
             if self._loaded is None:
                 loaded = load_model(self._settings)
-                _check_smallest(self._settings.diameter, loaded)
+                check_smallest(self._settings.diameter, loaded)
                 self._loaded = loaded
                 _log.info(
                     "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
@@ -62,18 +63,6 @@ class _LazyModel:
                         loaded.usual_diameter_px,
                     )
             return self._loaded
-
-
-def _check_smallest(diameter_px: float, loaded: LoadedModel) -> None:
-    """Refuse a diameter that is too small for the network, whatever the frames are."""
-    usual = loaded.model.diam_mean
-    smallest = smallest_diameter_px(usual)
-    if 0 < diameter_px < smallest:
-        raise ConfigError(
-            f"segmentor: diameter is {diameter_px:g} pixels, but the model works on nuclei of "
-            f"{usual:g} and can enlarge smaller ones of {smallest:.2g} or more; set diameter to "
-            "their diameter in pixels, or to 0: estimated"
-        )
 
 
 class CellPoseSegmentor(Segmentor):
@@ -313,7 +302,7 @@ class CellPoseSegmentor(Segmentor):
         largest = float(max(*pixels.shape, loaded.model.diam_mean))
         smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
         if given:
-            _check_diameter(given, smallest, largest, pixels.shape)
+            check_diameter(given, smallest, largest, pixels.shape)
             return given
         if loaded.estimator is None:
             return loaded.usual_diameter_px
@@ -324,14 +313,3 @@ class CellPoseSegmentor(Segmentor):
         if taken != found:
             _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
         return taken
-
-
-def _check_diameter(given: float, smallest: float, largest: float, shape: tuple[int, ...]) -> None:
-    """Refuse a diameter that a frame of shape ``(Y, X)`` cannot be searched for."""
-    if smallest <= given <= largest:
-        return
-    rows, columns = shape
-    raise SegmentationError(
-        f"nuclei with a diameter of {given:g} pixels cannot be found in a frame of {rows} x "
-        f"{columns} (Y x X); set diameter to {smallest:.2g} to {largest:g}, or to 0: estimated"
-    )
