@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -231,33 +232,40 @@ class Watch(threading.Thread):
         self.pid, self.folder = pid, folder
         self.peak_rss = self.peak_disk = 0
         self.over = threading.Event()
+        self.failed: BaseException | None = None
 
     def run(self) -> None:
         """Sample until told to stop."""
+        try:
+            while not self.over.wait(0.1):
+                self._sample()
+        except BaseException as error:
+            self.failed = error
+
+    def close(self) -> None:
+        """Stop; what ended the samples early is raised, for the peaks would be too low."""
+        self.over.set()
+        self.join()
+        if self.failed is not None:
+            raise self.failed
+
+    def _sample(self) -> None:
         import psutil
 
-        while not self.over.wait(0.1):
-            try:
-                process = psutil.Process(self.pid)
-                every = [process, *process.children(recursive=True)]
-                rss = sum(one.memory_info().rss for one in every)
-            except psutil.NoSuchProcess:
-                continue
-            self.peak_rss = max(self.peak_rss, rss)
-            self.peak_disk = max(self.peak_disk, disk_use(self.folder))
+        from idrstream.schedule.disk.budget import tree_bytes
 
-
-def disk_use(folder: Path) -> int:
-    """Return the bytes of all files in a folder; links to the same file count once."""
-    seen: dict[int, int] = {}
-    for path in folder.rglob("*"):
+        # Of the disk in any case: the process may end while its folders still stand.
+        self.peak_disk = max(self.peak_disk, tree_bytes(self.folder))
         try:
-            status = path.lstat()
-        except OSError:
-            continue
-        if not path.is_dir():
-            seen[status.st_ino] = status.st_size
-    return sum(seen.values())
+            process = psutil.Process(self.pid)
+            every = [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        rss = 0
+        for one in every:
+            with suppress(psutil.NoSuchProcess):
+                rss += one.memory_info().rss
+        self.peak_rss = max(self.peak_rss, rss)
 
 
 def measure(kind: str, url: str, folder: Path, work: Path, given: list[str]) -> dict[str, Any]:
@@ -270,7 +278,7 @@ def measure(kind: str, url: str, folder: Path, work: Path, given: list[str]) -> 
         watch = Watch(process.pid, work / "tmp")
         watch.start()
         status = process.wait()
-        watch.over.set()
+        watch.close()
     if status != 0:
         sys.exit(f"{kind} failed:\n{(work / 'output').read_text()[-4000:]}")
     found = json.loads((work / "result.json").read_text())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from idrstream.errors import ConfigError
 
@@ -67,6 +68,19 @@ def format_duration(seconds: float) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def format_durations(low_s: float, high_s: float) -> str:
+    """Return a range of durations as text, for example ``13 s to 15 s``; rounded outwards."""
+    return f"{format_duration(_whole(low_s, math.floor))} to " + format_duration(
+        _whole(high_s, math.ceil)
+    )
+
+
+def _whole(seconds: float, rounding: Callable[[float], int]) -> int:
+    """Return a duration in whole units of what `format_duration` shows of it."""
+    unit = 1 if seconds < 90 else 60 if seconds < 86_400 else 3600
+    return rounding(seconds / unit) * unit
 
 
 def shorten_list(items: Iterable[object], most: int, separator: str = ", ") -> str:

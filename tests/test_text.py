@@ -12,6 +12,7 @@ from idrstream.text import (
     as_python,
     as_ranges,
     format_duration,
+    format_durations,
     format_size,
     parse_size,
     shorten_list,
@@ -79,6 +80,17 @@ def test_sizes_read_back_nearly_the_same(size):
 )
 def test_durations(seconds, text):
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("low_s", "high_s", "text"),
+    [
+        (13.9, 14.1, "13 s to 15 s"), (88, 91, "88 s to 2 min"), (610, 620, "10 min to 11 min"),
+        (200_000, 200_100, "2 d 7 h to 2 d 8 h"),
+    ],
+)  # fmt: skip
+def test_ranges_are_rounded_outwards(low_s, high_s, text):
+    assert format_durations(low_s, high_s) == text
 
 
 def test_a_message_names_the_option():

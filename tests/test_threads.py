@@ -8,8 +8,10 @@ import pytest
 
 from idrstream.workers.threads import (
     all_processors,
+    free_threads,
     in_threads,
     limit_threads,
+    one_thread_each,
     threads_limited,
     torch_threads,
 )
@@ -64,6 +66,24 @@ def test_calls_in_threads_have_one_each_and_leave_the_number_alone(usual):
     limit_threads(3)
     assert in_threads(lambda _: torch_threads(), range(6), 3) == [1] * 6
     assert in_new_thread(torch_threads) == usual
+
+
+@pytest.mark.parametrize(("items", "share"), [(1, 4), (2, 2), (3, 1), (9, 1)])
+def test_what_threads_are_left_the_calls_share(usual, items, share):
+    limit_threads(3)
+    found = in_threads(lambda _: (torch_threads(), free_threads(7)), range(items), 4)
+    assert found == [(1, share)] * items
+    assert (torch_threads(), free_threads(), free_threads(7)) == (3, 3, 7)
+
+
+def test_a_share_is_given_out_again(usual):
+    with one_thread_each(6):
+        assert (torch_threads(), free_threads(), free_threads(2)) == (1, 6, 6)
+        assert in_threads(lambda _: free_threads(), range(2), free_threads()) == [3, 3]
+    with pytest.raises(ZeroDivisionError), one_thread_each(6):
+        raise ZeroDivisionError
+    limit_threads(3)
+    assert free_threads() == 3
 
 
 def test_threads_keep_the_order_and_raise():

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.cli.options import add_section_options, given_options
+from idrstream.config import SegmentSettings, checked
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
+from idrstream.workers.threads import all_processors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,16 +56,10 @@ def handle(namespace: argparse.Namespace) -> int:
 def _add_segmentation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, help="folder of grey images (TIFF, PNG)")
     parser.add_argument("masks", type=Path, help="folder of label images of the same names")
-    parser.add_argument(
-        "--model",
-        default="idrstream-nuclei",
-        help="the shipped model, a name of Cellpose's, or a model file [idrstream-nuclei]",
-    )
-    parser.add_argument("--diameter", type=float, default=0.0, help="in pixels; 0 estimates it [0]")
-    parser.add_argument("--flow-threshold", type=float, default=0.4, help="as Cellpose's [0.4]")
-    parser.add_argument("--cellprob-threshold", type=float, default=0.0, help="as Cellpose's [0]")
+    parser.add_argument("--model", dest="model_type", help="the same as --model-type")
     parser.add_argument("--only", type=Path, help="file with names of images to use, one a line")
     parser.add_argument("--json", type=Path, help="also write everything to this file")
+    add_section_options(parser, "segment")
 
 
 def _add_features(parser: argparse.ArgumentParser) -> None:
@@ -92,20 +89,18 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:
-    """Run ``idrstream evaluate segmentation``."""
+    """Run ``idrstream evaluate segmentation``, with the options and defaults of a stream."""
     from idrstream.evaluate.segmentation import evaluate_segmentation, find_pairs
     from idrstream.segment import CellPoseSegmentor
 
-    segmentor = CellPoseSegmentor(
-        {
-            "model_type": namespace.model,
-            "diameter": namespace.diameter,
-            "flow_threshold": namespace.flow_threshold,
-            "cellprob_threshold": namespace.cellprob_threshold,
-        }
-    )
+    settings = checked(SegmentSettings, given_options(namespace), "the command line")
     pairs = find_pairs(namespace.images, namespace.masks, _read_list(namespace.only))
-    result = evaluate_segmentation(segmentor, pairs)
+    result = evaluate_segmentation(
+        CellPoseSegmentor(settings),
+        pairs,
+        drop_edge=settings.remove_edge_masks,
+        threads=settings.threads or all_processors(),
+    )
     sys.stdout.write(segmentation_text(result))
     _write_json(namespace.json, result.to_json())
     return 0

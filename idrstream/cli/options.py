@@ -15,9 +15,14 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
         "Every option can also stand in its section of the TOML file or in the environment "
         f"(--batch-size: {ENVIRONMENT_PREFIX}BATCH_SIZE). Lists are comma-separated."
     )
-    for section, kind in SECTIONS.items():
+    add_section_options(parser, *SECTIONS)
+
+
+def add_section_options(parser: argparse.ArgumentParser, *sections: str) -> None:
+    """Add one option per setting of some sections."""
+    for section in sections:
         group = parser.add_argument_group(f"[{section}]")
-        for option in options_in(kind, section):
+        for option in options_in(SECTIONS[section], section):
             # --force alone means --force true
             alone: dict[str, Any] = {"nargs": "?", "const": "true"} if option.kind is bool else {}
             group.add_argument(

@@ -159,6 +159,13 @@ class PreprocessSettings:
         Literal["frames", "movie", "plate"],
         Doc("What BaSiC is fitted on: three frames, the whole movie, or many wells of the plate."),
     ] = "frames"
+    illumination_darkfield: Annotated[
+        bool,
+        Doc(
+            "Also let BaSiC estimate what the camera adds in the dark; needs many frames, best "
+            "with illumination_context plate."
+        ),
+    ] = False
     channel: Annotated[
         int, Ge(0), Doc("Channel of the movie, counted from 0, when only one is read.")
     ] = 0
@@ -173,6 +180,14 @@ class PreprocessSettings:
     ] = ()
     z: Annotated[
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
+    ] = None
+    series: Annotated[
+        int | None,
+        Ge(0),
+        Doc(
+            "bioformats: image to read of every file, counted from 0; by default the row's Site "
+            "is the number of its image, where a file has several."
+        ),
     ] = None
     plate_wells: Annotated[
         int, Ge(1), Doc("plate: largest number of wells that a plate's model is fitted on.")

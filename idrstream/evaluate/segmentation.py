@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError
+from idrstream.workers.threads import in_threads
 
 THRESHOLDS = (0.5, 0.75, 0.9)
 _ENDINGS = (".tif", ".tiff", ".png")
+_A_THREAD = 8
 
 
 class Masker(Protocol):
@@ -142,7 +144,11 @@ def find_pairs(
 
 
 def evaluate_segmentation(
-    segmentor: Masker, pairs: Iterable[tuple[Path, Path]]
+    segmentor: Masker,
+    pairs: Iterable[tuple[Path, Path]],
+    *,
+    drop_edge: bool = False,
+    threads: int = 1,
 ) -> SegmentationResult:
     """Segment every image and compare with its mask.
 
@@ -153,6 +159,11 @@ def evaluate_segmentation(
     pairs : iterable of (Path, Path)
         Image and mask files, see `find_pairs`. Images are grey; masks hold 0 for background and
         another integer for each nucleus.
+    drop_edge : bool, default: False
+        Leave out nuclei that touch the image border, found and true ones: those that a segmentor
+        with ``remove_edge_masks`` leaves out must not count as missed.
+    threads : int, default: 1
+        Images segmented at once, each in a thread of its own that calls the segmentor.
 
     Raises
     ------
@@ -161,26 +172,41 @@ def evaluate_segmentation(
     idrstream.errors.SegmentationError
         When an image cannot be segmented.
     """
-    results = []
-    for image_path, mask_path in pairs:
+
+    def one(pair: tuple[Path, Path]) -> ImageResult:
+        image_path, mask_path = pair
         image, truth = _read(image_path), _read(mask_path)
         if image.shape != truth.shape:
             raise ConfigError(
                 f"{image_path} has the shape {image.shape}, its mask {mask_path} {truth.shape}"
             )
         found, diameter_px = segmentor.masks(image)
-        results.append(compare(image_path.stem, found, truth, diameter_px))
+        return compare(image_path.stem, found, truth, diameter_px, drop_edge=drop_edge)
+
+    if threads == 1:  # the segmentor may use several for one image
+        return SegmentationResult(tuple(map(one, pairs)))
+    waiting, results = list(pairs), []
+    for start in range(0, len(waiting), _A_THREAD * threads):  # an error need not wait for all
+        results += in_threads(one, waiting[start : start + _A_THREAD * threads], threads)
     return SegmentationResult(tuple(results))
 
 
 def compare(
-    name: str, found: NDArray[Any], truth: NDArray[Any], diameter_px: float = float("nan")
+    name: str,
+    found: NDArray[Any],
+    truth: NDArray[Any],
+    diameter_px: float = float("nan"),
+    *,
+    drop_edge: bool = False,
 ) -> ImageResult:
-    """Compare two label images of shape ``(Y, X)``; 0 is background."""
+    """Compare two label images of shape ``(Y, X)``; 0 is background.
+
+    ``drop_edge`` as in `evaluate_segmentation`.
+    """
     from idrstream.segment.labels import as_labels
     from idrstream.simulate.score import score_masks
 
-    found, truth = as_labels(found), as_labels(truth)
+    found, truth = (as_labels(masks, drop_edge=drop_edge) for masks in (found, truth))
     n_true, n_found = int(truth.max(initial=0)), int(found.max(initial=0))
     scores = [score_masks(found, truth, threshold=threshold) for threshold in THRESHOLDS]
     areas = np.bincount(truth.ravel())[1:]

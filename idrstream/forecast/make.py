@@ -28,7 +28,7 @@ from idrstream.forecast.checks import (
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.probe import choose_images, run_probe
 from idrstream.forecast.shadow import shadow_components
-from idrstream.forecast.sizes import Sizes, ask_sizes, share_downloaded
+from idrstream.forecast.sizes import WHOLE, Sizes, ask_sizes, share_downloaded
 from idrstream.forecast.work import spread
 from idrstream.profile import DeepProfilerProject
 from idrstream.records import ImageTask
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUCLEI = 150  # of a frame, where nothing is known
+_LEAST_ERROR = 0.05  # of the tables' size, however alike those are that are known
 _BYTES_A_FEATURE = 5.2  # of a table, packed; measured with the model that ships
 
 
@@ -253,11 +254,11 @@ class _Maker:
             return sizes.total(count)
         components = shadow_components(self._components, self._temporary / "sizes")
         try:
-            share, basis = share_downloaded(components, sizes, self._temporary / "sizes")
+            share = share_downloaded(components, sizes, self._temporary / "sizes")
         except UserError as error:
             self._checks.append(failed("movies by frames", error))
-            share, basis = 1.0, "whole movies"
-        return sizes.total(count, share, basis)
+            share = WHOLE
+        return sizes.total(count, share)
 
     def _peak(self, decision: Decision, sizes: Sizes) -> Amount | None:
         """Return the peak under ``tmp_dir``: movies and batches."""
@@ -295,5 +296,5 @@ class _Maker:
             each = [size / max(1, count) for count, size in self._done]
             basis = f"as the {images:,} images that are done"
         total = sum(each) / len(each) * len(left)
-        off = total * min(1.0, spread(each))
+        off = total * min(1.0, max(_LEAST_ERROR, spread(each)))
         return Amount(round(total), round(total - off), round(total + off), basis)

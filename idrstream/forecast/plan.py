@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
-from idrstream.text import format_duration, format_size
+from idrstream.text import format_duration, format_durations, format_size
 
 State = Literal["ok", "failed", "unknown"]
 _SIGNS = {"ok": "✔", "failed": "✖", "unknown": "?"}
@@ -69,9 +69,9 @@ class Amount:
 
     def __str__(self) -> str:
         """Return it as text."""
-        text = format_size(self.bytes)
+        text, low, high = map(format_size, (self.bytes, self.low, self.high))
         if self.low != self.high:
-            text = f"about {text} ({format_size(self.low)} to {format_size(self.high)})"
+            text = f"about {text}" if low == high else f"about {text} ({low} to {high})"
         return f"{text}; {self.basis}" if self.basis else text
 
 
@@ -85,7 +85,8 @@ class TimeEstimate:
         From the call to its end.
     low_s, high_s : float
         Interval: from perfect overlap of the stages to none, wider by the 95 % interval of the
-        differences between images. It always has a width.
+        differences between images, and by half of what was measured once. It always has a width,
+        also as text.
     startup_s : float
         Share of it that comes once: models, first use.
     images : int
@@ -103,10 +104,9 @@ class TimeEstimate:
 
     def __str__(self) -> str:
         """Return it as text."""
-        best, low, high, startup = map(
-            format_duration, (self.seconds, self.low_s, self.high_s, self.startup_s)
-        )
-        return f"about {best} ({low} to {high}), {startup} to start; from {self.images} images"
+        best, startup = format_duration(self.seconds), format_duration(self.startup_s)
+        between = format_durations(self.low_s, self.high_s)
+        return f"about {best} ({between}), {startup} to start; from {self.images} images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -25,7 +25,7 @@ from idrstream.schedule.options import LaneSizes, choose_sizes
 if TYPE_CHECKING:
     import pandas as pd
 
-_MODEL_ERROR = 0.1  # of a time that was measured once
+_MODEL_ERROR = 0.1  # of the bounds themselves, however alike the images are
 
 
 @dataclass(slots=True)
@@ -94,11 +94,12 @@ class Probe:
         """
         startup_s = self.costs.startup_s + load_s
         work = work_time(batches, self.costs, self.sizes, wells)
+        once = spread([startup_s])  # it was measured a single time
         off = math.hypot(spread([image.total_s for image in self.costs.images]), _MODEL_ERROR)
         return TimeEstimate(
             seconds=startup_s + work.seconds,
-            low_s=startup_s * (1 - _MODEL_ERROR) + work.low_s * max(0.0, 1 - off),
-            high_s=startup_s * (1 + _MODEL_ERROR) + work.high_s * (1 + off),
+            low_s=startup_s * (1 - once) + work.low_s * max(0.0, 1 - off),
+            high_s=startup_s * (1 + once) + work.high_s * (1 + off),
             startup_s=startup_s,
             images=len(self.costs.images),
             stages=self.costs.stages(),

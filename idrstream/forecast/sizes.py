@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ImageError, TransientDownloadError, UserError
 from idrstream.forecast.plan import Amount, Check
+from idrstream.forecast.work import spread
 from idrstream.records import ImageTask
 from idrstream.text import format_size, shorten_list
 
@@ -21,6 +22,28 @@ if TYPE_CHECKING:
 MOST_ASKED = 200
 _FRAMES_TRIED = 3
 _SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of its movies a stream downloads.
+
+    Attributes
+    ----------
+    part : float
+        0 to 1.
+    error : float
+        Relative error of it, 95 %; 0 where it is no estimate.
+    basis : str
+        What it is based on.
+    """
+
+    part: float
+    error: float
+    basis: str
+
+
+WHOLE = Share(1.0, 0.0, "whole movies")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +96,19 @@ class Sizes:
             return Check(what, "unknown", "this source does not state sizes before a download")
         return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all exist")
 
-    def total(self, count: int, share: float = 1.0, basis: str = "whole movies") -> Amount | None:
+    def total(self, count: int, share: Share = WHOLE) -> Amount | None:
         """Return the bytes of `count` movies, of which a share is downloaded."""
         if not self.known:
             return Amount(0, 0, 0, "nothing to do") if not self.of else None
         number = len(self.known)
-        mean = math.fsum(self.known) / number
-        best = count * mean * share
-        if number == self.of:
-            return Amount(round(best), round(best), round(best), basis)
-        margin = 0.0
-        if number > 1:
-            from scipy import stats
-
-            variance = math.fsum((size - mean) ** 2 for size in self.known) / (number - 1)
+        best = count * math.fsum(self.known) / number * share.part
+        basis, off = share.basis, share.error
+        if number < self.of:
+            basis += f"; sizes of {number:,} of {self.of:,}"
             # Finite population correction: a sample without repeats.
-            error = math.sqrt(variance / number * (1 - number / self.of))
-            margin = float(stats.t.ppf(0.975, number - 1)) * error * count * share
-        return Amount(
-            round(best), round(max(0.0, best - margin)), round(best + margin),
-            f"{basis}; sizes of {number:,} of {self.of:,}",
-        )  # fmt: skip
+            off = math.hypot(off, spread(self.known) * math.sqrt(1 - number / self.of))
+        margin = best * off
+        return Amount(round(best), round(max(0.0, best - margin)), round(best + margin), basis)
 
 
 def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
@@ -115,8 +130,8 @@ def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: in
     )
 
 
-def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str]:
-    """Return the share of a movie that is downloaded, and what that number is based on.
+def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> Share:
+    """Return the share of a movie that is downloaded.
 
     Where only frames are fetched, those of up to three movies are downloaded to a temporary
     folder.
@@ -125,30 +140,30 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> tuple[float, str
     from idrstream.download.fetch import fetch_movie
 
     downloader = parts.downloader
-    whole = 1.0, "whole movies"
     if not isinstance(downloader, TransportDownloader) or downloader.fetch == "file":
-        return whole
+        return WHOLE
     limit_to_needed(downloader, parts.preprocessor)
-    moved, of = 0, 0
+    moved: list[int] = []
+    of = 0
     tries = sizes.asked[:: max(1, len(sizes.asked) // _FRAMES_TRIED)][:_FRAMES_TRIED]
     for number, task in enumerate(tries):
         try:
             transport, remote, name = downloader.resolve(task)
             if not isinstance(transport, RangeTransport):
-                return whole
+                return WHOLE
             movie = fetch_movie(
                 transport, remote, task, folder / str(number) / name,
                 mode="frames", frames_needed=downloader.frames_needed,
             )  # fmt: skip
             size = transport.size(remote)
         except ImageError:  # the stream downloads the whole file, or reports the error
-            return whole
-        moved += movie.bytes_moved or 0
+            return WHOLE
+        moved.append(movie.bytes_moved or 0)
         of += size or 0
-    if not of or (downloader.fetch == "auto" and moved > of / 3):
-        return whole
-    basis = f"frames only, {format_size(moved / len(tries))} a movie in {len(tries)} tries"
-    return moved / of, basis
+    if not of or (downloader.fetch == "auto" and sum(moved) > of / 3):
+        return WHOLE
+    basis = f"frames only, {format_size(sum(moved) / len(tries))} a movie in {len(tries)} tries"
+    return Share(sum(moved) / of, spread(moved), basis)
 
 
 def _ask(downloader: Downloader, task: ImageTask) -> int | Exception | None:

@@ -21,6 +21,7 @@ def make_reader(
     *,
     channel: int = 0,
     z: int | None = None,
+    series: int | None = None,
 ) -> MovieReader:
     """Return the reader for a name, a path or an object.
 
@@ -37,6 +38,8 @@ def make_reader(
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0, of movies with several.
+    series : int, optional
+        Bio-Formats: image of a file to read, counted from 0; by default that of the site.
 
     Returns
     -------
@@ -46,15 +49,19 @@ def make_reader(
     Raises
     ------
     ConfigError
-        If there is no such reader, or its location is missing.
+        If there is no such reader, its location is missing, or it cannot choose a series.
     """
     if isinstance(reader, MovieReader):
         return reader
-    if reader is None or reader in ("cellh5", "h5py"):
+    built_in = reader is None or reader in ("cellh5", "h5py")
+    name, location = ("cellh5", None) if built_in else _name_and_location(str(reader), location)
+    if series is not None and name != "bioformats":
+        msg = f'preprocess.series: the {name} reader cannot choose an image; use "bioformats"'
+        raise ConfigError(msg)
+    if location is None:
         return CellH5Reader(channel=channel, z=z)
-    name, location = _name_and_location(str(reader), location)
     if name == "bioformats":
-        return BioFormatsReader(location, channel=channel, z=z)
+        return BioFormatsReader(location, channel=channel, z=z, series=series)
     return ImageJReader(location, channel=channel, z=z)
 
 

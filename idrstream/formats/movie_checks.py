@@ -36,6 +36,38 @@ def plane_to_read(path: Path, n_planes: int, z: int | None) -> int:
     return z
 
 
+def image_to_read(path: Path, n_images: int, site: int, series: int | None) -> int:
+    """Return the image to read of a file with `n_images`, counted from 0.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for messages.
+    n_images : int
+        Images that it has; Bio-Formats calls them series.
+    site : int
+        Site of the row, counted from 1: the number of its image where there are several.
+    series : int or None
+        The image to read whatever the site is, counted from 0.
+
+    Raises
+    ------
+    MovieError
+        If the image is not there.
+    """
+    if series is None and n_images == 1:
+        return 0  # a file for each site
+    number = site - 1 if series is None else series
+    if not 0 <= number < n_images:
+        wanted = f"site {site}" if series is None else f"series {series}"
+        msg = (
+            f"{path} has {n_images} image(s); {wanted} is not among them. Correct the table's "
+            "column Site, or set preprocess.series to the image to read of every file, from 0"
+        )
+        raise MovieError(msg)
+    return number
+
+
 def frame_problem(info: MovieInfo, number: int, path: Path) -> FrameError | None:
     """Return why a frame has no pixels, from what is known without reading it."""
     if not 1 <= number <= info.n_frames:

@@ -90,6 +90,27 @@ class MovieReader(Protocol):
         ...
 
 
+@runtime_checkable
+class SelectsSites(Protocol):
+    """What a reader has that finds several sites of a well in one file."""
+
+    selects_sites: bool
+
+    def at_site(self, site: int) -> MovieReader:
+        """Return what reads a site of a file, counted from 1."""
+        ...
+
+
+def selects_sites(reader: object) -> bool:
+    """Return whether a reader reads other pixels of the same file for another site."""
+    return isinstance(reader, SelectsSites) and reader.selects_sites
+
+
+def reader_at(reader: MovieReader, site: int) -> MovieReader:
+    """Return what reads a site, counted from 1; the reader itself if its files have one each."""
+    return reader.at_site(site) if isinstance(reader, SelectsSites) else reader
+
+
 class BaseReader:
     """Base class of readers that read one channel and plane.
 
@@ -102,6 +123,7 @@ class BaseReader:
     """
 
     name = ""
+    selects_sites = False
 
     def __init__(self, *, channel: int = 0, z: int | None = None) -> None:
         self.channel = channel
@@ -110,6 +132,10 @@ class BaseReader:
     def describe(self) -> dict[str, object]:
         """Return what changes a result."""
         return {"name": self.name, "channel": self.channel, "z": self.z}
+
+    def at_site(self, site: int) -> MovieReader:  # noqa: ARG002
+        """Return the reader: its files have one site each."""
+        return self  # type: ignore[return-value]  # a subclass has info and read
 
     def interrupt(self) -> None:
         """Do nothing: reads are short and hold nothing."""

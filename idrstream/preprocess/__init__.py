@@ -14,6 +14,7 @@ from idrstream.preprocess.illumination import (
     WholeMovie,
 )
 from idrstream.preprocess.preprocessor import Preprocessor
+from idrstream.preprocess.selectors import check_selectors
 
 __all__ = [
     "BasePreprocessor",
@@ -26,6 +27,7 @@ __all__ = [
     "Preprocessor",
     "WholeMovie",
     "as_preprocessor",
+    "check_selectors",
     "make_illumination",
     "make_preprocessor",
 ]

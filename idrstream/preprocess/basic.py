@@ -12,6 +12,7 @@ import numpy as np
 from idrstream.errors import MovieError
 from idrstream.packages import require
 from idrstream.preprocess.plate_model import IlluminationModel
+from idrstream.workers.threads import threads_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("idrstream.preprocess")
 _LEAST_FLATFIELD = 0.02
+_LEAST_UNLIT = 0.001
+_EVEN = 0.05
+_LEAST_OFFSET = 5.0  # grey levels
 
 
 def fit_basic(
@@ -40,8 +44,8 @@ def fit_basic(
     Returns
     -------
     IlluminationModel
-        The same stack gives the same model; the order of its frames makes no difference beyond
-        rounding.
+        The same stack gives the same model, whatever the number of threads; the order of its
+        frames makes no difference beyond rounding.
 
     Raises
     ------
@@ -72,6 +76,15 @@ def fit_basic(
     mean = float(flatfield.mean(dtype=np.float64))
     usable = np.isfinite(flatfield).all() and np.isfinite(dark).all() and mean > 0
     if not usable or float(flatfield.min()) / mean < _LEAST_FLATFIELD:
+        level = np.mean(lively, axis=0)
+        unlit = float((level < _LEAST_FLATFIELD * level.mean()).mean())
+        if unlit > _LEAST_UNLIT:
+            msg = (
+                f"{unlit:.0%} of the field of {where} get no light in any of {len(lively)} frames, "
+                "as behind an aperture, and cannot be corrected: crop the movies, or switch the "
+                "correction off (perform_illumination_correction = false)"
+            )
+            raise MovieError(msg)
         msg = (
             f"BaSiC found no usable illumination of {where} in {len(lively)} frames (its flatfield "
             "is zero or not a number in places); give it more frames, for example by plate"
@@ -97,6 +110,28 @@ def require_basic() -> None:
     require("basicpy", "the illumination correction")
 
 
+def may_be_offset(model: IlluminationModel, stack: NDArray[Any]) -> bool:
+    """Return whether a camera's offset may hide the vignetting from a fit without darkfield.
+
+    Where the medium is dark, most of a pixel's level is what the camera adds; that is even, and
+    the flatfield comes out even, too. Light that is even looks the same.
+
+    Parameters
+    ----------
+    model : IlluminationModel
+        The fit.
+    stack : NDArray
+        Shape ``(N, Y, X)``: the frames that it was fitted on.
+    """
+    if model.darkfield.any() or not stack.size:
+        return False
+    low, high = np.quantile(model.flatfield, (0.01, 0.99))
+    some = stack[:, ::4, ::4]
+    background = float(np.quantile(some, 0.25))
+    mostly = background > 0.5 * float(some.mean(dtype=np.float64))
+    return bool(high - low < _EVEN and background >= _LEAST_OFFSET and mostly)
+
+
 def _run(
     stack: NDArray[Any], where: str, *, darkfield: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -109,7 +144,8 @@ def _run(
             from basicpy import BaSiC
 
             basic = BaSiC(get_darkfield=darkfield, sort_intensity=True, device="cpu")
-            basic.fit(stack)
+            with threads_limited(1):  # the last digits of its sums depend on the number
+                basic.fit(stack)
     except (RuntimeError, ValueError, IndexError, ArithmeticError) as error:
         msg = f"BaSiC failed on {where} ({len(stack)} frames): {error}"
         raise MovieError(msg) from error

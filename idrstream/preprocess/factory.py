@@ -103,7 +103,8 @@ def _one_channel(
     name: IlluminationName = "off"
     if settings.perform_illumination_correction:
         name = settings.illumination_context
-    return Preprocessor(reader, make_illumination(name, models_folder), channel=channel)
+    illumination = make_illumination(name, models_folder, darkfield=settings.illumination_darkfield)
+    return Preprocessor(reader, illumination, channel=channel)
 
 
 def _reader(settings: PreprocessSettings, channel: int) -> MovieReader:
@@ -116,7 +117,7 @@ def _reader(settings: PreprocessSettings, channel: int) -> MovieReader:
     if option and not location:
         msg = f'preprocess.{option} is missing: preprocess.reader = "{name}" needs it'
         raise ConfigError(msg)
-    return make_reader(name, location, channel=channel, z=settings.z)
+    return make_reader(name, location, channel=channel, z=settings.z, series=settings.series)
 
 
 def _given(models_folder: Path | None) -> Path:

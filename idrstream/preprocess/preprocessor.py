@@ -12,9 +12,9 @@ import numpy as np
 
 from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
-from idrstream.formats.reader import MovieInfo, MovieReader, Pixels
+from idrstream.formats.reader import MovieInfo, MovieReader, Pixels, reader_at
 from idrstream.preprocess.base import BasePreprocessor
-from idrstream.preprocess.basic import require_basic
+from idrstream.preprocess.basic import may_be_offset, require_basic
 from idrstream.preprocess.illumination import (
     FrameContext,
     Illumination,
@@ -65,6 +65,7 @@ class Preprocessor(BasePreprocessor):
         self.reader = reader
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
+        self._doubted: set[str] = set()  # plates whose flatfield may be wrong
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result, for the identity of images."""
@@ -96,15 +97,17 @@ class Preprocessor(BasePreprocessor):
             If the movie as a whole cannot be read, or there is no model to correct it with.
         """
         task = movie.task
-        info = self.reader.info(movie.path)
+        reader = reader_at(self.reader, task.site)
+        info = reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
         _check_fetched(movie, (*task.frames, *context), info)
-        read = self.reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
+        read = reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
         if all(isinstance(read[number], FrameError) for number in task.frames):
             model = None  # nothing to correct
         else:
             stack = _stack([read[number] for number in context], info)
             model = self.illumination.model_for(task, stack)
+            self._warn_of_offset(task.plate, model, stack)
         return [self._result(read[number], number, movie, model) for number in task.frames]
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
@@ -200,10 +203,25 @@ class Preprocessor(BasePreprocessor):
             msg = f"plate {plate} has no illumination model: none of its frames could be read"
             raise MovieError(msg)
         try:
-            self.illumination.fit(plate, np.concatenate(frames.stacks), wells=frames.wells)
+            stack = np.concatenate(frames.stacks)
+            model = self.illumination.fit(plate, stack, wells=frames.wells)
         except ImageError as error:
             msg = f"plate {plate} has no illumination model: {error}"
             raise MovieError(msg) from error
+        self._warn_of_offset(plate, model, stack)
+
+    def _warn_of_offset(self, plate: str, model: IlluminationModel | None, stack: Pixels) -> None:
+        """Say once for each plate that its flatfield is even, and what that may mean."""
+        if model is None or plate in self._doubted or not may_be_offset(model, stack):
+            return
+        self._doubted.add(plate)
+        logger.warning(
+            "plate %s: the flatfield is even within 5 %%. If its light is not, the camera's offset "
+            "over a dark medium hides that: try illumination_darkfield = true with "
+            'illumination_context = "plate". If it is, no correction is needed '
+            "(perform_illumination_correction = false)",
+            plate,
+        )
 
     def plate_frames(self, movie: Movie, per_movie: int) -> Pixels:
         """Read frames of a movie for the model of its plate.
@@ -225,10 +243,11 @@ class Preprocessor(BasePreprocessor):
         MovieError
             If the movie as a whole cannot be read.
         """
-        info = self.reader.info(movie.path)
+        reader = reader_at(self.reader, movie.task.site)
+        info = reader.info(movie.path)
         chosen = _frames_for_model(info, per_movie)
         _check_fetched(movie, chosen, info)
-        read = self.reader.read(movie.path, chosen)
+        read = reader.read(movie.path, chosen)
         return _stack([read[number] for number in chosen], info)
 
     def close(self) -> None:

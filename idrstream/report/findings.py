@@ -77,7 +77,9 @@ def _failed(data: FolderData) -> Iterable[Warned]:
         words = {
             "download": "could not be downloaded",
             "preprocess": "could not be read or corrected",
+            "illumination": "had no illumination model",
             "segment": "could not be segmented",
+            "write": "could not be prepared for profiling",
         }.get(str(stage), f"failed in stage {stage}")
         text = f"{_count(len(failures), 'image')} {words}: {shorten_list(wells, _SHOWN)}."
         yield Warned("failed", str(stage), text)

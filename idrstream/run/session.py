@@ -32,6 +32,7 @@ from idrstream.folder.outputs import (
 from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.folder.provenance import is_outdated, write_provenance
 from idrstream.folder.versions import changed_versions, versions
+from idrstream.preprocess.selectors import check_selectors
 from idrstream.run.components import Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
@@ -148,6 +149,7 @@ class Session:
 
     def requested(self, tasks: tuple[Any, ...]) -> RequestedPlan:
         """Describe by content what is to be done with the images of a table."""
+        check_selectors(self._components.preprocessor, tasks)
         return RequestedPlan.of(
             tasks, identity_of(self._paths, self._components, self._options), self._options
         )

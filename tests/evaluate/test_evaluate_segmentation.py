@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 
 import numpy as np
 import pytest
 import tifffile
 
 from idrstream.cli import evaluate as cli
+from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError
 from idrstream.evaluate.segmentation import compare, evaluate_segmentation, find_pairs
 
@@ -64,6 +66,14 @@ def test_empty_images(found, truth, wanted):
 def test_labels_with_gaps_count_as_many_as_there_are():
     truth = TRUTH * 7
     assert compare("a", TRUTH, truth).n_true == 3
+
+
+def test_nuclei_at_the_border_can_be_left_out_on_both_sides():
+    truth = squares((0, 0), (2, 30), (30, 10))
+    found = squares((2, 30))
+    assert compare("a", found, truth).average_precision[0] == pytest.approx(1 / 3)
+    result = compare("a", found, truth, drop_edge=True)
+    assert (result.n_true, result.n_found, result.average_precision[0]) == (1, 1, 1.0)
 
 
 @pytest.mark.models
@@ -125,6 +135,20 @@ def test_results_by_size_and_all_together(folders):
     assert content["images"][0]["diameter_px"] == 11.0
 
 
+@pytest.mark.models
+def test_several_images_at_once_come_in_their_order(folders):
+    class ByShape:
+        def masks(self, pixels):
+            time.sleep(0.02 if pixels.shape == (40, 60) else 0)
+            return (pixels > 0).astype(np.int32), float(pixels.shape[1])
+
+    pairs = find_pairs(*folders) * 20
+    alone = evaluate_segmentation(ByShape(), pairs)
+    together = evaluate_segmentation(ByShape(), pairs, threads=4)
+    assert [one.name for one in together.images] == ["one", "two", "wide"] * 20
+    assert together.to_json() == alone.to_json()
+
+
 def test_image_and_mask_of_different_size_are_refused(folders):
     tifffile.imwrite(folders[1] / "one.tif", np.zeros((3, 3), np.uint16))
     with pytest.raises(ConfigError, match=r"one\.tif"):
@@ -150,24 +174,32 @@ def parse(*words):
 def test_command_prints_a_table_and_writes_json(folders, tmp_path, monkeypatch, capsys):
     import idrstream.segment
 
-    seen = {}
+    seen = []
 
-    def segmentor(specs):
-        seen.update(specs)
+    def segmentor(settings):
+        seen.append(settings)
         return Fixed(TRUTH, squares((1, 1)))
 
     monkeypatch.setattr(idrstream.segment, "CellPoseSegmentor", segmentor)
     names = tmp_path / "only.txt"
     names.write_text("one\ntwo\n\n")
     namespace = parse(
-        "segmentation", *folders, "--only", names, "--diameter", 17, "--json", tmp_path / "a.json"
+        "segmentation",
+        *folders,
+        "--threads",
+        1,
+        "--only",
+        names,
+        "--diameter",
+        17,
+        "--json",
+        tmp_path / "a.json",
     )
     assert cli.handle(namespace) == 0
     shown = capsys.readouterr().out
     assert "40 x 60" in shown
     assert "1.000" in shown
-    assert seen["model_type"] == "idrstream-nuclei"
-    assert seen["diameter"] == 17.0
+    assert seen == [SegmentSettings(diameter=17.0, threads=1)]
     assert json.loads((tmp_path / "a.json").read_text())["n_images"] == 2
 
 
@@ -198,3 +230,23 @@ def test_shipped_model_on_a_few_real_images(shared_data, tmp_path):
     )
     assert cli.handle(namespace) == 0
     assert json.loads(out.read_text())["average_precision"][0] > 0.6
+
+
+def test_the_command_segments_as_a_stream_does(folders, monkeypatch):
+    import idrstream.segment
+
+    seen = []
+
+    def segmentor(settings):
+        seen.append(settings)
+        return Fixed(*[squares(shape=shape) for shape in ((40, 60), (40, 60), (40, 80))])
+
+    monkeypatch.setattr(idrstream.segment, "CellPoseSegmentor", segmentor)
+    alone = "--threads", "1"  # as the masks come one after the other
+    changed = "--model", "cyto3", "--flow-threshold", "0.4"
+    assert cli.handle(parse("segmentation", *folders, *alone)) == 0
+    assert cli.handle(parse("segmentation", *folders, *alone, *changed)) == 0
+    given = SegmentSettings(model_type="cyto3", flow_threshold=0.4, threads=1)
+    assert seen == [SegmentSettings(threads=1), given]
+    with pytest.raises(ConfigError, match="flow_threshold"):
+        cli.handle(parse("segmentation", *folders, "--flow-threshold", "-1"))

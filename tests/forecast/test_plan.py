@@ -21,7 +21,8 @@ from idrstream.errors import (
 )
 from idrstream.folder.locks import folder_lock
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
-from idrstream.forecast.sizes import MOST_ASKED, ask_sizes
+from idrstream.forecast.sizes import MOST_ASKED, Share, Sizes, ask_sizes
+from idrstream.forecast.work import spread
 from idrstream.packages import INSTALL_ALONE
 from idrstream.records import ImageTask
 
@@ -199,6 +200,16 @@ class TestSizes:
         assert total.high - total.low < 0.01 * truth
         assert "sizes of 200 of 20,000" in str(total)
         assert "a sample of 20,000" in sizes.check().detail
+
+    def test_what_is_estimated_has_a_width(self):
+        one_of_many = Sizes(50, tuple(tasks(50)), (1000,)).total(50)
+        assert one_of_many.low < one_of_many.bytes < one_of_many.high
+        sizes = ask_sizes(Source(), tasks(50))
+        by_frames = sizes.total(50, Share(0.01, spread([10, 11, 12]), "three tries"))
+        assert by_frames.low < by_frames.bytes < by_frames.high
+
+    def test_a_range_that_is_too_small_to_show_is_left_out(self):
+        assert str(Amount(2 * 10**9, 2 * 10**9, 2 * 10**9 + 5)) == "about 2.0 GB"
 
     @pytest.mark.parametrize(
         ("fault", "said"),

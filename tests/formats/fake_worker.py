@@ -17,6 +17,7 @@ from idrstream.formats.java.worker import serve
 from idrstream.workers.messages import watched_requests, write_message
 
 INFO = {
+    "n_images": 1,
     "n_frames": 3,
     "n_planes": 1,
     "n_channels": 1,
@@ -31,7 +32,7 @@ class Fake:
         self.behaviour = behaviour
         self.closed = 0
 
-    def info(self, path: str) -> dict:
+    def info(self, path: str, image: int) -> dict:
         sys.stdout.write("noise on standard output, as Java libraries make it\n")
         sys.stdout.flush()
         if self.behaviour == "cannot":
@@ -46,10 +47,11 @@ class Fake:
             "float": {"dtype": "float32"},
             "planes": {"n_planes": 3},
             "channels": {"n_channels": 2},
+            "images": {"n_images": 3, "n_frames": 3 + image},
         }
         return {**INFO, **changes.get(self.behaviour, {})}
 
-    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
+    def plane(self, path: str, image: int, t: int, channel: int, z: int) -> bytes:
         if self.behaviour == "dies" and not Path(path).with_suffix(".died").exists():
             Path(path).with_suffix(".died").touch()
             sys.stderr.write("Out of memory, says Java\n")
@@ -65,6 +67,8 @@ class Fake:
             t = 10 * z
         if self.behaviour == "channels":
             t = 100 * channel
+        if self.behaviour == "images":
+            t += 1000 * image
         value = 0 if self.behaviour == "hole" and t == 1 else t + 1
         return struct.pack("<H", value) * 20
 

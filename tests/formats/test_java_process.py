@@ -72,6 +72,21 @@ def test_frames_and_everything_that_is_none(make, movie):
         reader.info(movie.with_name("nowhere.tif"))
 
 
+def test_the_site_is_an_image_of_the_file(make, movie):
+    reader = make("images")
+    assert reader.info(movie, site=2).n_frames == 4
+    frames = reader.read(movie, [1, 4], site=3)
+    assert (frames[1] == 2001).all()
+    assert (frames[4] == 2004).all()
+    with pytest.raises(MovieError, match=r"has 3 image\(s\); site 4 is not among them"):
+        reader.read(movie, [1], site=4)
+    assert (make().read(movie, [1], site=9)[1] == 1).all()  # a file for each site
+    chosen = make("images", series=1)
+    assert (chosen.read(movie, [1], site=3)[1] == 1001).all()
+    with pytest.raises(MovieError, match="series 3 is not among them"):
+        make("images", series=3).info(movie)
+
+
 def test_it_starts_late_once_and_goes_with_its_folder(make, movie):
     with make() as reader:
         assert reader._process is None

@@ -39,12 +39,13 @@ def test_messages_come_back_as_they_went(headers):
 
 def test_serve_answers_until_the_input_ends():
     class Backend:
-        def info(self, path):
+        def info(self, path, image):
             if path == "missing":
                 raise MissingError("get it")
             return {"n_frames": 1}
 
-        def plane(self, path, t, channel, z):
+        def plane(self, path, image, t, channel, z):
+            assert image == 2
             if t > 0:
                 raise ImageProblemError("no\n such plane")
             return b"pixels"
@@ -58,10 +59,10 @@ def test_serve_answers_until_the_input_ends():
 
     requests, replies = io.BytesIO(), io.BytesIO()
     for request in (
-        {"ask": "info", "path": "x"},
-        {"ask": "info", "path": "missing"},
-        {"ask": "plane", "path": "x", "t": 0, "channel": 0, "z": 0},
-        {"ask": "plane", "path": "x", "t": 1, "channel": 0, "z": 0},
+        {"ask": "info", "image": 0, "path": "x"},
+        {"ask": "info", "image": 0, "path": "missing"},
+        {"ask": "plane", "path": "x", "image": 2, "t": 0, "channel": 0, "z": 0},
+        {"ask": "plane", "path": "x", "image": 2, "t": 1, "channel": 0, "z": 0},
         {"ask": "close", "path": "x"},
         {"ask": "close", "path": "x"},
     ):
@@ -179,6 +180,8 @@ class FakeImageReader:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.rgb = 1
+        self.series = None
+        self.flattened = True
 
     def setMetadataOptions(self, options) -> None:
         assert options == "dynamic minimum"
@@ -189,7 +192,13 @@ class FakeImageReader:
         self.ids.append(path)
 
     def setSeries(self, series) -> None:
-        assert series == 0
+        self.series = series
+
+    def setFlattenedResolutions(self, flattened) -> None:
+        self.flattened = flattened
+
+    def getSeriesCount(self) -> int:
+        return 4
 
     def close(self) -> None:
         self.ids.append("close")
@@ -198,7 +207,7 @@ class FakeImageReader:
         return self.rgb
 
     def getIndex(self, z, c, t) -> int:
-        return 100 * z + 10 * c + t
+        return 1000 * self.series + 100 * z + 10 * c + t
 
     def openBytes(self, index) -> bytes:
         return struct.pack(">6H", *[index] * 6)
@@ -238,7 +247,9 @@ def test_bioformats_without_java(monkeypatch, tmp_path):
     backend = BioFormats("x.jar", "/tmp")
     path = tmp_path / "x.tif"
     path.write_text("x")
-    assert backend.info(str(path)) == {
+    assert not reader.flattened  # the smaller copies of a pyramid are no images
+    assert backend.info(str(path), 0) == {
+        "n_images": 4,
         "n_frames": 5,
         "n_planes": 5,
         "n_channels": 5,
@@ -246,19 +257,19 @@ def test_bioformats_without_java(monkeypatch, tmp_path):
         "width": 3,
         "dtype": "uint16",
     }
-    assert backend.plane(str(path), 4, 2, 3) == struct.pack("<6H", *[324] * 6)
+    assert backend.plane(str(path), 2, 4, 2, 3) == struct.pack("<6H", *[2324] * 6)
     assert reader.ids == ["close", str(path)]
     # Another file under the same name is opened anew.
     path.write_text("another")
-    backend.info(str(path))
+    backend.info(str(path), 0)
     assert reader.ids[2:] == ["close", str(path)]
     backend.close()
     reader.rgb = 3
     with pytest.raises(ImageProblemError, match="colour"):
-        backend.info(str(path))
+        backend.info(str(path), 0)
     (tmp_path / "bad").write_text("x")
     with pytest.raises(ValueError, match="unknown format"):
-        backend.info(str(tmp_path / "bad"))
+        backend.info(str(tmp_path / "bad"), 0)
 
 
 def test_identity_changes_with_the_file(tmp_path):
@@ -364,7 +375,8 @@ def test_imagej_on_a_local_fiji_stays_off_the_network(fake_imagej, tmp_path):
     assert len(module.unlocked) == 1
     path = tmp_path / "x.ch5"
     path.write_text("x")
-    assert backend.info(str(path)) == {
+    assert backend.info(str(path), 0) == {
+        "n_images": 1,
         "n_frames": 2,
         "n_planes": 1,
         "n_channels": 1,
@@ -372,15 +384,15 @@ def test_imagej_on_a_local_fiji_stays_off_the_network(fake_imagej, tmp_path):
         "width": 4,
         "dtype": "uint16",
     }
-    plane = backend.plane(str(path), 1, 0, 0)
+    plane = backend.plane(str(path), 0, 1, 0, 0)
     assert plane == np.arange(13, 25, dtype="<u2").tobytes()
     assert module.opened == [str(path)]
     backend.close()
-    backend.info(str(path))
+    backend.info(str(path), 0)
     assert module.opened == [str(path)] * 2
     (tmp_path / "bad").write_text("x")
     with pytest.raises(ImageProblemError, match="does not know this format"):
-        backend.info(str(tmp_path / "bad"))
+        backend.info(str(tmp_path / "bad"), 0)
 
 
 def test_imagej_by_coordinate(fake_imagej):

@@ -30,6 +30,13 @@ def test_make_reader(given, kind, location):
         assert reader.location == location
 
 
+def test_a_series_is_for_bioformats_only():
+    assert make_reader("/opt/b.jar", series=2).series == 2
+    for name in (None, "cellh5", "sc.fiji:fiji"):
+        with pytest.raises(ConfigError, match=r'series: the .* reader cannot .* "bioformats"'):
+            make_reader(name, series=0)
+
+
 def test_objects_and_folders(tmp_path, monkeypatch):
     mine = CellH5Reader()
     assert make_reader(mine) is mine

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.reader import MovieInfo
+from idrstream.preprocess.basic import may_be_offset
 from idrstream.preprocess.illumination import (
     FrameContext,
     IlluminationModel,
@@ -25,6 +26,7 @@ from idrstream.preprocess.illumination import (
 )
 from idrstream.records import ImageTask
 from idrstream.simulate import simulate_movie, tiny_spec
+from idrstream.workers.threads import threads_limited, torch_threads
 
 TASK = ImageTask("P1", "A4", 4, (2,))
 
@@ -56,6 +58,22 @@ def _model(shape=(4, 5), *, flat=1.0, dark=0.0, **fields):
         context="frames",
         **fields,
     )
+
+
+# --- threads ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("darkfield", [False, True])
+def test_a_model_does_not_depend_on_the_number_of_threads(darkfield):
+    frames = simulate_movie(tiny_spec(frames=3, nuclei_per_frame=10, seed=4)).frames
+    models = []
+    for threads in (1, 2, 4):
+        with threads_limited(threads):
+            models.append(fit_basic(frames, darkfield=darkfield))
+            assert torch_threads() == threads
+    for model in models[1:]:
+        assert model.flatfield.tobytes() == models[0].flatfield.tobytes()
+        assert model.darkfield.tobytes() == models[0].darkfield.tobytes()
 
 
 # --- context ---------------------------------------------------------------------------------
@@ -236,6 +254,26 @@ def test_the_flatfield_agrees_with_the_reference_implementation(shared_data, nam
         reference = file[f"{name}__flatfield" + ("" if dark else "-flatonly")]
     ours = resize(model.flatfield, reference.shape, order=1)
     assert _correlation(ours, reference) > least
+
+
+@pytest.mark.parametrize(
+    ("background", "offset", "darkfield", "warns"),
+    [(2.0, 98, False, True), (2.0, 98, True, False), (24.0, 0, False, False)],
+)
+def test_a_camera_offset_over_a_dark_medium_is_noticed(background, offset, darkfield, warns):
+    spec = tiny_spec(frames=6, nuclei_per_frame=10, seed=4, background=background)
+    stack = simulate_movie(spec).frames.astype(np.uint16) + offset
+    assert may_be_offset(fit_basic(stack, darkfield=darkfield), stack) == warns
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_an_aperture_is_told_with_advice_that_helps(movie, offset):
+    rows, columns = np.indices(movie.frames.shape[1:])
+    y, x = (2 * one / one.max() - 1 for one in (rows, columns))
+    behind = x**2 + y**2 > 1
+    frames = np.where(behind, 0, movie.frames.astype(np.uint16) * 20 + offset).astype(np.uint16)
+    with pytest.raises(MovieError, match=r"2\d% of the field of well A4 get no light .*crop"):
+        fit_basic(frames, source="well A4")
 
 
 # --- model -----------------------------------------------------------------------------------

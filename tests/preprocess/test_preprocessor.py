@@ -13,6 +13,7 @@ from idrstream.describe import describe_part
 from idrstream.errors import ConfigError, FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.readers import ImageJReader
+from idrstream.formats.reader import BaseReader, MovieInfo
 from idrstream.legacy import BasicpyPreprocessor
 from idrstream.preprocess import (
     FrameContext,
@@ -29,6 +30,7 @@ from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 from idrstream.preprocess.preprocessor import spread
 from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.simulate import simulate_movie, tiny_spec
 
 
 def movie_of(path: Path, *frames: int, plate: str = "P1", well: str = "A4") -> Movie:
@@ -247,6 +249,54 @@ def test_a_missing_basicpy_is_told_before_a_stream_starts(illumination, tmp_path
         by_name(illumination, tmp_path).load()
     with pytest.raises(MissingToolError, match="basicpy"):
         fit_basic(np.arange(2 * 8 * 8, dtype=np.uint8).reshape(2, 8, 8))
+
+
+def test_the_reader_is_asked_for_the_site_of_the_row(tmp_path):
+    asked = []
+
+    class BySite(BaseReader):
+        selects_sites = True
+
+        def at_site(self, site):
+            asked.append(site)
+            return self
+
+        def info(self, path):
+            return MovieInfo(2, (4, 5), "uint8", (True, True))
+
+        def read(self, path, numbers):
+            return {number: np.full((4, 5), 10 * asked[-1], np.uint8) for number in numbers}
+
+    preprocessor = Preprocessor(BySite(), make_illumination("off"))
+    for site in (1, 3):
+        task = ImageTask("P1", "A4", 4, (2,), site=site)
+        movie = Movie(tmp_path / "x", task, "local")
+        (frame,) = preprocessor.process(movie)
+        assert (frame.pixels == 10 * site).all()
+        assert (preprocessor.plate_frames(movie, 1) == 10 * site).all()
+    assert asked == [1, 1, 3, 3]
+
+
+@pytest.mark.parametrize("context", ["movie", "plate"])
+def test_an_even_flatfield_is_told_once_for_each_plate(tmp_path, ch5, caplog, context):
+    spec = tiny_spec(frames=4, nuclei_per_frame=10, background=2.0)
+    dark = simulate_movie(spec).frames.astype(np.uint16) + 98
+    path = ch5(dark[np.newaxis, :, np.newaxis])
+    settings = PreprocessSettings(illumination_context=context)
+    preprocessor = make_preprocessor(settings, tmp_path / "models")
+    for plate in ("P1", "P1", "P2"):
+        movie = movie_of(path, 2, plate=plate)
+        if preprocessor.needs_plate_model(plate):
+            preprocessor.fit_plate(plate, [movie])
+        preprocessor.process(movie)
+    said = [text for text in caplog.messages if "illumination_darkfield = true" in text]
+    assert [text.partition(":")[0] for text in said] == ["plate P1", "plate P2"]
+
+
+def test_the_darkfield_reaches_the_fit(tmp_path):
+    for context in ("frames", "movie", "plate"):
+        settings = PreprocessSettings(illumination_context=context, illumination_darkfield=True)
+        assert make_preprocessor(settings, tmp_path).illumination.darkfield
 
 
 def test_names(tmp_path):

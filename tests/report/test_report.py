@@ -1,5 +1,6 @@
 """The report of real streams: what it warns of, what is on the page, how a browser shows it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -43,6 +44,12 @@ class TestWarnings:
 
     def test_none_on_a_clean_screen(self, clean):
         assert find_warnings(read_folder(clean.final_data_dir)) == ()
+
+    def test_a_wrong_image_size_is_not_told_as_a_fault_of_segmentation(self, clean):
+        data = read_folder(clean.final_data_dir)
+        failures = pd.DataFrame({"Stage": ["write"], "Plate": ["P"], "Well": ["A1"], "Batch": [0]})
+        (found,) = find_warnings(dataclasses.replace(data, failures=failures))
+        assert found.text == "1 image could not be prepared for profiling: P A1."
 
 
 class TestCounts:

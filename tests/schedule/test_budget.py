@@ -1,5 +1,13 @@
 """The ledger of the disk budget against a simple model, and what is said of sizes."""
 
+import importlib.util
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -61,3 +69,46 @@ def test_the_meter_sees_the_end(tmp_path):
     (tmp_path / "file").write_bytes(bytes(100))
     meter.close()
     assert meter.peak_bytes == 100
+
+
+def test_what_is_deleted_while_it_is_counted_hides_nothing_else(tmp_path, monkeypatch):
+    for name in "abc":
+        (tmp_path / name).write_bytes(bytes(1000))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "d").write_bytes(bytes(1000))
+    scandir = os.scandir
+
+    @contextmanager
+    def then_others_delete(folder):
+        with scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        Path(folder, "a").unlink(missing_ok=True)
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", then_others_delete)
+    assert tree_bytes(tmp_path) == 3000
+
+
+def test_the_benchmark_samples_on_when_folders_go_away(tmp_path, monkeypatch):
+    benchmarks = Path(__file__).resolve().parents[2] / "benchmarks"
+    monkeypatch.syspath_prepend(str(benchmarks))
+    spec = importlib.util.spec_from_file_location("benchmark_stream", benchmarks / "stream.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "kept").write_bytes(bytes(5000))
+    watch = module.Watch(os.getpid(), tmp_path)
+    watch.start()
+    until = time.monotonic() + 0.6
+    while time.monotonic() < until:
+        (tmp_path / "1" / "2").mkdir(parents=True)
+        (tmp_path / "1" / "2" / "x").write_bytes(bytes(10))
+        shutil.rmtree(tmp_path / "1")
+    watch.close()
+    assert watch.peak_disk >= 5000
+    assert watch.peak_rss > 0
+    monkeypatch.setattr("idrstream.schedule.disk.budget.tree_bytes", lambda folder: 1 // 0)
+    broken = module.Watch(os.getpid(), tmp_path)
+    broken.start()
+    time.sleep(0.3)
+    with pytest.raises(ZeroDivisionError):
+        broken.close()

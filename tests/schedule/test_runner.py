@@ -16,6 +16,7 @@ from idrstream.errors import (
     DownloadError,
     FrameError,
     MissingToolError,
+    MovieError,
     ProfileError,
     RemoteFileNotFoundError,
     SegmentationError,
@@ -113,7 +114,7 @@ class FakeSlot(BatchProfiling):
     def _add(self, frame):
         try:
             self.fake._call("add", frame.task.well_number)
-        except ValueError as error:
+        except (ValueError, MovieError) as error:
             return error
         self.added.append((frame.task, frame.number))
         return None
@@ -194,6 +195,7 @@ def test_all_is_well(run, fake):
         ("process", "preprocess", FrameError("unreadable")),
         ("segment", "segment", SegmentationError("no")),
         ("add", "profile", ValueError("a library's own error")),
+        ("add", "profile", MovieError("128 x 96 pixels")),
         ("process", "preprocess", KeyError("a bug")),
     ],
 )

@@ -30,6 +30,7 @@ def two_nuclei_and_one_at_the_edge():
 class StandIn:
     device = "cpu"
     pools = False
+    diam_mean = 30.0
 
     def __init__(self, masks):
         self.masks = masks
@@ -109,6 +110,36 @@ def test_edge_masks_go_and_outlines_stay_aligned(make):
     assert nuclei.locations.tolist() == [[12.0, 23.0], [31.0, 6.0]]
     for (y, x), outline in zip(nuclei.locations, nuclei.outlines, strict=True):
         assert outline.mean(axis=0) == pytest.approx([y, x])
+
+
+@pytest.mark.parametrize(
+    ("diameter", "shape", "said"),
+    [
+        (51, (40, 50), r"of 51 pixels .* frame of 40 x 50 \(Y x X\); set diameter to 3 to 50"),
+        (1e9, (40, 50), "set diameter to 3 to 50, or to 0: estimated"),
+        (4, (8000, 8000), "set diameter to 21 to 8000"),
+    ],
+)
+def test_a_diameter_that_no_frame_can_have_is_refused(make, diameter, shape, said):
+    made = make(np.zeros(shape, np.uint16), diameter=diameter)
+    with pytest.raises(SegmentationError, match=said):
+        made.segmentor.segment(frame(np.zeros(shape, np.uint8)))
+    assert made.model.calls == []
+
+
+def test_a_diameter_that_is_too_small_for_the_network_is_refused_before_the_start(make):
+    segmentor = make(two_nuclei_and_one_at_the_edge(), diameter=0.5).segmentor
+    said = "diameter is 0.5 pixels, but the model works on nuclei of 30 .* ones of 3 or more"
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=said):
+            segmentor.load()
+
+
+@pytest.mark.parametrize(("estimate", "taken"), [(0.01, 3.0), (17, 17.0), (1e9, 50.0)])
+def test_an_estimated_diameter_is_one_that_the_frame_can_have(make, estimate, taken):
+    made = make(two_nuclei_and_one_at_the_edge(), Estimator(estimate), diameter=0)
+    assert made.segmentor.segment(frame()).diameter_px == taken
+    assert made.model.calls[0]["diameter"] == taken
 
 
 def test_no_nuclei_is_a_result(make):

@@ -16,6 +16,7 @@ from idrstream.errors import MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import CellPoseSegmentor
 from idrstream.segment.cellpose.groups import Prepared, Stages
+from idrstream.workers.threads import one_thread_each, torch_threads
 
 pytestmark = pytest.mark.models
 
@@ -114,6 +115,50 @@ def test_tiles_of_several_frames_go_through_together(images):
     check_flows(TileRunner(network, batch_size=8).run(images, [1.0] * 3), images)
     assert len(network.asked) < len(images) + 4  # many at once, not one after the other
     assert max(network.asked) > 3
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_on_a_processor_each_tile_gets_a_thread_and_the_sums_their_order(images, threads):
+    from idrstream.segment.network.tile_runner import TileRunner
+
+    seen = []
+
+    class Slow(Network):
+        def __call__(self, tiles):
+            seen.append((threading.get_ident(), torch_threads(), len(tiles)))
+            time.sleep(0.01)
+            return super().__call__(tiles)
+
+    runner = TileRunner(Slow(fit=1, device="cpu"), batch_size=8)
+    with one_thread_each(threads):
+        (flows,) = runner.run(images[:1], [1.0])
+    check_flows([flows], images[:1])
+    assert {one[1:] for one in seen} == {(1, 1)}
+    assert len({one[0] for one in seen}) == threads
+    with one_thread_each(1):
+        (alone,) = runner.run(images[:1], [1.0])
+    assert flows.values.tobytes() == alone.values.tobytes()
+    assert flows.style.tobytes() == alone.style.tobytes()
+
+
+def test_the_same_bytes_for_any_number_of_threads(segmentor, frames):
+    found = []
+    for threads in (1, 2, 4):
+        segmentor.settings = replace(segmentor.settings, threads=threads, diameter=0.0)
+        found.append(segmentor.segment(frames[-1], outlines=True))
+        found += segmentor.segment_many(frames[-1:], outlines=True)
+        found += segmentor.segment_many([frames[0], frames[-1]], outlines=True)[1:]
+    assert len({one.locations.tobytes() for one in found}) == 1
+    assert len({one.diameter_px for one in found}) == 1
+    assert len(found[0]) > 3
+
+
+def test_a_frame_that_would_become_far_too_large_is_refused(images):
+    from idrstream.segment.network.tile_runner import TileRunner
+
+    runner = TileRunner(Network(fit=1, device="cpu"), batch_size=8)
+    with pytest.raises(SegmentationError, match=r"40 x 50 .* 52\.0 times .* at most 10\.0 "):
+        runner.run([images[2]], [52.0])
 
 
 @pytest.mark.parametrize("words", ["CUDA out of memory", "CUDNN_STATUS_ALLOC_FAILED"])

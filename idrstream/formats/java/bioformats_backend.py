@@ -1,8 +1,8 @@
 """Bio-Formats inside the Java process.
 
 Uses ``loci.formats.ImageReader`` of the ``bioformats_package.jar`` directly through JPype: the
-jar is complete, so nothing is ever fetched. Series 0 is the raw image; CellH5 files have their
-label images as further series.
+jar is complete, so nothing is ever fetched. Its series are the images of a file; CellH5 files have
+their label images as further series. Smaller copies of an image (pyramids) are none.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class BioFormats:
             java("loci.common.DebugTools").setRootLevel("OFF")
             level = java("loci.formats.in.MetadataLevel").MINIMUM
             self._reader = java("loci.formats.ImageReader")()
+            self._reader.setFlattenedResolutions(False)
             self._reader.setMetadataOptions(java("loci.formats.in.DynamicMetadataOptions")(level))
             self._types = java("loci.formats.FormatTools")
         except TypeError as error:
@@ -81,13 +82,14 @@ class BioFormats:
             raise MissingError(msg) from error
         self._opened: tuple[str, int, int, int] | None = None
 
-    def info(self, path: str) -> dict[str, Any]:
-        """Return what series 0 of a file has."""
-        reader = self._open(path)
+    def info(self, path: str, image: int) -> dict[str, Any]:
+        """Return what a series of a file has."""
+        reader = self._open(path, image)
         if reader.getRGBChannelCount() > 1:
             msg = "it is a colour (RGB) image; only separate channels are read"
             raise ImageProblemError(msg)
         return {
+            "n_images": int(reader.getSeriesCount()),
             "n_frames": int(reader.getSizeT()),
             "n_planes": int(reader.getSizeZ()),
             "n_channels": int(reader.getSizeC()),
@@ -96,9 +98,9 @@ class BioFormats:
             "dtype": self._dtype(),
         }
 
-    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
-        """Return one plane of series 0, little-endian."""
-        reader = self._open(path)
+    def plane(self, path: str, image: int, t: int, channel: int, z: int) -> bytes:
+        """Return one plane of a series, little-endian."""
+        reader = self._open(path, image)
         pixels = bytes(reader.openBytes(reader.getIndex(z, channel, t)))
         if self._dtype() == "uint16" and not reader.isLittleEndian():
             import numpy as np
@@ -115,11 +117,11 @@ class BioFormats:
         self._opened = None
         self._reader.close()
 
-    def _open(self, path: str) -> Any:
+    def _open(self, path: str, image: int) -> Any:
         wanted = identity(path)
         if self._opened != wanted:
             self.close()
             self._reader.setId(path)
-            self._reader.setSeries(0)
             self._opened = wanted
+        self._reader.setSeries(image)
         return self._reader

@@ -62,10 +62,11 @@ class ImageJ:
         self._opened: tuple[str, int, int, int] | None = None
         self._movie: Any = None
 
-    def info(self, path: str) -> dict[str, Any]:
-        """Return what a movie has."""
+    def info(self, path: str, image: int) -> dict[str, Any]:  # noqa: ARG002, always the first
+        """Return what a movie has; how many images its file has ImageJ does not say."""
         n_frames, n_channels, n_planes, height, width = self._open(path).shape
         return {
+            "n_images": 1,
             "n_frames": n_frames,
             "n_planes": n_planes,
             "n_channels": n_channels,
@@ -74,7 +75,7 @@ class ImageJ:
             "dtype": self._movie.dtype.name,
         }
 
-    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
+    def plane(self, path: str, image: int, t: int, channel: int, z: int) -> bytes:  # noqa: ARG002
         """Return one plane, little-endian."""
         plane = self._open(path)[t, channel, z]
         return bytes(plane.astype(plane.dtype.newbyteorder("<"), copy=False).tobytes())

@@ -19,7 +19,13 @@ import numpy as np
 
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.movie_checks import check_pixel_type, frame_problem, hole, plane_to_read
+from idrstream.formats.movie_checks import (
+    check_pixel_type,
+    frame_problem,
+    hole,
+    image_to_read,
+    plane_to_read,
+)
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 from idrstream.workers.process import DiedError, WorkerProcess
 
@@ -42,6 +48,8 @@ class JavaReader(BaseReader):
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0; needed only for movies with several.
+    series : int, optional
+        Image of a file to read, counted from 0; by default that of the site.
     start_timeout_s : float
         Time limit for starting Java with its library.
     request_timeout_s : float
@@ -56,11 +64,13 @@ class JavaReader(BaseReader):
         *,
         channel: int = 0,
         z: int | None = None,
+        series: int | None = None,
         start_timeout_s: float = 180.0,
         request_timeout_s: float = 300.0,
     ) -> None:
         super().__init__(channel=channel, z=z)
         self.location = str(location)
+        self.series = series
         self.start_timeout_s = start_timeout_s
         self.request_timeout_s = request_timeout_s
         self._lock = threading.RLock()
@@ -95,11 +105,18 @@ class JavaReader(BaseReader):
         if process is not None:
             process.kill()
 
-    def info(self, path: Path) -> MovieInfo:
-        """Return what the movie has; see `MovieReader.info`."""
-        return self._info(Path(path).absolute())[0]
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        chosen = {} if self.series is None else {"series": self.series}
+        return {**super().describe(), **chosen}
 
-    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+    def info(self, path: Path, *, site: int = 1) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        return self._info(Path(path).absolute(), site)[0]
+
+    def read(
+        self, path: Path, numbers: Sequence[int], *, site: int = 1
+    ) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""
         path = Path(path).absolute()
         known: dict[int, FrameError] = {}
@@ -109,10 +126,10 @@ class JavaReader(BaseReader):
         interrupts = self._interrupts
         with self._lock:
             self._check_not_interrupted(path, interrupts)
-            info, plane = self._info(path)
+            info, place = self._info(path, site)
             for number in numbers:
                 problem = known.get(number) or frame_problem(info, number, path)
-                frames[number] = problem or self._frame(path, info, number, plane)
+                frames[number] = problem or self._frame(path, info, number, place)
             # The movie will be deleted: an open file would keep its space on the disk.
             self._request(path, {"ask": "close"})
         return frames
@@ -124,8 +141,8 @@ class JavaReader(BaseReader):
         module = "idrstream.formats.java.worker"
         return [sys.executable, "-m", module, self.name, self.location, folder]
 
-    def _info(self, path: Path) -> tuple[MovieInfo, int]:
-        """Return what a movie has, and the plane to read."""
+    def _info(self, path: Path, site: int) -> tuple[MovieInfo, dict[str, int]]:
+        """Return what a movie has, and which image and plane to read."""
         if not path.is_file():
             msg = f"{path} does not exist"
             raise MovieError(msg)
@@ -133,11 +150,12 @@ class JavaReader(BaseReader):
         marked = None
         if path.suffix.lower() in _CELLH5_SUFFIXES:
             marked = self._cellh5.info(path)
-        try:
-            answer = self._request(path, {"ask": "info"})[0]["info"]
-        except _RefusedError as error:
-            msg = f"{path} cannot be read by {self.name}: {error}"
-            raise MovieError(msg) from error
+        answer = self._ask_info(path, 0)
+        image = 0
+        if marked is None:  # the further images of a CellH5 file are labels
+            image = image_to_read(path, int(answer["n_images"]), site, self.series)
+        if image:
+            answer = self._ask_info(path, image)
         dtype = str(answer["dtype"])
         check_pixel_type(path, dtype)
         n_frames, n_channels = int(answer["n_frames"]), int(answer["n_channels"])
@@ -150,10 +168,21 @@ class JavaReader(BaseReader):
         if len(valid) != n_frames:
             msg = f"{path}: {self.name} sees {n_frames} frames, h5py {len(valid)}"
             raise MovieError(msg)
-        return MovieInfo(n_frames, shape, dtype, valid), plane
+        place = {"image": image, "channel": self.channel, "z": plane}
+        return MovieInfo(n_frames, shape, dtype, valid), place
 
-    def _frame(self, path: Path, info: MovieInfo, number: int, plane: int) -> Pixels | FrameError:
-        request = {"ask": "plane", "t": number - 1, "channel": self.channel, "z": plane}
+    def _ask_info(self, path: Path, image: int) -> dict[str, Any]:
+        try:
+            answer = self._request(path, {"ask": "info", "image": image})[0]["info"]
+        except _RefusedError as error:
+            msg = f"{path} cannot be read by {self.name}: {error}"
+            raise MovieError(msg) from error
+        return dict(answer)
+
+    def _frame(
+        self, path: Path, info: MovieInfo, number: int, place: dict[str, int]
+    ) -> Pixels | FrameError:
+        request = {"ask": "plane", "t": number - 1, **place}
         try:
             pixels = self._request(path, request)[1]
         except _RefusedError as error:

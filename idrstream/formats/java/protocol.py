@@ -9,11 +9,14 @@ from typing import Any, Protocol
 class Backend(Protocol):
     """A Java library that reads images."""
 
-    def info(self, path: str) -> dict[str, Any]:
-        """Return ``n_frames, n_planes, n_channels, height, width, dtype`` of a file."""
+    def info(self, path: str, image: int) -> dict[str, Any]:
+        """Return ``n_frames, n_planes, n_channels, height, width, dtype`` of an image of a file.
+
+        And ``n_images``, how many it has.
+        """
         ...
 
-    def plane(self, path: str, t: int, channel: int, z: int) -> bytes:
+    def plane(self, path: str, image: int, t: int, channel: int, z: int) -> bytes:
         """Return one plane's pixels, row by row, little-endian; indices count from 0."""
         ...
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from idrstream.errors import MissingToolError
+from idrstream.errors import FrameError, MissingToolError
 from idrstream.formats.java.process import JavaReader
+from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels
 
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+(:[\w.-]+)?(\+[\w.:-]+)*")
 _HOW = (
@@ -51,8 +53,9 @@ class ImageJReader(JavaReader):
 class BioFormatsReader(JavaReader):
     """Reads movies with Bio-Formats; for the other parameters see `JavaReader`.
 
-    Series 0 of the file is read; frames are its time points. Nothing is downloaded. Needs Java
-    (11 or later) and JPype (``pip install "idrstream[imagej]"``).
+    Of a file with several images (Bio-Formats calls them series) the one of the row's site is
+    read, or `series`; frames are its time points. Nothing is downloaded. Needs Java (11 or later)
+    and JPype (``pip install "idrstream[imagej]"``).
 
     Parameters
     ----------
@@ -62,6 +65,15 @@ class BioFormatsReader(JavaReader):
 
     name = "bioformats"
 
+    @property
+    def selects_sites(self) -> bool:  # type: ignore[override]
+        """Whether a site is an image of the file; not where `series` names the image."""
+        return self.series is None
+
+    def at_site(self, site: int) -> MovieReader:
+        """Return what reads a site of a file: its image of that number, if it has several."""
+        return _AtSite(self, site)
+
     def check(self) -> None:
         """Raise `MissingToolError` if the jar is not there."""
         jar = Path(self.location).expanduser().absolute()
@@ -69,3 +81,21 @@ class BioFormatsReader(JavaReader):
             msg = f"there is no Bio-Formats jar {jar}: {_HOW}"
             raise MissingToolError(msg)
         self.location = str(jar)
+
+
+class _AtSite(BaseReader):
+    """A reader's view of one site; it shares its process."""
+
+    def __init__(self, reader: BioFormatsReader, site: int) -> None:
+        super().__init__(channel=reader.channel, z=reader.z)
+        self.name = reader.name
+        self._reader, self._site = reader, site
+
+    def info(self, path: Path) -> MovieInfo:
+        return self._reader.info(path, site=self._site)
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        return self._reader.read(path, numbers, site=self._site)
+
+    def interrupt(self) -> None:
+        self._reader.interrupt()

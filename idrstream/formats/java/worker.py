@@ -36,9 +36,10 @@ def _answer(backend: Backend, request: dict[str, Any], replies: IO[bytes]) -> No
         write_message(replies, {"closed": path})
         return
     if request["ask"] == "info":
-        write_message(replies, {"info": backend.info(path)})
+        write_message(replies, {"info": backend.info(path, request["image"])})
         return
-    pixels = backend.plane(path, request["t"], request["channel"], request["z"])
+    wanted = (request[name] for name in ("image", "t", "channel", "z"))
+    pixels = backend.plane(path, *wanted)
     write_message(replies, {"plane": request["t"]}, pixels)
 
 

@@ -105,7 +105,9 @@ def tree_bytes(folder: Path) -> int:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                         continue
-                    stat = entry.stat(follow_symlinks=False)
+                    stat = _stat(entry)
+                    if stat is None:
+                        continue
                     if stat.st_nlink > 1:
                         if (stat.st_dev, stat.st_ino) in seen:
                             continue
@@ -114,6 +116,14 @@ def tree_bytes(folder: Path) -> int:
         except (FileNotFoundError, NotADirectoryError):  # deleted meanwhile
             continue
     return total
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Return the status of a file, or None if it was deleted meanwhile; others still count."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
 
 
 def disk_free_bytes(folder: Path) -> int:

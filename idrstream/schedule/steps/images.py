@@ -242,6 +242,7 @@ class ImageLanes:
     def _finish_frame(
         self, state: FrameState, error: BaseException | None, stage: str = "segment"
     ) -> None:
+        """Note that a frame is done, or in which stage it failed."""
         image, batch = state.image, state.image.batch
         batch.n_frames_in_memory -= 1
         if error is not None:

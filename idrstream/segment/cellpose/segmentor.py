@@ -16,6 +16,7 @@ from idrstream.config import SegmentSettings, described_options
 from idrstream.errors import ConfigError, SegmentationError
 from idrstream.models import model_digest
 from idrstream.records import Frame, Objects
+from idrstream.segment.cellpose.diameters import check_diameter, check_smallest
 from idrstream.segment.cellpose.groups import (
     Prepared,
     Stages,
@@ -27,8 +28,9 @@ from idrstream.segment.cellpose.groups import (
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
 from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
+from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
-from idrstream.workers.threads import all_processors, limit_threads, torch_threads
+from idrstream.workers.threads import all_processors, free_threads, one_thread_each
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +49,9 @@ class _LazyModel:
     def get(self) -> LoadedModel:
         with self._lock:
             if self._loaded is None:
-                self._loaded = loaded = load_model(self._settings)
+                loaded = load_model(self._settings)
+                check_smallest(self._settings.diameter, loaded)
+                self._loaded = loaded
                 _log.info(
                     "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
                 )
@@ -178,7 +182,7 @@ class CellPoseSegmentor(Segmentor):
             stages = Stages(self._prepare, self._run_network, finish)
             return stages.run(frames, self.settings.threads or all_processors())
         segment = partial(self.segment, outlines=outlines)
-        return side_by_side(segment, frames, self.settings.threads or torch_threads())
+        return side_by_side(segment, frames, free_threads(self.settings.threads))
 
     def _channel_of(self, frame: Frame) -> NDArray[Any]:
         """Return the pixels that are segmented, shape ``(Y, X)``."""
@@ -223,9 +227,7 @@ class CellPoseSegmentor(Segmentor):
         """
         check_pixels(pixels)
         loaded = self._model.get()
-        if self.settings.threads:
-            limit_threads(self.settings.threads)
-        with one_frames_errors():
+        with one_frames_errors(), one_thread_each(free_threads(self.settings.threads)):
             diameter_px = self._diameter(pixels, loaded)
             found = loaded.model.eval(
                 pixels,
@@ -256,7 +258,9 @@ class CellPoseSegmentor(Segmentor):
 
     def _run_network(self, group: Sequence[Prepared]) -> list[Any]:
         """Return the flows of each of a group of frames."""
-        with one_frames_errors():
+        # Where the GPU's memory is exhausted, the processor takes over.
+        threads = self.settings.threads or all_processors()
+        with one_frames_errors(), one_thread_each(threads):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
                 [one.image for one in group], [one.diameter_px for one in group]
@@ -300,11 +304,19 @@ class CellPoseSegmentor(Segmentor):
         return table
 
     def _diameter(self, pixels: NDArray[Any], loaded: LoadedModel) -> float:
-        if self.settings.diameter:
-            return self.settings.diameter
+        """Return the diameter of the nuclei of a frame, one that the network can be asked for."""
+        given = self.settings.diameter
+        largest = float(max(*pixels.shape, loaded.model.diam_mean))
+        smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
+        if given:
+            check_diameter(given, smallest, largest, pixels.shape)
+            return given
         if loaded.estimator is None:
             return loaded.usual_diameter_px
-        diameter_px = loaded.estimator.estimate(pixels, loaded.model)
-        if not (np.isfinite(diameter_px) and diameter_px > 0):
-            raise SegmentationError(f"the estimated diameter is {diameter_px}; set diameter")
-        return float(diameter_px)
+        found = float(loaded.estimator.estimate(pixels, loaded.model))
+        if not (np.isfinite(found) and found > 0):
+            raise SegmentationError(f"the estimated diameter is {found}; set diameter")
+        taken = min(max(found, smallest), largest)
+        if taken != found:
+            _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
+        return taken

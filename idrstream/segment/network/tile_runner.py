@@ -16,11 +16,15 @@ import torch
 from cellpose import transforms
 from numpy.typing import NDArray
 
+from idrstream.errors import SegmentationError
 from idrstream.segment.network.network import STYLE_LENGTH, FoldedNetwork
+from idrstream.segment.network.scale import largest_scale
 from idrstream.segment.network.tiles import TileBlend, TilePlan, cut_tile, plan_tiles
+from idrstream.workers.threads import free_threads, in_threads
 
 _log = logging.getLogger("idrstream.segment")
 _CELLPOSE_TILE_PX = 224 * 224
+_TILES_A_THREAD = 16  # whose flows are in memory before they are blended
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,9 @@ class TileRunner:
     network : FoldedNetwork
         The network.
     batch_size : int
-        Tiles of 224 x 224 pixels that go through it together on a GPU. On a processor tiles go one
-        by one, which is faster: what passes between the layers then stays in its caches.
+        Tiles of 224 x 224 pixels that go through it together on a GPU. On a processor each tile
+        gets a thread of its own: what passes between the layers then stays in its caches, and no
+        thread waits for another.
     on_processor : callable, optional
         Returns the network for the processor.
 
@@ -129,8 +134,19 @@ class TileRunner:
         self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
     ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return flows and style of the first tiles, none when fewer are to be tried next."""
+        if not self.pools:
+            threads = free_threads()
+            part = members[: _TILES_A_THREAD * threads]
+            found = in_threads(lambda tile: self._pooled(padded, [tile]), part, threads)
+            return [result for results in found for result in results]
         height, width = padded[members[0][0]].plan.tile
-        part = members[: max(1, self._pixels // (height * width))]
+        return self._pooled(padded, members[: max(1, self._pixels // (height * width))])
+
+    def _pooled(
+        self, padded: Sequence[_Padded], part: Sequence[tuple[int, int]]
+    ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return flows and style of tiles in one batch, none when fewer are to be tried next."""
+        height, width = padded[part[0][0]].plan.tile
         batch = np.zeros((len(part), 2, height, width), np.float32)
         for slot, (image, tile) in zip(batch, part, strict=True):
             slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
@@ -175,8 +191,14 @@ def _scaled(image: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
     if scale == 1.0:
         return image
     height, width = (int(side * scale) for side in image.shape)
+    rows, columns = image.shape
     if not (height and width):
-        raise ValueError(f"an image of {image.shape} pixels is too small for its nuclei")
+        raise SegmentationError(f"a frame of {rows} x {columns} pixels is too small for its nuclei")
+    if scale > largest_scale(image.shape) * 1.001:
+        raise SegmentationError(
+            f"a frame of {rows} x {columns} pixels (Y x X) would be enlarged {scale:.1f} times to "
+            f"find its nuclei, which are too small; at most {largest_scale(image.shape):.1f} times"
+        )
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 

@@ -1,0 +1,26 @@
+"""How far a frame may be enlarged for the network: nuclei of given size are shown at one size."""
+
+from __future__ import annotations
+
+import math
+
+_LARGEST_SCALE = 10.0  # of nuclei this much smaller than those it was trained on nothing is left
+_MOST_PIXELS = 1 << 27  # of an enlarged frame: 4 GB of memory, minutes of one processor
+
+
+def largest_scale(shape: tuple[int, ...]) -> float:
+    """Return how many times a frame of shape ``(Y, X)`` may be enlarged, 1 or more."""
+    return min(_LARGEST_SCALE, max(1.0, math.sqrt(_MOST_PIXELS / math.prod(shape))))
+
+
+def smallest_diameter_px(usual_px: float, shape: tuple[int, ...] = (1, 1)) -> float:
+    """Return the smallest diameter that a network for nuclei of `usual_px` can be asked for.
+
+    Parameters
+    ----------
+    usual_px : float
+        Diameter in pixels at which the network works.
+    shape : tuple of int
+        ``(Y, X)`` of the frame; by default one of any size.
+    """
+    return usual_px / largest_scale(shape)
