@@ -12,12 +12,15 @@ from typing import Any, Protocol
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.errors import RemoteFileNotFoundError
+from idrstream.download.client.http import HttpClient
 from idrstream.download.modes import Traffic
-from idrstream.download.ranges.web import WebClient, refusal
 from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
 
 # Buckets that cannot be listed answer 403 for missing objects.
-_MISSING = frozenset({403, 404, 410})
+_FORBIDDEN = 403
+MOST_BYTES = 64 * 1024 * 1024
+"""Most bytes of an object of metadata."""
 
 
 class Store(Protocol):
@@ -100,34 +103,33 @@ class WebStore:
 
     def __init__(self, root: str, settings: DownloadSettings) -> None:
         self.root = root.rstrip("/")
-        self._client = WebClient(settings)
+        self._client = HttpClient(settings)
 
     @property
     def traffic(self) -> Traffic:
         """Traffic so far."""
         return Traffic(self._client.bytes_moved, self._client.requests)
 
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    def get(
+        self, key: str, start: int | None = None, stop: int | None = None, *, most: int = MOST_BYTES
+    ) -> bytes | None:
         """Return an object or a range of it; see `Store.get`."""
         url = _quoted(f"{self.root}/{key}")
         headers = {}
         if start is not None:
             end = "" if stop is None else str(stop - 1)
             headers["Range"] = f"bytes={start}-{end}" if start >= 0 else f"bytes={start}"
-        missing = False
 
-        def take(answer: Any) -> bytes:
-            nonlocal missing
-            if answer.status in _MISSING:
-                missing = True
-                return b""
-            if answer.status not in (200, 206):
-                raise refusal(answer, url)
-            data = self._client.body(answer, url)
-            return data[start:stop] if answer.status == 200 and headers else data
+        def take(reply: Any) -> bytes | None:
+            if reply.status == _FORBIDDEN:
+                return None
+            data = self._client.content(reply, url, most=most)
+            return data[start:stop] if reply.status == 200 and headers else data
 
-        data = self._client.get(url, headers, take)
-        return None if missing else data
+        try:
+            return self._client.ask(url, headers, take, known=frozenset({_FORBIDDEN}))
+        except RemoteFileNotFoundError:
+            return None
 
     def close(self) -> None:
         """Do nothing: no connection is held between requests."""

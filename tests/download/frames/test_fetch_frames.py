@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from idrstream.download import LocalTransport, RangeTransport
-from idrstream.download.client.errors import BusyError
+from idrstream.download.client.errors import BusyError, RemoteFileNotFoundError
 from idrstream.download.ranges.fetch import (
     FetchedFrames,
     WholeFileNeeded,
@@ -222,7 +222,7 @@ def test_faults_on_the_way_are_got_over(served, server, http, task, tmp_path, pl
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        ("404", DownloadError, "answered 404"),
+        ("404", RemoteFileNotFoundError, "answered 404"),
         ("403", DownloadError, "answered 403"),
         ("503", BusyError, "answered 503"),
         ("cut", TransientDownloadError, "incomplete|ends after"),
