@@ -33,6 +33,10 @@ class BusyError(TransientDownloadError):
         self.wait_s = wait_s
 
 
+class TooLargeError(DownloadError):
+    """A file has more bytes than it can have; nothing of it is kept."""
+
+
 class PartialFileInvalidError(TransientDownloadError):
     """The bytes received so far cannot be used; the transfer starts over."""
 

@@ -18,7 +18,12 @@ from urllib.parse import urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
-from idrstream.download.client.errors import BusyError, RemoteFileNotFoundError, network_errors
+from idrstream.download.client.errors import (
+    BusyError,
+    RemoteFileNotFoundError,
+    TooLargeError,
+    network_errors,
+)
 from idrstream.download.client.retry import retry_after_s, with_retries
 from idrstream.errors import DownloadError, TransientDownloadError
 
@@ -94,9 +99,12 @@ class HttpClient:
                 reply = self.send(method, url, headers, known=known)
                 try:
                     with network_errors(f"{url}: the answer is incomplete"):
-                        return take(reply)
-                finally:
-                    _finish(reply)
+                        taken = take(reply)
+                except BaseException:
+                    reply.close()
+                    raise
+                _finish(reply)
+                return taken
 
         return with_retries(
             attempt,
@@ -187,10 +195,10 @@ class HttpClient:
 
         Raises
         ------
-        DownloadError
-            If there are more, or they cannot be unpacked.
+        TooLargeError
+            If there are more.
         TransientDownloadError
-            If the answer ends early.
+            If the answer ends early or cannot be unpacked.
         """
         packed = reply.status != 206 and reply.headers.get("Content-Encoding") in ("gzip", "x-gzip")
         if not packed:
@@ -199,8 +207,7 @@ class HttpClient:
         data = bytearray()
         while len(data) != stated:
             if most is not None and max(len(data), stated or 0) > most:
-                msg = f"{url}: it has more than {most:,} bytes"
-                raise DownloadError(msg)
+                raise _too_large(url, most)
             left = _PIECE_BYTES if stated is None else min(_PIECE_BYTES, stated - len(data))
             piece = reply.read(left)
             if not piece:
@@ -279,11 +286,17 @@ def _unpacked(data: bytes, url: str, most: int | None) -> bytes:
         content = decoder.decompress(data, 0 if most is None else most + 1)
     except zlib.error as error:
         msg = f"{url}: it is sent compressed and cannot be unpacked: {error}"
-        raise DownloadError(msg) from error
-    if not decoder.eof or (most is not None and len(content) > most):
-        msg = f"{url}: it is sent compressed and ends early or has more than {most or 0:,} bytes"
-        raise DownloadError(msg)
+        raise TransientDownloadError(msg) from error
+    if most is not None and len(content) > most:
+        raise _too_large(url, most)
+    if not decoder.eof:
+        msg = f"{url}: it is sent compressed and ends early"
+        raise TransientDownloadError(msg)
     return content
+
+
+def _too_large(url: str, most: int) -> TooLargeError:
+    return TooLargeError(f"{url}: it has more than {most:,} bytes")
 
 
 @cache

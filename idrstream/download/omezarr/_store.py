@@ -6,37 +6,49 @@ the caller knows whether it must exist.
 
 from __future__ import annotations
 
+import json
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from idrstream.config import DownloadSettings
-from idrstream.download.client.errors import RemoteFileNotFoundError
+from idrstream.download.client.errors import RemoteFileNotFoundError, TooLargeError
 from idrstream.download.client.http import HttpClient
 from idrstream.download.modes import Traffic
-from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+from idrstream.errors import ConfigError, DownloadError, MovieError, TransientDownloadError
 
-# Buckets that cannot be listed answer 403 for missing objects.
-_FORBIDDEN = 403
-MOST_BYTES = 64 * 1024 * 1024
-"""Most bytes of an object of metadata."""
+_MOST_BYTES = 64 * 1024 * 1024
+# Buckets that cannot be listed answer 403 for missing objects; 416 is a range beyond the end.
+_FORBIDDEN, _BEYOND = 403, 416
 
 
-class Store(Protocol):
-    """Reads objects under a root; for one thread at a time."""
+class Store(ABC):
+    """Reads objects under a root; for one thread at a time.
+
+    Attributes
+    ----------
+    root : str
+        Its address, without a slash at its end.
+    """
+
+    root: str
 
     @property
-    def root(self) -> str:
-        """Address of the root, without a slash at its end."""
-        ...
-
-    @property
+    @abstractmethod
     def traffic(self) -> Traffic:
         """Traffic so far."""
-        ...
 
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    @abstractmethod
+    def get(
+        self,
+        key: str,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        most: int = _MOST_BYTES,
+    ) -> bytes | None:
         """Return an object or a range of it; None if there is no such object.
 
         Parameters
@@ -44,19 +56,39 @@ class Store(Protocol):
         key : str
             Path under the root.
         start, stop : int, optional
-            The bytes from `start` up to, not including, `stop`; a negative `start` without
-            `stop` counts from the end.
+            The bytes from `start` up to, not including, `stop`, as far as there are; a negative
+            `start` without `stop` counts from the end.
+        most : int
+            Most bytes accepted.
 
         Raises
         ------
+        TooLargeError
+            If the object or range has more bytes.
         DownloadError, TransientDownloadError
             If the store cannot be read.
         """
-        ...
 
-    def close(self) -> None:
-        """Release the connection."""
-        ...
+    def read_json(self, key: str) -> dict[str, Any] | None:
+        """Return a JSON object; None if there is no such file.
+
+        Raises
+        ------
+        MovieError
+            If it is not a JSON object.
+        """
+        data = self.get(key)
+        if data is None:
+            return None
+        try:
+            content = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            msg = f"{self.root}/{key} is not JSON: {error}"
+            raise MovieError(msg) from error
+        if not isinstance(content, dict):
+            msg = f"{self.root}/{key} is not a JSON object"
+            raise MovieError(msg)
+        return content
 
 
 def open_store(address: str, settings: DownloadSettings | None = None) -> Store:
@@ -98,7 +130,7 @@ def s3_url(address: str, endpoint_url: str = "") -> str:
     return f"{(endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket_and_path}"
 
 
-class WebStore:
+class WebStore(Store):
     """Objects on a web server."""
 
     def __init__(self, root: str, settings: DownloadSettings) -> None:
@@ -111,63 +143,73 @@ class WebStore:
         return Traffic(self._client.bytes_moved, self._client.requests)
 
     def get(
-        self, key: str, start: int | None = None, stop: int | None = None, *, most: int = MOST_BYTES
+        self,
+        key: str,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        most: int = _MOST_BYTES,
     ) -> bytes | None:
         """Return an object or a range of it; see `Store.get`."""
-        url = _quoted(f"{self.root}/{key}")
+        parts = urlsplit(f"{self.root}/{key}")
+        path = quote(parts.path, safe="/%:@!$&'()*+,;=~")  # as far as it is not quoted yet
+        url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
         headers = {}
         if start is not None:
             end = "" if stop is None else str(stop - 1)
             headers["Range"] = f"bytes={start}-{end}" if start >= 0 else f"bytes={start}"
 
         def take(reply: Any) -> bytes | None:
-            if reply.status == _FORBIDDEN:
-                return None
+            if reply.status in (_FORBIDDEN, _BEYOND):
+                return None if reply.status == _FORBIDDEN else b""
             data = self._client.content(reply, url, most=most)
             return data[start:stop] if reply.status == 200 and headers else data
 
         try:
-            return self._client.ask(url, headers, take, known=frozenset({_FORBIDDEN}))
+            return self._client.ask(url, headers, take, known=frozenset({_FORBIDDEN, _BEYOND}))
         except RemoteFileNotFoundError:
             return None
 
-    def close(self) -> None:
-        """Do nothing: no connection is held between requests."""
 
-
-class FolderStore:
+class FolderStore(Store):
     """Objects in a folder of this machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.root = str(folder)
-        self.traffic = Traffic()
+        self._traffic = Traffic()
 
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
+    @property
+    def traffic(self) -> Traffic:
+        """Traffic so far."""
+        return self._traffic
+
+    def get(
+        self,
+        key: str,
+        start: int | None = None,
+        stop: int | None = None,
+        *,
+        most: int = _MOST_BYTES,
+    ) -> bytes | None:
         """Return a file or a range of it; see `Store.get`."""
         if ".." in PurePosixPath(key).parts:
             msg = f"{key!r} leads out of {self.root}"
             raise DownloadError(msg)
+        data: bytes | None = None
         try:
             with (self._folder / key).open("rb") as file:
-                if start is not None:
-                    file.seek(start, os.SEEK_END if start < 0 else os.SEEK_SET)
-                data = file.read(-1 if stop is None or start is None else stop - start)
+                size = os.fstat(file.fileno()).st_size
+                first, last, _ = slice(start, stop).indices(size)
+                if last - first > most:
+                    msg = f"{self._folder / key}: it has more than {most:,} bytes"
+                    raise TooLargeError(msg)
+                file.seek(first)
+                data = file.read(max(0, last - first))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            self.traffic += Traffic(0, 1)
-            return None
+            pass
         except OSError as error:
             msg = f"{self._folder / key} cannot be read: {error.strerror}"
             raise TransientDownloadError(msg) from error
-        self.traffic += Traffic(len(data), 1)
+        self._traffic += Traffic(len(data or b""), 1)
         return data
-
-    def close(self) -> None:
-        """Do nothing: files are closed after every call."""
-
-
-def _quoted(url: str) -> str:
-    """Quote the path of a web address as far as it is not quoted yet."""
-    parts = urlsplit(url)
-    path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
