@@ -81,14 +81,12 @@ class HttpClient:
         url: str,
         headers: Mapping[str, str],
         take: Callable[[Any], T],
-        *,
-        method: str = "GET",
         known: frozenset[int] = frozenset(),
     ) -> T:
         """Request `url` until `take` accepts an answer, and return what `take` returns.
 
-        `take` reads the content of an answer by `content`; for the rest see `send`, of whose
-        errors only those that may pass are tried again.
+        `url` is quoted; `headers` are sent beside the usual ones. `take` reads the content of an
+        answer by `content`. Of the errors of `send`, those that may pass are tried again.
         """
 
         def attempt() -> T:
@@ -96,7 +94,7 @@ class HttpClient:
                 msg = f"{url}: not finished within {self._settings.total_timeout_s:g} s"
                 raise TransientDownloadError(msg)
             with connection_to(urlsplit(url).netloc, self._settings.connections_per_host):
-                reply = self.send(method, url, headers, known=known)
+                reply = self.send("GET", url, headers, known)
                 try:
                     with network_errors(f"{url}: the answer is incomplete"):
                         taken = take(reply)
@@ -119,26 +117,14 @@ class HttpClient:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        *,
         known: frozenset[int] = frozenset(),
     ) -> Any:
-        """Send one request; the content of its answer is not read yet.
-
-        The caller holds a connection by `connection_to` until the answer is read or closed.
-
-        Parameters
-        ----------
-        method, url : str
-            The request; the URL is quoted.
-        headers : Mapping[str, str]
-            Headers beside the usual ones.
-        known : frozenset of int
-            Status codes that are an answer, beside 200 and 206.
+        """Send one request, by a connection that the caller holds by `connection_to`.
 
         Returns
         -------
         urllib3.HTTPResponse
-            Read it to its end or close it.
+            With status 200, 206 or one of `known`; to be read to its end or closed.
 
         Raises
         ------
@@ -154,8 +140,7 @@ class HttpClient:
         limits = self._settings
         signed = dict(self._sign(method, url)) if self._sign is not None else {}
         usual = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
-        with self._counting:
-            self.requests += 1
+        self.count(0, 1)
         with network_errors(f"{url} cannot be reached"):
             reply = _pool(_proxy_for(url)).request(
                 method,
@@ -182,16 +167,8 @@ class HttpClient:
     ) -> bytes:
         """Return the content of an answer, unpacked if the server sends it compressed.
 
-        Parameters
-        ----------
-        reply : urllib3.HTTPResponse
-            From `send`.
-        url : str
-            For messages.
-        expected : int, optional
-            Number of bytes sent; by default what the answer states.
-        most : int, optional
-            Most bytes accepted, unpacked or not.
+        `expected` is the number of bytes sent, by default as the answer states; `most` are the
+        most bytes accepted, unpacked or not.
 
         Raises
         ------
@@ -213,12 +190,17 @@ class HttpClient:
             if not piece:
                 break
             data += piece
-            with self._counting:
-                self.bytes_moved += len(piece)
+            self.count(len(piece))
         if stated is not None and len(data) < stated:
             msg = f"{url}: the answer ends after {len(data):,} of {stated:,} bytes"
             raise TransientDownloadError(msg)
         return _unpacked(bytes(data), url, most) if packed else bytes(data)
+
+    def count(self, n_bytes: int, requests: int = 0) -> None:
+        """Add to the bytes and requests so far."""
+        with self._counting:
+            self.bytes_moved += n_bytes
+            self.requests += requests
 
     def _is_late(self) -> bool:
         return time.monotonic() - self._started > self._settings.total_timeout_s

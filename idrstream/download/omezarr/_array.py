@@ -83,11 +83,11 @@ class ZarrArray:
             self._shards: tuple[int, ...] | None = _open(metadata).shards
             self._held: dict[str, Any] = {}
             self._zarr = _open(plain, self._held)
+            self.shape: tuple[int, ...] = self._zarr.shape
+            self.chunks: tuple[int, ...] = self._zarr.chunks
         except (LookupError, AttributeError, *_DAMAGED) as error:
             msg = f"{where} cannot be understood: {type(error).__name__}: {error}"
             raise MovieError(msg) from error
-        self.shape: tuple[int, ...] = self._zarr.shape
-        self.chunks: tuple[int, ...] = self._zarr.chunks
         self.dtype: np.dtype[Any] = self._zarr.dtype.newbyteorder("=")
         self._check_sizes(where)
         self._n_bytes = prod(self.chunks) * self.dtype.itemsize
@@ -167,8 +167,8 @@ class ZarrArray:
         start, size = (int(n) for n in locations[within])
         if start == size == _ABSENT:
             return None
-        if size > most:
-            msg = f"it has {size:,} bytes"
+        if not 0 < size <= most:
+            msg = f"its shard states {size:,} bytes"
             raise ValueError(msg)
         return self._store.get(name, start, start + size)
 
@@ -176,8 +176,7 @@ class ZarrArray:
         """Return start and size of every chunk in a shard; None if there is no such shard."""
         shape = [*per_shard, 2]
         n_bytes = 8 * prod(shape) + _CRC_BYTES * (len(self._index_codecs) - 1)
-        at = (0, n_bytes) if self._index_at_start else (-n_bytes,)
-        data = self._store.get(name, *at)
+        data = self._store.get(name, *((0, n_bytes) if self._index_at_start else (-n_bytes,)))
         if data is None:
             return None
         if len(data) != n_bytes:
@@ -232,12 +231,9 @@ def _taken_apart(metadata: dict[str, Any]) -> tuple[list[dict[str, Any]], bool, 
     if [codec["name"] for codec in index_codecs] not in (["bytes"], ["bytes", "crc32c"]):
         msg = f"an index of shards with the codecs {index_codecs} is not supported"
         raise ValueError(msg)
-    rest = {**metadata, **_grid(metadata["shape"], options["chunk_shape"])}
-    return (
-        index_codecs,
-        options.get("index_location") == "start",
-        rest | {"codecs": options["codecs"]},
-    )
+    grid = _grid(metadata["shape"], options["chunk_shape"])
+    at_start = options.get("index_location") == "start"
+    return index_codecs, at_start, {**metadata, **grid, "codecs": options["codecs"]}
 
 
 def _grid(shape: Sequence[int], chunks: Sequence[int]) -> dict[str, Any]:

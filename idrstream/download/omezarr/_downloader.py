@@ -20,7 +20,7 @@ from idrstream.download.omezarr._image import (
     open_image,
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
-from idrstream.download.omezarr._store import Store, open_store
+from idrstream.download.omezarr._store import Store
 from idrstream.download.protocol import Downloader, FramesNeeded
 from idrstream.errors import ConfigError, DownloadError, ImageError, MovieError
 from idrstream.formats.complete import check_complete
@@ -98,7 +98,6 @@ class OmeZarrDownloader(Downloader):
         self.plates = None if plates is None else PlateTable.read(plates)
         self.roots = settings.omezarr_roots or IDR0013_ROOTS
         self.pattern = settings.omezarr_pattern
-        self.endpoint_url = settings.omezarr_endpoint_url
         self.channel: int | None = None
         self.z: int | None = None
         self._frames_needed: FramesNeeded | None = None
@@ -106,7 +105,7 @@ class OmeZarrDownloader(Downloader):
         self._lock = threading.Lock()
         self._locate = locate or self._addresses
         for root in self.roots:  # report a wrong address now
-            open_store(root, settings)
+            Store(root, settings)
 
     @property
     def settings(self) -> DownloadSettings:
@@ -133,7 +132,15 @@ class OmeZarrDownloader(Downloader):
         DownloadError, MovieError
             If there is no such image.
         """
-        return self._first(task, lambda found: self._most_bytes(task, found.image))
+
+        def most_bytes(found: _Found) -> int:
+            image = found.image
+            n_planes = len(self._planes(image)) * len(self._needed(task, image))
+            height, width = image.shape[3:]
+            # gzip adds little to data that it cannot compress; the rest is for groups.
+            return n_planes * int(height * width * image.array.dtype.itemsize * 1.01) + 64 * 1024
+
+        return self._first(task, most_bytes)
 
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the needed frames of a task's movie; see `Downloader.download`.
@@ -144,12 +151,6 @@ class OmeZarrDownloader(Downloader):
         target = Path(folder) / f"{task.well_number:05d}_{task.site:02d}.ch5"
         target.parent.mkdir(parents=True, exist_ok=True)
         return self._first(task, lambda found: self._download(task, found, target))
-
-    def _most_bytes(self, task: ImageTask, image: ZarrImage) -> int:
-        n_planes = len(self._planes(image)) * len(self._needed(task, image))
-        height, width = image.shape[3:]
-        # gzip adds little to data that it cannot compress; the rest is for groups.
-        return n_planes * int(height * width * image.array.dtype.itemsize * 1.01) + 64 * 1024
 
     def _download(self, task: ImageTask, found: _Found, target: Path) -> Movie:
         numbers, array = self._needed(task, found.image), found.image.array
@@ -233,7 +234,7 @@ class OmeZarrDownloader(Downloader):
         raise joined(failures, msg)
 
     def _find(self, task: ImageTask, address: str) -> _Found:
-        store = open_store(address, self._settings)
+        store = Store(address, self._settings)
         group = self._group(address, store)
         if "plate" in group.attributes:
             path = field_path(store, group, task.well, task.site)

@@ -1,14 +1,9 @@
-"""Stores of OME-Zarr objects: a web server or a folder.
-
-The calling thread reads objects one by one. A missing object is an answer, not an error: only
-the caller knows whether it must exist.
-"""
+"""Where the objects of OME-Zarr are: on a web server or in a folder."""
 
 from __future__ import annotations
 
 import json
 import os
-from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -24,30 +19,53 @@ _MOST_BYTES = 64 * 1024 * 1024
 _FORBIDDEN, _BEYOND = 403, 416
 
 
-class Store(ABC):
-    """Reads objects under a root; for one thread at a time.
+class Store:
+    """Reads objects under a root one by one, in the calling thread.
+
+    Parameters
+    ----------
+    address : str
+        ``https://``, ``http://``, ``s3://bucket/path`` (read without signing), ``file://`` or a
+        folder.
+    settings : DownloadSettings, optional
+        Limits, and the server of ``s3://`` addresses (``omezarr_endpoint_url``).
 
     Attributes
     ----------
     root : str
-        Its address, without a slash at its end.
+        The root as messages name it, without a slash at its end.
+
+    Raises
+    ------
+    ConfigError
+        If the address is of another kind.
     """
 
-    root: str
+    def __init__(self, address: str, settings: DownloadSettings | None = None) -> None:
+        settings = settings or DownloadSettings()
+        scheme = urlsplit(address).scheme if "://" in address else ""
+        if scheme not in ("", "file", "http", "https", "s3"):
+            msg = (
+                f"{address!r}: OME-Zarr is read from https://, s3:// or file:// addresses or a "
+                "folder"
+            )
+            raise ConfigError(msg)
+        if scheme == "s3":
+            address = s3_url(address, settings.omezarr_endpoint_url)
+        self._folder: Path | None = None
+        if scheme in ("", "file"):
+            path = unquote(urlsplit(address).path) if scheme else address
+            self._folder = Path(path).expanduser()
+        self.root = address.rstrip("/") if self._folder is None else str(self._folder)
+        self._client = HttpClient(settings)
 
     @property
-    @abstractmethod
     def traffic(self) -> Traffic:
         """Traffic so far."""
+        return Traffic(self._client.bytes_moved, self._client.requests)
 
-    @abstractmethod
     def get(
-        self,
-        key: str,
-        start: int | None = None,
-        stop: int | None = None,
-        *,
-        most: int = _MOST_BYTES,
+        self, key: str, start: int | None = None, stop: int | None = None, most: int = _MOST_BYTES
     ) -> bytes | None:
         """Return an object or a range of it; None if there is no such object.
 
@@ -64,10 +82,12 @@ class Store(ABC):
         Raises
         ------
         TooLargeError
-            If the object or range has more bytes.
+            If there are more.
         DownloadError, TransientDownloadError
-            If the store cannot be read.
+            If the object cannot be read.
         """
+        read = self._from_web if self._folder is None else self._from_folder
+        return read(key, slice(start, stop), most)
 
     def read_json(self, key: str) -> dict[str, Any] | None:
         """Return a JSON object; None if there is no such file.
@@ -78,47 +98,57 @@ class Store(ABC):
             If it is not a JSON object.
         """
         data = self.get(key)
-        if data is None:
-            return None
         try:
-            content = json.loads(data)
+            content = None if data is None else json.loads(data)
         except (ValueError, RecursionError) as error:
             msg = f"{self.root}/{key} is not JSON: {error}"
             raise MovieError(msg) from error
-        if not isinstance(content, dict):
+        if data is not None and not isinstance(content, dict):
             msg = f"{self.root}/{key} is not a JSON object"
             raise MovieError(msg)
         return content
 
+    def _from_web(self, key: str, part: slice, most: int) -> bytes | None:
+        url = urlsplit(f"{self.root}/{key}")
+        path = quote(url.path, safe="/%:@!$&'()*+,;=~")  # as far as it is not quoted yet
+        address = urlunsplit((url.scheme, url.netloc, path, url.query, ""))
+        headers = {}
+        if part.start is not None:
+            stop = "" if part.stop is None else part.stop - 1
+            dash = "-" if part.start >= 0 else ""
+            headers["Range"] = f"bytes={part.start}{dash}{stop}"
 
-def open_store(address: str, settings: DownloadSettings | None = None) -> Store:
-    """Return the store of an address; no request is sent yet.
+        def take(reply: Any) -> bytes | None:
+            if reply.status in (_FORBIDDEN, _BEYOND):
+                return None if reply.status == _FORBIDDEN else b""
+            data = self._client.content(reply, address, most=most)
+            return data[part] if reply.status == 200 else data
 
-    Parameters
-    ----------
-    address : str
-        ``https://``, ``http://``, ``s3://bucket/path`` (read without signing), ``file://`` or a
-        folder.
-    settings : DownloadSettings, optional
-        Limits, and the server of ``s3://`` addresses (``omezarr_endpoint_url``).
+        try:
+            return self._client.ask(address, headers, take, known=frozenset({_FORBIDDEN, _BEYOND}))
+        except RemoteFileNotFoundError:
+            return None
 
-    Raises
-    ------
-    ConfigError
-        If the address is of another kind.
-    """
-    settings = settings or DownloadSettings()
-    scheme = urlsplit(address).scheme if "://" in address else ""
-    if scheme in ("http", "https"):
-        return WebStore(address, settings)
-    if scheme == "s3":
-        return WebStore(s3_url(address, settings.omezarr_endpoint_url), settings)
-    if scheme == "file":
-        return FolderStore(Path(unquote(urlsplit(address).path)))
-    if scheme:
-        msg = f"{address!r}: OME-Zarr is read from https://, s3:// or file:// addresses or a folder"
-        raise ConfigError(msg)
-    return FolderStore(Path(address).expanduser())
+    def _from_folder(self, key: str, part: slice, most: int) -> bytes | None:
+        path = Path(self.root) / key
+        if ".." in PurePosixPath(key).parts:
+            msg = f"{key!r} leads out of {self.root}"
+            raise DownloadError(msg)
+        try:
+            with path.open("rb") as file:
+                first, last, _ = part.indices(os.fstat(file.fileno()).st_size)
+                if last - first > most:
+                    msg = f"{path}: it has more than {most:,} bytes"
+                    raise TooLargeError(msg)
+                file.seek(first)
+                data = file.read(max(0, last - first))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            data = None
+        except OSError as error:
+            msg = f"{path} cannot be read: {error.strerror}"
+            raise TransientDownloadError(msg) from error
+        self._client.count(len(data or b""), 1)
+        return data
 
 
 def s3_url(address: str, endpoint_url: str = "") -> str:
@@ -128,88 +158,3 @@ def s3_url(address: str, endpoint_url: str = "") -> str:
     """
     bucket_and_path = address.split("://", 1)[1].strip("/")
     return f"{(endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket_and_path}"
-
-
-class WebStore(Store):
-    """Objects on a web server."""
-
-    def __init__(self, root: str, settings: DownloadSettings) -> None:
-        self.root = root.rstrip("/")
-        self._client = HttpClient(settings)
-
-    @property
-    def traffic(self) -> Traffic:
-        """Traffic so far."""
-        return Traffic(self._client.bytes_moved, self._client.requests)
-
-    def get(
-        self,
-        key: str,
-        start: int | None = None,
-        stop: int | None = None,
-        *,
-        most: int = _MOST_BYTES,
-    ) -> bytes | None:
-        """Return an object or a range of it; see `Store.get`."""
-        parts = urlsplit(f"{self.root}/{key}")
-        path = quote(parts.path, safe="/%:@!$&'()*+,;=~")  # as far as it is not quoted yet
-        url = urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-        headers = {}
-        if start is not None:
-            end = "" if stop is None else str(stop - 1)
-            headers["Range"] = f"bytes={start}-{end}" if start >= 0 else f"bytes={start}"
-
-        def take(reply: Any) -> bytes | None:
-            if reply.status in (_FORBIDDEN, _BEYOND):
-                return None if reply.status == _FORBIDDEN else b""
-            data = self._client.content(reply, url, most=most)
-            return data[start:stop] if reply.status == 200 and headers else data
-
-        try:
-            return self._client.ask(url, headers, take, known=frozenset({_FORBIDDEN, _BEYOND}))
-        except RemoteFileNotFoundError:
-            return None
-
-
-class FolderStore(Store):
-    """Objects in a folder of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.root = str(folder)
-        self._traffic = Traffic()
-
-    @property
-    def traffic(self) -> Traffic:
-        """Traffic so far."""
-        return self._traffic
-
-    def get(
-        self,
-        key: str,
-        start: int | None = None,
-        stop: int | None = None,
-        *,
-        most: int = _MOST_BYTES,
-    ) -> bytes | None:
-        """Return a file or a range of it; see `Store.get`."""
-        if ".." in PurePosixPath(key).parts:
-            msg = f"{key!r} leads out of {self.root}"
-            raise DownloadError(msg)
-        data: bytes | None = None
-        try:
-            with (self._folder / key).open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                first, last, _ = slice(start, stop).indices(size)
-                if last - first > most:
-                    msg = f"{self._folder / key}: it has more than {most:,} bytes"
-                    raise TooLargeError(msg)
-                file.seek(first)
-                data = file.read(max(0, last - first))
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            pass
-        except OSError as error:
-            msg = f"{self._folder / key} cannot be read: {error.strerror}"
-            raise TransientDownloadError(msg) from error
-        self._traffic += Traffic(len(data or b""), 1)
-        return data

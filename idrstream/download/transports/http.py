@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import PartialFileInvalidError, network_errors
 from idrstream.download.client.http import Headers, HttpClient, length_of, range_of, refuse_packed
 from idrstream.download.ranges.http import HttpFile
@@ -95,14 +96,13 @@ class HttpTransport(SourceTransport):
         )
 
     def size(self, remote: str) -> int | None:
-        """Return the size of a file as the server states it."""
+        """Return the size of a file as the server states it, asked once: many are asked for."""
         url = self.address(remote)
-
-        def take(reply: Any) -> int | None:
-            refuse_packed(reply, url)
-            return length_of(reply)
-
-        return self._client().ask(url, {}, take, method="HEAD")
+        with connection_to(self.host, self.settings.connections_per_host):
+            reply = self._client().send("HEAD", url, {})
+            reply.drain_conn()  # it has no content: the connection is kept
+        refuse_packed(reply, url)
+        return length_of(reply)
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
