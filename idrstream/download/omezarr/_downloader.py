@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +101,6 @@ class OmeZarrDownloader(Downloader):
         self.z: int | None = None
         self._frames_needed: FramesNeeded | None = None
         self._groups: dict[str, Group] = {}
-        self._lock = threading.Lock()
         self._locate = locate or self._addresses
         for root in self.roots:  # report a wrong address now
             Store(root, settings)
@@ -251,11 +249,9 @@ class OmeZarrDownloader(Downloader):
         return _Found(store, address, path, image)
 
     def _group(self, address: str, store: Store) -> Group:
-        """Return the top group of an address; each is read once."""
-        with self._lock:
-            known = self._groups.get(address)
-        if known is not None:
-            return known
+        """Return the top group of an address; each is kept."""
+        if address in self._groups:
+            return self._groups[address]
         try:
             group = open_group(store)
         except MovieError as error:  # such as a web page that stands for "not found"
@@ -264,9 +260,7 @@ class OmeZarrDownloader(Downloader):
         if group is None:
             msg = f"no OME-Zarr found: {address} has neither .zattrs nor zarr.json"
             raise DownloadError(msg)
-        with self._lock:
-            self._groups[address] = group
-        return group
+        return self._groups.setdefault(address, group)
 
     def _addresses(self, task: ImageTask) -> list[str]:
         given = task.metadata.get("URL", "").strip() or task.metadata.get("Path", "").strip()

@@ -81,8 +81,8 @@ def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> 
     if zarr_format in (None, 3):
         metadata = store.read_json(f"{path}/zarr.json".lstrip("/"))
         if metadata is not None:
-            attributes = metadata.get("attributes") or {}
-            return Group(path, 3, attributes.get("ome") or attributes)
+            attributes = _mapping(metadata.get("attributes"))
+            return Group(path, 3, _mapping(attributes.get("ome")) or attributes)
     if zarr_format in (None, 2):
         attributes = store.read_json(f"{path}/.zattrs".lstrip("/"))
         if attributes is not None:
@@ -104,7 +104,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     """
     try:
         paths = [str(entry["path"]) for entry in plate.attributes["plate"]["wells"]]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         msg = f"{store.root}: its plate metadata cannot be understood: {error}"
         raise MovieError(msg) from error
     wanted = _canonical(well)
@@ -117,7 +117,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     try:
         images = [] if group is None else group.attributes["well"]["images"]
         fields = [str(image["path"]) for image in images]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         msg = f"{store.root}/{path}: its well metadata cannot be understood: {error}"
         raise MovieError(msg) from error
     if not 1 <= site <= len(fields):
@@ -153,6 +153,10 @@ def open_image(store: Store, group: Group, *, fill: bool = False) -> ZarrImage:
         msg = f"{where} has {len(names)} axes, but level {level} has {len(array.shape)} dimensions"
         raise MovieError(msg)
     return ZarrImage(array, tuple(names))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _axis_name(axis: Any) -> str:

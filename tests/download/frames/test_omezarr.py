@@ -575,6 +575,28 @@ def test_an_array_that_is_not_understood(tmp_path, change, words):
         downloader(tmp_path).download(task(1), tmp_path / "out")
 
 
+@pytest.mark.parametrize("name", [".zattrs", "zarr.json"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1]", "{", "[" * 100_000, '{"plate": 5}', '{"plate": {"wells": [3]}}',
+        '{"multiscales": 7}', '{"multiscales": [[]]}', '{"attributes": [1]}',
+        '{"attributes": {"ome": 7}}', '{"attributes": {"ome": {"plate": []}}}',
+        '{"attributes": {"ome": {"multiscales": [{"datasets": [{"path": {}}]}]}}}',
+    ],
+)  # fmt: skip
+def test_nonsense_at_the_first_root_is_not_the_last_word(tmp_path, name, content):
+    (tmp_path / "nonsense" / "P1.zarr").mkdir(parents=True)
+    (tmp_path / "nonsense" / "P1.zarr" / name).write_text(content)
+    with pytest.raises((DownloadError, MovieError), match="nonsense"):
+        downloader(tmp_path / "nonsense").download(task(1), tmp_path / "out")
+    pixels = noise(2, 1, 1, 20, 20)
+    write_image(tmp_path / "right" / "P1.zarr", pixels)
+    source = omezarr(tmp_path / "nonsense", tmp_path / "right", pattern="{Plate}.zarr")
+    movie = source.download(task(2), tmp_path / "out")
+    np.testing.assert_array_equal(pixels_of(movie, 2)[0], pixels[1, 0, 0])
+
+
 def test_roots_are_tried_in_turn(server, tmp_path):
     pixels = noise(2, 1, 1, 20, 20)
     write_image(server.root / "new" / "P1.zarr", pixels)
