@@ -91,7 +91,7 @@ class ZarrArray:
         self.dtype: np.dtype[Any] = self._zarr.dtype.newbyteorder("=")
         self._check_sizes(where)
         self._n_bytes = prod(self.chunks) * self.dtype.itemsize
-        self._indices: dict[str, NDArray[Any] | None] = {}
+        self._indices: dict[str, NDArray[Any]] = {}
         self.chunks_read: set[tuple[int, ...]] = set()
         self.chunks_missing: set[tuple[int, ...]] = set()
 
@@ -145,10 +145,11 @@ class ZarrArray:
         if data is not None:
             self._held[key] = _buffer(data)
             return
-        if not self._fill or self.fill_value is None:
-            why = "; its metadata give no fill value" if self._fill else ""
-            msg = f"chunk {key} is missing at its source, {self._where}{why}"
-            raise ChunkError(msg)
+        if not self._fill or self.fill_value is None or self._store.refused:
+            why = "the server answered 403" if self._store.refused else ""
+            why = why or ("its metadata give no fill value" if self._fill else "")
+            msg = f"chunk {key} is missing at its source, {self._where}"
+            raise ChunkError(f"{msg} ({why})" if why else msg)
         self.chunks_missing.add(index)
 
     def _fetched(self, key: str, index: tuple[int, ...]) -> bytes | None:
@@ -158,11 +159,12 @@ class ZarrArray:
         per_shard = [shard // step for shard, step in zip(self._shards, self.chunks, strict=True)]
         shard = tuple(number // n for number, n in zip(index, per_shard, strict=True))
         name = f"{self._path}/{self._zarr.metadata.encode_chunk_key(shard)}".lstrip("/")
-        if name not in self._indices:
-            self._indices[name] = self._index_of(name, per_shard)
-        locations = self._indices[name]
+        locations = self._indices.get(name)
+        if locations is None:
+            locations = self._index_of(name, per_shard)
         if locations is None:
             return None
+        self._indices[name] = locations
         within = tuple(number % n for number, n in zip(index, per_shard, strict=True))
         start, size = (int(n) for n in locations[within])
         if start == size == _ABSENT:

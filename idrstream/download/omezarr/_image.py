@@ -84,9 +84,9 @@ def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> 
             attributes = _mapping(metadata.get("attributes"))
             return Group(path, 3, _mapping(attributes.get("ome")) or attributes)
     if zarr_format in (None, 2):
-        attributes = store.read_json(f"{path}/.zattrs".lstrip("/"))
-        if attributes is not None:
-            return Group(path, 2, attributes)
+        metadata = store.read_json(f"{path}/.zattrs".lstrip("/"))
+        if metadata is not None:
+            return Group(path, 2, metadata)
     return None
 
 

@@ -15,7 +15,7 @@ from idrstream.download.modes import Traffic
 from idrstream.errors import ConfigError, DownloadError, MovieError, TransientDownloadError
 
 _MOST_BYTES = 64 * 1024 * 1024
-# Buckets that cannot be listed answer 403 for missing objects; 416 is a range beyond the end.
+# 416: a range beyond the end.
 _FORBIDDEN, _BEYOND = 403, 416
 
 
@@ -34,6 +34,9 @@ class Store:
     ----------
     root : str
         The root as messages name it, without a slash at its end.
+    refused : bool
+        Whether the server answered 403 to the last request: there is no such object, in a bucket
+        that cannot be listed, or it may not be read now.
 
     Raises
     ------
@@ -57,6 +60,7 @@ class Store:
             path = unquote(urlsplit(address).path) if scheme else address
             self._folder = Path(path).expanduser()
         self.root = address.rstrip("/") if self._folder is None else str(self._folder)
+        self.refused = False
         self._client = HttpClient(settings)
 
     @property
@@ -119,14 +123,16 @@ class Store:
             headers["Range"] = f"bytes={part.start}{dash}{stop}"
 
         def take(reply: Any) -> bytes | None:
-            if reply.status in (_FORBIDDEN, _BEYOND):
-                return None if reply.status == _FORBIDDEN else b""
+            self.refused = reply.status == _FORBIDDEN
+            if self.refused or reply.status == _BEYOND:
+                return None if self.refused else b""
             data = self._client.content(reply, address, most=most)
             return data[part] if reply.status == 200 else data
 
         try:
             return self._client.ask(address, headers, take, known=frozenset({_FORBIDDEN, _BEYOND}))
         except RemoteFileNotFoundError:
+            self.refused = False
             return None
 
     def _from_folder(self, key: str, part: slice, most: int) -> bytes | None:

@@ -409,6 +409,28 @@ def test_without_a_fill_value_nothing_is_filled(tmp_path):
     assert "give no fill value" in str(pixels_of(movie, 1)[0])
 
 
+def test_what_a_server_refuses_is_not_filled(server, tmp_path):
+    """It may be there: 403 is also the answer to too many requests, or to a wrong address."""
+    pixels = noise(3, 1, 1, 60, 80)
+    image = write_image(server.root / "P1.zarr", pixels)
+    for path in chunk_files(image, 1):
+        path.unlink()
+    source = make_downloader(
+        method="omezarr", omezarr_roots=[server.url], omezarr_pattern="{Plate}.zarr",
+        missing_chunks="fill",
+    )  # fmt: skip
+    source.limit_to(lambda task, info: task.frames)
+    source.size(task(1))
+    server.plan = ["", "", "", "403"]  # metadata of the array; two missing chunks; a refusal
+    asked = len(server.log)
+    movie = source.download(task(1, 2, 3), tmp_path / "out")
+    assert [status for _, status, _ in server.log[asked:]].count(403) == 1
+    filled, refused, whole = pixels_of(movie, 1, 2, 3)
+    assert not filled.any()
+    assert "answered 403" in str(refused)
+    np.testing.assert_array_equal(whole, pixels[2, 0, 0])
+
+
 @pytest.mark.parametrize("version", ["0.1", "0.2", "0.3", "0.4", "0.5", None])
 def test_every_version_of_the_metadata(tmp_path, version):
     pixels = noise(3, 2, 1, 20, 30)
