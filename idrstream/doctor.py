@@ -117,24 +117,12 @@ def check_network(
 
 def _ask_web(url: str, limit_s: float) -> str:
     """Request an address; return status and server."""
-    import urllib3
+    from idrstream.download.client.http import HttpClient
 
-    from idrstream.download.client.pool import user_agent
-
-    with urllib3.PoolManager() as pool:
-        reply = pool.request(
-            "GET",
-            url,
-            headers={"User-Agent": user_agent(), "Range": "bytes=0-1023"},
-            preload_content=False,
-            retries=False,
-            timeout=limit_s,
-        )
-        status, server = reply.status, reply.headers.get("Server", "")
-        reply.close()
-    if status >= 400:
-        msg = f"answered {status}"
-        raise OSError(msg)
+    settings = DownloadSettings(connect_timeout_s=limit_s, stall_timeout_s=limit_s)
+    reply = HttpClient(settings).send("GET", url, {"Range": "bytes=0-1023"})
+    status, server = reply.status, reply.headers.get("Server", "")
+    reply.close()
     return f"{status} {server}".strip()
 
 

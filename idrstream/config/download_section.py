@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, OptionalPath, as_tuple
+from idrstream.config.options import STRICT, OptionalPath, Scope, as_tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,14 @@ class DownloadSettings:
         str, Doc("omezarr: path of a plate under a root, with columns in braces.")
     ] = "{UUID}/{UUID}.zarr"
     omezarr_endpoint_url: Annotated[str, Doc("omezarr: server of s3:// addresses.")] = ""
+    missing_chunks: Annotated[
+        Literal["error", "fill"],
+        Doc(
+            "omezarr: a frame with a chunk that is not stored is left out (error), or the chunk "
+            "has the fill value of the metadata (fill), as converters mean that write no zeros."
+        ),
+        Scope.RESULT,
+    ] = "error"
     complete_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
     ] = 60.0

@@ -9,16 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from idrstream.download.client.errors import InterruptedDownloadError, RemoteFileNotFoundError
+from idrstream.download.client.errors import InterruptedDownloadError, joined
 from idrstream.download.protocol import Fetched, RangeTransport, RemoteFile, Transport
 from idrstream.errors import (
     ConfigError,
-    DownloadError,
     ImageError,
-    IncompleteFileError,
-    MovieError,
+    RemoteFileNotFoundError,
     StorageError,
-    TransientDownloadError,
     UserError,
 )
 
@@ -165,10 +162,4 @@ class TransportChain(Transport):
             return ConfigError(f"no source of the movies works: {details}")
         errors = [error for error in errors if not isinstance(error, UserError)]
         msg = f"{remote} could not be downloaded from any source: {details}"
-        # Most specific first: a wrong file, then an error that may pass.
-        for kind in (MovieError, IncompleteFileError, TransientDownloadError):
-            if any(isinstance(error, kind) for error in errors):
-                return kind(msg)
-        if all(isinstance(error, RemoteFileNotFoundError) for error in errors):
-            return RemoteFileNotFoundError(msg)
-        return DownloadError(msg)
+        return joined(errors, msg)

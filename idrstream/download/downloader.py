@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.addresses import Addresses
+from idrstream.download.chain import TransportChain
 from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
+from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.protocol import (
     Downloader,
     FramesNeeded,
@@ -18,6 +22,9 @@ from idrstream.download.protocol import (
     StudyLocator,
     Transport,
 )
+from idrstream.download.transports.http import HttpTransport
+from idrstream.download.transports.local import LocalTransport
+from idrstream.errors import DownloadError
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
 
@@ -44,6 +51,11 @@ class TransportDownloader(Downloader):
         precedence (see `TableLocator`). None if all tasks have them.
     settings : DownloadSettings, optional
         What to fetch of a movie, and limits for addresses that tasks name themselves.
+
+    Notes
+    -----
+    Tasks whose columns name OME-Zarr (``.zarr``, or a path within one) are left to an
+    `OmeZarrDownloader`; a path is looked up under every root on the web, in S3 or on a disk.
     """
 
     def __init__(
@@ -65,6 +77,8 @@ class TransportDownloader(Downloader):
         )
         self.addresses = Addresses(self._settings)
         self._shared = SharedFiles()
+        own = replace(self._settings, fetch="auto", omezarr_plates=None, omezarr_roots=())
+        self._omezarr = OmeZarrDownloader(own, locate=self._zarr_addresses)
 
     @property
     def settings(self) -> DownloadSettings:
@@ -92,6 +106,8 @@ class TransportDownloader(Downloader):
 
     def size(self, task: ImageTask) -> int | None:
         """Return the size of a task's movie at its source; None if it is unknown beforehand."""
+        if self._is_zarr(task):
+            return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)
         return transport.size(remote)
 
@@ -106,9 +122,9 @@ class TransportDownloader(Downloader):
         channel: int | None = None,
         z: int | None = None,
     ) -> None:
-        """Limit later downloads to some frames, with all their channels and planes."""
-        del channel, z  # chunks of a CellH5 movie hold several channels
-        self._frames_needed = frames_needed
+        """Limit later downloads to some frames, with all channels and planes of movie files."""
+        self._frames_needed = frames_needed  # chunks of a CellH5 movie hold several channels
+        self._omezarr.limit_to(frames_needed, channel=channel, z=z)
 
     def interrupt(self) -> None:
         """Interrupt running downloads; called from another thread."""
@@ -120,6 +136,8 @@ class TransportDownloader(Downloader):
 
         A file that several tasks share is downloaded once while it is on disk.
         """
+        if self._is_zarr(task):
+            return self._omezarr.download(task, folder)
         transport, remote, name = self.resolve(task)
         target = Path(folder) / name
         fetch = partial(
@@ -139,6 +157,28 @@ class TransportDownloader(Downloader):
             if movie.frames is None:  # another task may need other frames
                 self._shared.remember(location, movie.path, movie.source, movie.size_bytes)
             return movie
+
+    def _is_zarr(self, task: ImageTask) -> bool:
+        location = self.locator.movie_path(task)
+        path = urlsplit(location).path if "://" in location else location
+        return any(part.lower().endswith(".zarr") for part in PurePosixPath(path).parts)
+
+    def _zarr_addresses(self, task: ImageTask) -> list[str]:
+        location = self.locator.movie_path(task)
+        if "://" in location:
+            return [location]
+        chain = self.transport
+        links = chain.transports if isinstance(chain, TransportChain) else (chain,)
+        found = [
+            t.address(location) for t in links if isinstance(t, HttpTransport | LocalTransport)
+        ]
+        if not found:
+            msg = (
+                f"{task.name}: {location} is OME-Zarr, which {chain.name} cannot fetch: set "
+                "https_root, s3_root or root, or give its whole address in the column URL"
+            )
+            raise DownloadError(msg)
+        return found
 
 
 @runtime_checkable

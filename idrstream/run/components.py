@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.config import described_options
+from idrstream.config import DownloadSettings, described_options
 
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
@@ -85,6 +85,9 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
     )
     if described := described_options(options):
         identity["options"] = described
+    settings = getattr(components.downloader, "settings", None)
+    known = settings if isinstance(settings, DownloadSettings) else DownloadSettings()
+    identity["download"] = described_options(known)
     if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
         identity["preprocessor"]["plate_wells"] = paths.plate_wells
     return identity

@@ -9,13 +9,14 @@ import pytest
 
 from idrstream.download import Fetched, Transport
 from idrstream.download.chain import TransportChain
-from idrstream.download.client.errors import InterruptedDownloadError, RemoteFileNotFoundError
+from idrstream.download.client.errors import InterruptedDownloadError
 from idrstream.errors import (
     ConfigError,
     DownloadError,
     IncompleteFileError,
     MissingToolError,
     MovieError,
+    RemoteFileNotFoundError,
     StorageError,
     TransientDownloadError,
 )

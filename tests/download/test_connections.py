@@ -14,7 +14,7 @@ from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, Transport, TransportChain
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.retry import retry_after_s, with_retries
-from idrstream.download.omezarr._store import open_store
+from idrstream.download.omezarr._store import Store
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import DownloadError, TransientDownloadError
 
@@ -43,7 +43,7 @@ def test_files_ranges_sizes_and_chunks_share_a_limit(web, movie_bytes, tmp_path)
             return transport.size(f"{number}.ch5") == len(movie_bytes)
 
         def chunk(number: int) -> bool:
-            store = open_store(f"{proxy.address}shared/x.zarr", options)
+            store = Store(f"{proxy.address}shared/x.zarr", options)
             return store.get(str(number)) == b"chunk"
 
         kinds = [whole, ranges, size, chunk]
@@ -126,7 +126,7 @@ def test_a_chain_names_the_link_that_served_frames(web, tmp_path, caplog):
 
 
 def test_what_a_server_asks_to_wait_is_applied_to_ranges_too(web):
-    store = open_store(
+    store = Store(
         f"{web.address}busy",
         DownloadSettings(download_attempts=2, retry_wait_s=0, longest_retry_wait_s=0.05),
     )

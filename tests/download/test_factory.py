@@ -50,6 +50,7 @@ SETTABLE = {
     "aspera_user": words, "aspera_host": words, "aspera_rate": words,
     "omezarr_roots": st.lists(roots, min_size=1, max_size=3).map(tuple),
     "omezarr_pattern": words, "omezarr_endpoint_url": roots,
+    "missing_chunks": st.sampled_from(["error", "fill"]),
 }  # fmt: skip
 FIXED = {"method", "chain", "root", "s3_anonymous", "screens_path", "aspera_path",
          "aspera_key_path", "omezarr_plates"}  # fmt: skip
@@ -61,7 +62,9 @@ def test_every_option_is_drawn():
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(options=st.fixed_dictionaries(SETTABLE))
 def test_every_option_reaches_the_transport(method, options, ascp, key, plates, tmp_path):
     (tmp_path / options["idr_index_name"]).mkdir(exist_ok=True)

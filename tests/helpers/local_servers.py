@@ -36,6 +36,7 @@ http {{
         location /slow/ {{ alias {root}/; limit_rate {rate}; }}
         location /busy/ {{ add_header Retry-After 7 always; return 503; }}
         location /forbidden/ {{ return 403; }}
+        location /pages/ {{ default_type text/html; return 200 "<html>not here</html>"; }}
         location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}
         location /packed/ {{ alias {root}/; add_header Content-Encoding gzip; }}
         location /noversion/ {{ alias {root}/; etag off; add_header Last-Modified ""; }}

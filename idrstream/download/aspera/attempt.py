@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.download.aspera.process import StoppedError, TimeLimitError, read_tail, run_watched
 from idrstream.download.aspera.text import AscpFailure, classify, last_words
-from idrstream.download.client.errors import RemoteFileNotFoundError
-from idrstream.errors import ImageError, MovieError, TransientDownloadError
+from idrstream.errors import ImageError, MovieError, RemoteFileNotFoundError, TransientDownloadError
 from idrstream.formats.complete import check_complete
 
 if TYPE_CHECKING:

@@ -9,25 +9,30 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, TypeVar
 
-from idrstream.download.client.errors import BusyError
+from idrstream.download.client.errors import BusyError, InterruptedDownloadError
+from idrstream.errors import TransientDownloadError
+from idrstream.formats.hdf5_ranges.errors import RemoteFileChangedError
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
     from idrstream.config import DownloadSettings
 
-BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""HTTP status codes that may pass with time."""
-
 T = TypeVar("T")
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether an error may be gone at the next attempt."""
+    final = (InterruptedDownloadError, RemoteFileChangedError)
+    return isinstance(error, TransientDownloadError) and not isinstance(error, final)
 
 
 def with_retries(
     attempt: Callable[[], T],
     settings: DownloadSettings,
     *,
-    may_pass: Callable[[BaseException], bool],
     give_up: Callable[[int, BaseException], bool],
+    may_pass: Callable[[BaseException], bool] = may_pass,
     sleep: Callable[[float], None] | None = None,
 ) -> T:
     """Call `attempt` until it returns.
@@ -41,11 +46,11 @@ def with_retries(
         The function to call.
     settings : DownloadSettings
         Pauses.
-    may_pass : callable
-        Return whether an error may be gone at the next attempt.
     give_up : callable
         Return whether to raise the error nevertheless, given the number of attempts and the
         error.
+    may_pass : callable
+        Return whether an error may be gone at the next attempt.
     sleep : callable, optional
         Waits; by default `time.sleep`.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.errors import joined
 from idrstream.download.omezarr._array import ChunkError
 from idrstream.download.omezarr._image import (
     Group,
@@ -19,9 +19,9 @@ from idrstream.download.omezarr._image import (
     open_image,
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
-from idrstream.download.omezarr._store import Store, open_store
+from idrstream.download.omezarr._store import Store
 from idrstream.download.protocol import Downloader, FramesNeeded
-from idrstream.errors import ConfigError, DownloadError
+from idrstream.errors import ConfigError, DownloadError, ImageError, MovieError
 from idrstream.formats.complete import check_complete
 from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
 from idrstream.formats.movie_checks import check_pixel_type
@@ -38,27 +38,39 @@ IDR0013_ROOTS = (
 """Locations of idr0013's plates: since April 2026, and before."""
 
 
+T = TypeVar("T")
+Locate = Callable[[ImageTask], Sequence[str]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """An image whose metadata have been read."""
 
+    store: Store
     address: str
     path: str
     image: ZarrImage
 
+    @property
+    def source(self) -> str:
+        return f"{self.address}/{self.path}".rstrip("/")
+
 
 class OmeZarrDownloader(Downloader):
-    """Downloads frames of OME-Zarr (NGFF 0.4 and 0.5) as small CellH5 movies.
+    """Downloads frames of OME-Zarr (NGFF 0.1 to 0.5) as small CellH5 movies.
 
     A task whose metadata have a ``URL`` (or ``Path``) gets that plate or image; the plate of
-    every other task is looked up under the roots.
+    every other task is looked up under the roots. Whatever is wrong at one root, the next is
+    asked.
 
     Parameters
     ----------
     settings : DownloadSettings, optional
         Table of plates (``omezarr_plates``; see `PlateTable.read`), the roots to try in turn,
         the path of a plate under a root, the server of ``s3://`` addresses, which are read
-        without signing, and limits.
+        without signing, whether missing chunks are filled, and limits.
+    locate : callable, optional
+        Returns the addresses of a task's plate or image, to be tried in turn, instead.
 
     Attributes
     ----------
@@ -74,7 +86,9 @@ class OmeZarrDownloader(Downloader):
 
     name = "omezarr"
 
-    def __init__(self, settings: DownloadSettings | None = None) -> None:
+    def __init__(
+        self, settings: DownloadSettings | None = None, *, locate: Locate | None = None
+    ) -> None:
         self._settings = settings = settings or DownloadSettings(method="omezarr")
         if settings.fetch == "file":
             msg = 'download.fetch = "file" makes no sense for omezarr, which has no movie files'
@@ -83,14 +97,13 @@ class OmeZarrDownloader(Downloader):
         self.plates = None if plates is None else PlateTable.read(plates)
         self.roots = settings.omezarr_roots or IDR0013_ROOTS
         self.pattern = settings.omezarr_pattern
-        self.endpoint_url = settings.omezarr_endpoint_url
         self.channel: int | None = None
         self.z: int | None = None
         self._frames_needed: FramesNeeded | None = None
         self._groups: dict[str, Group] = {}
-        self._lock = threading.Lock()
+        self._locate = locate or self._addresses
         for root in self.roots:  # report a wrong address now
-            open_store(root, settings).close()
+            Store(root, settings)
 
     @property
     def settings(self) -> DownloadSettings:
@@ -106,7 +119,7 @@ class OmeZarrDownloader(Downloader):
     ) -> None:
         """Limit later downloads to some frames, a channel and a plane."""
         self._frames_needed = frames_needed
-        if channel is not None:
+        if channel is not None or z is not None:
             self.channel, self.z = channel, z
 
     def size(self, task: ImageTask) -> int | None:
@@ -117,41 +130,49 @@ class OmeZarrDownloader(Downloader):
         DownloadError, MovieError
             If there is no such image.
         """
-        found, store = self._find(task)
-        with closing(store):
+
+        def most_bytes(found: _Found) -> int:
             image = found.image
             n_planes = len(self._planes(image)) * len(self._needed(task, image))
             height, width = image.shape[3:]
             # gzip adds little to data that it cannot compress; the rest is for groups.
             return n_planes * int(height * width * image.array.dtype.itemsize * 1.01) + 64 * 1024
 
+        return self._first(task, most_bytes)
+
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the needed frames of a task's movie; see `Downloader.download`.
 
-        A frame with a missing or damaged chunk is left out with the reason, never filled with
-        black.
+        A frame with a damaged chunk is left out with the reason, and so is one with a missing
+        chunk, unless ``missing_chunks`` is ``fill``.
         """
         target = Path(folder) / f"{task.well_number:05d}_{task.site:02d}.ch5"
         target.parent.mkdir(parents=True, exist_ok=True)
-        found, store = self._find(task)
-        with closing(store):
-            numbers = self._needed(task, found.image)
-            self._write(task, found.image, store, numbers, target)
-            traffic = store.traffic
+        return self._first(task, lambda found: self._download(task, found, target))
+
+    def _download(self, task: ImageTask, found: _Found, target: Path) -> Movie:
+        numbers, array = self._needed(task, found.image), found.image.array
+        self._write(task, found.image, numbers, target)
         check_complete(target)
         if self._settings.deep_verify:
             from idrstream.formats.deep import decode_all
 
             decode_all(target)
+        traffic = found.store.traffic
         logger.info(
-            "%s: %d frames from %s/%s, %d bytes in %d requests",
-            task.name, len(numbers), found.address, found.path,
-            traffic.bytes_moved, traffic.requests,
+            "%s: %d frames from %s, %d bytes in %d requests",
+            task.name, len(numbers), found.source, traffic.bytes_moved, traffic.requests,
         )  # fmt: skip
+        if array.chunks_missing:
+            logger.warning(
+                "%s: %d of %d chunks are missing at %s and were filled with %s",
+                task.name, len(array.chunks_missing), len(array.chunks_read), found.source,
+                array.fill_value,
+            )  # fmt: skip
         return Movie(
             target,
             task,
-            f"{self.name}: {found.address}/{found.path}".rstrip("/"),
+            f"{self.name}: {found.source}",
             target.stat().st_size,
             numbers,
             traffic.bytes_moved,
@@ -159,12 +180,7 @@ class OmeZarrDownloader(Downloader):
         )
 
     def _write(
-        self,
-        task: ImageTask,
-        image: ZarrImage,
-        store: Store,
-        numbers: Sequence[int],
-        target: Path,
+        self, task: ImageTask, image: ZarrImage, numbers: Sequence[int], target: Path
     ) -> None:
         rows, columns = (max(1, -(-length // 4)) for length in image.shape[3:])
         group = (
@@ -176,7 +192,7 @@ class OmeZarrDownloader(Downloader):
             for number in numbers:
                 for c, z in self._planes(image):
                     try:
-                        movie.write_plane((c, number - 1, z), image.plane(store, c, number - 1, z))
+                        movie.write_plane((c, number - 1, z), image.plane(c, number - 1, z))
                     except ChunkError as error:
                         problems[number] = str(error)
             movie.explain(problems)
@@ -199,32 +215,25 @@ class OmeZarrDownloader(Downloader):
         info = MovieInfo(n_frames, (height, width), dtype, (True,) * n_frames)
         return tuple(sorted(set(self._frames_needed(task, info)).intersection(everything)))
 
-    def _find(self, task: ImageTask) -> tuple[_Found, Store]:
-        """Find a task's image; the store stays open for its pixels."""
+    def _first(self, task: ImageTask, use: Callable[[_Found], T]) -> T:
+        """Return what `use` makes of the task's image at the first address where that works."""
         if (problem := check_name(task.plate)) is not None:
             msg = f"the plate name {task.plate!r} {problem}"
             raise DownloadError(msg)
-        failures: list[str] = []
-        for address in self._addresses(task):
-            store = open_store(address, self._settings)
+        failures: list[Exception] = []
+        for address in self._locate(task):
             try:
-                group = self._group(address, store)
-                if group is not None:
-                    return self._open(task, address, group, store), store
-                failures.append(f"{address} has neither .zattrs nor zarr.json")
-            except DownloadError as error:
-                store.close()
-                if address in self._groups:  # the server works; the image is the problem
-                    raise
-                failures.append(str(error))
-            except BaseException:
-                store.close()
-                raise
-            store.close()
-        msg = f"{task.name}: no OME-Zarr found: {'; '.join(failures)}"
-        raise DownloadError(msg)
+                return use(self._find(task, address))
+            except ImageError as error:
+                failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        msg = f"{task.name}: no OME-Zarr could be read: {'; '.join(map(str, failures))}"
+        raise joined(failures, msg)
 
-    def _open(self, task: ImageTask, address: str, group: Group, store: Store) -> _Found:
+    def _find(self, task: ImageTask, address: str) -> _Found:
+        store = Store(address, self._settings)
+        group = self._group(address, store)
         if "plate" in group.attributes:
             path = field_path(store, group, task.well, task.site)
         elif "multiscales" in group.attributes:
@@ -235,21 +244,23 @@ class OmeZarrDownloader(Downloader):
         if inner is None:
             msg = f"{task.name}: {address} has no image {path}"
             raise DownloadError(msg)
-        image = open_image(store, inner)
+        image = open_image(store, inner, fill=self._settings.missing_chunks == "fill")
         check_pixel_type(Path(f"{address}/{path}"), image.array.dtype.name)
-        return _Found(address, path, image)
+        return _Found(store, address, path, image)
 
-    def _group(self, address: str, store: Store) -> Group | None:
-        """Return the top group of an address; each is read once."""
-        with self._lock:
-            known = self._groups.get(address)
-        if known is not None:
-            return known
-        group = open_group(store)
-        if group is not None:
-            with self._lock:
-                self._groups[address] = group
-        return group
+    def _group(self, address: str, store: Store) -> Group:
+        """Return the top group of an address; each is kept."""
+        if address in self._groups:
+            return self._groups[address]
+        try:
+            group = open_group(store)
+        except MovieError as error:  # such as a web page that stands for "not found"
+            msg = f"no OME-Zarr found: {error}"
+            raise DownloadError(msg) from error
+        if group is None:
+            msg = f"no OME-Zarr found: {address} has neither .zattrs nor zarr.json"
+            raise DownloadError(msg)
+        return self._groups.setdefault(address, group)
 
     def _addresses(self, task: ImageTask) -> list[str]:
         given = task.metadata.get("URL", "").strip() or task.metadata.get("Path", "").strip()

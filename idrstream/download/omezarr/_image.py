@@ -1,23 +1,24 @@
 """OME-NGFF metadata: the image of a well's field, and the meaning of its axes.
 
-Versions 0.4 (on Zarr v2) and 0.5 (on Zarr v3) of https://ngff.openmicroscopy.org. In 0.5 the
-metadata are under the attribute ``ome``.
+Versions 0.1 to 0.5 of https://ngff.openmicroscopy.org: the last on Zarr 3, with the metadata under
+the attribute ``ome``, those before on Zarr 2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.download.omezarr._array import ZarrArray, read_array, read_json
+from idrstream.download.omezarr._array import ZarrArray
 from idrstream.download.omezarr._store import Store
 from idrstream.errors import MovieError, RemoteFileNotFoundError
 
 _AXES = "ctzyx"
+# Versions whose images have the axes t, c, z, y, x and do not say so.
+_WITHOUT_AXES = ("0.1", "0.2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,47 +58,16 @@ class ZarrImage:
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
         """``(c, t, z, y, x)``; 1 for a missing axis."""
-        return self._by_name(self.array.shape)
-
-    @property
-    def chunks(self) -> tuple[int, int, int, int, int]:
-        """Chunks in the same order."""
-        return self._by_name(self.array.chunks)
-
-    def plane(self, store: Store, c: int, t: int, z: int) -> NDArray[Any]:
-        """Return one plane.
-
-        Returns
-        -------
-        NDArray
-            Shape ``(y, x)``, in native byte order.
-
-        Raises
-        ------
-        ChunkError
-            If a chunk of it is missing or damaged.
-        DownloadError
-            If the store cannot be read.
-        """
-        positions = {"c": c, "t": t, "z": z}
-        fixed = {i: positions[name] for i, name in enumerate(self.axes) if name in positions}
-        y, x = self.axes.index("y"), self.axes.index("x")
-        plane = np.empty((self.array.shape[y], self.array.shape[x]), self.array.dtype)
-        for index in self.array.chunks_of(fixed):
-            chunk = self.array.chunk(store, index)
-            inside = tuple(
-                fixed[i] % self.array.chunks[i] if i in fixed else slice(None)
-                for i in range(len(self.axes))
-            )
-            tile = chunk[inside] if y < x else chunk[inside].T
-            top, left = index[y] * self.array.chunks[y], index[x] * self.array.chunks[x]
-            plane[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-        return plane
-
-    def _by_name(self, lengths: Sequence[int]) -> tuple[int, int, int, int, int]:
-        found = dict(zip(self.axes, lengths, strict=True))
+        found = dict(zip(self.axes, self.array.shape, strict=True))
         c, t, z, y, x = (found.get(name, 1) for name in _AXES)
         return c, t, z, y, x
+
+    def plane(self, c: int, t: int, z: int) -> NDArray[Any]:
+        """Return one plane of shape ``(y, x)``, in native byte order; see `ZarrArray.read`."""
+        positions = {"c": c, "t": t, "z": z}
+        fixed = {i: positions[name] for i, name in enumerate(self.axes) if name in positions}
+        plane = self.array.read(fixed)
+        return plane if self.axes.index("y") < self.axes.index("x") else plane.T
 
 
 def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> Group | None:
@@ -109,14 +79,14 @@ def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> 
         If its metadata cannot be understood.
     """
     if zarr_format in (None, 3):
-        metadata = read_json(store, f"{path}/zarr.json".lstrip("/"))
+        metadata = store.read_json(f"{path}/zarr.json".lstrip("/"))
         if metadata is not None:
-            attributes = metadata.get("attributes") or {}
-            return Group(path, 3, attributes.get("ome") or attributes)
+            attributes = _mapping(metadata.get("attributes"))
+            return Group(path, 3, _mapping(attributes.get("ome")) or attributes)
     if zarr_format in (None, 2):
-        attributes = read_json(store, f"{path}/.zattrs".lstrip("/"))
-        if attributes is not None:
-            return Group(path, 2, attributes)
+        metadata = store.read_json(f"{path}/.zattrs".lstrip("/"))
+        if metadata is not None:
+            return Group(path, 2, metadata)
     return None
 
 
@@ -134,7 +104,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     """
     try:
         paths = [str(entry["path"]) for entry in plate.attributes["plate"]["wells"]]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         msg = f"{store.root}: its plate metadata cannot be understood: {error}"
         raise MovieError(msg) from error
     wanted = _canonical(well)
@@ -147,7 +117,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     try:
         images = [] if group is None else group.attributes["well"]["images"]
         fields = [str(image["path"]) for image in images]
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         msg = f"{store.root}/{path}: its well metadata cannot be understood: {error}"
         raise MovieError(msg) from error
     if not 1 <= site <= len(fields):
@@ -156,8 +126,8 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     return f"{path}/{fields[site - 1]}".strip("/")
 
 
-def open_image(store: Store, group: Group) -> ZarrImage:
-    """Open the full resolution of an image.
+def open_image(store: Store, group: Group, *, fill: bool = False) -> ZarrImage:
+    """Open the full resolution of an image; `fill` fills missing chunks.
 
     Raises
     ------
@@ -167,19 +137,26 @@ def open_image(store: Store, group: Group) -> ZarrImage:
     where = f"{store.root}/{group.path}".rstrip("/")
     try:
         multiscale = group.attributes["multiscales"][0]
-        names = [_axis_name(axis) for axis in multiscale["axes"]]
         level = str(multiscale["datasets"][0]["path"])
-    except (KeyError, TypeError, IndexError) as error:
+        if "axes" not in multiscale and multiscale.get("version", "0.1") in _WITHOUT_AXES:
+            names = list("tczyx")
+        else:
+            names = [_axis_name(axis) for axis in multiscale["axes"]]
+    except (LookupError, TypeError, AttributeError) as error:
         msg = f"{where} is not an OME-Zarr image: its multiscales metadata lack {error}"
         raise MovieError(msg) from error
     if len(set(names)) != len(names) or set(names) - set(_AXES) or not {"y", "x"} <= set(names):
         msg = f"{where} has the axes {names}; known are t, c, z, y and x, and y and x are needed"
         raise MovieError(msg)
-    array = read_array(store, f"{group.path}/{level}".strip("/"), group.zarr_format)
+    array = ZarrArray(store, f"{group.path}/{level}".strip("/"), group.zarr_format, fill=fill)
     if len(array.shape) != len(names):
         msg = f"{where} has {len(names)} axes, but level {level} has {len(array.shape)} dimensions"
         raise MovieError(msg)
     return ZarrImage(array, tuple(names))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _axis_name(axis: Any) -> str:

@@ -1,63 +1,32 @@
-"""Stores of OME-Zarr objects: a web server or a folder.
-
-The calling thread reads objects one by one. A missing object is an answer, not an error: only
-the caller knows whether it must exist.
-"""
+"""Where the objects of OME-Zarr are: on a web server or in a folder."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.errors import TooLargeError
+from idrstream.download.client.http import HttpClient
 from idrstream.download.modes import Traffic
-from idrstream.download.ranges.web import WebClient, refusal
-from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    MovieError,
+    RemoteFileNotFoundError,
+    TransientDownloadError,
+)
 
-# Buckets that cannot be listed answer 403 for missing objects.
-_MISSING = frozenset({403, 404, 410})
-
-
-class Store(Protocol):
-    """Reads objects under a root; for one thread at a time."""
-
-    @property
-    def root(self) -> str:
-        """Address of the root, without a slash at its end."""
-        ...
-
-    @property
-    def traffic(self) -> Traffic:
-        """Traffic so far."""
-        ...
-
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return an object or a range of it; None if there is no such object.
-
-        Parameters
-        ----------
-        key : str
-            Path under the root.
-        start, stop : int, optional
-            The bytes from `start` up to, not including, `stop`; a negative `start` without
-            `stop` counts from the end.
-
-        Raises
-        ------
-        DownloadError, TransientDownloadError
-            If the store cannot be read.
-        """
-        ...
-
-    def close(self) -> None:
-        """Release the connection."""
-        ...
+_MOST_BYTES = 64 * 1024 * 1024
+# 416: a range beyond the end.
+_FORBIDDEN, _BEYOND = 403, 416
 
 
-def open_store(address: str, settings: DownloadSettings | None = None) -> Store:
-    """Return the store of an address; no request is sent yet.
+class Store:
+    """Reads objects under a root one by one, in the calling thread.
 
     Parameters
     ----------
@@ -67,23 +36,131 @@ def open_store(address: str, settings: DownloadSettings | None = None) -> Store:
     settings : DownloadSettings, optional
         Limits, and the server of ``s3://`` addresses (``omezarr_endpoint_url``).
 
+    Attributes
+    ----------
+    root : str
+        The root as messages name it, without a slash at its end.
+    refused : bool
+        Whether the server answered 403 to the last request: there is no such object, in a bucket
+        that cannot be listed, or it may not be read now.
+
     Raises
     ------
     ConfigError
         If the address is of another kind.
     """
-    settings = settings or DownloadSettings()
-    scheme = urlsplit(address).scheme if "://" in address else ""
-    if scheme in ("http", "https"):
-        return WebStore(address, settings)
-    if scheme == "s3":
-        return WebStore(s3_url(address, settings.omezarr_endpoint_url), settings)
-    if scheme == "file":
-        return FolderStore(Path(unquote(urlsplit(address).path)))
-    if scheme:
-        msg = f"{address!r}: OME-Zarr is read from https://, s3:// or file:// addresses or a folder"
-        raise ConfigError(msg)
-    return FolderStore(Path(address).expanduser())
+
+    def __init__(self, address: str, settings: DownloadSettings | None = None) -> None:
+        settings = settings or DownloadSettings()
+        scheme = urlsplit(address).scheme if "://" in address else ""
+        if scheme not in ("", "file", "http", "https", "s3"):
+            msg = (
+                f"{address!r}: OME-Zarr is read from https://, s3:// or file:// addresses or a "
+                "folder"
+            )
+            raise ConfigError(msg)
+        if scheme == "s3":
+            address = s3_url(address, settings.omezarr_endpoint_url)
+        self._folder: Path | None = None
+        if scheme in ("", "file"):
+            path = unquote(urlsplit(address).path) if scheme else address
+            self._folder = Path(path).expanduser()
+        self.root = address.rstrip("/") if self._folder is None else str(self._folder)
+        self.refused = False
+        self._client = HttpClient(settings)
+
+    @property
+    def traffic(self) -> Traffic:
+        """Traffic so far."""
+        return Traffic(self._client.bytes_moved, self._client.requests)
+
+    def get(
+        self, key: str, start: int | None = None, stop: int | None = None, most: int = _MOST_BYTES
+    ) -> bytes | None:
+        """Return an object or a range of it; None if there is no such object.
+
+        Parameters
+        ----------
+        key : str
+            Path under the root.
+        start, stop : int, optional
+            The bytes from `start` up to, not including, `stop`, as far as there are; a negative
+            `start` without `stop` counts from the end.
+        most : int
+            Most bytes accepted.
+
+        Raises
+        ------
+        TooLargeError
+            If there are more.
+        DownloadError, TransientDownloadError
+            If the object cannot be read.
+        """
+        read = self._from_web if self._folder is None else self._from_folder
+        return read(key, slice(start, stop), most)
+
+    def read_json(self, key: str) -> dict[str, Any] | None:
+        """Return a JSON object; None if there is no such file.
+
+        Raises
+        ------
+        MovieError
+            If it is not a JSON object.
+        """
+        data = self.get(key)
+        try:
+            content = None if data is None else json.loads(data)
+        except (ValueError, RecursionError) as error:
+            msg = f"{self.root}/{key} is not JSON: {error}"
+            raise MovieError(msg) from error
+        if data is not None and not isinstance(content, dict):
+            msg = f"{self.root}/{key} is not a JSON object"
+            raise MovieError(msg)
+        return content
+
+    def _from_web(self, key: str, part: slice, most: int) -> bytes | None:
+        url = urlsplit(f"{self.root}/{key}")
+        path = quote(url.path, safe="/%:@!$&'()*+,;=~")  # as far as it is not quoted yet
+        address = urlunsplit((url.scheme, url.netloc, path, url.query, ""))
+        headers = {}
+        if part.start is not None:
+            stop = "" if part.stop is None else part.stop - 1
+            dash = "-" if part.start >= 0 else ""
+            headers["Range"] = f"bytes={part.start}{dash}{stop}"
+
+        def take(reply: Any) -> bytes | None:
+            self.refused = reply.status == _FORBIDDEN
+            if self.refused or reply.status == _BEYOND:
+                return None if self.refused else b""
+            data = self._client.content(reply, address, most=most)
+            return data[part] if reply.status == 200 else data
+
+        try:
+            return self._client.ask(address, headers, take, known=frozenset({_FORBIDDEN, _BEYOND}))
+        except RemoteFileNotFoundError:
+            self.refused = False
+            return None
+
+    def _from_folder(self, key: str, part: slice, most: int) -> bytes | None:
+        path = Path(self.root) / key
+        if ".." in PurePosixPath(key).parts:
+            msg = f"{key!r} leads out of {self.root}"
+            raise DownloadError(msg)
+        try:
+            with path.open("rb") as file:
+                first, last, _ = part.indices(os.fstat(file.fileno()).st_size)
+                if last - first > most:
+                    msg = f"{path}: it has more than {most:,} bytes"
+                    raise TooLargeError(msg)
+                file.seek(first)
+                data = file.read(max(0, last - first))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            data = None
+        except OSError as error:
+            msg = f"{path} cannot be read: {error.strerror}"
+            raise TransientDownloadError(msg) from error
+        self._client.count(len(data or b""), 1)
+        return data
 
 
 def s3_url(address: str, endpoint_url: str = "") -> str:
@@ -93,79 +170,3 @@ def s3_url(address: str, endpoint_url: str = "") -> str:
     """
     bucket_and_path = address.split("://", 1)[1].strip("/")
     return f"{(endpoint_url or 'https://s3.amazonaws.com').rstrip('/')}/{bucket_and_path}"
-
-
-class WebStore:
-    """Objects on a web server."""
-
-    def __init__(self, root: str, settings: DownloadSettings) -> None:
-        self.root = root.rstrip("/")
-        self._client = WebClient(settings)
-
-    @property
-    def traffic(self) -> Traffic:
-        """Traffic so far."""
-        return Traffic(self._client.bytes_moved, self._client.requests)
-
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return an object or a range of it; see `Store.get`."""
-        url = _quoted(f"{self.root}/{key}")
-        headers = {}
-        if start is not None:
-            end = "" if stop is None else str(stop - 1)
-            headers["Range"] = f"bytes={start}-{end}" if start >= 0 else f"bytes={start}"
-        missing = False
-
-        def take(answer: Any) -> bytes:
-            nonlocal missing
-            if answer.status in _MISSING:
-                missing = True
-                return b""
-            if answer.status not in (200, 206):
-                raise refusal(answer, url)
-            data = self._client.body(answer, url)
-            return data[start:stop] if answer.status == 200 and headers else data
-
-        data = self._client.get(url, headers, take)
-        return None if missing else data
-
-    def close(self) -> None:
-        """Do nothing: no connection is held between requests."""
-
-
-class FolderStore:
-    """Objects in a folder of this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.root = str(folder)
-        self.traffic = Traffic()
-
-    def get(self, key: str, start: int | None = None, stop: int | None = None) -> bytes | None:
-        """Return a file or a range of it; see `Store.get`."""
-        if ".." in PurePosixPath(key).parts:
-            msg = f"{key!r} leads out of {self.root}"
-            raise DownloadError(msg)
-        try:
-            with (self._folder / key).open("rb") as file:
-                if start is not None:
-                    file.seek(start, os.SEEK_END if start < 0 else os.SEEK_SET)
-                data = file.read(-1 if stop is None or start is None else stop - start)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            self.traffic += Traffic(0, 1)
-            return None
-        except OSError as error:
-            msg = f"{self._folder / key} cannot be read: {error.strerror}"
-            raise TransientDownloadError(msg) from error
-        self.traffic += Traffic(len(data), 1)
-        return data
-
-    def close(self) -> None:
-        """Do nothing: files are closed after every call."""
-
-
-def _quoted(url: str) -> str:
-    """Quote the path of a web address as far as it is not quoted yet."""
-    parts = urlsplit(url)
-    path = quote(parts.path, safe="/%:@!$&'()*+,;=~")
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

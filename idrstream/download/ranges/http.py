@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from idrstream.config import DownloadSettings
-from idrstream.download.ranges.web import WebClient, refusal
+from idrstream.download.client.http import HttpClient, range_of
 from idrstream.errors import TransientDownloadError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError, RemoteFileChangedError
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CHANGED, _NO_RANGES = 412, (200, 416)
+_KNOWN = frozenset({_CHANGED, *_NO_RANGES})
 
 
 class HttpFile:
@@ -24,10 +22,8 @@ class HttpFile:
         ``http://`` or ``https://``, quoted.
     head_bytes : int
         How many of the first bytes to ask for at once.
-    settings : DownloadSettings, optional
-        Time limits and attempts.
-    headers : Mapping[str, str], optional
-        Extra headers, such as a signature.
+    client : HttpClient
+        Sends the requests for this file and no other.
     name : str
         Short name of the transport.
 
@@ -40,18 +36,12 @@ class HttpFile:
     """
 
     def __init__(
-        self,
-        url: str,
-        head_bytes: int,
-        settings: DownloadSettings | None = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        name: str = "http",
+        self, url: str, head_bytes: int, client: HttpClient, *, name: str = "http"
     ) -> None:
         self.name = name
         self._url = url
-        self._client = WebClient(settings, headers)
-        self.at_once = self._client.at_once
+        self._client = client
+        self.at_once = client.at_once
         self._version = ""
         self.size_bytes = 0
         self.head = self._get(0, head_bytes)
@@ -81,7 +71,7 @@ class HttpFile:
         headers = {"Range": f"bytes={start}-{stop - 1}"}
         if self._version.startswith('"'):  # a strong etag
             headers["If-Match"] = self._version
-        return self._client.get(self._url, headers, partial(self._take, start, stop))
+        return self._client.ask(self._url, headers, partial(self._take, start, stop), known=_KNOWN)
 
     def _take(self, start: int, stop: int, answer: Any) -> bytes:
         first, last = self._check(answer)
@@ -89,20 +79,20 @@ class HttpFile:
         if first != start or last + 1 - start != expected:
             msg = f"{self._url}: bytes {start:,} to {stop:,} asked, {first:,} to {last + 1:,} sent"
             raise TransientDownloadError(msg)
-        return self._client.body(answer, self._url, expected)
+        return self._client.content(answer, self._url, expected)
 
     def _check(self, answer: Any) -> tuple[int, int]:
         """Return the first and last byte of an answer, after checking that the file is the same."""
-        status = answer.status
-        if status == 412:
+        if answer.status == _CHANGED:
             msg = f"{self._url} changed while it was read"
             raise RemoteFileChangedError(msg)
-        if status in (200, 416):  # a whole file; or one without bytes
+        part = range_of(answer)
+        if answer.status in _NO_RANGES:  # a whole file; or one without bytes
             raise NoRangesError
-        match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
-        if status != 206 or match is None:
-            raise refusal(answer, self._url)
-        first, last, size = (int(text) for text in match.groups())
+        if part is None:
+            msg = f"{self._url}: the server answered 206 without saying which bytes"
+            raise TransientDownloadError(msg)
+        first, last, size = part
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         if not self.size_bytes:
             self.size_bytes, self._version = size, version

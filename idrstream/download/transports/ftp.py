@@ -10,10 +10,15 @@ from urllib.parse import unquote, urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
-from idrstream.download.client.errors import BusyError, RemoteFileNotFoundError
+from idrstream.download.client.errors import BusyError, network_errors
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import SourceTransport, network_errors
-from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+from idrstream.download.transports.transfer import SourceTransport
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    RemoteFileNotFoundError,
+    TransientDownloadError,
+)
 
 _BLOCK_BYTES = 256 * 1024
 

@@ -12,24 +12,15 @@ from urllib.parse import quote, urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
-from idrstream.download.client.errors import (
-    BusyError,
-    PartialFileInvalidError,
-    RemoteFileNotFoundError,
-)
-from idrstream.download.client.pool import request
-from idrstream.download.client.retry import BUSY, retry_after_s
+from idrstream.download.client.errors import PartialFileInvalidError, network_errors
+from idrstream.download.client.http import Headers, HttpClient, length_of, range_of, refuse_packed
 from idrstream.download.ranges.http import HttpFile
 from idrstream.download.transports.source import Answer, check_remote
-from idrstream.download.transports.transfer import SourceTransport, network_errors
-from idrstream.errors import ConfigError, DownloadError
+from idrstream.download.transports.transfer import SourceTransport
+from idrstream.errors import ConfigError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError
 
 _BLOCK_BYTES = 256 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-
-Headers = Callable[[str, str], Mapping[str, str]]
-"""Returns extra headers of a request, such as a signature, given its method and URL."""
 
 
 class HttpTransport(SourceTransport):
@@ -75,43 +66,27 @@ class HttpTransport(SourceTransport):
             raise ConfigError(msg)
         super().__init__(name or parts.scheme, parts.netloc, settings, sleep=sleep)
         self.root = root if root.endswith("/") else f"{root}/"
-        self._scheme = parts.scheme
         self._query = query
-        self._headers = headers
+        self._sign = headers
 
     def address(self, remote: str) -> str:
         """Return the quoted URL of a file, given its path as plain text."""
         return self.root + quote(check_remote(remote).lstrip("/"), safe="/")
-
-    def _request(self, method: str, remote: str, headers: Mapping[str, str]) -> Any:
-        """Send a request; the content of its answer is not read yet."""
-        import urllib3
-
-        url = self.address(remote)
-        signed = dict(self._headers(method, url)) if self._headers is not None else {}
-        with network_errors(url, urllib3.exceptions.HTTPError, OSError):
-            return request(
-                method,
-                f"{url}?{self._query}" if self._query else url,
-                {**headers, **signed},
-                self.settings,
-                # A signature is valid for one address.
-                redirect=not signed,
-            )
 
     def open(self, remote: str, start: int, version: str) -> Answer:
         """Open a file at a byte offset; see `SourceTransport.open`."""
         asked: dict[str, str] = {}
         if start and version:
             asked = {"Range": f"bytes={start}-", "If-Range": version}
-        reply = self._request("GET", remote, asked)
+        url = self.address(remote)
+        reply = self._client().send("GET", url, asked, known=frozenset({416}))
         try:
-            first, size = self._check(reply, remote, start)
+            first, size = _place(reply, url, start)
         except BaseException:
             reply.close()
             raise
         return Answer(
-            self._blocks(reply, remote),
+            _blocks(reply, url),
             first,
             size,
             version_of(reply.headers),
@@ -121,64 +96,45 @@ class HttpTransport(SourceTransport):
         )
 
     def size(self, remote: str) -> int | None:
-        """Return the size of a file as the server states it."""
+        """Return the size of a file as the server states it, asked once: many are asked for."""
+        url = self.address(remote)
         with connection_to(self.host, self.settings.connections_per_host):
-            reply = self._request("HEAD", remote, {})
-            try:
-                self._check(reply, remote, 0)
-                return _length(reply.headers)
-            finally:
-                reply.drain_conn()  # it has no content: the connection is kept
-
-    def _check(self, reply: Any, remote: str, start: int) -> tuple[int, int | None]:
-        """Return the first byte of an answer and the size of the file."""
-        url, status = self.address(remote), reply.status
-        if status in (404, 410):
-            msg = f"there is no {url} ({status})"
-            raise RemoteFileNotFoundError(msg)
-        words = f"{url}: the server answered {status} {reply.reason or ''}".rstrip()
-        if status == 416:
-            msg = f"{words}: it changed while it was transferred"
-            raise PartialFileInvalidError(msg)
-        if status in BUSY:
-            raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
-        if status not in (200, 206):
-            raise DownloadError(words)
-        if self._scheme == "https" and (reply.url or "").startswith("http://"):
-            msg = f"{url} redirects to an address without encryption"
-            raise DownloadError(msg)
-        if reply.headers.get("Content-Encoding", "identity") != "identity":
-            msg = f"{url}: the server sends it compressed, against the request"
-            raise DownloadError(msg)
-        if status == 200:
-            return 0, _length(reply.headers)
-        match = _CONTENT_RANGE.fullmatch(reply.headers.get("Content-Range", "").strip())
-        if match is None or not start or match[3] == "*":
-            msg = f"{words}, which does not match the request"
-            raise PartialFileInvalidError(msg)
-        return int(match[1]), int(match[3])
-
-    def _blocks(self, reply: Any, remote: str) -> Iterator[bytes]:
-        import urllib3
-
-        with network_errors(self.address(remote), urllib3.exceptions.HTTPError, OSError):
-            while True:
-                # read1 returns what has arrived: those bytes survive a broken connection.
-                block = reply.read1(_BLOCK_BYTES)
-                if not block:
-                    return
-                yield block
+            reply = self._client().send("HEAD", url, {})
+            reply.drain_conn()  # it has no content: the connection is kept
+        refuse_packed(reply, url)
+        return length_of(reply)
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        if self._query:
-            return None  # its messages would show the query
-        url = self.address(remote)
-        headers = None if self._headers is None else self._headers("GET", url)
         try:
-            return HttpFile(url, head_bytes, self.settings, headers=headers, name=self.name)
+            return HttpFile(self.address(remote), head_bytes, self._client(), name=self.name)
         except NoRangesError:
             return None
+
+    def _client(self) -> HttpClient:
+        return HttpClient(self.settings, self._sign, self._query)
+
+
+def _place(reply: Any, url: str, start: int) -> tuple[int, int | None]:
+    """Return the first byte of an answer and the size of the file."""
+    if reply.status == 416:
+        msg = f"{url}: the server answered 416: it changed while it was transferred"
+        raise PartialFileInvalidError(msg)
+    refuse_packed(reply, url)
+    if reply.status == 200:
+        return 0, length_of(reply)
+    part = range_of(reply)
+    if part is None or not start:
+        msg = f"{url}: the server answered 206, which does not match the request"
+        raise PartialFileInvalidError(msg)
+    return part[0], part[2]
+
+
+def _blocks(reply: Any, url: str) -> Iterator[bytes]:
+    with network_errors(url):
+        # read1 returns what has arrived: those bytes survive a broken connection.
+        while block := reply.read1(_BLOCK_BYTES):
+            yield block
 
 
 def version_of(headers: Mapping[str, str]) -> str:
@@ -215,11 +171,6 @@ def _add(found: dict[str, str], kind: str, text: str) -> None:
         digest = base64.b64decode(text, validate=True).hex()
         if len(digest) == {"sha256": 64, "md5": 32}[kind]:
             found.setdefault(kind, digest)
-
-
-def _length(headers: Mapping[str, str]) -> int | None:
-    text = headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _shut(reply: Any) -> None:

@@ -10,11 +10,16 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config import DownloadSettings
-from idrstream.download.client.errors import PartialFileInvalidError, RemoteFileNotFoundError
+from idrstream.download.client.errors import PartialFileInvalidError
 from idrstream.download.ranges.local import LocalFile
 from idrstream.download.transports.source import Answer
 from idrstream.download.transports.transfer import SourceTransport
-from idrstream.errors import ConfigError, DownloadError, TransientDownloadError
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    RemoteFileNotFoundError,
+    TransientDownloadError,
+)
 
 _PASSING = frozenset({errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EINTR})
 _BLOCK_BYTES = 1 << 20

@@ -12,8 +12,7 @@ import logging
 import threading
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +21,7 @@ from pathlib import Path
 from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import InterruptedDownloadError, PartialFileInvalidError
-from idrstream.download.client.retry import with_retries
+from idrstream.download.client.retry import may_pass, with_retries
 from idrstream.download.protocol import Fetched, Transport
 from idrstream.download.transports.partial import SIDECAR_SUFFIX, PartialFile, write_json
 from idrstream.download.transports.source import Answer, check_remote
@@ -319,21 +318,5 @@ def write_sidecar(target: Path, address: str, fetched: Fetched) -> None:
     write_json(target.with_name(target.name + SIDECAR_SUFFIX), content)
 
 
-@contextmanager
-def network_errors(address: str, *kinds: type[BaseException]) -> Iterator[None]:
-    """Turn a library's errors into `TransientDownloadError`."""
-    try:
-        yield
-    except DownloadError:
-        raise
-    except kinds as error:
-        msg = f"{address}: {type(error).__name__}: {error}"
-        raise TransientDownloadError(msg) from error
-
-
 def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, InterruptedDownloadError):
-        return False
-    if isinstance(error, _VerificationError):
-        return not error.final
-    return isinstance(error, TransientDownloadError)
+    return not error.final if isinstance(error, _VerificationError) else may_pass(error)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.http import HttpClient
 from idrstream.download.ranges.http import HttpFile
 from idrstream.formats.hdf5_ranges.errors import NoRangesError
 from idrstream.records import ImageTask
@@ -160,7 +161,7 @@ class HttpRanges:
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         try:
-            return HttpFile(f"{self.url}/{remote}", head_bytes, self.settings)
+            return HttpFile(f"{self.url}/{remote}", head_bytes, HttpClient(self.settings))
         except NoRangesError:
             return None
 

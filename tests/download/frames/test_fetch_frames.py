@@ -17,7 +17,13 @@ from idrstream.download.ranges.fetch import (
     fetch_frames,
     reason_for_whole_file,
 )
-from idrstream.errors import DownloadError, FrameError, MovieError, TransientDownloadError
+from idrstream.errors import (
+    DownloadError,
+    FrameError,
+    MovieError,
+    RemoteFileNotFoundError,
+    TransientDownloadError,
+)
 from idrstream.formats.cellh5.reader import CellH5Reader
 
 NAME = "00004_01.ch5"
@@ -222,7 +228,7 @@ def test_faults_on_the_way_are_got_over(served, server, http, task, tmp_path, pl
 @pytest.mark.parametrize(
     ("fault", "error", "words"),
     [
-        ("404", DownloadError, "answered 404"),
+        ("404", RemoteFileNotFoundError, "answered 404"),
         ("403", DownloadError, "answered 403"),
         ("503", BusyError, "answered 503"),
         ("cut", TransientDownloadError, "incomplete|ends after"),

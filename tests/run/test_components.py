@@ -1,0 +1,44 @@
+"""Which settings of the components an output folder is compared by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from idrstream import make_downloader
+from idrstream.config import RunOptions
+from idrstream.download import Downloader
+from idrstream.folder.identity import differences
+from idrstream.run.components import Components, StreamPaths, identity_of
+
+
+class Part:
+    def describe(self):
+        return {}
+
+
+class Mine(Downloader):
+    def download(self, task, folder):
+        raise NotImplementedError
+
+
+def identity(downloader):
+    paths = StreamPaths(
+        study="S", folder=Path("o"), tmp_dir=Path("t"), complete_timeout_s=1.0, plate_wells=1
+    )
+    components = Components(
+        downloader=downloader, preprocessor=Part(), segmentor=Part(), project=Part(), engine=Part()
+    )
+    return identity_of(paths, components, RunOptions())
+
+
+def test_what_becomes_of_missing_chunks_changes_results_and_the_source_does_not():
+    before = identity(make_downloader(method="https"))
+    for same in (make_downloader(method="omezarr"), Mine()):
+        assert differences(before, identity(same)) == []
+    filled = identity(make_downloader(method="omezarr", missing_chunks="fill"))
+    (difference,) = differences(before, filled)
+    assert difference.startswith("download.missing_chunks was")
+    # What was recorded before the option existed was recorded with its default.
+    del before["download"]
+    assert differences(before, identity(Mine())) == []
+    assert differences(before, filled) == [difference]
