@@ -13,6 +13,8 @@ from pathlib import Path
 from idrstream.errors import StorageError
 
 _BLOCK_BYTES = 1 << 20
+OWN_MARK = ".idrstream"
+"""File that marks a folder as idrstream's own."""
 
 
 def file_sha256(path: Path) -> str:
@@ -52,6 +54,53 @@ def refuse_links(root: Path, *below: str) -> None:
                     "in it; remove the link, or choose another folder"
                 )
                 raise StorageError(msg)
+
+
+def check_own_folder(path: Path) -> None:
+    """Raise unless a folder is idrstream's own, empty, or not there yet.
+
+    Raises
+    ------
+    StorageError
+        If what is there was made by somebody else.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        msg = f"{path} is no folder: remove it, or choose another tmp_dir"
+    elif path.is_dir() and not (path / OWN_MARK).is_file() and any(path.iterdir()):
+        msg = (
+            f"{path} has files that idrstream did not make (it lacks {OWN_MARK}): everything in "
+            "there would be deleted. Move them, or choose another tmp_dir"
+        )
+    else:
+        return
+    raise StorageError(msg)
+
+
+@contextmanager
+def own_folder(path: Path) -> Iterator[Path]:
+    """Make a folder for files that are deleted again, and mark it as idrstream's own.
+
+    At the end it is removed if nothing but the mark is left in it.
+
+    Raises
+    ------
+    StorageError
+        As `check_own_folder`, or if it cannot be made.
+    """
+    check_own_folder(path)
+    mark = path / OWN_MARK
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        mark.write_text("idrstream made this folder and deletes what is in it.\n")
+    except OSError as error:
+        msg = f"{path} cannot be written: {error.strerror}"
+        raise StorageError(msg) from error
+    try:
+        yield path
+    finally:
+        if [one.name for one in path.iterdir()] == [OWN_MARK]:
+            mark.unlink()
+            path.rmdir()
 
 
 @contextmanager

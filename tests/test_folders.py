@@ -8,9 +8,9 @@ import pytest
 
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
-from idrstream.files import refuse_links
+from idrstream.files import check_own_folder, own_folder, refuse_links
 from idrstream.preprocess.illumination import PerPlate
-from idrstream.profile import DeepProfilerProject
+from idrstream.profile import DeepModel, DeepProfilerProject
 from idrstream.schedule.disk.movie_folders import MovieFolders
 
 
@@ -38,30 +38,57 @@ def test_links_are_named(tmp_path, outside):
     refuse_links(tmp_path / "also", "b")  # where the root lies is the user's choice
 
 
-@pytest.mark.parametrize("name", ["DP_project", "DP_project/inputs", "DP_project/outputs/results"])
-def test_the_project(tmp_path, outside, name):
-    project = DeepProfilerProject(
-        tmp_path / "tmp" / "DP_project", models.profiler_config_path(),
-        models.profiler_checkpoint_path(),
-    )  # fmt: skip
+@pytest.fixture
+def project(tmp_path):
+    model = DeepModel.read(models.profiler_config_path(), models.profiler_checkpoint_path())
+    return DeepProfilerProject(tmp_path / "tmp" / "DP_project", model)
+
+
+@pytest.mark.parametrize("name", ["DP_project", "DP_project/inputs", "DP_project/outputs"])
+def test_the_project(tmp_path, outside, project, name):
     link = tmp_path / "tmp" / name
     link.parent.mkdir(parents=True)
     link.symlink_to(outside)
-    for act in (project.prepare, project.clear):
-        with pytest.raises(StorageError, match="is a link"):
-            act()
+    with pytest.raises(StorageError, match="is a link"):
+        project.clear()
     assert kept(outside)
 
 
-def test_a_link_in_the_place_of_the_config_is_not_written_through(tmp_path, outside):
-    config = models.profiler_config_path()
-    project = DeepProfilerProject(tmp_path / "DP", config, models.profiler_checkpoint_path())
-    target = tmp_path / "DP" / "inputs" / "config" / config.name
-    target.parent.mkdir(parents=True)
-    target.symlink_to(outside / "images" / "precious.txt")
-    project.prepare()
+def test_links_within_the_project_are_removed_not_followed(tmp_path, outside, project):
+    inputs = project.root / "inputs"
+    inputs.mkdir(parents=True)
+    (inputs / "config").symlink_to(outside)
+    (project.root / "outputs").mkdir()
+    project.clear()
     assert kept(outside)
-    assert target.read_bytes() == config.read_bytes()
+    assert not project.root.exists()
+
+
+@pytest.mark.parametrize("content", ["thesis.txt", "downloads/thesis.txt", "DP_project/inputs/x"])
+def test_a_folder_that_somebody_else_made_is_refused(tmp_path, content):
+    work = tmp_path / "idrstream_work"
+    file = work / content
+    file.parent.mkdir(parents=True)
+    file.write_text("keep")
+    with pytest.raises(StorageError, match=r"idrstream_work has files that idrstream did not make"):
+        with own_folder(work):
+            pass
+    assert file.read_text() == "keep"
+    for other in ("file", "link"):
+        path = tmp_path / other
+        path.write_text("keep") if other == "file" else path.symlink_to(work)
+        with pytest.raises(StorageError, match="is no folder"):
+            check_own_folder(path)
+
+
+def test_an_own_folder_is_marked_and_goes_when_it_is_empty(tmp_path):
+    work = tmp_path / "new" / "idrstream_work"
+    with own_folder(work):
+        (work / "x").write_text("left behind by a crash")
+    check_own_folder(work)
+    with own_folder(work):
+        (work / "x").unlink()
+    assert not work.exists()
 
 
 def test_downloads(tmp_path, outside):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from idrstream.errors import IdrStreamError
+from idrstream.files import check_own_folder
 from idrstream.folder.locks import holder
 from idrstream.forecast.plan import Amount, Check
 from idrstream.redact import redact
@@ -32,6 +33,15 @@ def check_lock(folder: Path, role: str) -> Check:
         return Check(f"{role} is free", "ok", str(folder))
     remedy = f"wait until it is done or stop it (idrstream stop), or choose another {role}"
     return Check(f"{role} is free", "failed", f"{folder} is in use by {who}", remedy)
+
+
+def check_work_folder(folder: Path) -> Check:
+    """Return whether the folder that a stream works in is its own, or can be."""
+    try:
+        check_own_folder(folder)
+    except IdrStreamError as error:
+        return failed("work folder", error)
+    return Check("work folder", "ok", str(folder))
 
 
 def check_writable(folder: Path, role: str) -> Check:

@@ -22,6 +22,7 @@ from idrstream.forecast.checks import (
     check_disk,
     check_lock,
     check_models,
+    check_work_folder,
     check_writable,
     failed,
 )
@@ -119,6 +120,7 @@ class _Maker:
         paths, checks = self._paths, self._checks
         for folder, role in ((paths.folder, "final_data_dir"), (paths.tmp_dir, "tmp_dir")):
             checks += [check_writable(folder, role), check_lock(folder, role)]
+        checks.append(check_work_folder(paths.work_dir))
         decision = self._decision()
         if decision is None:
             return StreamPlan(folder=str(paths.folder), checks=tuple(checks))

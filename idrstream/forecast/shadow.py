@@ -7,7 +7,7 @@ from pathlib import Path
 
 from idrstream.config import RunOptions
 from idrstream.profile import DeepProfilerEngine
-from idrstream.run.components import Components, StreamPaths
+from idrstream.run.components import ENGINE, Components, StreamPaths
 
 
 def shadow_components(components: Components, folder: Path) -> Components:
@@ -23,7 +23,7 @@ def shadow_components(components: Components, folder: Path) -> Components:
     preprocessor = components.preprocessor.for_dry_run(folder / "illumination")
     engine = components.engine
     if isinstance(engine, DeepProfilerEngine):
-        engine = engine.in_folder(folder / "DP_engine")
+        engine = engine.in_folder(folder / ENGINE)
     return dataclasses.replace(components, preprocessor=preprocessor, engine=engine)
 
 

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from idrstream.segment import Segmentor
 
 
+WORK = "idrstream_work"
+"""Folder in ``tmp_dir`` that a stream makes, marks as its own and empties."""
 PROJECT = "DP_project"
-"""Folder in ``tmp_dir`` for the index and locations of batches in progress."""
+"""Folder in it for the index and locations of batches in progress."""
+ENGINE = "DP_engine"
+"""Folder in it for the project that DeepProfiler works in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +67,14 @@ class StreamPaths:
     plate_wells: int
 
     @property
+    def work_dir(self) -> Path:
+        """The folder that the stream makes and empties."""
+        return self.tmp_dir / WORK
+
+    @property
     def project_dir(self) -> Path:
         """Where index and locations of the first batch in progress are."""
-        return self.tmp_dir / PROJECT
+        return self.work_dir / PROJECT
 
 
 def identity_of(paths: StreamPaths, components: Components, options: RunOptions) -> dict[str, Any]:

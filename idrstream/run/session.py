@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.describe import describe_part
 from idrstream.errors import PlanChangedError
+from idrstream.files import own_folder
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
@@ -113,6 +114,7 @@ class Session:
         from idrstream.compile import check_extra_metadata
         from idrstream.screen import tasks_from_table, with_plate_format
 
+        n_rows = len(table)
         table = with_plate_format(table, self._options.plate_format)
         tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
         table = table.iloc[[task.row for task in tasks]]  # kept: a resumed stream needs no more
@@ -125,6 +127,7 @@ class Session:
             folder_lock(paths.folder, "final_data_dir"),
             folder_lock(paths.tmp_dir, "tmp_dir"),
             Controls(paths.folder) as controls,
+            own_folder(paths.work_dir),
             closing(Journal(paths.folder)) as journal,
         ):
             requested = self.requested(tasks)
@@ -142,7 +145,7 @@ class Session:
                 controls.attach(runner)
                 try:
                     result = runner.run(_plan(requested, decision))
-                    return replace(result, rows_left_out=len(table) - len(tasks))
+                    return replace(result, rows_left_out=n_rows - len(tasks))
                 finally:
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)
@@ -279,7 +282,7 @@ class Session:
         )
         return Runner(
             stages,
-            self._paths.tmp_dir / "downloads",
+            self._paths.work_dir / "downloads",
             listeners,
             plate_wells=self._paths.plate_wells,
             options=options,

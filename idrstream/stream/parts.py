@@ -75,9 +75,9 @@ class StreamParts:
     @property
     def DP_project_path(self) -> Path:  # noqa: N802, the first IDR_stream's name
         """Folder of index and locations of a batch in progress, in DeepProfiler's layout."""
-        from idrstream.run.components import PROJECT
+        from idrstream.run.components import PROJECT, WORK
 
-        return self.tmp_dir / PROJECT
+        return self.tmp_dir / WORK / PROJECT
 
     @takes_options(DownloadSettings)
     def init_downloader(
@@ -246,6 +246,7 @@ class StreamParts:
         """
         from idrstream import models
         from idrstream.profile import DeepModel, make_engine
+        from idrstream.run.components import ENGINE, WORK
 
         given = {"dp_config": config_path, "dp_checkpoint": checkpoint_path, "engine": engine}
         own = engine if engine is not None and not isinstance(engine, str) else None
@@ -255,7 +256,7 @@ class StreamParts:
             settings.dp_config or models.profiler_config_path(),
             settings.dp_checkpoint or models.profiler_checkpoint_path(),
         )
-        self.engine = make_engine(own or settings, self.model, self.tmp_dir / "DP_engine")
+        self.engine = make_engine(own or settings, self.model, self.tmp_dir / WORK / ENGINE)
         self._set("Engine", self.engine)
 
     def components(self) -> Components:

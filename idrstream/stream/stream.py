@@ -38,7 +38,7 @@ class IdrStream(StreamParts, FolderVerbs):
         Accession of the study, for example ``idr0013``.
     tmp_dir : path
         Folder for intermediate files. Only DeepProfiler's config and checkpoint stay there
-        between batches. Its subfolders ``downloads`` and ``DP_project`` belong to the stream.
+        between batches. The stream works in ``idrstream_work`` there.
     final_data_dir : path
         Folder for the results: ``batch_<number>.csv.gz``, ``journal.sqlite`` with all that
         happened, ``provenance.json`` to run it again, ``tables/`` with copies of the tables to

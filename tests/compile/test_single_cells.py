@@ -138,7 +138,7 @@ def test_each_channel_has_a_column(make_model, make_scene, tmp_path):
     image = project.add(frame, objects, pixels=False)
     project.write_index()
     features = Features("Nuclei", ("a",), np.ones((1, 1), np.float32))
-    table = compile_batch(project, [ProfiledFrame(image, objects.locations, features)], FEATURES)
+    table = compile_batch(project, [ProfiledFrame(image, objects.locations, features)], ["a"])
     assert table.iloc[0][["Metadata_DNA", "Metadata_ER", "a"]].tolist() == [
         "LT0001_02/LT0001_02_4_50_DNA.tif", "LT0001_02/LT0001_02_4_50_ER.tif", 1.0,
     ]  # fmt: skip

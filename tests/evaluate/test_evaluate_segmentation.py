@@ -212,9 +212,7 @@ def test_a_list_that_is_not_there_and_a_file_that_cannot_be_written(folders, tmp
     names = tmp_path / "only.txt"
     names.write_text("one")
     with pytest.raises(ConfigError, match="written"):
-        cli.handle(
-            parse("segmentation", *folders, "--only", names, "--json", tmp_path / "no" / "a.json")
-        )
+        cli.handle(parse("segmentation", *folders, "--only", names, "--json", names / "a.json"))
 
 
 @pytest.mark.models

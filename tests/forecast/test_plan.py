@@ -108,7 +108,8 @@ class TestPlan:
         with folder_lock(tmp_path / "tmp", "tmp_dir"):
             assert "in use by this process" in failed(stream.plan(table))["tmp_dir is free"].detail
         assert (
-            "one batch needs" in failed(stream.plan(table, disk_budget="1MB"))["disk_budget"].detail
+            "one batch needs"
+            in failed(stream.plan(table, disk_budget="100kB"))["disk_budget"].detail
         )
         copy = tmp_path / "mirror"
         shutil.copytree(screen.folder, copy)

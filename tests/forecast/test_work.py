@@ -159,4 +159,4 @@ def test_on_a_gpu_two_groups_are_segmented_at_once():
 @pytest.mark.parametrize("options", [{}, {"cores": 4}])
 def test_on_a_processor_one_group_has_all_cores(options):
     sizes = choose_sizes(RunOptions(**options), cores=4, gpu=False)
-    assert (sizes.groups_at_once, sizes.frames_at_once, sizes.frames_in_memory) == (1, 4, 8)
+    assert (sizes.groups_at_once, sizes.frames_at_once, sizes.frames_in_memory) == (1, 4, 12)

@@ -65,7 +65,7 @@ def test_network_files_hold_no_pickle_and_only_finite_numbers(path):
 def test_config_and_checkpoint_fit_together():
     config = ProfileConfig.read(models.profiler_config_path())
     assert config.check_checkpoint(models.profiler_checkpoint_path()) == 1280
-    assert (config.width, config.height, config.box_size) == (1344, 1024, 64)
+    assert (config.size, config.box_size) == ((1024, 1344), 64)
     assert config.channels == ("DNA",)
     assert config.feature_layer == "pool5"
 

@@ -26,7 +26,7 @@ def identity(downloader):
         study="S", folder=Path("o"), tmp_dir=Path("t"), complete_timeout_s=1.0, plate_wells=1
     )
     components = Components(
-        downloader=downloader, preprocessor=Part(), segmentor=Part(), project=Part(), engine=Part()
+        downloader=downloader, preprocessor=Part(), segmentor=Part(), model=Part(), engine=Part()
     )
     return identity_of(paths, components, RunOptions())
 

@@ -51,7 +51,7 @@ def test_a_table_of_any_types_is_one_text_everywhere(quick, screen, table, tmp_p
     assert stream.resume(progress=False).batches
     assert not run(stream, table, extra_metadata=EXTRA, output_format=form).batches
     stream.close()
-    files = sorted((tmp_path / "out").glob("batch_*"))
+    files = sorted((tmp_path / "out").rglob(f"batch_*.{form}"))
     cells = pd.concat([read_batch_table(path) for path in files], ignore_index=True)
     collected = collect_folder(tmp_path / "out", options=CollectOptions(normalize="none"))
     joined = pd.read_parquet(collected.cells_path)

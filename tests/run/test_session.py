@@ -174,8 +174,8 @@ class TestGoingOn:
         left = [
             out / ".batch_9.csv.gz.part",
             out / "illumination" / ".SIM0001_01.npz.part",
-            tmp / "downloads" / "SIM0001_01" / "00004_01.ch5",
-            tmp / "DP_project" / "inputs" / "images" / "P" / "x.tif",
+            tmp / WORK / "downloads" / "SIM0001_01" / "00004_01.ch5",
+            tmp / WORK / "DP_project" / "inputs" / "images" / "P" / "x.tif",
         ]
         for path in left:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -406,11 +406,11 @@ class TestFailures:
     def test_failed_batches_are_tried_again_unless_they_are_to_be_left(self, stream, table):
         profile, calls = stream.engine.profile, []
 
-        def fail_once(project):
+        def fail_once(frames, objects):
             calls.append(1)
             if len(calls) == 1:
                 raise ProfileError("no")
-            profile(project)
+            return profile(frames, objects)
 
         stream.engine.profile = fail_once
         run(stream, table)
@@ -454,7 +454,9 @@ class TestPublish:
                     state = journal.execute(
                         "SELECT state FROM batches WHERE number = ?", (event.batch.number,)
                     ).fetchone()
-                there = any("/inputs/images/" in name for name in quick.files_below(stream.tmp_dir))
+                there = any(
+                    "/inputs/locations/" in name for name in quick.files_below(stream.tmp_dir)
+                )
                 seen.append((*state, event.published.path.exists(), there))
 
         run(stream, table, listeners=[look], batches_in_flight=1)

@@ -472,7 +472,7 @@ def test_only_the_channel_and_plane_that_are_read_are_brought(server, tmp_path):
     movie = source.download(task(2), tmp_path / "out")
     (frame,) = preprocessor.process(movie)
     assert isinstance(frame, Frame)
-    np.testing.assert_array_equal(frame.pixels, pixels[1, 2, 1])
+    np.testing.assert_array_equal(frame.plane(), pixels[1, 2, 1])
     assert movie.requests <= 2 + 4
     # Without a choice of the plane the reader says what to do.
     source = downloader(server.url)
