@@ -27,8 +27,10 @@ from idrstream.errors import (
     StorageError,
     TableError,
 )
+from idrstream.files import OWN_MARK
 from idrstream.folder.journal.file import open_reader
 from idrstream.folder.locks import folder_lock
+from idrstream.run.components import WORK
 from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
@@ -174,6 +176,7 @@ class TestGoingOn:
         left = [
             out / ".batch_9.csv.gz.part",
             out / "illumination" / ".SIM0001_01.npz.part",
+            tmp / WORK / OWN_MARK,
             tmp / WORK / "downloads" / "SIM0001_01" / "00004_01.ch5",
             tmp / WORK / "DP_project" / "inputs" / "images" / "P" / "x.tif",
         ]
