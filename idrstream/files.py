@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -144,6 +145,27 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
                 _flush(path.parent, os.O_RDONLY)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Move a folder to its final place, which is replaced; across disks it is copied first.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be moved; the old one is kept then.
+    """
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(source, partial)
+        if target.is_dir():
+            shutil.rmtree(target)
+        partial.replace(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        msg = f"{target} cannot be written: {error}"
+        raise StorageError(msg) from error
 
 
 def is_partial(name: str) -> bool:

@@ -283,6 +283,22 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptFolder:
+    """A folder that was kept beside a table.
+
+    Attributes
+    ----------
+    size_bytes : int
+        Size of its files.
+    sha256 : str
+        Digest of their names and contents.
+    """
+
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A batch whose table is in the output folder under its final name.
 
@@ -298,6 +314,8 @@ class Published:
         Its columns, without the unnamed one of csv.gz.
     columns_sha256 : str
         Digest of their names, joined by line ends.
+    masks : KeptFolder, optional
+        Its label images, if they are kept.
     """
 
     path: Path
@@ -305,3 +323,4 @@ class Published:
     sha256: str
     columns: int = 0
     columns_sha256: str = ""
+    masks: KeptFolder | None = None

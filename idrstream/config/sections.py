@@ -106,6 +106,14 @@ class RunOptions:
         AfterValidator(valid_size_or_zero),
         Doc("Space for example images of the report in the output folder; 0: none."),
     ] = "50MB"
+    keep_masks: Annotated[
+        bool,
+        Doc("Keep the label images in the output folder, as OME-Zarr labels; of batches to come."),
+    ] = False
+    keep_project: Annotated[
+        bool,
+        Doc("Keep each batch's DeepProfiler project with its images, for a look; large."),
+    ] = False
     batches_in_flight: Annotated[int, Ge(1), Doc("Batches in progress at once.")] = 3
     downloads_at_once: Annotated[int, Ge(1), Doc("Movies downloaded at once.")] = 4
     prefetch: Annotated[

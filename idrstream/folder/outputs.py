@@ -8,13 +8,14 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
+from idrstream.compile.masks import kept_folder, masks_path
+from idrstream.files import atomic_path, file_sha256, is_partial, leftovers, refuse_links
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.quality.notes import forget
 from idrstream.screen.cells import whole_number
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
 QUALITY = ("qc", "pictures")  # measures of frames, example pictures
+PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
 CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
 
 _BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
@@ -68,14 +70,16 @@ def verify_outputs(
             name = table.file
             try:
                 stat = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                doubted = full or stat.st_mtime_ns != table.mtime_ns
                 if stat.st_size != table.size_bytes:
                     wrong = f"{stat.st_size} bytes instead of {table.size_bytes}"
                     broken[number] = f"{name} has {wrong}"
-                elif full or stat.st_mtime_ns != table.mtime_ns:
-                    if file_sha256(folder / name) != table.sha256:
-                        broken[number] = f"{name} was changed after it was published"
-                    elif stat.st_mtime_ns != table.mtime_ns:
-                        touched[number] = stat.st_mtime_ns
+                elif doubted and file_sha256(folder / name) != table.sha256:
+                    broken[number] = f"{name} was changed after it was published"
+                elif wrong := wrong_masks(folder, number, table, full=doubted):
+                    broken[number] = wrong
+                elif stat.st_mtime_ns != table.mtime_ns:
+                    touched[number] = stat.st_mtime_ns
             except FileNotFoundError:
                 broken[number] = f"{name} is missing"
             except OSError as error:  # a bad sector, a file of somebody else
@@ -83,6 +87,19 @@ def verify_outputs(
     finally:
         os.close(descriptor)
     return VerifiedOutputs(broken, touched)
+
+
+def wrong_masks(folder: Path, number: int, table: PublishedTable, *, full: bool) -> str:
+    """Return what is wrong with the masks of a batch; empty if nothing is."""
+    if not table.masks_sha256:
+        return ""
+    path = masks_path(folder, number)
+    name = path.relative_to(folder).as_posix()
+    if not path.is_dir():
+        return f"{name} is missing"
+    if full and kept_folder(path).sha256 != table.masks_sha256:
+        return f"{name} was changed after it was published"
+    return ""
 
 
 def place_tables(folder: Path, output_format: str, published: Iterable[PublishedTable]) -> Path:
@@ -134,9 +151,12 @@ def _batch_files(folder: Path) -> Iterator[tuple[str, int]]:
 
 def clear_parts(folder: Path) -> None:
     """Delete partial files that a crash left behind."""
-    for part in leftovers(folder):
+    for part in list(leftovers(folder)):
         log.info("Deleting %s, left by a crashed stream", part)
-        part.unlink(missing_ok=True)
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part)
+        else:
+            part.unlink(missing_ok=True)
 
 
 def clear_unfinished(folder: Path, journal: Journal) -> None:
@@ -151,7 +171,7 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
         if number in known and name not in published:
             log.info("Deleting %s: its batch is not done", folder / name)
             (folder / name).unlink(missing_ok=True)
-    forget(folder, set(known) - outputs.keys())
+    _forget(folder, set(known) - outputs.keys())
 
 
 def delete_tables(folder: Path, names: Sequence[str]) -> None:
@@ -159,7 +179,21 @@ def delete_tables(folder: Path, names: Sequence[str]) -> None:
     for name in names:
         log.info("Deleting %s, which is not in the new plan", folder / name)
         (folder / name).unlink(missing_ok=True)
-    forget(folder, {number for name in names if (number := batch_number(name)) is not None})
+    _forget(folder, {number for name in names if (number := batch_number(name)) is not None})
+
+
+def project_path(folder: Path, number: int) -> Path:
+    """Return where the DeepProfiler project of a batch is kept."""
+    return folder / PROJECTS / f"batch_{number}"
+
+
+def _forget(folder: Path, numbers: Set[int]) -> None:
+    """Delete what lies beside the tables of batches that are not done."""
+    forget(folder, numbers)
+    for number in numbers:
+        for path in (masks_path(folder, number), project_path(folder, number)):
+            refuse_links(folder, path.relative_to(folder).as_posix())
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def delete_illumination(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from idrstream.compile.masks import MASKS, masks_path
 from idrstream.compile.publish import columns_digest
 from idrstream.compile.readers import rows_and_names
 from idrstream.errors import LockedError, StorageError
@@ -22,7 +23,15 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
+from idrstream.folder.outputs import (
+    ILLUMINATION,
+    PROJECTS,
+    QUALITY,
+    TABLES,
+    batch_number,
+    is_ours,
+    wrong_masks,
+)
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.text import shorten_list
 
@@ -37,6 +46,9 @@ _KINDS = {
     QUALITY[0]: re.compile(r"batch_\d+\.csv"),
     QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
 }
+_KEPT = re.compile(
+    rf"{MASKS}/batch_\d+\.zarr/.+|{PROJECTS}/batch_\d+/(inputs|outputs)/.+|{ILLUMINATION}/[^/]+/.+\.npz"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,13 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
         return Problem(table.file, "changed", f"cannot be read: {error}")
     if rows != table.rows:
         return Problem(table.file, "incomplete", f"{rows} rows instead of {table.rows}")
+    number = batch_number(table.file)
+    if number is not None:
+        masks = wrong_masks(folder, number, table, full=True)
+        if masks:
+            return Problem(
+                masks_path(folder, number).relative_to(folder).as_posix(), "changed", masks
+            )
     if len(names) != table.columns or columns_digest(names) != table.columns_sha256:
         reason = f"{len(names)} columns instead of {table.columns}, or other names"
         return Problem(table.file, "incomplete", reason)
@@ -207,9 +226,17 @@ def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[s
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif not _KINDS.get(Path(name).parent.as_posix(), _NOTHING).fullmatch(Path(name).name):
+        elif not _KEPT.fullmatch(name) and not _KINDS.get(
+            Path(name).parent.as_posix(), _NOTHING
+        ).fullmatch(Path(name).name):
             others.append(name)
     return strays, others
+
+
+def _is_known(name: str) -> bool:
+    """Return whether a stream gives a file that name."""
+    kind = _KINDS.get(Path(name).parent.as_posix(), _NOTHING)
+    return bool(_KEPT.fullmatch(name) or kind.fullmatch(Path(name).name))
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections import Counter
@@ -34,7 +35,7 @@ from idrstream.forecast.work import spread
 from idrstream.profile import DeepProfilerProject
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
-from idrstream.run.profiling import EngineProfiling
+from idrstream.run.profiling import FRAME_PX, EngineProfiling, TableOptions, kept_bytes
 from idrstream.run.session import Session
 from idrstream.text import parse_size
 
@@ -270,7 +271,8 @@ class _Maker:
             return None
         lanes, components = self._options, self._components
         project = DeepProfilerProject(self._paths.project_dir, components.model)
-        profiling = EngineProfiling(project, components.engine, self._paths.folder)
+        kept = TableOptions.of(self._options, self._paths.folder)
+        profiling = EngineProfiling(project, components.engine, self._paths.folder, kept)
         work = sorted(
             (sum(map(profiling.expected_bytes, decision.batches[n])) for n in decision.run),
             reverse=True,
@@ -297,6 +299,11 @@ class _Maker:
             images = sum(count for count, _ in self._done)
             each = [size / max(1, count) for count, size in self._done]
             basis = f"as the {images:,} images that are done"
-        total = sum(each) / len(each) * len(left)
+        model, options = self._components.model, TableOptions.of(self._options, self._paths.folder)
+        pixels = math.prod(model.config.size or FRAME_PX)
+        kept = frames * kept_bytes(options, model, _NUCLEI, pixels)
+        if kept:
+            basis += ", and what is kept of each frame"
+        total = (sum(each) / len(each) + kept) * len(left)
         off = total * min(1.0, max(_LEAST_ERROR, spread(each)))
         return Amount(round(total), round(total - off), round(total + off), basis)

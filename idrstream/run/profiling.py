@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
+from idrstream.compile.masks import BYTES_A_MASK, MaskFolder, masks_path
 from idrstream.errors import CompileError
+from idrstream.files import move_folder
+from idrstream.folder.outputs import project_path
 from idrstream.profile import DeepProfilerProject, check_features
+from idrstream.profile.deepprofiler.features_file import write_features
 from idrstream.records import OBJECT_FIELDS, Frame, ImageTask, Objects
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
 
 if TYPE_CHECKING:
+    from idrstream.config import RunOptions
     from idrstream.folder.journal.reader import FrameKey
-    from idrstream.profile import FeatureEngine
+    from idrstream.profile import DeepModel, FeatureEngine
     from idrstream.quality.notes import BatchNotes
-    from idrstream.records import Features, Published
+    from idrstream.records import Features, KeptFolder, Published
 
 _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
+FRAME_PX = (1024, 1344)
+"""Size of a frame, as long as none was read."""
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
@@ -38,10 +46,28 @@ class TableOptions:
         Extra columns.
     output_format : str
         ``csv.gz`` or ``parquet``.
+    kept : Path or None
+        Output folder, where masks and projects are kept.
+    masks, project : bool
+        Whether they are kept.
     """
 
     extra_metadata: tuple[str, ...] = ()
     output_format: str = "csv.gz"
+    kept: Path | None = None
+    masks: bool = False
+    project: bool = False
+
+    @classmethod
+    def of(cls, options: RunOptions, folder: Path) -> TableOptions:
+        """Return what the options of a run say, for an output folder."""
+        return cls(
+            extra_metadata=options.extra_metadata,
+            output_format=options.output_format,
+            kept=folder,
+            masks=options.keep_masks,
+            project=options.keep_project,
+        )
 
 
 class EngineProfiling(BatchProfiling):
@@ -84,6 +110,8 @@ class EngineProfiling(BatchProfiling):
         self._notes = notes and notes()
         self._outlines = "object_outlines" in self._options.extra_metadata
         self._profiled: dict[tuple[str, str, str], ProfiledFrame] = {}
+        self._masks = MaskFolder(project.root.with_name(f"{project.root.name}_masks"))
+        self._size: tuple[int, int] | None = None  # of the frames, for the project's config
 
     @classmethod
     def slots(
@@ -146,14 +174,16 @@ class EngineProfiling(BatchProfiling):
             )
         if self._notes is not None:  # before the table: every published batch has its notes
             self._notes.publish(number, tasks)
+        masks = self._publish_kept(number, profiled)
         path = self._folder / f"batch_{number}.{self._options.output_format}"
-        return publish(table, path, WRITERS[self._options.output_format])
+        return replace(publish(table, path, WRITERS[self._options.output_format]), masks=masks)
 
     def clear(self) -> None:
         """Delete index, locations and features of the batch."""
         if self._notes is not None:
             self._notes.clear()
         self._profiled.clear()
+        self._masks.clear()
         self._project.clear()
 
     def interrupt(self) -> None:
@@ -163,30 +193,57 @@ class EngineProfiling(BatchProfiling):
     def expected_bytes(self, task: ImageTask) -> int:
         """Return how much disk space an image will probably need until it is published."""
         points = _OBJECTS * _OUTLINE_POINTS if self._outlines else 0
-        return len(task.frames) * self._record_bytes(_OBJECTS, points)
+        model = self._project.model
+        kept = kept_bytes(self._options, model, _OBJECTS, math.prod(model.config.size or FRAME_PX))
+        return len(task.frames) * (self._record_bytes(_OBJECTS, points) + kept)
 
     def disk_need(self, frame: Frame, objects: Objects) -> DiskNeed:
         """Return how much disk space a frame needs at most."""
         shapes = objects.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
+        pixels, model = math.prod(frame.shape), self._project.model
+        kept = kept_bytes(self._options, model, len(objects), pixels, frame.pixels.itemsize)
         return DiskNeed(
-            self._record_bytes(len(objects), points), self._engine.disk_bytes(frame, objects)
+            self._record_bytes(len(objects), points) + kept,
+            self._engine.disk_bytes(frame, objects),
         )
 
     def _add(self, frame: Frame, objects: Objects) -> Exception | None:
         """Write the record of a frame; return why it cannot be in the batch."""
         try:
-            image = self._project.add(frame, objects, pixels=False, outlines=self._outlines)
+            image = self._project.add(
+                frame, objects, pixels=self._options.project, outlines=self._outlines
+            )
         # Of this frame only; the deciding thread handles it.
         except Exception as error:
             return error
         try:
             if self._notes is not None:
                 self._notes.add(frame, objects)
+            if self._options.masks:
+                self._masks.add(frame, objects)
         except Exception as error:
             self._project.discard(image)
             return error
         return None
+
+    def _publish_kept(self, number: int, profiled: Sequence[ProfiledFrame]) -> KeptFolder | None:
+        """Move what is kept of the batch into the output folder; return what the masks are."""
+        options = self._options
+        if options.kept is None:
+            return None
+        if options.project and profiled:
+            for frame in profiled:
+                if len(frame.locations):
+                    write_features(
+                        self._project.features_path(frame.image),
+                        frame.features.values,
+                        frame.locations,
+                        self._project.index_row(frame.image),
+                    )
+            self._project.write_model(self._size)
+            move_folder(self._project.root, project_path(options.kept, number))
+        return self._masks.publish(masks_path(options.kept, number)) if options.masks else None
 
     def _columns(self) -> tuple[str, ...]:
         """Return the names of the features, for a batch without any frame."""
@@ -197,6 +254,7 @@ class EngineProfiling(BatchProfiling):
         return self._engine.profile([frame], [none])[0].columns
 
     def _keep_features(self, frame: Frame, objects: Objects, features: Features) -> None:
+        self._size = frame.shape
         image = self._project.image_of(frame)
         outlines = objects.outlines if self._outlines else None
         self._profiled[image.key] = ProfiledFrame(image, objects.locations, features, outlines)
@@ -204,3 +262,24 @@ class EngineProfiling(BatchProfiling):
     def _record_bytes(self, objects: int, points: int) -> int:
         """Return the size of the locations and index line of a frame."""
         return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * _FILE_BYTES
+
+
+def kept_bytes(
+    options: TableOptions, model: DeepModel, objects: int, pixels: int, itemsize: int = 2
+) -> int:
+    """Return the size of what is kept of a frame beside its table.
+
+    Parameters
+    ----------
+    options : TableOptions
+        What is kept.
+    model : DeepModel
+        Its channels and features.
+    objects, pixels, itemsize : int
+        Objects and pixels of the frame, and bytes of a pixel.
+    """
+    # Zstandard packs a label image to a fiftieth and less.
+    masks = objects * BYTES_A_MASK + pixels // 50 + 6 * _FILE_BYTES if options.masks else 0
+    images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
+    features = objects * len(model.columns) * 4 + _FILE_BYTES
+    return masks + (images + features if options.project else 0)

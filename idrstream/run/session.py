@@ -273,9 +273,7 @@ class Session:
                 DeepProfilerProject(self._paths.project_dir, components.model),
                 components.engine,
                 tables,
-                TableOptions(
-                    extra_metadata=options.extra_metadata, output_format=options.output_format
-                ),
+                TableOptions.of(options, self._paths.folder),
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
             ),

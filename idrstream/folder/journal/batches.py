@@ -113,7 +113,7 @@ class BatchRecorder:
     def published(self, event: BatchPublished) -> None:
         """Record that a batch is done; durable when this returns."""
         running, published = self._running[event.batch.number], event.published
-        stat = published.path.stat()
+        stat, masks = published.path.stat(), published.masks
         with self._writer.transaction(flushed=True):
             for result in running.held:
                 self._writer.execute(_IMAGE, *result)
@@ -123,10 +123,11 @@ class BatchRecorder:
             self._writer.execute(
                 "UPDATE batches SET state = 'done', failed_images = ?, nuclei = ?, file = ?, "
                 "rows = ?, columns = ?, columns_sha256 = ?, size_bytes = ?, mtime_ns = ?, "
-                "sha256 = ? WHERE number = ?",
+                "sha256 = ?, masks_bytes = ?, masks_sha256 = ? WHERE number = ?",
                 len(running.failed), event.nuclei, self._name_of(published), published.rows,
                 published.columns, published.columns_sha256, stat.st_size, stat.st_mtime_ns,
-                published.sha256, event.batch.number,
+                published.sha256, 0 if masks is None else masks.size_bytes,
+                "" if masks is None else masks.sha256, event.batch.number,
             )  # fmt: skip
             self._attempt(
                 event.batch,

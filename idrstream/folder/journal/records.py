@@ -58,6 +58,8 @@ class PublishedTable(NamedTuple):
     rows: int
     columns: int
     columns_sha256: str
+    masks_bytes: int = 0
+    masks_sha256: str = ""
 
 
 class PublishedAttempt(NamedTuple):

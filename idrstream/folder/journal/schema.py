@@ -116,5 +116,9 @@ MIGRATIONS = (
     """
     ALTER TABLE runs ADD COLUMN lanes TEXT;
     """,
+    """
+    ALTER TABLE batches ADD COLUMN masks_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE batches ADD COLUMN masks_sha256 TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
