@@ -38,16 +38,18 @@ from idrstream.text import shorten_list
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
-_NOTHING = re.compile(r"(?!)")
 # What a stream writes into its folders, beside the tables that the journal knows.
-_KINDS = {
-    TABLES: re.compile(r"[0-9a-f]{12}\.csv\.gz"),
-    ILLUMINATION: re.compile(r".+\.npz"),
-    QUALITY[0]: re.compile(r"batch_\d+\.csv"),
-    QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
-}
-_KEPT = re.compile(
-    rf"{MASKS}/batch_\d+\.zarr/.+|{PROJECTS}/batch_\d+/(inputs|outputs)/.+|{ILLUMINATION}/[^/]+/.+\.npz"
+_OURS = re.compile(
+    "|".join(
+        (
+            rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz",
+            rf"{ILLUMINATION}/([^/]+/)?[^/]+\.npz",
+            rf"{QUALITY[0]}/batch_\d+\.csv",
+            rf"{QUALITY[1]}/[^/]+_(frame|nuclei)\.webp",
+            rf"{MASKS}/batch_\d+\.zarr/.+",
+            rf"{PROJECTS}/batch_\d+/(inputs|outputs)/.+",
+        )
+    )
 )
 
 
@@ -226,17 +228,9 @@ def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[s
     for name in sorted(set(_files(folder)) - known - own):
         if is_ours(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif not _KEPT.fullmatch(name) and not _KINDS.get(
-            Path(name).parent.as_posix(), _NOTHING
-        ).fullmatch(Path(name).name):
+        elif not _OURS.fullmatch(name):
             others.append(name)
     return strays, others
-
-
-def _is_known(name: str) -> bool:
-    """Return whether a stream gives a file that name."""
-    kind = _KINDS.get(Path(name).parent.as_posix(), _NOTHING)
-    return bool(_KEPT.fullmatch(name) or kind.fullmatch(Path(name).name))
 
 
 def _files(folder: Path) -> Iterator[str]:

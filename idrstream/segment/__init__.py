@@ -5,17 +5,15 @@ from __future__ import annotations
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
 from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED
 from idrstream.segment.labels import objects_in
-from idrstream.segment.locations import Locations, read_locations, write_locations
+from idrstream.segment.locations import write_locations
 from idrstream.segment.protocol import Segmentor, as_segmentor
 
 __all__ = [
     "BUILT_IN",
     "SHIPPED",
     "CellPoseSegmentor",
-    "Locations",
     "Segmentor",
     "as_segmentor",
     "objects_in",
-    "read_locations",
     "write_locations",
 ]

@@ -12,38 +12,15 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.errors import CompileError
-
 X_COLUMN = "Nuclei_Location_Center_X"
 Y_COLUMN = "Nuclei_Location_Center_Y"
 OUTLINE_COLUMN = "object_outline"
-
-
-@dataclass(frozen=True, slots=True)
-class Locations:
-    """What a locations file holds.
-
-    Attributes
-    ----------
-    points : NDArray of float64
-        Shape ``(n, 2)``, ``(y, x)`` in pixels.
-    outline_texts : tuple of str or None
-        The outlines as written, see `parse_outline`; None when the file has no such column.
-    """
-
-    points: NDArray[np.float64]
-    outline_texts: tuple[str, ...] | None
-
-    def __len__(self) -> int:
-        """Return the number of nuclei."""
-        return len(self.points)
 
 
 def format_outline(outline: NDArray[np.integer[Any]]) -> str:
@@ -89,27 +66,3 @@ def write_locations(
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def read_locations(path: Path) -> Locations:
-    """Read a locations file.
-
-    Raises
-    ------
-    idrstream.errors.CompileError
-        When the file is missing, has no header, or a line is not a pair of numbers.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(
-            path,
-            dtype={X_COLUMN: np.float64, Y_COLUMN: np.float64, OUTLINE_COLUMN: str},
-            float_precision="round_trip",
-            keep_default_na=False,
-        )
-        points = table[[Y_COLUMN, X_COLUMN]].to_numpy(dtype=np.float64)
-    except (OSError, ValueError, KeyError) as error:
-        raise CompileError(f"{path} is not a readable locations file: {error}") from error
-    texts = tuple(table[OUTLINE_COLUMN]) if OUTLINE_COLUMN in table else None
-    return Locations(points, texts)

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from locations import read_points
 
 from idrstream.compile import (
     ProfiledFrame,
@@ -17,7 +18,6 @@ from idrstream.errors import CompileError, ConfigError
 from idrstream.profile import DeepProfilerProject
 from idrstream.profile.deepprofiler.features_file import write_features
 from idrstream.records import Features
-from idrstream.segment import read_locations
 
 COLUMNS = [
     "Location_Center_X",
@@ -54,7 +54,7 @@ def test_the_table_has_the_first_idr_streams_columns_and_values(project, profile
     for frame, rows in ((frames[0], slice(0, 3)), (frames[2], slice(3, 5))):
         assert np.array_equal(table[FEATURES].to_numpy()[rows], frame.features.values)
         assert np.array_equal(table.iloc[rows, :2].to_numpy(float), frame.locations[:, ::-1])
-        written = read_locations(project.locations_path(frame.image)).points
+        written, _ = read_points(project.locations_path(frame.image))
         assert np.array_equal(written, frame.locations)
     assert set(table[FEATURES].dtypes) == {np.dtype(np.float32)}
     assert table.iloc[:, :2].dtypes.tolist() == [np.dtype(np.float64)] * 2

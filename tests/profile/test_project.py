@@ -11,13 +11,13 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from locations import read_points
 from objects_at import objects_at
 
 from idrstream.errors import ConfigError, ImageError, StorageError
 from idrstream.profile import DeepProfilerProject
 from idrstream.profile.deepprofiler.project_image import plate_folder
 from idrstream.records import Frame, ImageTask
-from idrstream.segment import read_locations
 
 
 def files_in(root):
@@ -65,7 +65,7 @@ def test_pixels_and_locations_are_kept_exactly(project, make_task):
     written = tifffile.imread(project.image_path(image, "DNA"))
     assert written.dtype == np.uint16
     assert np.array_equal(written, pixels[0])
-    assert np.array_equal(read_locations(project.locations_path(image)).points, points)
+    assert np.array_equal(read_points(project.locations_path(image))[0], points)
 
 
 def test_without_pixels_there_are_locations_only(project, make_scene):

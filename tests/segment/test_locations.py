@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from locations import read_points
 
-from idrstream.errors import CompileError
-from idrstream.segment import read_locations, write_locations
+from idrstream.segment import write_locations
 from idrstream.segment.locations import format_outline, parse_outline
 
 coordinates = st.floats(0, 5000, allow_nan=False)
@@ -32,10 +32,9 @@ def test_what_is_written_reads_back_exactly(tmp_path_factory, content):
     points, outlines = content
     path = tmp_path_factory.mktemp("locations") / "4_50-1-Nuclei.csv"
     write_locations(path, points, outlines)
-    found = read_locations(path)
-    assert np.array_equal(found.points, points)
-    assert len(found) == len(points)
-    for text, outline in zip(found.outline_texts, outlines, strict=True):
+    found, texts = read_points(path)
+    assert np.array_equal(found, points)
+    for text, outline in zip(texts, outlines, strict=True):
         assert np.array_equal(parse_outline(text), outline)
 
 
@@ -43,7 +42,7 @@ def test_columns_are_x_then_y_as_deepprofiler_reads_them(tmp_path):
     path = tmp_path / "a.csv"
     write_locations(path, np.array([[1.5, 20.25]]))
     assert path.read_text() == "Nuclei_Location_Center_X,Nuclei_Location_Center_Y\n20.25,1.5\n"
-    assert read_locations(path).outline_texts is None
+    assert read_points(path)[1] == ()
 
 
 def test_without_nuclei_there_is_still_a_header(tmp_path):
@@ -54,9 +53,7 @@ def test_without_nuclei_there_is_still_a_header(tmp_path):
         "Nuclei_Location_Center_Y",
         "object_outline",
     ]
-    found = read_locations(path)
-    assert found.points.shape == (0, 2)
-    assert found.outline_texts == ()
+    assert read_points(path)[0].shape == (0, 2)
 
 
 def test_outline_text_is_compact_json_of_x_y_pairs():
@@ -67,21 +64,10 @@ def test_very_long_outlines_fit(tmp_path):
     path = tmp_path / "a.csv"
     outline = np.arange(60_000).reshape(-1, 2)
     write_locations(path, np.array([[0.0, 0.0]]), [outline])
-    (text,) = read_locations(path).outline_texts
+    (text,) = read_points(path)[1]
     assert np.array_equal(parse_outline(text), outline)
 
 
 def test_outlines_must_fit_the_points(tmp_path):
     with pytest.raises(ValueError, match="2 outlines do not fit 1 locations"):
         write_locations(tmp_path / "a.csv", np.zeros((1, 2)), [np.zeros((1, 2), int)] * 2)
-
-
-@pytest.mark.parametrize(
-    "content", [None, "", "x,y\n1,2\n", "Nuclei_Location_Center_X,Nuclei_Location_Center_Y\na,b\n"]
-)
-def test_files_that_are_no_locations_are_named(tmp_path, content):
-    path = tmp_path / "broken.csv"
-    if content is not None:
-        path.write_text(content)
-    with pytest.raises(CompileError, match=r"broken\.csv"):
-        read_locations(path)
