@@ -5,14 +5,14 @@ Examples
 ::
 
     class TestMyEngine(FeatureEngineConformance):
-        @pytest.fixture(scope="class")
+        @pytest.fixture
         def engine(self):
             return MyEngine()
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ class FeatureEngineConformance:
     tolerance: float = 1e-5
     """Largest difference between two groupings, relative to the largest value: rounding."""
 
-    @pytest.fixture(scope="class")
-    def engine(self) -> Iterator[FeatureEngine]:
+    @pytest.fixture
+    def engine(self) -> FeatureEngine:
         """Return the engine under test."""
         raise NotImplementedError
 

@@ -143,10 +143,15 @@ def test_frames_of_three_sizes_in_one_call(channels):
             assert np.array_equal(features.values, wanted)
 
 
+@pytest.fixture(scope="module")
+def of_one_channel(tmp_path_factory, write_config, trained_checkpoint, process):
+    folder = tmp_path_factory.mktemp("conformance")
+    checkpoint = trained_checkpoint(folder / "one.h5", 1)
+    config = write_config(folder / "one.json", profile__checkpoint=checkpoint.name)
+    return DeepProfilerEngine(DeepModel.read(config, checkpoint), folder / "DP", process)
+
+
 class TestConformance(FeatureEngineConformance):
-    @pytest.fixture(scope="class")
-    def engine(self, tmp_path_factory, write_config, trained_checkpoint, process):
-        folder = tmp_path_factory.mktemp("conformance")
-        checkpoint = trained_checkpoint(folder / "one.h5", 1)
-        config = write_config(folder / "one.json", profile__checkpoint=checkpoint.name)
-        return DeepProfilerEngine(DeepModel.read(config, checkpoint), folder / "DP", process)
+    @pytest.fixture
+    def engine(self, of_one_channel):
+        return of_one_channel

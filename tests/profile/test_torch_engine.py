@@ -58,26 +58,31 @@ def values(engine, scenes):
     return np.concatenate([found.values for found in engine.profile(*scenes)])
 
 
+@pytest.fixture(scope="module")
+def of_three_channels(tmp_path_factory, trained_checkpoint, write_config):
+    folder = tmp_path_factory.mktemp("three")
+    checkpoint = trained_checkpoint(folder / "three.h5", 3)
+    config = write_config(
+        folder / "three.json",
+        profile__checkpoint=checkpoint.name,
+        dataset__images__channels=["AGP", "DNA", "Mito"],
+    )
+    model = DeepModel.read(config, checkpoint)
+    return TorchEngine(model, ProfileSettings(profile_device="cpu"))
+
+
 class TestConformance(FeatureEngineConformance):
-    @pytest.fixture(scope="class")
-    def engine(self, model):
-        return TorchEngine(model, ProfileSettings(profile_device="cpu"))
+    @pytest.fixture
+    def engine(self, cpu):
+        return cpu
 
 
 class TestConformanceWithThreeChannels(FeatureEngineConformance):
     channels = ("DNA", "ER", "AGP", "Mito")  # one more than the model takes
 
-    @pytest.fixture(scope="class")
-    def engine(self, tmp_path_factory, trained_checkpoint, write_config):
-        folder = tmp_path_factory.mktemp("three")
-        checkpoint = trained_checkpoint(folder / "three.h5", 3)
-        config = write_config(
-            folder / "three.json",
-            profile__checkpoint=checkpoint.name,
-            dataset__images__channels=["AGP", "DNA", "Mito"],
-        )
-        model = DeepModel.read(config, checkpoint)
-        return TorchEngine(model, ProfileSettings(profile_device="cpu"))
+    @pytest.fixture
+    def engine(self, of_three_channels):
+        return of_three_channels
 
 
 class LikeAGpu(TorchEngine):
