@@ -96,6 +96,7 @@ class Ours:
                 "model_type": options.model,
                 "diameter": options.diameter,
                 "flow_threshold": FLOW_THRESHOLD,
+                "remove_edge_masks": False,  # as `eval`
                 "gpu": gpu,
                 "precision": precision,
                 "threads": options.threads,
