@@ -233,7 +233,7 @@ FIRST: tuple[tuple[str, Icon, str, str, str], ...] = (
 SECOND: tuple[tuple[str, Icon, str, str, str], ...] = (
     ("locations", project, "where the nuclei are,", "frame by frame", "profile"),
     ("profile", vectors, "DeepProfiler's network:", "a vector per nucleus", "profile"),
-    ("compile", table, "index.csv and features", "merged by pycytominer", "compile"),
+    ("compile", table, "pycytominer merges", "index and features", "compile"),
     ("publish", publish, "checked, then moved", "to its final name", "compile"),
     ("features/", folder, "batch_0.csv.gz, ...", "one row per nucleus", ""),
 )
