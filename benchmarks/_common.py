@@ -11,10 +11,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from idrstream.errors import MissingToolError
 from idrstream.profile.deepprofiler.python import deepprofiler_python, deepprofiler_versions
+from idrstream.records import OBJECT_FIELDS, Objects
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -74,6 +80,16 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     for line in lines:
         sys.stdout.write("  ".join(t.rjust(w) for t, w in zip(line, widths, strict=True)) + "\n")
+
+
+def objects_at(
+    points: NDArray[np.float64], shape: tuple[int, int], *, area: float = 250, **others: Any
+) -> Objects:
+    """Return nuclei at points ``(y, x)`` of a frame, with an area but without masks."""
+    table = np.zeros(len(points), OBJECT_FIELDS)
+    table["label"], table["area"] = np.arange(1, len(points) + 1), area
+    table["y"], table["x"] = np.reshape(points, (-1, 2)).T
+    return Objects("Nuclei", np.zeros(shape, np.int32), table, **others)
 
 
 def resident_bytes() -> int:

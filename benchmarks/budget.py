@@ -4,12 +4,13 @@
                                 [--repeat 1] [--output FILE]
 
 Movies come from nginx over a link of 20 MB/s by the downloader and transport that streams use;
-stages after the download write files as large as the real ones (a frame's image and its features)
-but compute nothing. The same stream runs, in turn, with no budget and with one of three movies.
-Everything under ``tmp_dir`` is counted every 50 ms by a thread that knows nothing of the stream.
-``of the link`` is the rate of the whole stream as a share of the link's: near 1 means that the
-link is the limit, as it should be here. Writes benchmarks/results/budget.json. Takes a good minute;
-``--movies 12`` is the short form.
+stages after the download write files as large as those of a stream with DeepProfiler (locations
+until the batch is published, images and features while frames are profiled) but compute nothing.
+The same stream runs, in turn, with no budget and with one of three movies. Everything under
+``tmp_dir`` is counted every 50 ms by a thread that knows nothing of the stream. ``of the link`` is
+the rate of the whole stream as a share of the link's: near 1 means that the link is the limit, as
+it should be here. Writes benchmarks/results/budget.json. Takes a good minute; ``--movies 12`` is
+the short form.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shutil
 import statistics
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,15 +35,16 @@ from link import Link
 from idrstream.config import DownloadSettings
 from idrstream.download import HttpTransport, TransportDownloader
 from idrstream.preprocess import BasePreprocessor
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.records import Frame, ImageTask, Movie, Objects, Published
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import BatchProfiling, Stages
+from idrstream.schedule.stages import BatchProfiling, DiskNeed, Stages
 from idrstream.screen import Plan, well_name
 from idrstream.text import format_size
 
-FRAME_BYTES, FEATURE_BYTES = 1024 * 1344, 150 * 1280 * 4
+FRAME_BYTES, FEATURE_BYTES, LOCATION_BYTES = 1024 * 1344, 150 * 1280 * 4, 150 * 64
 BATCH, SLOTS, EVERY_S = 5, 3, 0.05
-PIXELS = np.zeros((1024, 1344), np.uint8)
+PIXELS = np.zeros((1, 1024, 1344), np.uint8)
+NUCLEI = _common.objects_at(np.zeros((150, 2)), PIXELS.shape[1:])
 
 
 class ByWell:
@@ -67,7 +69,7 @@ class Reading(BasePreprocessor):
 
 
 class Slot(BatchProfiling):
-    """Writes files as large as a project's."""
+    """Writes files as large as those of a batch and of DeepProfiler."""
 
     def __init__(self, folder: Path, out: Path) -> None:
         self.folder, self.out = folder, out
@@ -76,16 +78,19 @@ class Slot(BatchProfiling):
         """Make the folder."""
         self.clear()
 
-    def add(self, frame: Frame, _nuclei: Nuclei) -> None:
-        """Write a frame."""
-        (self.folder / f"{frame.task.well}.tif").write_bytes(bytes(FRAME_BYTES))
+    def profile(self, frames: Sequence[Frame], _objects: Sequence[Objects]) -> list[None]:
+        """Write locations, images and features; delete the latter two again."""
+        passing = []
+        for frame in frames:
+            (self.folder / f"{frame.task.well}.csv").write_bytes(bytes(LOCATION_BYTES))
+            for ending, size in ((".tif", FRAME_BYTES), (".npz", FEATURE_BYTES)):
+                passing.append(self.folder / f"{frame.task.well}{ending}")
+                passing[-1].write_bytes(bytes(size))
+        for path in passing:
+            path.unlink()
+        return [None] * len(frames)
 
-    def profile(self, tasks: tuple[ImageTask, ...]) -> None:
-        """Write features."""
-        for task in tasks:
-            (self.folder / f"{task.well}.npz").write_bytes(bytes(FEATURE_BYTES))
-
-    def publish(self, number: int) -> Published:
+    def publish(self, number: int, _tasks: Sequence[ImageTask]) -> Published:
         """Write a table."""
         path = self.out / f"batch_{number}.csv.gz"
         path.touch()
@@ -102,11 +107,11 @@ class Slot(BatchProfiling):
 
     def expected_bytes(self, _task: ImageTask) -> int:
         """Return what an image needs."""
-        return FRAME_BYTES + FEATURE_BYTES
+        return LOCATION_BYTES
 
-    def needed_bytes(self, _frame: Frame, _nuclei: Nuclei) -> int:
+    def disk_need(self, _frame: Frame, _objects: Objects) -> DiskNeed:
         """Return what a frame needs."""
-        return FRAME_BYTES + FEATURE_BYTES
+        return DiskNeed(LOCATION_BYTES, FRAME_BYTES + FEATURE_BYTES)
 
 
 class Sampler:
@@ -151,9 +156,7 @@ def measure(url: str, movies: int, size: int, rate: float, budget: int | None) -
             TransportDownloader(HttpTransport(url), ByWell(), DownloadSettings(fetch="file")),
             lambda _movie: None,
             Reading(),
-            lambda frames: [
-                Nuclei(np.zeros((150, 2)), None, frame.number, frame.task, 17.0) for frame in frames
-            ],
+            lambda frames: [NUCLEI for _ in frames],
             [Slot(tmp / f"project_{number}", out) for number in range(SLOTS)],
         )
         runner = Runner(stages, tmp / "downloads", budget_bytes=budget)

@@ -3,9 +3,9 @@
     python benchmarks/gpu.py --out benchmarks/results/gpu.json
 
 Simulated frames wait in memory, all different, and are handed over by rank as a stream does it:
-groups of frames to the segmentor, two at once on a GPU, and each batch to the profiler as soon as
-its frames have nuclei, beside the next batch's segmentation. A first batch warms everything up and
-does not count. The table tells the seconds of each part, added up over its threads, an image, and
+groups of frames to the segmentor, two at once on a GPU, and what has nuclei to the profiler as soon
+as it is free, beside the segmentation of the next ones. A first batch warms everything up and does
+not count. The table tells the seconds of each part, added up over its threads, an image, and
 what share of the time at least one thread was at it. `--device cpu` does the same on the processor
 (`--images 8 --batch 4 --frames 4`, some minutes); `--compare` tries other ways of the GPU, too.
 """
@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 import resource
-import shutil
 import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,11 +29,11 @@ from typing import Any
 from _common import show, write_result
 
 from idrstream.config import ProfileSettings, RunOptions
-from idrstream.demo import config_for
 from idrstream.errors import SegmentationError
-from idrstream.models import profiler_checkpoint_path
-from idrstream.profile import DeepProfilerProject, make_engine
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.models import profiler_checkpoint_path, profiler_config_path
+from idrstream.profile import DeepModel, DeepProfilerProject, make_engine
+from idrstream.records import Frame, ImageTask, Objects
+from idrstream.run.profiling import EngineProfiling
 from idrstream.schedule.options import choose_sizes
 from idrstream.segment import CellPoseSegmentor
 from idrstream.simulate import ScreenSpec, simulate_movie
@@ -51,6 +51,7 @@ PARTS = {
         "_features": "crops, EfficientNet",
         "profile": "profiler in all",
     },
+    "profiling": {"_add": "locations"},
 }
 
 
@@ -111,7 +112,7 @@ def make_frames(options: argparse.Namespace) -> list[Frame]:
     )  # fmt: skip
     task = ImageTask("benchmark", "A1", 1, (1,))
     return [
-        Frame(simulate_movie(replace(spec, seed=seed), well="A15").frames[0], 1, task)
+        Frame(simulate_movie(replace(spec, seed=seed), well="A15").frames[:1], 1, task)
         for seed in range(options.frames)
     ]
 
@@ -123,19 +124,22 @@ class Pipeline:
         gpu = options.device == "cuda"
         sizes = choose_sizes(RunOptions(frames_at_once=way["group"]), gpu=gpu)
         self.group, self.groups = sizes.frames_at_once, sizes.groups_at_once
-        self.clock, self.folder, self.nuclei, self.failed = Clock(), folder, 0, 0
+        self.clock, self.nuclei, self.failed = Clock(), 0, 0
         self.segmentor = CellPoseSegmentor(
             {
                 "model_type": "idrstream-nuclei", "diameter": way["diameter"], "gpu": gpu,
                 "precision": way["precision"],
             }
         )  # fmt: skip
-        self.engine = make_engine(
-            ProfileSettings(
-                profile_device=options.device, profile_precision=way["profile_precision"]
-            )
+        model = DeepModel.read(profiler_config_path(), profiler_checkpoint_path())
+        settings = ProfileSettings(
+            profile_device=options.device, profile_precision=way["profile_precision"]
         )
-        self.config = config_for(options.height, options.width, folder)
+        self.engine = make_engine(settings, model, folder / "engine")
+        project = DeepProfilerProject(folder / "batch", model)
+        self.profiling = EngineProfiling(project, self.engine, folder)
+        self.segmented: deque[tuple[int, Frame, Objects]] = deque()
+        self.batch = 0
 
     def watch(self) -> None:
         """Begin to count."""
@@ -145,39 +149,53 @@ class Pipeline:
         if not self.segmentor._model.get().model.pools:  # whole frames side by side: one part
             self.clock.watch(self.segmentor, "segment", "segmentation")
 
-    def batches(self, frames: Sequence[Frame], size: int) -> None:
-        """Segment and profile frames in batches, side by side."""
+    def images(self, frames: Sequence[Frame], batch: int) -> None:
+        """Segment frames in groups, and profile them as they come, a batch after another."""
+        numbered = [
+            replace(frame, task=ImageTask("P1", "A1", 1 + n % batch, (1,)))
+            for n, frame in enumerate(frames)
+        ]
         with ThreadPoolExecutor(self.groups) as segmenting, ThreadPoolExecutor(1) as profiling:
-            waiting: list[Future[None]] = []
             found = [
-                segmenting.submit(self._segment, frames[start : start + self.group])
+                segmenting.submit(self._segment, numbered[start : start + self.group], start, batch)
                 for start in range(0, len(frames), self.group)
             ]
-            results = (pair for group in found for pair in group.result())
-            for number, start in enumerate(range(0, len(frames), size)):
-                batch = [next(results) for _ in frames[start : start + size]]
-                waiting.append(profiling.submit(self._profile, number, batch))
-            for one in waiting:
-                one.result()
+            jobs = []
+            for group in found:
+                self.segmented.extend(group.result())
+                jobs.append(profiling.submit(self._profile))
+            for job in jobs:
+                job.result()
+        self.profiling.clear()
 
-    def _segment(self, frames: Sequence[Frame]) -> list[tuple[Frame, Nuclei | SegmentationError]]:
-        return list(zip(frames, self.segmentor.segment_many(frames), strict=True))
+    def _segment(
+        self, frames: Sequence[Frame], start: int, batch: int
+    ) -> list[tuple[int, Frame, Objects]]:
+        """Return the number of its batch, the frame and the nuclei of each good frame."""
+        found = []
+        results = self.segmentor.segment_many(frames)
+        for number, (frame, objects) in enumerate(zip(frames, results, strict=True), start):
+            if isinstance(objects, SegmentationError):
+                self.failed += 1
+            else:
+                found.append((number // batch, frame, objects))
+        return found
 
-    def _profile(self, number: int, batch: Sequence[tuple[Frame, Any]]) -> None:
-        project = DeepProfilerProject(
-            self.folder / f"batch_{number}", self.config, profiler_checkpoint_path()
-        )
-        project.prepare()
-        with self.clock.of("frames to project"):
-            for site, (frame, nuclei) in enumerate(batch, start=1):
-                if isinstance(nuclei, SegmentationError):
-                    self.failed += 1
-                    continue
-                task = ImageTask("P1", "A1", site, (1,))
-                project.add(replace(frame, task=task), replace(nuclei, task=task))
-                self.nuclei += len(nuclei)
-        self.engine.profile(project)
-        shutil.rmtree(self.folder / f"batch_{number}")
+    def _profile(self) -> None:
+        """Profile what has nuclei by now, the frames of a batch together."""
+        while self.segmented:
+            number = self.segmented[0][0]
+            if number != self.batch:
+                self.profiling.clear()
+                self.batch = number
+            frames, objects = [], []
+            while self.segmented and self.segmented[0][0] == number:
+                _, frame, of = self.segmented.popleft()
+                frames.append(frame)
+                objects.append(of)
+            problems = self.profiling.profile(frames, objects)
+            assert not any(problems), problems
+            self.nuclei += sum(map(len, objects))
 
 
 def measure(
@@ -188,7 +206,7 @@ def measure(
 
     with tempfile.TemporaryDirectory(prefix="idrstream-benchmark-") as folder:
         pipeline = Pipeline(options, way, Path(folder))
-        pipeline.batches([frames[i % len(frames)] for i in range(options.batch)], options.batch)
+        pipeline.images([frames[i % len(frames)] for i in range(options.batch)], options.batch)
         pipeline.watch()
         pipeline.clock.spans.clear()
         pipeline.nuclei = pipeline.failed = 0
@@ -196,7 +214,7 @@ def measure(
             torch.cuda.reset_peak_memory_stats()
         used = resource.getrusage(resource.RUSAGE_SELF)
         begun = time.perf_counter()
-        pipeline.batches([frames[i % len(frames)] for i in range(options.images)], options.batch)
+        pipeline.images([frames[i % len(frames)] for i in range(options.images)], options.batch)
         seconds = time.perf_counter() - begun
         after = resource.getrusage(resource.RUSAGE_SELF)
         pipeline.engine.close()

@@ -33,15 +33,15 @@ import numpy as np
 
 from idrstream.config import RunOptions
 from idrstream.files import atomic_path
-from idrstream.records import Frame, ImageTask, Movie, Nuclei, Published
+from idrstream.records import Frame, ImageTask, Movie, Objects, Published
 from idrstream.schedule.events import BatchFinished, Event
 from idrstream.schedule.runner import Runner
-from idrstream.schedule.stages import Stages
+from idrstream.schedule.stages import DiskNeed, Stages
 from idrstream.screen import Plan, well_name
 
 PROBE_EVERY = 20  # batches
-PIXELS = np.zeros((2, 2), np.uint8)
-NO_NUCLEI = np.zeros((0, 2))
+PIXELS = np.zeros((1, 2, 2), np.uint8)
+NO_NUCLEI = _common.objects_at(np.zeros((0, 2)), (2, 2))
 
 
 class NoOp:
@@ -62,11 +62,15 @@ class NoOp:
         """Return False."""
         return False
 
-    def segment(self, frames: Sequence[Frame]) -> list[Nuclei]:
+    def segment(self, frames: Sequence[Frame]) -> list[Objects]:
         """Return no nuclei."""
-        return [Nuclei(NO_NUCLEI, None, frame.number, frame.task, 1.0) for frame in frames]
+        return [NO_NUCLEI for _ in frames]
 
-    def publish(self, number: int) -> Published:
+    def profile(self, frames: Sequence[Frame], _objects: Sequence[Objects]) -> list[None]:
+        """Leave no frame out."""
+        return [None] * len(frames)
+
+    def publish(self, number: int, _tasks: Sequence[ImageTask]) -> Published:
         """Make an empty file."""
         path = self.folder / f"batch_{number}.csv.gz"
         path.touch()
@@ -80,14 +84,14 @@ class NoOp:
         """Return 0."""
         return 0
 
-    def needed_bytes(self, _frame: Frame, _nuclei: Nuclei) -> int:
+    def disk_need(self, _frame: Frame, _objects: Objects) -> DiskNeed:
         """Return 0."""
-        return 0
+        return DiskNeed(0, 0)
 
     def nothing(self, *_: object) -> None:
         """Do nothing."""
 
-    open = close = clear = add = profile = fit_plate = interrupt = nothing
+    open = close = clear = fit_plate = interrupt = nothing
 
 
 class Watch:

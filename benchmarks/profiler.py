@@ -17,58 +17,59 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import show, write_result
+from _common import objects_at, show, write_result
 from command_engine import CommandEngine
 from numpy.typing import NDArray
 
 from idrstream.config import ProfileSettings
-from idrstream.demo import config_for
-from idrstream.models import profiler_checkpoint_path
-from idrstream.profile import DeepProfilerProject, Engine, make_engine
-from idrstream.records import Frame, ImageTask, Nuclei
+from idrstream.models import profiler_checkpoint_path, profiler_config_path
+from idrstream.profile import DeepModel, FeatureEngine, make_engine
+from idrstream.records import Features, Frame, ImageTask, Objects
 from idrstream.simulate import ScreenSpec, simulate_movie
 
 PACKAGES = ("torch", "deepprofiler", "tensorflow", "numpy")
-Way = tuple[str, Callable[[], Engine]]
+Way = tuple[str, Callable[[], FeatureEngine]]
+Images = tuple[list[Frame], list[Objects]]
 
 
-def make_batch(options: argparse.Namespace, folder: Path) -> DeepProfilerProject:
-    """Return a project with simulated frames and nuclei at random places."""
+def make_batch(options: argparse.Namespace) -> Images:
+    """Return simulated frames and nuclei at random places."""
     spec = ScreenSpec(
         frames=1, height=options.height, width=options.width, nuclei_per_frame=options.nuclei
     )
-    config = config_for(options.height, options.width, folder)
-    project = DeepProfilerProject(folder / "project", config, profiler_checkpoint_path())
-    project.prepare()
+    frames, objects = [], []
     rng = np.random.default_rng(0)
     for seed in range(options.images):
         movie = simulate_movie(replace(spec, seed=seed), well="A15")
         task = ImageTask("P1", "A15", seed + 1, (1,))
         points = rng.uniform(0, [options.height, options.width], (options.nuclei, 2))
-        nuclei = Nuclei(points, None, 1, task, spec.diameter_px)
-        project.add(Frame(movie.frames[0], 1, task), nuclei)
-    return project
+        frames.append(Frame(movie.frames[:1], 1, task))
+        objects.append(objects_at(points, frames[-1].shape, diameter_px=spec.diameter_px))
+    return frames, objects
 
 
-def ways(options: argparse.Namespace) -> list[Way]:
+def ways(options: argparse.Namespace, folder: Path) -> list[Way]:
     """Return the ways to compare; the command comes first."""
+    model = DeepModel.read(profiler_config_path(), profiler_checkpoint_path())
     gpu = "0" if options.gpu else "-1"
     found: list[Way] = []
     if not options.torch_only:
         found = [
             (
                 "deepprofiler",
-                lambda: make_engine(ProfileSettings(engine="deepprofiler", dp_gpu=gpu)),
+                lambda: make_engine(
+                    ProfileSettings(engine="deepprofiler", dp_gpu=gpu), model, folder / "kept"
+                ),
             )
         ]
         if not options.no_command:
-            found.insert(0, ("command", lambda: CommandEngine(gpu)))
+            found.insert(0, ("command", lambda: CommandEngine(model, folder / "command", gpu)))
     for device in ("cpu", "cuda") if options.gpu else ("cpu",):
         for precision in options.precisions:
             found.append(
@@ -79,20 +80,13 @@ def ways(options: argparse.Namespace) -> list[Way]:
                             profile_device=d,
                             profile_precision=p,
                             crops_at_once=options.crops_at_once,
-                        )
+                        ),
+                        model,
+                        folder,
                     ),
                 )
             )
     return found
-
-
-def features_of(project: DeepProfilerProject) -> NDArray[np.float32]:
-    """Return the features of a profiled batch."""
-    parts = []
-    for image in project.images:
-        with np.load(project.features_path(image)) as file:
-            parts.append(file["features"])
-    return np.concatenate(parts)
 
 
 def processor_seconds() -> float:
@@ -113,7 +107,7 @@ def processor_seconds() -> float:
 
 
 def measure(
-    found: list[Way], project: DeepProfilerProject, batches: int
+    found: list[Way], images: Images, batches: int
 ) -> tuple[dict[str, list[tuple[float, float]]], dict[str, NDArray[np.float32]]]:
     """Return each way's seconds, of the clock and the processors, batch by batch, and features.
 
@@ -121,16 +115,16 @@ def measure(
     """
     engines = {name: make() for name, make in found}
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in engines}
-    features = {}
+    features: dict[str, NDArray[np.float32]] = {}
     try:
         for turn in range(batches + 1):
             for name, engine in engines.items():
                 if name == "command" and turn > 2:
                     continue  # it takes ten times as long as all others
                 used, begun = processor_seconds(), time.perf_counter()
-                engine.profile(project)
+                profiled: Sequence[Features] = engine.profile(*images)
                 seconds[name].append((time.perf_counter() - begun, processor_seconds() - used))
-                features[name] = features_of(project)
+                features[name] = np.concatenate([one.values for one in profiled])
     finally:
         for engine in engines.values():
             engine.close()
@@ -180,8 +174,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the raw numbers")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="idrstream-benchmark-") as folder:
-        project = make_batch(options, Path(folder))
-        rows = rows_of(*measure(ways(options), project, options.batches))
+        found = ways(options, Path(folder))
+        rows = rows_of(*measure(found, make_batch(options), options.batches))
     lists = ("batch_s", "batch_processor_s")
     show([row | {name: float(np.median(row[name])) for name in lists} for row in rows])
     write_result(

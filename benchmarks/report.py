@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import objects_at
 
 from idrstream.config import RunOptions
 from idrstream.folder.decide import decide
@@ -27,7 +28,7 @@ from idrstream.folder.plans import RequestedPlan
 from idrstream.quality.notes import BatchNotes
 from idrstream.quality.pictures import PictureStore
 from idrstream.quality.raw_frame import measure_raw_frame
-from idrstream.records import Batch, Frame, ImageTask, Nuclei, Published
+from idrstream.records import Batch, Frame, ImageTask, Published
 from idrstream.report.write import write_report
 from idrstream.schedule.events import (
     BatchFinished,
@@ -66,9 +67,9 @@ def make_folder(folder: Path, images: int) -> None:
         total = 0
         for task in batch.tasks:
             pixels, points, shapes = scenes[task.well_number % len(scenes)]
-            frame = Frame(pixels, 50, task, measure_raw_frame(pixels, f"http: host/{task.plate}/a"))
-            areas = np.full(len(points), 250.0)
-            notes.add(frame, Nuclei(points, shapes, 50, task, 17.0, areas))
+            raw = measure_raw_frame(pixels, f"http: host/{task.plate}/a")
+            frame = Frame(pixels[np.newaxis], 50, task, raw)
+            notes.add(frame, objects_at(points, pixels.shape, outlines=shapes))
             total += len(points)
             journal(ImageFinished(batch, task, len(points), ()))
         notes.publish(number, batch.tasks)

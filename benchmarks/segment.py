@@ -49,7 +49,7 @@ def make_frames(options: argparse.Namespace) -> list[Frame]:
     movies = (
         simulate_movie(replace(spec, seed=seed), well="A15") for seed in range(options.frames)
     )
-    return [Frame(movie.frames[0], 1, TASK) for movie in movies]
+    return [Frame(movie.frames[:1], 1, TASK) for movie in movies]
 
 
 def cellpose_loop(
@@ -62,10 +62,10 @@ def cellpose_loop(
         if reload or not made:
             made = list(_cellpose_model(options.model, gpu=gpu))
         model, estimator = made
-        diameter = options.diameter or estimator.estimate(frame.pixels, model)
+        diameter = options.diameter or estimator.estimate(frame.plane(), model)
         masks.append(
             model.eval(
-                frame.pixels,
+                frame.plane(),
                 diameter=diameter,
                 channels=[0, 0],
                 flow_threshold=FLOW_THRESHOLD,
@@ -96,6 +96,7 @@ class Ours:
                 "model_type": options.model,
                 "diameter": options.diameter,
                 "flow_threshold": FLOW_THRESHOLD,
+                "remove_edge_masks": False,  # as `eval`
                 "gpu": gpu,
                 "precision": precision,
                 "threads": options.threads,
@@ -144,7 +145,7 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
     if options.threads:
         torch.set_num_threads(options.threads)
     frames = make_frames(options)
-    warm = replace(frames[0], pixels=frames[0].pixels[:200, :200])
+    warm = replace(frames[0], pixels=frames[0].pixels[:, :200, :200])
     gpu = torch.cuda.is_available()
     ways: dict[str, Callable[[Sequence[Frame]], Any]] = {
         "Cellpose eval, loop": lambda f: cellpose_loop(f, options, reload=False, gpu=False),
@@ -174,7 +175,7 @@ def _rows(ways: dict[str, Any], frames: Sequence[Frame], warm: Frame) -> list[di
     for name, way in ways.items():
         seconds, result = measure(name, way, frames, warm)
         if isinstance(way, Ours):
-            shape = frames[0].pixels.shape
+            shape = frames[0].shape
             masks = [fill_outlines(nuclei.outlines, shape) for nuclei in result]
         else:
             outlines = [trace_outlines(as_labels(mask)) for mask in result]

@@ -157,22 +157,21 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
     from command_engine import CommandEngine
 
     from idrstream import models, read_table
-    from idrstream.compile import compile_batch, publish
     from idrstream.formats import CellH5Reader
     from idrstream.preprocess import FrameContext, Preprocessor
-    from idrstream.profile import DeepProfilerProject
+    from idrstream.profile import DeepModel, DeepProfilerProject
+    from idrstream.run.profiling import EngineProfiling
     from idrstream.screen import Plan, tasks_from_table
 
     started = time.monotonic()
     source = downloader(url, folder, "file")
     preprocessor = Preprocessor(CellH5Reader(), FrameContext())
-    project = DeepProfilerProject(
-        work / "tmp" / "DP_project",
-        models.profiler_config_path(),
-        models.profiler_checkpoint_path(),
+    model = DeepModel.read(models.profiler_config_path(), models.profiler_checkpoint_path())
+    profiling = EngineProfiling(
+        DeepProfilerProject(work / "tmp" / "DP_project", model),
+        CommandEngine(model, work / "tmp" / "DP_engine"),
+        work / "features",
     )
-    project.prepare()
-    engine = CommandEngine()
     shares = dict.fromkeys(("download", "preprocess", "segment", "profile", "compile"), 0.0)
 
     def timed(stage: str, call: Any, *arguments: Any) -> Any:
@@ -185,16 +184,17 @@ def run_first(url: str, folder: Path, work: Path, options: argparse.Namespace) -
     count = -(-len(tasks) // options.batch_size)
     plan = Plan(tasks, options.batch_size, tuple(range(count)))
     for batch in plan:
+        frames: list[Any] = []
+        objects: list[Any] = []
         for task in batch.tasks:
             movie = timed("download", source.download, task, work / "tmp" / "downloads")
             for frame in timed("preprocess", preprocessor.process, movie):
-                project.add(frame, timed("segment", segment_like_the_first, frame))
+                frames.append(frame)
+                objects.append(timed("segment", segment_like_the_first, frame))
             movie.path.unlink()
-        project.write_index()
-        timed("profile", engine.profile, project)
-        table = timed("compile", compile_batch, project)
-        timed("compile", publish, table, work / "features" / f"batch_{batch.number}.csv.gz")
-        project.clear()
+        timed("profile", profiling.profile, frames, objects)
+        timed("compile", profiling.publish, batch.number, batch.tasks)
+        profiling.clear()
     seconds = time.monotonic() - started
     return {
         "seconds": seconds,
@@ -207,21 +207,21 @@ def segment_like_the_first(frame: Any) -> Any:
     """Load Cellpose's network anew and find the nuclei of one frame by Cellpose's own ``eval``."""
     from cellpose.utils import remove_edge_masks
 
-    from idrstream.records import Nuclei
+    from idrstream.segment import objects_in
     from idrstream.segment.cellpose.shipped import load_shipped
-    from idrstream.segment.labels import as_labels, centroids
+    from idrstream.segment.labels import as_labels
 
     model, estimator = load_shipped(gpu=False)  # not prepared: all of `eval` is Cellpose's
-    diameter = estimator.estimate(frame.pixels, model)
+    diameter = estimator.estimate(frame.plane(), model)
     masks = model.eval(
-        frame.pixels,
+        frame.plane(),
         channels=SPECS["channels"],
         diameter=diameter,
         flow_threshold=SPECS["flow_threshold"],
         cellprob_threshold=SPECS["cellprob_threshold"],
     )[0]
     labels = as_labels(remove_edge_masks(masks))
-    return Nuclei(centroids(labels), None, frame.number, frame.task, diameter)
+    return objects_in(labels, diameter_px=diameter)
 
 
 class Watch(threading.Thread):

@@ -21,10 +21,10 @@ DESCRIPTION = (
     "Two rows of steps. First row, for every image: the archive (HTTPS, FTP, S3, Aspera, a "
     "mirror or OME-Zarr); download; complete, where the file is proven whole; read, where the "
     "wanted frames are taken and the movie is deleted; correct, where BaSiC evens the light; "
-    "segment, where Cellpose finds the nuclei. Second row, for every batch: locations and "
-    "index.csv, the DeepProfiler project; profile, with 1280 features for every nucleus; "
-    "compile, with pycytominer, into one table; publish under the final name, after which the "
-    "batch's files are deleted; the output folder with batch_0.csv.gz and the following. A "
+    "segment, where Cellpose finds the nuclei. Second row, for every batch: locations, where "
+    "the nuclei are; profile, with 1280 features for every nucleus, some frames at a time; "
+    "compile, by pycytominer with index.csv, into one table; publish under the final name, after "
+    "which the batch's files are deleted; the output folder with batch_0.csv.gz and so on. A "
     "dashed frame around the steps is the disk budget on the folder of intermediate files. "
     "Lanes do the steps side by side. Below, the journal records every step: after a crash "
     "the same call does what is left."
@@ -231,9 +231,9 @@ FIRST: tuple[tuple[str, Icon, str, str, str], ...] = (
     ("segment", segment, "Cellpose finds and", "outlines the nuclei", "segment"),
 )
 SECOND: tuple[tuple[str, Icon, str, str, str], ...] = (
-    ("locations", project, "frames, locations,", "index.csv", "write"),
+    ("locations", project, "where the nuclei are,", "frame by frame", "profile"),
     ("profile", vectors, "DeepProfiler's network:", "a vector per nucleus", "profile"),
-    ("compile", table, "pycytominer: one table", "with the metadata", "compile"),
+    ("compile", table, "pycytominer merges", "index and features", "compile"),
     ("publish", publish, "checked, then moved", "to its final name", "compile"),
     ("features/", folder, "batch_0.csv.gz, ...", "one row per nucleus", ""),
 )

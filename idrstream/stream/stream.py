@@ -37,8 +37,8 @@ class IdrStream(StreamParts, FolderVerbs):
     idr_id : str
         Accession of the study, for example ``idr0013``.
     tmp_dir : path
-        Folder for intermediate files. Only DeepProfiler's config and checkpoint stay there
-        between batches. The stream works in ``idrstream_work`` there.
+        Folder for intermediate files. The stream makes ``idrstream_work`` there, works in it and
+        removes it at the end.
     final_data_dir : path
         Folder for the results: ``batch_<number>.csv.gz``, ``journal.sqlite`` with all that
         happened, ``provenance.json`` to run it again, ``tables/`` with copies of the tables to
