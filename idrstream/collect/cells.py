@@ -10,7 +10,7 @@ from typing import Any
 
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.source import BatchFile, WellKey
-from idrstream.compile.names import FEATURE
+from idrstream.compile.names import is_feature
 from idrstream.compile.readers import table_pieces
 from idrstream.errors import CollectError
 
@@ -70,7 +70,7 @@ def write_cells(
             table = annotations.annotated(piece, batch.number)
             if first is None:
                 first = table.schema
-                cells.features = tuple(n for n in first.names if n.startswith(FEATURE))
+                cells.features = tuple(n for n in first.names if is_feature(n))
             elif table.schema != first:
                 msg = f"{batch.path} has other columns than {batches[0].path}"
                 raise CollectError(msg)

@@ -6,10 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from idrstream.errors import ConfigError
-from idrstream.profile.model import MODEL
 
 PREFIX = "Metadata_"
-FEATURE = f"{MODEL}_"
 OBJECT_OUTLINES = "object_outlines"  # computed, not a column of the table
 OUTLINE_COLUMN = "Object_Outline"
 X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
@@ -28,6 +26,12 @@ GENE = "Metadata_Gene"
 
 SHARED = (GENE, "Metadata_Gene_Replicate", "Metadata_Plate_Map_Name")
 """Columns of batch tables that show the table's column of the same name."""
+
+
+def is_feature(column: str) -> bool:
+    """Return whether a column of a batch table is a feature: neither location nor metadata."""
+    others = ("", OUTLINE_COLUMN, X_COLUMN, Y_COLUMN)
+    return column not in others and not column.startswith(PREFIX)
 
 
 def metadata_name(column: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.compile.names import FEATURE, X_COLUMN, Y_COLUMN
+from idrstream.compile.names import X_COLUMN, Y_COLUMN, is_feature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +106,6 @@ def _csv_rows(path: Path) -> Iterator[Iterator[list[str]]]:
 def _type_of(name: str) -> Any:
     import pyarrow as pa
 
-    if name.startswith(FEATURE):
+    if is_feature(name):
         return pa.float32()
     return pa.float64() if name in (X_COLUMN, Y_COLUMN) else pa.string()

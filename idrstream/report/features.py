@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idrstream.compile.names import FEATURE, find_column
+from idrstream.compile.names import find_column, is_feature
 from idrstream.compile.readers import read_batch_table
 from idrstream.records import ImageTask
 from idrstream.screen.columns import CONTROL, GENE
@@ -108,7 +108,7 @@ def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.D
         except (OSError, ValueError) as error:
             log.warning("%s is left out of the report's features: %s", file, error)
             continue
-        features = [name for name in cells.columns if name.startswith(FEATURE)]
+        features = [name for name in cells.columns if is_feature(name)]
         groups = cells[_KEYS].assign(
             Metadata_Well=cells["Metadata_Well"].str.rsplit("_", n=1).str[0]
         )

@@ -278,8 +278,7 @@ def kept_bytes(
     objects, pixels, itemsize : int
         Objects and pixels of the frame, and bytes of a pixel.
     """
-    # Zstandard packs a label image to a fiftieth and less.
-    masks = objects * BYTES_A_MASK + pixels // 50 + 6 * _FILE_BYTES if options.masks else 0
+    masks = objects * BYTES_A_MASK + 6 * _FILE_BYTES if options.masks else 0
     images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
     features = objects * len(model.columns) * 4 + _FILE_BYTES
     return masks + (images + features if options.project else 0)

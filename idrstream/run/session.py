@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing, contextmanager
@@ -34,7 +35,7 @@ from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.folder.provenance import is_outdated, write_provenance
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.preprocess.selectors import check_selectors
-from idrstream.run.components import Components, StreamPaths, identity_of
+from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
 from idrstream.text import as_ranges, parse_size, shorten_list
@@ -147,6 +148,7 @@ class Session:
                     result = runner.run(_plan(requested, decision))
                     return replace(result, rows_left_out=n_rows - len(tasks))
                 finally:
+                    shutil.rmtree(paths.work_dir / ENGINE, ignore_errors=True)
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)
 

@@ -27,9 +27,9 @@ _log = logging.getLogger("idrstream.profile")
 class DeepProfilerEngine(FeatureEngine):
     """DeepProfiler in a process of its own, its model built once for the whole stream.
 
-    Frames, locations and features pass through a project folder, which is emptied after every
-    call. Features are those of the command to the last bit, without its start and its building of
-    the model for every batch; see `DeepProfilerProcess`.
+    Frames, locations and features pass through a project folder, in which only the model stays
+    after a call. Features are those of the command to the last bit, without its start and its
+    building of the model for every batch; see `DeepProfilerProcess`.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class DeepProfilerEngine(FeatureEngine):
         return self._process.versions()
 
     def load(self) -> None:
-        """Check that DeepProfiler is installed, before the first download.
+        """Check that DeepProfiler is installed, and put its model into the project.
 
         Raises
         ------
@@ -77,6 +77,7 @@ class DeepProfilerEngine(FeatureEngine):
             When it is not; with the commands that install it.
         """
         self._process.versions()
+        self._project.write_model()
 
     def disk_bytes(self, frame: Frame, objects: Objects) -> int:
         """Return the size of a frame's images, locations and features."""
@@ -126,7 +127,7 @@ class DeepProfilerEngine(FeatureEngine):
                 "%s says images of %s pixels (height, width); corrected to %s",
                 config.path.name, config.size, shape,
             )  # fmt: skip
-        project.clear()
+        project.clear(keep_model=True)
         try:
             project.write_model(shape)
             images = [
@@ -143,7 +144,7 @@ class DeepProfilerEngine(FeatureEngine):
             except ProfileError as error:
                 raise ProfileError(f"{error}{quote(said)}") from error
         finally:
-            project.clear()
+            project.clear(keep_model=True)
 
     def interrupt(self) -> None:
         """End the call that is running, and the process; the next call starts a new one."""

@@ -19,6 +19,12 @@ from idrstream.segment.locations import write_locations
 __all__ = ["DeepProfilerProject", "ProjectImage"]
 
 _PARENTS = ("inputs", "outputs")
+_OF_FRAMES = (
+    "inputs/images",
+    "inputs/locations",
+    "inputs/metadata",
+    "outputs/results/features",
+)
 
 
 class DeepProfilerProject:
@@ -195,8 +201,13 @@ class DeepProfilerProject:
         )
         return dict(zip(config.index_columns, values, strict=True))
 
-    def clear(self) -> None:
+    def clear(self, *, keep_model: bool = False) -> None:
         """Remove everything that a project has in its folder; may be called twice.
+
+        Parameters
+        ----------
+        keep_model : bool
+            Leave configuration and checkpoint, which the next frames need again.
 
         Raises
         ------
@@ -206,9 +217,11 @@ class DeepProfilerProject:
         self._images.clear()
         refuse_links(self.root.parent, *(f"{self.root.name}/{name}" for name in _PARENTS))
         with self._writing():
-            for name in _PARENTS:
+            for name in _OF_FRAMES if keep_model else _PARENTS:
                 path = self.root / name
-                if path.is_dir():
+                if path.is_symlink():
+                    path.unlink()
+                elif path.is_dir():
                     shutil.rmtree(path)
             if self.root.is_dir() and not any(self.root.iterdir()):
                 self.root.rmdir()
