@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.cli.run import report
 from idrstream.config import Scope, all_options, settings_from_json
 from idrstream.errors import ConfigError
@@ -41,7 +41,7 @@ def handle(namespace: argparse.Namespace) -> int:
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
     """Add what every command that continues a stream takes."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
 
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file and one option per setting."""
     parser.add_argument(
-        "config", type=Path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
+        "config", type=as_path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
     )
     parser.add_argument(
         "--detach", action="store_true",
@@ -63,7 +63,7 @@ def handle(namespace: argparse.Namespace) -> int:
 def add_again_options(parser: argparse.ArgumentParser) -> None:
     """Add what runs a stream again from its provenance."""
     parser.add_argument(
-        "--from", type=Path, dest="provenance", metavar="provenance.json",
+        "--from", type=as_path, dest="provenance", metavar="provenance.json",
         help="run a stream again instead, with the table and settings of its output folder; "
         "results go to idrstream_again/features unless --final-data-dir is given",
     )  # fmt: skip
