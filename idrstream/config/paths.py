@@ -87,8 +87,8 @@ class PathText:
             return tuple(self.resolved(item, folder) for item in value)
         if isinstance(value, os.PathLike):
             return absolute_path(value, folder)
-        if isinstance(value, str) and value.strip():
-            return self.resolve(value.strip(), folder)
+        if isinstance(value, str):
+            return self.resolve(value.strip(), folder) if value.strip() else ""
         return value
 
     def __get_pydantic_core_schema__(self, kind: Any, handler: Any) -> Any:

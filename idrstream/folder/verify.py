@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -22,21 +21,13 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
+from idrstream.folder.outputs import batch_number, is_leftover, is_note
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.text import shorten_list
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
-_NOTHING = re.compile(r"(?!)")
-# What a stream writes into its folders, beside the tables that the journal knows.
-_KINDS = {
-    TABLES: re.compile(r"[0-9a-f]{12}\.csv\.gz"),
-    ILLUMINATION: re.compile(r".+\.npz"),
-    QUALITY[0]: re.compile(r"batch_\d+\.csv"),
-    QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +196,9 @@ def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[s
     strays: list[Problem] = []
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):
-        if is_ours(name):
+        if batch_number(name) is not None or is_leftover(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif not _KINDS.get(Path(name).parent.as_posix(), _NOTHING).fullmatch(Path(name).name):
+        elif not is_note(name):
             others.append(name)
     return strays, others
 

@@ -31,7 +31,11 @@ from idrstream.folder.outputs import (
     verify_outputs,
 )
 from idrstream.folder.plans import Decision, RequestedPlan
-from idrstream.folder.provenance import is_outdated, write_provenance
+from idrstream.folder.provenance import (
+    is_outdated,
+    unknown_results,
+    write_provenance,
+)
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.preprocess.selectors import check_selectors
 from idrstream.run.components import Components, StreamPaths, identity_of
@@ -179,11 +183,12 @@ class Session:
         return decision
 
     def _refuse_strangers(self) -> None:
-        """Refuse a folder with tables of which nobody knows what they are."""
-        strangers = unknown_tables(self._paths.folder)
+        """Refuse a folder with files of which nobody knows what they are."""
+        folder = self._paths.folder
+        strangers = unknown_results(folder)
         if strangers and not self._options.force:
             msg = (
-                f"{self._paths.folder} has tables that no journal knows "
+                f"{folder} has files that no journal knows "
                 f"({shorten_list(strangers, _SHOWN)}). Choose a new output "
                 "folder, or delete them with force=True (--force)"
             )

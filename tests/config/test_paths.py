@@ -135,8 +135,9 @@ def test_dots_after_a_link_lead_where_the_disk_leads(home):
 
 
 def test_an_empty_text_is_no_folder(home):
-    with pytest.raises(ConfigError, match=r"tmp_dir.*empty"):
-        load(home, "", tmp_dir="")
+    for empty in ("", " "):
+        with pytest.raises(ConfigError, match=r"tmp_dir.*empty"):
+            load(home, "", tmp_dir=empty)
     assert load(home, "[download]\nroot = ''\nomezarr_roots = []\n").download == DownloadSettings()
     empty = load(home, "", omezarr_roots="", aspera_path="", aspera_key_path="").download
     assert empty == DownloadSettings()
