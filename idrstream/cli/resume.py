@@ -95,7 +95,8 @@ def go_on(
     if not namespace.json:
         return report(result, folder)
     content = read_status(folder).as_json()
-    content["rows_left_out"] = result.rows_left_out
+    content["rows_repeated"] = result.rows_repeated
+    content["rows_unusable"] = result.rows_unusable
     content["run"] = [item.batch.number for item in result.batches]
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0

@@ -128,10 +128,10 @@ def summary(result: RunResult, folder: Path) -> str:
         *((result.bottleneck,) if result.bottleneck else ()),
         *((f"Disk: {result.disk}",) if result.disk else ()),
     ]
-    if result.rows_left_out:
-        lines.append(
-            f"{result.rows_left_out} rows of the table are left out: repeated or not usable"
-        )
+    if result.rows_repeated:
+        lines.append(f"{result.rows_repeated} rows of the table repeat others and are left out")
+    if result.rows_unusable:
+        lines.append(f"{result.rows_unusable} rows of the table are left out: not usable")
     if result.missing_images:
         lines.append(f"{result.missing_images} images are not at the source")
     failures = result.failures()

@@ -116,11 +116,11 @@ class Session:
             When the stream cannot continue without the user.
         """
         from idrstream.compile import check_extra_metadata
-        from idrstream.screen import tasks_from_table, with_plate_format
+        from idrstream.screen import checked_rows, with_plate_format
 
-        n_rows = len(table)
         table = with_plate_format(table, self._options.plate_format)
-        tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
+        rows = checked_rows(table, ignore_invalid=self._options.ignore_invalid_inputs)
+        tasks = rows.tasks
         table = table.iloc[[task.row for task in tasks]]  # kept: a resumed stream needs no more
         channels = self._components.model.config.image_columns
         check_extra_metadata(self._options.extra_metadata, tasks, channels)
@@ -149,7 +149,7 @@ class Session:
                 controls.attach(runner)
                 try:
                     result = runner.run(_plan(requested, decision))
-                    return replace(result, rows_left_out=n_rows - len(tasks))
+                    return replace(result, rows_repeated=rows.repeated, rows_unusable=rows.unusable)
                 finally:
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)
