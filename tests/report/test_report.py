@@ -95,7 +95,7 @@ class TestCounts:
         def sparse(rows):
             mine = rows["Plate"] == "SIM0002_01"
             rows.loc[mine, "Nuclei"] = "2"
-            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 0.45).astype(str)
+            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 0.3).astype(str)
 
         (warned,) = self.found(folder, sparse)
         assert (warned.kind, warned.subject) == ("plate", "SIM0002_01")
