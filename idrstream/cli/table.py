@@ -113,7 +113,7 @@ def _where(texts: list[str]) -> dict[str, list[str]]:
 def _summary(table: pd.DataFrame, path: Path) -> str:
     wells = len(table.drop_duplicates(["Plate", "Well"]))
     kinds = ", ".join(f"{n} {kind}" for kind, n in table["Source"].value_counts().items())
-    without = len(table.attrs["plates_without_annotation"])
+    without = len(table.attrs.get("plates_without_annotation", ()))
     left_out = f"{without} plates have no annotation and are left out.\n" if without else ""
     return left_out + (
         f"{len(table)} images ({wells} wells of {table['Plate'].nunique()} plates) in "

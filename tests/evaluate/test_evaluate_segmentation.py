@@ -12,7 +12,7 @@ import tifffile
 
 from idrstream.cli import evaluate as cli
 from idrstream.config import SegmentSettings
-from idrstream.errors import ConfigError
+from idrstream.errors import ConfigError, StorageError
 from idrstream.evaluate.segmentation import compare, evaluate_segmentation, find_pairs
 
 
@@ -211,7 +211,7 @@ def test_a_list_that_is_not_there_and_a_file_that_cannot_be_written(folders, tmp
         cli.handle(parse("segmentation", *folders, "--only", tmp_path / "nowhere"))
     names = tmp_path / "only.txt"
     names.write_text("one")
-    with pytest.raises(ConfigError, match="written"):
+    with pytest.raises(StorageError, match="written"):
         cli.handle(parse("segmentation", *folders, "--only", names, "--json", names / "a.json"))
 
 
