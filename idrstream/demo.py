@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idrstream.cli.options import as_path
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Demo:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the size of the screen."""
     parser.add_argument(
-        "folder", nargs="?", type=Path, default=Path("idrstream_demo"), metavar="FOLDER",
+        "folder", nargs="?", type=as_path, default=Path("idrstream_demo"), metavar="FOLDER",
         help="folder for the screen and its results [idrstream_demo]",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an earlier demo there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from idrstream.errors import StorageError
 
 _BLOCK_BYTES = 1 << 20
+_TOKEN = re.compile(r"[0-9a-f]{16,32}")
 OWN_MARK = ".idrstream"
 """File that marks a folder as idrstream's own."""
 
@@ -171,6 +173,13 @@ def move_folder(source: Path, target: Path) -> None:
 def is_partial(name: str) -> bool:
     """Return whether a file name is one that `atomic_path` gives to partial files."""
     return name.startswith(".") and name.endswith(".part") and len(name) > len("..part")
+
+
+def final_name(partial: str) -> str:
+    """Return the name of the file that a partial file of `atomic_path` becomes."""
+    name = partial.removeprefix(".").removesuffix(".part")
+    stem, _, token = name.rpartition(".")
+    return stem if stem and _TOKEN.fullmatch(token) else name
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

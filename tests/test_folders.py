@@ -9,8 +9,11 @@ import pytest
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import check_own_folder, own_folder, refuse_links
+from idrstream.folder.outputs import clear_parts, delete_illumination
+from idrstream.folder.provenance import unknown_results
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepModel, DeepProfilerProject
+from idrstream.quality.pictures import PictureStore
 from idrstream.schedule.disk.movie_folders import MovieFolders
 
 
@@ -89,6 +92,42 @@ def test_an_own_folder_is_marked_and_goes_when_it_is_empty(tmp_path):
     with own_folder(work):
         (work / "x").unlink()
     assert not work.exists()
+
+
+def test_only_a_stream_s_own_files_are_deleted_from_an_output_folder(tmp_path):
+    own = ["batch_0.csv.gz", "qc/batch_3.csv", "illumination/DNA/P1.npz", "provenance.json"]
+    token = "0123456789abcdef" * 2
+    others = [".thesis.tex.part", "sub/.film.mkv.part", f"sub/.batch_0.csv.gz.{token}.part"]
+    parts = [f"{Path(n).parent}/.{Path(n).name}.{token}.part".removeprefix("./") for n in own]
+    notes = ["illumination/thesis.txt", "pictures/cat_frame.webp", "illumination/P1.npz"]
+    for name in (*others, *parts, *notes):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("keep")
+    clear_parts(tmp_path)
+    delete_illumination(tmp_path)
+    PictureStore(tmp_path, 0).keep([])
+    left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
+    assert left == {*others, *notes[:2]}
+
+
+def test_illumination_behind_a_link_is_not_deleted(tmp_path, outside):
+    (outside / "P1.npz").write_text("keep")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "illumination").symlink_to(outside)
+    with pytest.raises(StorageError, match="illumination is a link"):
+        delete_illumination(tmp_path / "out")
+    assert (outside / "P1.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["batch_4.csv.gz", "cells/batch_0.parquet", "qc/batch_0.csv",
+                                  "provenance.json"])  # fmt: skip
+def test_what_a_first_run_would_write_over_is_known(tmp_path, name):
+    (tmp_path / "qc").mkdir()
+    (tmp_path / "qc" / "notes.csv").write_text("mine")
+    assert unknown_results(tmp_path) == []
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"name": "mine"}')
+    assert unknown_results(tmp_path) == [name]
 
 
 def test_downloads(tmp_path, outside):

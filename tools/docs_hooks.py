@@ -107,6 +107,11 @@ def settings_page(sections: Mapping[str, type]) -> str:
         "",
         "For example `batch_size` in `[stream]` is `--batch-size` on the command line and",
         "`IDRSTREAM_BATCH_SIZE` in the environment. There lists are comma-separated.",
+        "",
+        "A path in a TOML file is relative to the folder of the file, any other to the working",
+        "folder; `~` is the home folder. Paths are made absolute once, so that `idrstream resume`",
+        "finds the same files from any folder. Where a setting may also be a name, a name that is",
+        "known wins, then a file of that name, then a program in `PATH` or a model of Cellpose's.",
     ]
     for name, section in sections.items():
         about = (inspect.getdoc(section) or "").partition("\n")[0].partition(": ")[2]

@@ -6,9 +6,9 @@ import argparse
 import json
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import get_args
 
+from idrstream.cli.options import as_path
 from idrstream.collect.options import (
     SELECTIONS,
     Aggregation,
@@ -21,9 +21,9 @@ from idrstream.collect.options import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the options."""
     default = CollectOptions()
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where the results go [DIR_collected]"
+        "--out", type=as_path, metavar="FOLDER", help="where the results go [DIR_collected]"
     )
     parser.add_argument(
         "--partial", action="store_true", help="collect although batches are missing"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from idrstream.cli.options import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
 
 
 def handle_pause(namespace: argparse.Namespace) -> int:

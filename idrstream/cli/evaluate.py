@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_section_options, given_options
+from idrstream.cli.options import add_section_options, as_path, given_options
 from idrstream.config import SegmentSettings, checked
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
@@ -54,18 +54,18 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def _add_segmentation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", type=Path, help="folder of grey images (TIFF, PNG)")
-    parser.add_argument("masks", type=Path, help="folder of label images of the same names")
+    parser.add_argument("images", type=as_path, help="folder of grey images (TIFF, PNG)")
+    parser.add_argument("masks", type=as_path, help="folder of label images of the same names")
     parser.add_argument("--model", dest="model_type", help="the same as --model-type")
-    parser.add_argument("--only", type=Path, help="file with names of images to use, one a line")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--only", type=as_path, help="file with names of images to use, one a line")
+    parser.add_argument("--json", type=as_path, help="also write everything to this file")
     add_section_options(parser, "segment")
 
 
 def _add_features(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("crops", type=Path, help="folder with one folder of crops per class")
-    parser.add_argument("--checkpoint", type=Path, help="DeepProfiler checkpoint [the shipped one]")
-    parser.add_argument("--config", type=Path, help="its configuration [the shipped one]")
+    parser.add_argument("crops", type=as_path, help="folder with one folder of crops per class")
+    parser.add_argument("--checkpoint", type=as_path, help="DeepProfiler checkpoint [shipped]")
+    parser.add_argument("--config", type=as_path, help="its configuration [shipped]")
     parser.add_argument(
         "--group-by",
         choices=("movie", "screen", "none"),
@@ -75,17 +75,17 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     sides = parser.add_mutually_exclusive_group()
     sides.add_argument(
         "--only",
-        type=Path,
+        type=as_path,
         help="file with the crops to guess, one <class>/<name> a line; the probe learns from the "
         "others (default: five folds)",
     )
     sides.add_argument(
-        "--fit-on", type=Path, help="folder of crops to learn from; all of CROPS are guessed"
+        "--fit-on", type=as_path, help="folder of crops to learn from; all of CROPS are guessed"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the five folds [0]")
     parser.add_argument("--no-baseline", action="store_true", help="without classical features")
-    parser.add_argument("--picture", type=Path, help="draw the confusion matrix into this file")
-    parser.add_argument("--json", type=Path, help="also write everything to this file")
+    parser.add_argument("--picture", type=as_path, help="draw the confusion matrix into this file")
+    parser.add_argument("--json", type=as_path, help="also write everything to this file")
 
 
 def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:

@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-from idrstream.config import ENVIRONMENT_PREFIX, SECTIONS, Option, all_options, options_in
+from idrstream.config import (
+    ENVIRONMENT_PREFIX,
+    SECTIONS,
+    Option,
+    absolute_path,
+    all_options,
+    options_in,
+)
+
+
+def as_path(text: str) -> Path:
+    """Return a path of the command line, ``~`` at its start replaced by the home folder.
+
+    The shell does not do that in ``--out=~/page.html``.
+    """
+    try:
+        absolute_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return Path(text).expanduser()
 
 
 def add_setting_options(parser: argparse.ArgumentParser) -> None:

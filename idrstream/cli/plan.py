@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.config import load_settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file, the probe, and one option per setting."""
-    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="settings of the stream")
+    parser.add_argument("config", type=as_path, metavar="CONFIG.toml", help="its settings")
     parser.add_argument(
         "--probe", type=int, default=0, metavar="K",
         help="run K images, in a temporary folder, and estimate the time of all",

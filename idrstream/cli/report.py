@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
+
+from idrstream.cli.options import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the page [DIR/report.html]")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("--out", type=as_path, metavar="FILE", help="the page [DIR/report.html]")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument(
         "--no-features", action="store_true", help="skip the features: fast on large folders"

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.cli.run import report
 from idrstream.config import Scope, all_options, settings_from_json
 from idrstream.errors import ConfigError
@@ -41,7 +41,7 @@ def handle(namespace: argparse.Namespace) -> int:
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
     """Add what every command that continues a stream takes."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
 
 
@@ -95,7 +95,8 @@ def go_on(
     if not namespace.json:
         return report(result, folder)
     content = read_status(folder).as_json()
-    content["rows_left_out"] = result.rows_left_out
+    content["rows_repeated"] = result.rows_repeated
+    content["rows_unusable"] = result.rows_unusable
     content["run"] = [item.batch.number for item in result.batches]
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the configuration file and one option per setting."""
     parser.add_argument(
-        "config", type=Path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
+        "config", type=as_path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
     )
     parser.add_argument(
         "--detach", action="store_true",
@@ -63,7 +63,7 @@ def handle(namespace: argparse.Namespace) -> int:
 def add_again_options(parser: argparse.ArgumentParser) -> None:
     """Add what runs a stream again from its provenance."""
     parser.add_argument(
-        "--from", type=Path, dest="provenance", metavar="provenance.json",
+        "--from", type=as_path, dest="provenance", metavar="provenance.json",
         help="run a stream again instead, with the table and settings of its output folder; "
         "results go to idrstream_again/features unless --final-data-dir is given",
     )  # fmt: skip
@@ -128,10 +128,10 @@ def summary(result: RunResult, folder: Path) -> str:
         *((result.bottleneck,) if result.bottleneck else ()),
         *((f"Disk: {result.disk}",) if result.disk else ()),
     ]
-    if result.rows_left_out:
-        lines.append(
-            f"{result.rows_left_out} rows of the table are left out: repeated or not usable"
-        )
+    if result.rows_repeated:
+        lines.append(f"{result.rows_repeated} rows of the table repeat others and are left out")
+    if result.rows_unusable:
+        lines.append(f"{result.rows_unusable} rows of the table are left out: not usable")
     if result.missing_images:
         lines.append(f"{result.missing_images} images are not at the source")
     failures = result.failures()

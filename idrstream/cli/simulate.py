@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
+from idrstream.cli.options import as_path
 from idrstream.simulate.screen import simulate_screen
 from idrstream.simulate.spec import ScreenSpec, tiny_spec
 
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the screen's table, the table to process, and the truth (masks, positions, phases, "
         "tracks, flatfield)."
     )
-    parser.add_argument("folder", type=Path, help="where to write; created if missing")
+    parser.add_argument("folder", type=as_path, help="where to write; created if missing")
     parser.add_argument("--force", action="store_true", help="replace the screen in the folder")
     parser.add_argument(
         "--tiny", action="store_true", help="start from a screen small enough for tests"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
+
+from idrstream.cli.options import as_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.add_argument("--failures", action="store_true", help="also list failures")
     parser.add_argument(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.cli.options import as_path
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the study's files and the choice of its images."""
-    parser.add_argument("plates", type=Path, metavar="PLATES.tsv", help="the study's plates file")
+    parser.add_argument("plates", type=as_path, metavar="PLATES.tsv", help="the study's plates")
     add = parser.add_argument
-    add("--annotation", type=Path, metavar="CSV", help="its annotation.csv or annotation.csv.gz")
     add(
-        "--screens", type=Path, action="append", default=[], metavar="PATH",
+        "--annotation",
+        type=as_path,
+        metavar="CSV",
+        help="its annotation.csv or annotation.csv.gz",
+    )
+    add(
+        "--screens", type=as_path, action="append", default=[], metavar="PATH",
         help=".screen or .pattern file or a folder of them; may be repeated",
     )  # fmt: skip
-    add("--out", type=Path, required=True, metavar="TABLE.tsv", help="the table to write")
+    add("--out", type=as_path, required=True, metavar="TABLE.tsv", help="the table to write")
     add(
         "--frames", default="1", metavar="FRAMES",
         help='frames from 1: "50", "1,50", "1-93:10", "all", "every 10" or "column NAME" [1]',
@@ -107,7 +113,9 @@ def _where(texts: list[str]) -> dict[str, list[str]]:
 def _summary(table: pd.DataFrame, path: Path) -> str:
     wells = len(table.drop_duplicates(["Plate", "Well"]))
     kinds = ", ".join(f"{n} {kind}" for kind, n in table["Source"].value_counts().items())
-    return (
+    without = len(table.attrs.get("plates_without_annotation", ()))
+    left_out = f"{without} plates have no annotation and are left out.\n" if without else ""
+    return left_out + (
         f"{len(table)} images ({wells} wells of {table['Plate'].nunique()} plates) in "
         f"{table['Path'].nunique()} files; by source: {kinds}.\nWritten to {path}\n"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from idrstream.folder.provenance import (
     read_provenance,
     save_provenance,
 )
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SECTION = "collect"  # of provenance.json
-_PART = ".part"
+_SHOWN = 20
+_PART = ".idrstream.part"
+_OWN = re.compile(
+    rf"{re.escape(PROVENANCE_NAME)}|tables/[0-9a-f]{{12}}\.csv\.gz"
+    rf"|cells/batch_\d+\.parquet|wells_\w+\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +266,13 @@ def _may_be_filled(target: Path, *, replace: bool) -> bool:
         msg = (
             f"{target} already has a collection; choose another folder with --out (out), or "
             "replace it with --replace (replace=True)"
+        )
+        raise CollectError(msg)
+    names = (path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    if strangers := sorted(name for name in names if not _OWN.fullmatch(name)):
+        msg = (
+            f"{target} has files that are not the collection's ({shorten_list(strangers, _SHOWN)}) "
+            "and would be deleted: move them, or choose another folder with --out (out)"
         )
         raise CollectError(msg)
     return True

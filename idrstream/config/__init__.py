@@ -10,6 +10,7 @@ from __future__ import annotations
 from idrstream.config.download_section import DownloadSettings
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
+from idrstream.config.model_names import BUILT_IN, SHIPPED
 from idrstream.config.options import (
     ENVIRONMENT_PREFIX,
     Option,
@@ -17,6 +18,7 @@ from idrstream.config.options import (
     described_options,
     options_in,
 )
+from idrstream.config.paths import absolute_path, is_coordinate
 from idrstream.config.sections import (
     SECTIONS,
     PreprocessSettings,
@@ -30,8 +32,10 @@ from idrstream.config.sections import (
 from idrstream.config.stored import as_json, settings_from_json
 
 __all__ = [
+    "BUILT_IN",
     "ENVIRONMENT_PREFIX",
     "SECTIONS",
+    "SHIPPED",
     "DownloadSettings",
     "Option",
     "PreprocessSettings",
@@ -41,10 +45,12 @@ __all__ = [
     "SegmentSettings",
     "Settings",
     "StreamSettings",
+    "absolute_path",
     "all_options",
     "as_json",
     "checked",
     "described_options",
+    "is_coordinate",
     "load_settings",
     "options_in",
     "settings_from_json",

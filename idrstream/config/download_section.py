@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, OptionalPath, Scope, as_tuple
+from idrstream.config.options import STRICT, Scope, as_tuple
+from idrstream.config.paths import (
+    FilePaths,
+    OptionalPath,
+    PathOrAddress,
+    PathsOrAddresses,
+    Program,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +85,16 @@ class DownloadSettings:
     sidecar: Annotated[
         bool, Doc("Write <movie>.source.json: address, size, version, SHA-256, time, source.")
     ] = True
-    root: Annotated[str, Doc("local: folder or file:// address of the mirror.")] = ""
+    root: Annotated[PathOrAddress, Doc("local: folder or file:// address of the mirror.")] = ""
     fetch: Annotated[
         Literal["auto", "frames", "file"],
         Doc("auto: whichever moves fewer bytes; frames: only the needed frames; file: the movie."),
     ] = "auto"
-    aspera_path: Annotated[OptionalPath, Doc("aspera: the ascp program.")] = None
+    aspera_path: Annotated[
+        Program, Doc("aspera: the ascp program: a file, or a word looked up in PATH.")
+    ] = None
     aspera_key_path: Annotated[
-        Path | tuple[Path, ...] | None,
+        FilePaths,
         Doc("aspera: its private key, or several, of which the next is tried if one is refused."),
     ] = None
     screens_path: Annotated[
@@ -104,9 +112,8 @@ class DownloadSettings:
         OptionalPath, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
     ] = None
     omezarr_roots: Annotated[
-        tuple[str, ...],
-        BeforeValidator(as_tuple),
-        Doc("omezarr: addresses to look under, in turn; by default idr0013's."),
+        PathsOrAddresses,
+        Doc("omezarr: folders or addresses to look under, in turn; by default idr0013's."),
     ] = ()
     omezarr_pattern: Annotated[
         str, Doc("omezarr: path of a plate under a root, with columns in braces.")

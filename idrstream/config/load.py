@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from idrstream.config.options import options_in
+from idrstream.config.options import Option, options_in
 from idrstream.config.sections import SECTIONS, Settings, all_options
 from idrstream.errors import ConfigError
 
@@ -62,8 +62,7 @@ def layered(
     for name, option in all_options().items():
         for value in (environment.get(option.variable), (options or {}).get(name)):
             if value is not None:
-                given = str(Path(value).expanduser()) if option.is_path and value else value
-                raw.setdefault(option.section, {})[name] = given
+                raw.setdefault(option.section, {})[name] = value
     return checked(Settings, raw, origin)
 
 
@@ -124,15 +123,15 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
             msg = f"{path}: {section} must be a section, [{section}]"
             raise ConfigError(msg)
         for option in options_in(SECTIONS[section], section):
-            if option.is_path and option.name in content:
-                content[option.name] = _beside(path, content[option.name])
+            if option.path is not None and option.name in content:
+                content[option.name] = _beside(path, option, content[option.name])
     return raw
 
 
-def _beside(path: Path, given: Any) -> Any:
-    """Return a path of a TOML file, or each of a list, relative to the folder of the file."""
-    if isinstance(given, list):
-        return [_beside(path, item) for item in given]
-    if isinstance(given, str) and given:
-        return str(path.parent / Path(given).expanduser())
-    return given
+def _beside(path: Path, option: Option, value: Any) -> Any:
+    """Return a path of a TOML file relative to the folder of the file."""
+    try:
+        return option.path.resolved(value, path.absolute().parent) if option.path else value
+    except ValueError as error:
+        msg = f"{path}: {option.section}.{option.name}: {error}"
+        raise ConfigError(msg) from error

@@ -6,12 +6,12 @@ import dataclasses
 import re
 from collections.abc import Iterable
 from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import ValidationInfo
 from typing_extensions import Doc
 
+from idrstream.config.paths import PathText
 from idrstream.text import parse_size
 
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
@@ -22,10 +22,6 @@ _MOST_BATCHES = 1_000_000
 
 STRICT = {"extra": "forbid", "str_strip_whitespace": True}
 """Configuration of every section: unknown options are errors."""
-
-
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
-"""A path; an empty text means none, not the current folder."""
 
 
 class Scope(Enum):
@@ -63,6 +59,8 @@ class Option:
         What it means.
     scope : Scope
         Who else uses it.
+    path : PathText or None
+        How its paths are made absolute, if it is or may be a path.
     """
 
     name: str
@@ -71,6 +69,7 @@ class Option:
     default: Any
     help: str
     scope: Scope
+    path: PathText | None
 
     @property
     def variable(self) -> str:
@@ -81,11 +80,6 @@ class Option:
     def flag(self) -> str:
         """Its command-line option."""
         return f"--{self.name.replace('_', '-')}"
-
-    @property
-    def is_path(self) -> bool:
-        """Whether it is a path, which a TOML file gives relative to its own folder."""
-        return "Path" in str(self.kind)
 
 
 def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
@@ -107,6 +101,7 @@ def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
             item.default,
             _marker(hints[item.name], Doc).documentation,
             _marker(hints[item.name], Scope, Scope.SETTING),
+            _marker(hints[item.name], PathText),
         )
         for item in dataclasses.fields(section)
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -19,7 +18,6 @@ from idrstream.config.download_section import DownloadSettings
 from idrstream.config.options import (
     STRICT,
     Option,
-    OptionalPath,
     Scope,
     as_batch_numbers,
     as_number,
@@ -28,6 +26,13 @@ from idrstream.config.options import (
     options_in,
     valid_size,
     valid_size_or_zero,
+)
+from idrstream.config.paths import (
+    FilePath,
+    OptionalPath,
+    PathOrCoordinate,
+    PathOrModel,
+    Program,
 )
 
 Channel = Annotated[int, Ge(0), Le(3)]
@@ -139,10 +144,10 @@ class RunOptions:
 class StreamSettings(RunOptions):
     """``[stream]``: what to process, how, and where results go."""
 
-    table: Annotated[Path, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
-    final_data_dir: Annotated[Path, Doc("Output folder."), Scope.LOCAL]
+    table: Annotated[FilePath, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
+    final_data_dir: Annotated[FilePath, Doc("Output folder."), Scope.LOCAL]
     tmp_dir: Annotated[
-        Path, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
+        FilePath, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
     ]
     idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
     log: Annotated[OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
@@ -158,7 +163,9 @@ class PreprocessSettings:
         Literal["cellh5", "imagej", "bioformats"],
         Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
     ] = "cellh5"
-    fiji_path: Annotated[str, Doc("imagej: a Fiji.app folder or a Maven coordinate.")] = ""
+    fiji_path: Annotated[
+        PathOrCoordinate, Doc("imagej: a Fiji.app folder or a Maven coordinate.")
+    ] = ""
     bioformats_jar: Annotated[OptionalPath, Doc("bioformats: the bioformats_package.jar.")] = None
     perform_illumination_correction: Annotated[
         bool, Doc("Correct the illumination with BaSiC.")
@@ -209,7 +216,7 @@ class SegmentSettings:
     __pydantic_config__ = STRICT
 
     model_type: Annotated[
-        str,
+        PathOrModel,
         Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped)."),
         Scope.RESULT,
     ] = "idrstream-nuclei"
@@ -282,7 +289,7 @@ class ProfileSettings:
     dp_config: Annotated[OptionalPath, Doc("DeepProfiler configuration (JSON).")] = None
     dp_checkpoint: Annotated[OptionalPath, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
     deepprofiler_python: Annotated[
-        OptionalPath,
+        Program,
         Doc(
             "deepprofiler: the Python that DeepProfiler is installed for; by default the one that "
             "runs idrstream."

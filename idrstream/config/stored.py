@@ -56,7 +56,7 @@ def as_json(settings: Settings) -> dict[str, dict[str, Any]]:
         if isinstance(value, (tuple, list)):
             return [plain(item) for item in value]
         if isinstance(value, Path):
-            return str(value.expanduser().absolute())
+            return str(value)
         return redact(value) if isinstance(value, str) else value
 
     stored: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}

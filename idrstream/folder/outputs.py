@@ -14,8 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.compile.masks import kept_folder, masks_path
-from idrstream.files import atomic_path, file_sha256, is_partial, leftovers, refuse_links
+from idrstream.compile.masks import MASKS, kept_folder, masks_path
+from idrstream.files import (
+    atomic_path,
+    file_sha256,
+    final_name,
+    is_partial,
+    leftovers,
+    refuse_links,
+)
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.quality.notes import forget
 from idrstream.screen.cells import whole_number
@@ -36,6 +43,13 @@ QUALITY = ("qc", "pictures")  # measures of frames, example pictures
 PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
 CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
 
+# What a stream writes into these folders beside the tables of batches.
+_NOTES = re.compile(
+    rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
+    rf"|{QUALITY[0]}/batch_\d+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
+    rf"|{MASKS}/batch_\d+\.zarr(?:/.+)?|{PROJECTS}/batch_\d+(?:/(?:inputs|outputs)/.+)?"
+)
+_BESIDE = frozenset({"provenance.json", "report.html"})
 _BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
 
 
@@ -127,9 +141,16 @@ def unknown_tables(folder: Path) -> list[str]:
     return sorted(name for name, _ in _batch_files(folder))
 
 
-def is_ours(name: str) -> bool:
-    """Return whether a file in an output folder is a batch table or a partial file."""
-    return batch_number(name) is not None or is_partial(Path(name).name)
+def is_note(name: str) -> bool:
+    """Return whether a name in an output folder is one of a stream's files beside its tables."""
+    return _NOTES.fullmatch(name) is not None
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a name in an output folder is that of a partial file of a stream's."""
+    path = Path(name)
+    whole = path.with_name(final_name(path.name)).as_posix() if is_partial(path.name) else ""
+    return batch_number(whole) is not None or is_note(whole) or whole in _BESIDE
 
 
 def batch_number(name: str) -> int | None:
@@ -152,6 +173,8 @@ def _batch_files(folder: Path) -> Iterator[tuple[str, int]]:
 def clear_parts(folder: Path) -> None:
     """Delete partial files that a crash left behind."""
     for part in list(leftovers(folder)):
+        if not is_leftover(part.relative_to(folder).as_posix()):
+            continue
         log.info("Deleting %s, left by a crashed stream", part)
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part)
@@ -198,7 +221,10 @@ def _forget(folder: Path, numbers: Set[int]) -> None:
 
 def delete_illumination(folder: Path) -> None:
     """Delete the illumination models of plates, fitted with other settings."""
-    shutil.rmtree(folder / ILLUMINATION, ignore_errors=True)
+    refuse_links(folder, ILLUMINATION)
+    for path in list((folder / ILLUMINATION).rglob("*.npz")):
+        if is_note(path.relative_to(folder).as_posix()):
+            path.unlink(missing_ok=True)
 
 
 def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from idrstream.errors import DownloadError, IdrStreamError
 from idrstream.files import atomic_path
 from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import RunRecord
-from idrstream.folder.outputs import unknown_tables
+from idrstream.folder.outputs import is_note, unknown_tables
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
 
@@ -104,6 +104,24 @@ def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
         return
     with atomic_path(path) as partial:
         partial.write_bytes(written)
+
+
+def unknown_results(folder: Path) -> list[str]:
+    """Return the names of files that a first run in a folder would delete or write over."""
+    notes = [path.relative_to(folder).as_posix() for path in folder.glob("qc/batch_*.csv")]
+    foreign = [PROVENANCE_NAME] if _is_foreign(folder / PROVENANCE_NAME) else []
+    return sorted([*unknown_tables(folder), *filter(is_note, notes), *foreign])
+
+
+def _is_foreign(path: Path) -> bool:
+    """Return whether a file has the name of a stream's provenance, but is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError):
+        return True
+    return not isinstance(content, dict) or content.get("format") != FORMAT
 
 
 def known_addresses(path: Path) -> dict[ImageKey, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from idrstream.compile.masks import MASKS, masks_path
+from idrstream.compile.masks import masks_path
 from idrstream.compile.publish import columns_digest
 from idrstream.compile.readers import rows_and_names
 from idrstream.errors import LockedError, StorageError
@@ -23,34 +22,13 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.outputs import (
-    ILLUMINATION,
-    PROJECTS,
-    QUALITY,
-    TABLES,
-    batch_number,
-    is_ours,
-    wrong_masks,
-)
+from idrstream.folder.outputs import batch_number, is_leftover, is_note, wrong_masks
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.text import shorten_list
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 20
-# What a stream writes into its folders, beside the tables that the journal knows.
-_OURS = re.compile(
-    "|".join(
-        (
-            rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz",
-            rf"{ILLUMINATION}/([^/]+/)?[^/]+\.npz",
-            rf"{QUALITY[0]}/batch_\d+\.csv",
-            rf"{QUALITY[1]}/[^/]+_(frame|nuclei)\.webp",
-            rf"{MASKS}/batch_\d+\.zarr/.+",
-            rf"{PROJECTS}/batch_\d+/(inputs|outputs)/.+",
-        )
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,9 +204,9 @@ def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[s
     strays: list[Problem] = []
     others: list[str] = []
     for name in sorted(set(_files(folder)) - known - own):
-        if is_ours(name):
+        if batch_number(name) is not None or is_leftover(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif not _OURS.fullmatch(name):
+        elif not is_note(name):
             others.append(name)
     return strays, others
 

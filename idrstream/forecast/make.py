@@ -15,8 +15,9 @@ from idrstream.errors import IdrStreamError, PlanChangedError, UserError
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.schema import JOURNAL_NAME
-from idrstream.folder.outputs import unknown_tables, verify_outputs
+from idrstream.folder.outputs import verify_outputs
 from idrstream.folder.plans import Decision, RequestedPlan
+from idrstream.folder.provenance import unknown_results
 from idrstream.folder.recorded import read_recorded_call
 from idrstream.forecast.checks import (
     check_budget,
@@ -188,7 +189,7 @@ class _Maker:
 
     def _compare(self, wanted: RequestedPlan) -> Decision:
         folder = self._paths.folder
-        strangers = unknown_tables(folder) if folder.is_dir() else []
+        strangers = unknown_results(folder) if folder.is_dir() else []
         if not (folder / JOURNAL_NAME).is_file():
             return self._first(wanted, strangers)
         copy = _copy_journal(folder, self._temporary / "journal")
@@ -213,7 +214,7 @@ class _Maker:
     def _first(self, wanted: RequestedPlan, strangers: Sequence[str]) -> Decision:
         if strangers and not self._options.force:
             return Decision(
-                refused=f"it has {len(strangers)} tables that no journal knows; choose a new "
+                refused=f"it has {len(strangers)} files that no journal knows; choose a new "
                 "output folder, or delete them with force=True (--force)"
             )
         return decide(wanted, None)

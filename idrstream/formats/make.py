@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from idrstream.config import is_coordinate
 from idrstream.errors import ConfigError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.formats.java.readers import BioFormatsReader, ImageJReader, is_coordinate
+from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.reader import MovieReader
 
 READER_NAMES = ("cellh5", "imagej", "bioformats")

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _NUCLEUS_PX = 2  # half the side of the square in which a nucleus's intensity is taken
 _BACKGROUND = 25.0  # percentile
 _LEAST_PX = 48  # the shorter side of an image below which no slope is fitted
+_FOCUS_PX = 64  # side of the square around a nucleus whose spectrum is taken
+_MOST_SQUARES = 64
+_RINGS = np.arange(3, 9)  # periods in the side of such a square
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,8 @@ class FrameMeasures:
         Median over the nuclei of the mean grey level of the 5 x 5 pixels at their centroid,
         after the correction of the illumination, above the background.
     focus : float
-        Slope of the radially averaged log power spectrum over the log spatial frequency
-        (CellProfiler's PowerLogLogSlope): the more negative, the more blurred.
+        Slope of the log power spectrum around the nuclei over the log spatial frequency: the more
+        negative, the more blurred; NaN without nuclei. See `focus_of`.
     background : float
         25th percentile of the corrected grey levels.
     saturated : float
@@ -65,7 +68,7 @@ def measure(frame: Frame, nuclei: Objects) -> FrameMeasures:
         nuclei=len(nuclei),
         area=float(np.median(areas)) if len(areas) else np.nan,
         intensity=_intensity(pixels, nuclei.locations) - background,
-        focus=power_slope(pixels),
+        focus=focus_of(pixels, nuclei.locations),
         background=background,
         saturated=np.nan if raw is None else raw.saturated,
         shading=shading,
@@ -73,43 +76,48 @@ def measure(frame: Frame, nuclei: Objects) -> FrameMeasures:
     )
 
 
-def power_slope(pixels: NDArray[Any]) -> float:
-    """Return the slope of the log power spectrum of an image over the log frequency.
+def focus_of(pixels: NDArray[Any], points: NDArray[np.float64]) -> float:
+    """Return how sharp the nuclei of an image are, whatever their number.
 
-    The measure of focus that Bray et al. recommend for screens (J Biomol Screen 17:266, 2012,
-    doi:10.1177/1087057111420292) and CellProfiler calls ``PowerLogLogSlope``. As there, the power
-    is summed over rings of spatial frequency, from 2 periods in the shorter side to an eighth of
-    its pixels; finer structure is mostly noise.
+    The slope of the log power spectrum over the log frequency, which Bray et al. recommend for
+    screens (J Biomol Screen 17:266, 2012, doi:10.1177/1087057111420292) and CellProfiler calls
+    ``PowerLogLogSlope``. They take it of the whole image, where it also tells how many nuclei there
+    are. Here it is of the mean spectrum of squares around the nuclei, for periods of 21 to 8 px;
+    coarser structure is the size of nuclei, finer mostly noise.
 
     Parameters
     ----------
     pixels : NDArray
         Shape ``(Y, X)``.
+    points : NDArray
+        Centroids, shape ``(N, 2)``, rows ``(y, x)`` in pixels.
 
     Returns
     -------
     float
-        The slope, about -1 to -4; NaN for an image that is too small or uniform.
+        The slope, about -2 to -9; NaN without nuclei, and for an image that is too small or
+        uniform.
     """
     from scipy import fft
 
-    if min(pixels.shape) < _LEAST_PX or pixels.max() == pixels.min():
+    if not len(points) or min(pixels.shape) < _LEAST_PX or pixels.max() == pixels.min():
         return float("nan")
-    image = pixels.astype(np.float32)
-    image -= image.mean()
-    power = np.abs(fft.rfft2(image, workers=1)) ** 2
-    height, width = image.shape
-    # In units of the shorter side's lowest frequency, so that all directions count equally.
-    side = min(height, width)
-    rows = np.fft.fftfreq(height, 1 / side)[:, None]
-    columns = np.fft.rfftfreq(width, 1 / side)[None, :]
-    radius = np.rint(np.hypot(rows, columns)).astype(np.intp)
+    every = np.linspace(0, len(points) - 1, min(len(points), _MOST_SQUARES)).astype(np.intp)
+    half = _FOCUS_PX // 2
+    padded = np.pad(pixels.astype(np.float32), half, mode="reflect")
+    corners = np.rint(points[every]).astype(np.intp).clip(0, np.array(pixels.shape) - 1)
+    squares = np.stack([padded[y : y + _FOCUS_PX, x : x + _FOCUS_PX] for y, x in corners])
+    squares -= squares.mean(axis=(1, 2), keepdims=True)
+    squares *= np.outer(np.hanning(_FOCUS_PX), np.hanning(_FOCUS_PX)).astype(np.float32)
+    strength = np.square(squares).sum(axis=(1, 2))
+    squares = squares[strength > 0] / np.sqrt(strength[strength > 0])[:, None, None]
+    power = np.square(np.abs(fft.rfft2(squares, workers=1))).sum(axis=0)
+    rows = np.fft.fftfreq(_FOCUS_PX, 1 / _FOCUS_PX)[:, None]
+    radius = np.rint(np.hypot(rows, np.arange(power.shape[1]))).astype(np.intp)
     total = np.bincount(radius.ravel(), weights=power.ravel())
-    radii = np.arange(2, side // 8)
-    radii = radii[total[radii] > 0]
-    if len(radii) < 2:
+    if not (total[_RINGS] > 0).all():
         return float("nan")
-    return float(np.polyfit(np.log(radii), np.log(total[radii]), 1)[0])
+    return float(np.polyfit(np.log(_RINGS), np.log(total[_RINGS]), 1)[0])
 
 
 def _intensity(pixels: NDArray[Any], points: NDArray[np.float64]) -> float:

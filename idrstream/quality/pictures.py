@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import re
 import threading
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from idrstream.records import Frame, Objects
 
+_NAME = re.compile(r"([0-9a-f]{16})_(?:frame|nuclei)\.webp")
 PICTURES = "pictures"
 FRAME_PX = 480  # the longer side of a frame's picture at most
 CROP_PX = 64
@@ -117,7 +119,8 @@ class PictureStore:
         self.budget_bytes = budget_bytes
         self._most = max(0, budget_bytes) // PICTURE_BYTES
         self._lock = threading.Lock()
-        self._kept = sorted({path.name.split("_")[0] for path in self.folder.glob("*.webp")})
+        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("*.webp"))
+        self._kept = sorted({name[1] for name in names if name})
 
     def wants(self, key: str) -> bool:
         """Return whether a picture of this rank would be kept now."""

@@ -142,7 +142,8 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
         except (OSError, ValueError):
             missing += 1
             continue
-        tables.append(found.assign(Batch=number))
+        if len(found):  # a batch of movies that the source does not have measured none
+            tables.append(found.assign(Batch=number))
     if not tables:
         frames = pd.DataFrame({name: pd.Series(dtype=object) for name in (*COLUMNS, "Batch")})
         frames = frames.astype(dict.fromkeys(MEASURES, float))

@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 EMPTY = 0.05  # share of the plate's median count below which a well is empty
 EMPTY_MEDIAN = 5  # nuclei; plates with fewer are not checked
 COUNT_TIMES = 3  # fewer or more nuclei than the other plates
-# Of the slope per natural logarithm of the ratio of nuclei: twice what simulated images show.
-FOCUS_DENSITY = 0.35
 SATURATED = 0.005  # share of a frame's pixels
 SATURATED_TIMES = 5  # times the plate's median
 MADS = 5.0
 # Differences between plates up to these are never reported, whatever the spread.
-_PLATE_FLOORS = {"Focus": 0.25, "Intensity": 0.3, "Background": 0.3}
+_PLATE_FLOORS = {"Focus": 0.75, "Intensity": 0.3, "Background": 0.3}
 SHADING = 0.04  # root mean square difference between plates
 _SHOWN = 8
 _MAD = 1.4826  # times the median absolute deviation is the standard deviation of a normal one
@@ -144,7 +142,6 @@ def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
     """Yield one warning per plate that is unlike the others in nuclei, focus or intensity."""
     seen = frames[frames["Nuclei"] > 0]
     found: dict[str, list[str]] = {}
-    nuclei = seen.groupby("Plate", sort=False)["Nuclei"].median()
     for name, few in _counts_off(_counts_of_plates(frames)):
         found.setdefault(name, []).append(few)
     for measure, floor in _PLATE_FLOORS.items():
@@ -158,11 +155,9 @@ def _plates_off(frames: pd.DataFrame) -> Iterable[Warned]:
         within = _MAD * spread.median() * 1.25 / np.sqrt(counts[medians.index].clip(lower=1))
         between = _MAD * float((medians - centre).abs().median())
         sigmas = np.hypot(between, np.asarray(within, dtype=np.float64))
-        limit = floor * abs(centre)
+        limit = floor if measure == "Focus" else floor * abs(centre)
         for (plate, median), sigma in zip(medians.items(), sigmas.tolist(), strict=True):
             apart = median - centre
-            if measure == "Focus":  # fewer nuclei alone make the slope steeper
-                limit = floor + FOCUS_DENSITY * abs(np.log(nuclei[str(plate)] / nuclei.median()))
             if abs(apart) <= limit or (measure == "Focus" and apart > 0):
                 continue
             mads = apart / sigma if sigma > 0 else float(np.copysign(np.inf, apart))

@@ -32,7 +32,11 @@ from idrstream.folder.outputs import (
     verify_outputs,
 )
 from idrstream.folder.plans import Decision, RequestedPlan
-from idrstream.folder.provenance import is_outdated, write_provenance
+from idrstream.folder.provenance import (
+    is_outdated,
+    unknown_results,
+    write_provenance,
+)
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.preprocess.selectors import check_selectors
 from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
@@ -113,11 +117,11 @@ class Session:
             When the stream cannot continue without the user.
         """
         from idrstream.compile import check_extra_metadata
-        from idrstream.screen import tasks_from_table, with_plate_format
+        from idrstream.screen import checked_rows, with_plate_format
 
-        n_rows = len(table)
         table = with_plate_format(table, self._options.plate_format)
-        tasks = tasks_from_table(table, ignore_invalid=self._options.ignore_invalid_inputs)
+        rows = checked_rows(table, ignore_invalid=self._options.ignore_invalid_inputs)
+        tasks = rows.tasks
         table = table.iloc[[task.row for task in tasks]]  # kept: a resumed stream needs no more
         channels = self._components.model.config.image_columns
         check_extra_metadata(self._options.extra_metadata, tasks, channels)
@@ -146,7 +150,7 @@ class Session:
                 controls.attach(runner)
                 try:
                     result = runner.run(_plan(requested, decision))
-                    return replace(result, rows_left_out=n_rows - len(tasks))
+                    return replace(result, rows_repeated=rows.repeated, rows_unusable=rows.unusable)
                 finally:
                     shutil.rmtree(paths.work_dir / ENGINE, ignore_errors=True)
                     if decision.run or is_outdated(paths.folder):
@@ -181,11 +185,12 @@ class Session:
         return decision
 
     def _refuse_strangers(self) -> None:
-        """Refuse a folder with tables of which nobody knows what they are."""
-        strangers = unknown_tables(self._paths.folder)
+        """Refuse a folder with files of which nobody knows what they are."""
+        folder = self._paths.folder
+        strangers = unknown_results(folder)
         if strangers and not self._options.force:
             msg = (
-                f"{self._paths.folder} has tables that no journal knows "
+                f"{folder} has files that no journal knows "
                 f"({shorten_list(strangers, _SHOWN)}). Choose a new output "
                 "folder, or delete them with force=True (--force)"
             )

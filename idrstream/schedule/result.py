@@ -133,8 +133,10 @@ class RunResult:
         How busy each lane was.
     disk : DiskUse or None
         What the stream held under ``tmp_dir``.
-    rows_left_out : int
-        Rows of the table that repeat others, or could not be used and were left out.
+    rows_repeated : int
+        Rows of the table that were left out because they repeat others.
+    rows_unusable : int
+        Rows of the table that were left out because they cannot be used.
     """
 
     batches: Sequence[BatchFinished]
@@ -142,7 +144,13 @@ class RunResult:
     seconds: float
     lanes: tuple[LaneReport, ...] = field(default=(), compare=False)
     disk: DiskUse | None = field(default=None, compare=False)
-    rows_left_out: int = 0
+    rows_repeated: int = 0
+    rows_unusable: int = 0
+
+    @property
+    def rows_left_out(self) -> int:
+        """Number of rows of the table that were left out, for whatever reason."""
+        return self.rows_repeated + self.rows_unusable
 
     @property
     def bottleneck(self) -> str:

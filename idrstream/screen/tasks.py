@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, TypeVar
 
@@ -84,6 +85,32 @@ def with_plate_format(table: pd.DataFrame, plate_format: int | None = None) -> p
 def tasks_from_table(
     table: pd.DataFrame, *, ignore_invalid: bool = False, plate_format: int | None = None
 ) -> tuple[ImageTask, ...]:
+    """Turn a table to process into image tasks; see `checked_rows`."""
+    return checked_rows(table, ignore_invalid=ignore_invalid, plate_format=plate_format).tasks
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRows:
+    """What a table asks for.
+
+    Attributes
+    ----------
+    tasks : tuple of ImageTask
+        One per row that is processed, in the table's order.
+    repeated : int
+        Rows left out because they repeat earlier ones.
+    unusable : int
+        Rows left out because they cannot be used.
+    """
+
+    tasks: tuple[ImageTask, ...]
+    repeated: int
+    unusable: int
+
+
+def checked_rows(
+    table: pd.DataFrame, *, ignore_invalid: bool = False, plate_format: int | None = None
+) -> CheckedRows:
     """Turn a table to process into image tasks, checking every row.
 
     A row that repeats an earlier one in all its cells is left out, with a warning in the log.
@@ -103,8 +130,8 @@ def tasks_from_table(
 
     Returns
     -------
-    tuple of ImageTask
-        One per row, in the table's order.
+    CheckedRows
+        The tasks, and how many rows were left out for which reason.
 
     Raises
     ------
@@ -133,7 +160,8 @@ def tasks_from_table(
             "%d row(s) of the table repeat earlier ones and are left out: %s%s",
             len(repeats), shown, more,
         )  # fmt: skip
-    return rows.tasks(frozenset(repeats) | rows.problems.keys())
+    tasks = rows.tasks(frozenset(repeats) | rows.problems.keys())
+    return CheckedRows(tasks, len(repeats), len(rows.problems))
 
 
 class _Rows:

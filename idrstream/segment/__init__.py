@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from idrstream.config import BUILT_IN, SHIPPED
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
-from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED
 from idrstream.segment.labels import objects_in
 from idrstream.segment.locations import write_locations
 from idrstream.segment.protocol import Segmentor, as_segmentor

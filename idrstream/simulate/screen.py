@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idrstream.errors import ConfigError, MovieError
-from idrstream.files import atomic_path
+from idrstream.files import atomic_path, refuse_links
 from idrstream.screen.wells import well_number
 from idrstream.simulate.cellh5 import write_cellh5
 from idrstream.simulate.movie import SimulatedMovie, Truth, simulate_movie
@@ -160,10 +159,13 @@ def _prepare(folder: Path, *, overwrite: bool) -> None:
                 "with --force (overwrite=True)"
             )
             raise ConfigError(msg)
-        for name in (STUDY, _TRUTH):
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in (_SCREENS, _TABLE):
-            (folder / name).unlink(missing_ok=True)
+        if not ((folder / _SCREENS).is_file() and (folder / _TRUTH).is_dir()):
+            msg = f"{folder} has files that are not a simulated screen; name another folder"
+            raise ConfigError(msg)
+        refuse_links(folder, f"{STUDY}/{ANALYSIS}", _TRUTH)
+        movies = folder.glob(f"{STUDY}/{ANALYSIS}/*/hdf5/*_01.ch5")
+        for path in (*movies, *folder.glob(f"{_TRUTH}/*/*_01.npz")):
+            path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
 
 

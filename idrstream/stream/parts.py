@@ -12,6 +12,7 @@ from idrstream.config import (
     PreprocessSettings,
     ProfileSettings,
     SegmentSettings,
+    absolute_path,
     checked,
     takes_options,
 )
@@ -47,6 +48,21 @@ def refuse_one_folder(tmp_dir: PathLike, final_data_dir: PathLike) -> None:
         raise ConfigError(msg)
 
 
+def stream_path(given: PathLike, name: str) -> Path:
+    """Return a path that stays the same whatever becomes the working folder.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be one; names the parameter.
+    """
+    try:
+        return absolute_path(given)
+    except ValueError as error:
+        msg = f"{name}: {error}"
+        raise ConfigError(msg) from error
+
+
 class StreamParts:
     """The components of a stream object: none at first; the ``init_`` calls set them.
 
@@ -59,10 +75,10 @@ class StreamParts:
     """
 
     def __init__(self, idr_id: str, tmp_dir: PathLike, final_data_dir: PathLike) -> None:
-        refuse_one_folder(tmp_dir, final_data_dir)
         self.idr_id = idr_id
-        self.tmp_dir = Path(tmp_dir)
-        self.final_data_dir = Path(final_data_dir)
+        self.tmp_dir = stream_path(tmp_dir, "tmp_dir")
+        self.final_data_dir = stream_path(final_data_dir, "final_data_dir")
+        refuse_one_folder(self.tmp_dir, self.final_data_dir)
         self.complete_timeout_s = DownloadSettings().complete_timeout_s
         self.plate_wells = PreprocessSettings().plate_wells
         self.downloader: Downloader | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from idrstream.config import RunOptions, checked, takes_options
 from idrstream.errors import StorageError
 from idrstream.run.log import StreamLog
-from idrstream.stream.parts import PathLike, StreamParts
+from idrstream.stream.parts import PathLike, StreamParts, stream_path
 from idrstream.stream.verbs import FolderVerbs
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class IdrStream(StreamParts, FolderVerbs):
             except OSError as error:
                 msg = f"the folder {folder} cannot be made: {error.strerror}"
                 raise StorageError(msg) from error
-        self._log = StreamLog(Path(log) if str(log) else None)
+        self._log = StreamLog(stream_path(log, "log") if str(log) else None)
         logger.info("IDR stream initialized")
 
     @overload

@@ -190,3 +190,17 @@ def test_both_formats_read_the_same(tmp_path, rows):
         read.append(pd.concat([piece.to_pandas() for piece in pieces]))
     pd.testing.assert_frame_equal(read[0], read[1], check_exact=True)
     pd.testing.assert_frame_equal(read[0].reset_index(drop=True), table, check_exact=True)
+
+
+def test_a_collection_with_files_of_somebody_else_is_not_replaced(streamed, tmp_path, capsys):
+    out = tmp_path / "all"
+    call = ["collect", str(streamed), *PLAIN, "--out", str(out)]
+    assert main(call) == 0
+    for name in ("thesis.txt", "cells/mine.parquet", ".part/thesis.txt"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+        assert main([*call, "--replace"]) == 10
+        assert name in capsys.readouterr().err
+        assert (out / name).read_text() == "mine"
+        (out / name).unlink()
+    assert main([*call, "--replace"]) == 0

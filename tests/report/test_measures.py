@@ -11,7 +11,7 @@ from objects_at import objects_at
 from PIL import Image
 from scipy import ndimage
 
-from idrstream.quality.measures import measure, power_slope
+from idrstream.quality.measures import focus_of, measure
 from idrstream.quality.notes import BatchNotes, forget, qc_path
 from idrstream.quality.pictures import (
     FRAME_PX,
@@ -24,6 +24,8 @@ from idrstream.quality.pictures import (
 from idrstream.quality.raw_frame import measure_raw_frame
 from idrstream.records import Frame, ImageTask
 from idrstream.report.findings import plate_shading
+from idrstream.simulate import ScreenSpec
+from idrstream.simulate.movie import simulate_movie
 
 TASK = ImageTask("P1", "A4", 4, (1, 2))
 
@@ -61,18 +63,43 @@ class TestMeasures:
         assert np.isnan([found.area, found.intensity, found.focus, found.saturated]).all()
 
     def test_the_more_blurred_the_steeper_is_the_slope(self, pixels):
-        slopes = [power_slope(ndimage.gaussian_filter(pixels.astype(float), s)) for s in (0, 2, 4)]
-        assert slopes[0] > slopes[1] > slopes[2]
+        points = np.mgrid[20:150:20, 20:190:20].reshape(2, -1).T
+        images = [ndimage.gaussian_filter(pixels.astype(float), sigma) for sigma in (0, 1, 2, 4)]
+        slopes = [focus_of(image, points) for image in images]
+        assert slopes == sorted(slopes, reverse=True)
 
     def test_the_slope_of_known_spectra(self):
         rng = np.random.default_rng(1)
-        y, x = np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None]
+        y, x = np.fft.fftfreq(512)[:, None], np.fft.fftfreq(512)[None]
         radius = np.hypot(y, x)
         radius[0, 0] = 1
-        noise = np.fft.fft2(rng.normal(size=(256, 256)))
+        noise = np.fft.fft2(rng.normal(size=(512, 512)))
+        points = np.mgrid[0:512:60, 0:512:60].reshape(2, -1).T
         for power in (0, 2, 3):  # a ring of radius r has r times as many frequencies
             image = np.fft.ifft2(noise / radius ** (power / 2)).real
-            assert power_slope(image) == pytest.approx(1 - power, abs=0.1)
+            assert focus_of(image, points) == pytest.approx(1 - power, abs=0.2)
+
+    def test_focus_does_not_tell_how_many_nuclei_there_are(self):
+        def focus(blur_px, count):
+            spec = ScreenSpec(height=512, width=640, nuclei_per_frame=count, frames=1,
+                              blur_px=blur_px)  # fmt: skip
+            movie = simulate_movie(spec, plate="SIM0001_01", well="A4")
+            masks = movie.masks[0]
+            labels = np.unique(masks)[1:]
+            points = np.array(ndimage.center_of_mass(masks > 0, masks, labels))
+            return focus_of(movie.frames[0], points)
+
+        few, some, many = (focus(0.9, count) for count in (4, 20, 90))
+        assert max(few, some, many) - min(few, some, many) < 0.4
+        assert min(few, some, many) - max(focus(2.0, count) for count in (4, 90)) > 0.75
+
+    def test_focus_is_of_the_nuclei(self, pixels):
+        assert np.isnan(focus_of(pixels, np.empty((0, 2))))
+        assert np.isnan(focus_of(pixels[:40], np.array([[20.0, 20.0]])))
+        flat = np.full((64, 64), 7.0)
+        flat[0, 0] = 9
+        assert np.isnan(focus_of(flat, np.array([[60.0, 60.0]])))
+        assert np.isfinite(focus_of(pixels, np.array([[0.0, 0.0], [159.4, 199.4]])))
 
     @pytest.mark.parametrize(("dtype", "level"), [(np.uint8, 255), (np.uint16, 4095)])
     def test_saturation_of_cameras(self, dtype, level):

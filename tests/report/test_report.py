@@ -4,6 +4,7 @@ import dataclasses
 import json
 import re
 import shutil
+import warnings
 
 import pandas as pd
 import pytest
@@ -95,7 +96,7 @@ class TestCounts:
         def sparse(rows):
             mine = rows["Plate"] == "SIM0002_01"
             rows.loc[mine, "Nuclei"] = "2"
-            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 0.45).astype(str)
+            rows.loc[mine, "Focus"] = (rows.loc[mine, "Focus"].astype(float) - 0.3).astype(str)
 
         (warned,) = self.found(folder, sparse)
         assert (warned.kind, warned.subject) == ("plate", "SIM0002_01")
@@ -111,6 +112,15 @@ class TestCounts:
         (warned,) = self.found(folder, sparse)
         assert "has few nuclei" in warned.text
         assert "out of focus" in warned.text
+
+    def test_a_batch_that_measured_no_frame_is_no_trouble(self, folder):
+        path = folder / "qc" / "batch_0.csv"
+        n_rows = len(pd.read_csv(path))
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            data = read_folder(folder)
+        assert len(data.frames) == 30 - n_rows
 
 
 class TestFolder:

@@ -105,3 +105,15 @@ def test_the_plan_counts_what_is_kept(stream, quick, screen):
     )
     assert plain.low < masks.low < both.low
     assert "what is kept" in masks.basis
+
+
+def test_half_a_folder_that_a_crash_left_is_deleted(stream, quick, screen):
+    run(stream, quick, screen, keep_masks=True)
+    out = stream.final_data_dir
+    half = out / "masks" / f".batch_1.zarr.{'0' * 32}.part"
+    shutil.copytree(out / "masks" / "batch_1.zarr", half)
+    strange = out / "masks" / ".mine.part"
+    strange.mkdir()
+    run(stream, quick, screen, keep_masks=True)
+    assert not half.exists()
+    assert strange.exists()

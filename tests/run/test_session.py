@@ -244,10 +244,14 @@ class TestGoingOn:
         assert provenance["versions"][-1]["deepprofiler"] == "0.5.1"
 
     def test_left_out_rows_are_part_of_the_result(self, stream, table):
-        odd = pd.concat([table, table.iloc[[0, 1]]], ignore_index=True)
-        result = stream.run_stream(odd, 2, progress=False)
-        assert result.rows_left_out == 2
-        assert "2 rows of the table are left out" in summary(result, stream.final_data_dir)
+        wrong = table.iloc[[0]].assign(Frames="x")
+        odd = pd.concat([table, table.iloc[[0, 1]], wrong], ignore_index=True)
+        result = stream.run_stream(odd, 2, progress=False, ignore_invalid_inputs=True)
+        counts = result.rows_repeated, result.rows_unusable, result.rows_left_out
+        assert counts == (2, 1, 3)
+        text = summary(result, stream.final_data_dir)
+        assert "2 rows of the table repeat others" in text
+        assert "1 rows of the table are left out: not usable" in text
 
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
         table.loc[1, "Frames"] = "first"

@@ -377,3 +377,14 @@ def test_the_command_writes_what_is_read(study, tmp_path):
             assert main([*arguments, "--out", str(out)]) == 0
         tables.append(read_table(out))
         assert tables[-1].equals(tables[0])
+
+
+def test_plates_without_annotation_are_told_and_counted(study, caplog, capsys):
+    plates, annotation = study / PLATES, study / ANNOTATION
+    text = plates.read_text()
+    first = text.splitlines()[0].split("\t")
+    plates.write_text(text + "\t".join(["P_extra", *first[1:]]) + "\n")
+    table = table_from_idr(plates, annotation)
+    assert table.attrs["plates_without_annotation"] == ["P_extra"]
+    assert "plates have no annotation" in caplog.text
+    assert "P_extra" in caplog.text

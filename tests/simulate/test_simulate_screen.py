@@ -200,10 +200,12 @@ def test_what_is_no_truth_is_told(tmp_path):
 def test_the_same_spec_gives_the_same_files_and_overwriting_replaces(tmp_path, screen, spec):
     folder = tmp_path / "again"
     simulate_screen(folder, tiny_spec(seed=9))
-    (folder / "notes.txt").write_text("mine")
+    others = ("notes.txt", "truth/thesis.txt", "idr0013-neumann-mitocheck/thesis.txt")
+    for name in others:
+        (folder / name).write_text("mine")
     simulate_screen(folder, spec, overwrite=True)
     found = _digests(folder)
-    assert found.pop("notes.txt")
+    assert all(found.pop(name) for name in others)
     assert found == _digests(screen.folder)
 
 
@@ -211,6 +213,8 @@ def test_a_folder_that_is_not_empty_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(ConfigError, match=r"is not empty.*--force"):
         simulate_screen(tmp_path, tiny_spec())
+    with pytest.raises(ConfigError, match="not a simulated screen"):
+        simulate_screen(tmp_path, tiny_spec(), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(ConfigError, match="is a file"):
         simulate_screen(tmp_path / "thesis.tex", tiny_spec())

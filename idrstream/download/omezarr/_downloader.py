@@ -21,7 +21,13 @@ from idrstream.download.omezarr._image import (
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store
 from idrstream.download.protocol import Downloader, FramesNeeded
-from idrstream.errors import ConfigError, DownloadError, ImageError, MovieError
+from idrstream.errors import (
+    ConfigError,
+    DownloadError,
+    ImageError,
+    MovieError,
+    RemoteFileNotFoundError,
+)
 from idrstream.formats.complete import check_complete
 from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
 from idrstream.formats.movie_checks import check_pixel_type
@@ -243,7 +249,7 @@ class OmeZarrDownloader(Downloader):
         inner = group if path == group.path else open_group(store, path, group.zarr_format)
         if inner is None:
             msg = f"{task.name}: {address} has no image {path}"
-            raise DownloadError(msg)
+            raise DownloadError(msg) if store.refused else RemoteFileNotFoundError(msg)
         image = open_image(store, inner, fill=self._settings.missing_chunks == "fill")
         check_pixel_type(Path(f"{address}/{path}"), image.array.dtype.name)
         return _Found(store, address, path, image)
@@ -258,8 +264,7 @@ class OmeZarrDownloader(Downloader):
             msg = f"no OME-Zarr found: {error}"
             raise DownloadError(msg) from error
         if group is None:
-            msg = f"no OME-Zarr found: {address} has neither .zattrs nor zarr.json"
-            raise DownloadError(msg)
+            raise _not_found(store, address, self.roots)
         return self._groups.setdefault(address, group)
 
     def _addresses(self, task: ImageTask) -> list[str]:
@@ -269,3 +274,14 @@ class OmeZarrDownloader(Downloader):
         if given:
             return [f"{root.rstrip('/')}/{given}" for root in self.roots]
         return plate_addresses(task.plate, self.roots, self.pattern, self.plates)
+
+
+def _not_found(store: Store, address: str, roots: Sequence[str]) -> DownloadError:
+    """Return the error for an address without OME-Zarr: it is not there, or cannot be asked for."""
+    lost = [root for root in roots if address.startswith(root) and not Store(root).is_there]
+    if lost:
+        return DownloadError(f"there is no folder {lost[0]} to take OME-Zarr from")
+    msg = f"no OME-Zarr found: {address} has neither .zattrs nor zarr.json"
+    if store.refused:
+        return DownloadError(f"{msg}; the server refuses what it does not have or does not show")
+    return RemoteFileNotFoundError(msg)

@@ -74,6 +74,11 @@ class Store:
         """Traffic so far."""
         return Traffic(self._client.bytes_moved, self._client.requests)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its folder is there; of the web that is not known before something is asked."""
+        return self._folder is None or self._folder.is_dir()
+
     def get(
         self, key: str, start: int | None = None, stop: int | None = None, most: int = _MOST_BYTES
     ) -> bytes | None:

@@ -107,7 +107,7 @@ class LocalTransport(SourceTransport):
                 raise DownloadError(msg)
             file = source.open("rb")
         except OSError as error:
-            raise _as_download_error(error, source) from error
+            raise self._error(error, source) from error
         try:
             before = os.fstat(file.fileno())
             now = f"{before.st_mtime_ns}-{before.st_size}"
@@ -115,7 +115,7 @@ class LocalTransport(SourceTransport):
             file.seek(start)
         except OSError as error:
             file.close()
-            raise _as_download_error(error, source) from error
+            raise self._error(error, source) from error
         return Answer(
             self._blocks(file, source, before), start, before.st_size, now, close=file.close
         )
@@ -126,7 +126,7 @@ class LocalTransport(SourceTransport):
         try:
             return source.stat().st_size
         except OSError as error:
-            raise _as_download_error(error, source) from error
+            raise self._error(error, source) from error
 
     def _blocks(self, file: BinaryIO, source: Path, before: os.stat_result) -> Iterator[bytes]:
         try:
@@ -134,7 +134,7 @@ class LocalTransport(SourceTransport):
                 yield block
             after = os.fstat(file.fileno())
         except OSError as error:
-            raise _as_download_error(error, source) from error
+            raise self._error(error, source) from error
         stable = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
         if not stable:
             msg = (
@@ -149,15 +149,16 @@ class LocalTransport(SourceTransport):
         try:
             return LocalFile(source, head_bytes)
         except OSError as error:
-            raise _as_download_error(error, source) from error
+            raise self._error(error, source) from error
 
-
-def _as_download_error(error: OSError, source: Path) -> DownloadError:
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not source.exists():
-        folder = source.parent
-        where = "its folder is there" if folder.is_dir() else f"there is no folder {folder}"
-        return RemoteFileNotFoundError(f"there is no file {source} ({where})")
-    words = f"{source} cannot be read: {error.strerror}"
-    if error.errno in _PASSING:
-        return TransientDownloadError(words)
-    return DownloadError(words)
+    def _error(self, error: OSError, source: Path) -> DownloadError:
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) and not source.exists():
+            if not self.root.is_dir():  # a disk that is not mounted any more lacks nothing for good
+                return TransientDownloadError(f"the folder {self.root} is not there any more")
+            folder = source.parent
+            where = "its folder is there" if folder.is_dir() else f"there is no folder {folder}"
+            return RemoteFileNotFoundError(f"there is no file {source} ({where})")
+        words = f"{source} cannot be read: {error.strerror}"
+        if error.errno in _PASSING:
+            return TransientDownloadError(words)
+        return DownloadError(words)

