@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from idrstream import make_downloader
 from idrstream.config import RunOptions
+from idrstream.config.sections import PreprocessSettings, named_channels
 from idrstream.download import Downloader
 from idrstream.folder.identity import differences
+from idrstream.preprocess import make_preprocessor
 from idrstream.run.components import Components, StreamPaths, identity_of
 
 
@@ -21,12 +25,17 @@ class Mine(Downloader):
         raise NotImplementedError
 
 
-def identity(downloader):
+def identity(downloader, preprocessor=None, plate_wells=1):
     paths = StreamPaths(
-        study="S", folder=Path("o"), tmp_dir=Path("t"), complete_timeout_s=1.0, plate_wells=1
-    )
+        study="S", folder=Path("o"), tmp_dir=Path("t"), complete_timeout_s=1.0,
+        plate_wells=plate_wells,
+    )  # fmt: skip
     components = Components(
-        downloader=downloader, preprocessor=Part(), segmentor=Part(), model=Part(), engine=Part()
+        downloader=downloader,
+        preprocessor=preprocessor or Part(),
+        segmentor=Part(),
+        model=Part(),
+        engine=Part(),
     )
     return identity_of(paths, components, RunOptions())
 
@@ -42,3 +51,18 @@ def test_what_becomes_of_missing_chunks_changes_results_and_the_source_does_not(
     del before["download"]
     assert differences(before, identity(Mine())) == []
     assert differences(before, filled) == [difference]
+
+
+@pytest.mark.parametrize("channels", [(), ("DNA", "ER")])
+@pytest.mark.parametrize("darkfield", [False, True])
+def test_the_wells_of_a_model_change_results_where_there_are_models_of_plates(channels, darkfield):
+    def found(context, wells):
+        settings = PreprocessSettings(
+            illumination_context=context, illumination_darkfield=darkfield,
+            image_channels=named_channels(channels),
+        )  # fmt: skip
+        return identity(Mine(), make_preprocessor(settings, Path("models")), wells)
+
+    (difference,) = differences(found("plate", 12), found("plate", 6))
+    assert difference == "preprocessor.plate_wells was 12, is 6"
+    assert differences(found("frames", 12), found("frames", 6)) == []
