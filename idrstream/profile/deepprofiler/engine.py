@@ -128,7 +128,7 @@ class DeepProfilerEngine(FeatureEngine):
             )  # fmt: skip
         project.clear()
         try:
-            project.write_model(shape)
+            project.write_model(shape, link=True)
             images = [
                 project.add(_numbered(frame, number), of, pixels=True)
                 for number, (frame, of) in enumerate(zip(frames, objects, strict=True), start=1)
