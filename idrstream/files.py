@@ -168,6 +168,22 @@ def move_folder(source: Path, target: Path) -> None:
         raise StorageError(msg) from error
 
 
+def delete_folder(path: Path) -> None:
+    """Delete a folder, if it is there.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be deleted.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+    except OSError as error:
+        msg = f"{path} cannot be deleted: {error}"
+        raise StorageError(msg) from error
+
+
 def is_partial(name: str) -> bool:
     """Return whether a file name is one that `atomic_path` gives to partial files."""
     return name.startswith(".") and name.endswith(".part") and len(name) > len("..part")
