@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from idrstream.errors import BudgetError, StorageError, UserError
+from idrstream.files import empty_own_folder
 from idrstream.schedule.context import Context
 from idrstream.schedule.disk.budget import DiskMeter, DiskUse, tree_bytes
 from idrstream.schedule.disk.movie_folders import MovieFolders
@@ -136,6 +137,7 @@ class Flow:
         """Delete what a crashed stream left behind, and count what stays in the budget."""
         self._started = self._measured = time.monotonic()
         before = tree_bytes(self._tmp_dir)
+        empty_own_folder(self._tmp_dir)  # also what other options had put there
         self._folders.clear()
         for profiling in self._context.stages.profiling:
             profiling.open()
