@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
-from idrstream.compile.masks import BYTES_A_MASK, MaskFolder, masks_path
+from idrstream.compile.masks import BYTES_A_ROW, MaskFolder, masks_path
 from idrstream.errors import CompileError
 from idrstream.files import delete_folder, move_folder
 from idrstream.folder.outputs import project_path
@@ -31,6 +31,7 @@ _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
 FRAME_PX = (1024, 1344)
 """Size of a frame, as long as none was read."""
+_ROWS = 20  # of pixels of an object
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
@@ -215,7 +216,10 @@ class EngineProfiling(BatchProfiling):
         shapes = objects.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
         pixels, model = math.prod(frame.shape), self._project.model
-        kept = kept_bytes(self._options, model, len(objects), pixels, frame.pixels.itemsize)
+        rows = int((objects.table["bottom"] - objects.table["top"]).sum())
+        kept = kept_bytes(
+            self._options, model, len(objects), pixels, frame.pixels.itemsize, rows=rows
+        )
         return DiskNeed(
             self._record_bytes(len(objects), points) + kept,
             self._engine.disk_bytes(frame, objects),
@@ -293,7 +297,13 @@ def _usual_frame(model: DeepModel) -> Frame:
 
 
 def kept_bytes(
-    options: TableOptions, model: DeepModel, objects: int, pixels: int, itemsize: int = 2
+    options: TableOptions,
+    model: DeepModel,
+    objects: int,
+    pixels: int,
+    itemsize: int = 2,
+    *,
+    rows: int | None = None,
 ) -> int:
     """Return the size of what is kept of a frame beside its table.
 
@@ -305,9 +315,12 @@ def kept_bytes(
         Its channels and features.
     objects, pixels, itemsize : int
         Objects and pixels of the frame, and bytes of a pixel.
+    rows : int, optional
+        Rows of pixels of all objects together, if they are known.
     """
+    rows = objects * _ROWS if rows is None else rows
     # Zstandard packs a label image to a fiftieth and less.
-    masks = objects * BYTES_A_MASK + pixels // 50 + 6 * _FILE_BYTES if options.masks else 0
+    masks = rows * BYTES_A_ROW + pixels // 50 + 6 * _FILE_BYTES if options.masks else 0
     images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
     features = objects * len(model.columns) * 4 + _FILE_BYTES
     return masks + (images + features if options.project else 0)

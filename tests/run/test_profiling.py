@@ -165,3 +165,23 @@ def test_plates_of_strange_names_have_masks(make, out):
         profiling.clear()
         assert read_masks(out, plate, "A1", 1).max() == 2
         assert not list(Path(out).rglob("*.part"))
+
+
+@pytest.mark.parametrize("diameter_px", [9, 31, 81, 161])
+def test_masks_take_no_more_than_is_said(make, out, diameter_px):
+    rng = np.random.default_rng(diameter_px)
+    y, x = np.mgrid[:diameter_px, :diameter_px] - diameter_px // 2
+    angle, distance = np.arctan2(y, x), np.hypot(y, x)
+    labels = np.zeros((600, 700), np.int32)
+    for top in range(0, 600 - diameter_px, diameter_px):
+        for left in range(0, 700 - diameter_px, diameter_px):
+            ragged = 0.85 + 0.1 * np.sin(5 * angle + rng.uniform(0, 6))
+            ragged += rng.uniform(-1, 1, angle.shape) / diameter_px
+            box = labels[top : top + diameter_px, left : left + diameter_px]
+            box[distance < ragged * diameter_px / 2] = labels.max() + 1
+    frame = Frame(labels[np.newaxis].astype(np.uint8), 1, TASK)
+    plain, kept = make(), make(masks=True)
+    said = [one.disk_need(frame, objects_in(labels)).kept_bytes for one in (plain, kept)]
+    kept.profile([frame], [objects_in(labels)])
+    masks_bytes = kept.publish(0, [TASK]).masks.size_bytes
+    assert masks_bytes <= said[1] - said[0]
