@@ -129,6 +129,24 @@ def test_what_it_takes_of_the_disk(make, make_scene):
     assert frame.pixels.nbytes + 10 * 1280 * 4 < need < 2 * (frame.pixels.nbytes + 10 * 1280 * 4)
 
 
+def test_a_stop_between_frames_of_two_sizes_ends_the_call(make, make_scene, folder, monkeypatch):
+    engine = make()
+    ask = FakeProcess.profile
+
+    def interrupted_afterwards(process, project):
+        said = ask(process, project)
+        engine.interrupt()
+        return said
+
+    monkeypatch.setattr(FakeProcess, "profile", interrupted_afterwards)
+    scenes = [make_scene(3), make_scene(2, number=52, shape=(40, 50))]
+    with pytest.raises(ProfileError, match="stopped"):
+        engine.profile(*zip(*scenes, strict=True))
+    assert len(pids(folder)) == 1
+    monkeypatch.undo()
+    assert len(engine.profile(*zip(*scenes, strict=True))) == 2
+
+
 def test_it_takes_no_more_of_the_disk_than_it_says(make, make_scene, model, monkeypatch):
     taken = []
     ask = FakeProcess.profile

@@ -54,6 +54,7 @@ class DeepProfilerEngine(FeatureEngine):
         self._model = model
         self._project = DeepProfilerProject(folder, model)
         self._lock = threading.Lock()
+        self._stop = threading.Event()
         self._corrected: set[tuple[int, int]] = set()
 
     def in_folder(self, folder: Path) -> DeepProfilerEngine:
@@ -98,7 +99,10 @@ class DeepProfilerEngine(FeatureEngine):
         values = [np.empty((0, len(columns)), np.float32) for _ in frames]
         shapes = dict.fromkeys(frame.shape for frame, of in zip(frames, objects, strict=True) if of)
         with self._lock:
+            self._stop.clear()
             for shape in shapes:  # DeepProfiler takes images of one size
+                if self._stop.is_set():
+                    raise ProfileError("the profiling was stopped")
                 at = [n for n, frame in enumerate(frames) if frame.shape == shape and objects[n]]
                 found = self._profile_alike(
                     shape, [frames[n] for n in at], [objects[n] for n in at]
@@ -147,6 +151,7 @@ class DeepProfilerEngine(FeatureEngine):
 
     def interrupt(self) -> None:
         """End the call that is running, and the process; the next call starts a new one."""
+        self._stop.set()
         self._process.interrupt()
 
     def close(self) -> None:
