@@ -54,6 +54,7 @@ class ChannelPreprocessor(BasePreprocessor):
 
     def __init__(self, channels: Mapping[str, Preprocessor]) -> None:
         self.channels = dict(channels)
+        self.channel_names = tuple(channels)
 
     @property
     def reader(self) -> AllChannels:

@@ -35,6 +35,18 @@ class Components:
     model: DeepModel
     engine: FeatureEngine
 
+    def check_channels(self) -> None:
+        """Check that the channels that are read are those that segmentor and engine need.
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When one lacks.
+        """
+        if names := self.preprocessor.channel_names:
+            self.segmentor.check_channels(names)
+            self.engine.check_channels(names)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPaths:

@@ -152,6 +152,7 @@ class Session:
 
     def requested(self, tasks: tuple[Any, ...]) -> RequestedPlan:
         """Describe by content what is to be done with the images of a table."""
+        self._components.check_channels()
         check_selectors(self._components.preprocessor, tasks)
         return RequestedPlan.of(
             tasks, identity_of(self._paths, self._components, self._options), self._options

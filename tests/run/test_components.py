@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from idrstream import make_downloader
+from idrstream import make_downloader, models
 from idrstream.config import RunOptions
-from idrstream.config.sections import PreprocessSettings, named_channels
+from idrstream.config.sections import PreprocessSettings, SegmentSettings, named_channels
 from idrstream.download import Downloader
+from idrstream.errors import ConfigError
 from idrstream.folder.identity import differences
 from idrstream.preprocess import make_preprocessor
+from idrstream.profile import DeepModel, DeepProfilerEngine, TorchEngine
 from idrstream.run.components import Components, StreamPaths, identity_of
+from idrstream.segment import CellPoseSegmentor
 
 
 class Part:
@@ -66,3 +69,26 @@ def test_the_wells_of_a_model_change_results_where_there_are_models_of_plates(ch
     (difference,) = differences(found("plate", 12), found("plate", 6))
     assert difference == "preprocessor.plate_wells was 12, is 6"
     assert differences(found("frames", 12), found("frames", 6)) == []
+
+
+def test_channels_that_nobody_reads_are_refused_before_the_first_download(tmp_path):
+    model = DeepModel.read(models.profiler_config_path(), models.profiler_checkpoint_path())
+    engines = [TorchEngine(model), DeepProfilerEngine(model, tmp_path)]
+
+    def check(channels=(), segment_channel=""):
+        settings = PreprocessSettings(image_channels=channels)
+        segmentor = CellPoseSegmentor(SegmentSettings(segment_channel=segment_channel))
+        for engine in engines:
+            components = Components(
+                downloader=Mine(), preprocessor=make_preprocessor(settings, tmp_path),
+                segmentor=segmentor, model=model, engine=engine,
+            )  # fmt: skip
+            components.check_channels()
+
+    check()
+    check(("DNA=0", "ER=1"), "ER")
+    check(("DAPI=0",))  # the one channel serves a model of one, whatever their names
+    with pytest.raises(ConfigError, match=r"segment_channel is 'RNA', but .* DNA, ER"):
+        check(("DNA=0", "ER=1"), "RNA")
+    with pytest.raises(ConfigError, match=r"lists DNA, but the frames have ER, RNA"):
+        check(("ER=0", "RNA=1"))

@@ -69,6 +69,10 @@ class DeepProfilerEngine(FeatureEngine):
         """Return the versions of DeepProfiler and TensorFlow; see `DeepProfilerProcess`."""
         return self._process.versions()
 
+    def check_channels(self, names: Sequence[str]) -> None:
+        """Check that the channels of the model are among some names; see `DeepModel`."""
+        self._model.planes_among(names)
+
     def load(self) -> None:
         """Check that DeepProfiler is installed, before the first download.
 

@@ -235,7 +235,9 @@ class DeepProfilerProject:
     def _write_pixels(self, image: ProjectImage, frame: Frame) -> None:
         import tifffile
 
-        planes = dict(zip(self.model.config.channels, self.model.planes_of(frame), strict=True))
+        planes = dict(
+            zip(self.model.config.channels, self.model.planes_among(frame.channels), strict=True)
+        )
         for channel, number in planes.items():
             path = self.image_path(image, channel)
             path.parent.mkdir(parents=True, exist_ok=True)
