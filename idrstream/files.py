@@ -106,6 +106,25 @@ def own_folder(path: Path) -> Iterator[Path]:
             path.rmdir()
 
 
+def empty_own_folder(path: Path) -> None:
+    """Delete everything in a folder but its mark; nothing in one that lacks the mark.
+
+    Links are deleted, never what they lead to.
+
+    Raises
+    ------
+    StorageError
+        If something cannot be deleted.
+    """
+    if not (path / OWN_MARK).is_file():
+        return
+    for one in path.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            delete_folder(one)
+        elif one.name != OWN_MARK:
+            one.unlink()
+
+
 @contextmanager
 def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a partial file to write, which becomes `path` when the block succeeds.
@@ -167,6 +186,22 @@ def move_folder(source: Path, target: Path) -> None:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         msg = f"{target} cannot be written: {error}"
+        raise StorageError(msg) from error
+
+
+def delete_folder(path: Path) -> None:
+    """Delete a folder, if it is there.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be deleted.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+    except OSError as error:
+        msg = f"{path} cannot be deleted: {error}"
         raise StorageError(msg) from error
 
 

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.errors import JournalError, StorageError
-from idrstream.files import move_folder
+from idrstream.errors import ImageError, JournalError, StorageError
+from idrstream.files import delete_folder, move_folder
 from idrstream.profile.deepprofiler.project_image import plate_folder
 from idrstream.records import KeptFolder
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 MASKS = "masks"
 """Folder of the masks in the output folder."""
-BYTES_A_MASK = 120
-"""Of an object, packed, at most; measured on nuclei of 17 pixels: 85."""
+BYTES_A_ROW = 8
+"""Of each row of pixels of an object, packed: measured up to 7 with ragged nuclei of 10 to 160."""
 
 _VERSION = "0.5"
 _WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9]\d*)", flags=re.ASCII)
@@ -52,6 +52,8 @@ class MaskFolder:
 
         Raises
         ------
+        ImageError
+            If the frame has another size than those of its site before.
         StorageError
             If they cannot be written.
         """
@@ -66,6 +68,12 @@ class MaskFolder:
             if "0" not in image:
                 _create(image, frame, objects)
             array = image["0"]
+            if array.shape[1:] != frame.shape:
+                msg = (
+                    f"{frame.name} has {_pixels(frame.shape)}, and the site's frames before "
+                    f"{_pixels(array.shape[1:])}: their masks do not fit into one image"
+                )
+                raise ImageError(msg)
             if array.shape[0] <= t:
                 array.resize((t + 1, *array.shape[1:]))
             array[t] = objects.labels
@@ -78,12 +86,15 @@ class MaskFolder:
     def publish(self, target: Path) -> KeptFolder | None:
         """Move the masks to their final place; None if there are none.
 
+        Those that were there are replaced or deleted.
+
         Raises
         ------
         StorageError
             If they cannot be moved.
         """
         if not self.root.is_dir():
+            delete_folder(target)
             return None
         kept = kept_folder(self.root)
         move_folder(self.root, target)
@@ -103,7 +114,10 @@ def site_path(task: ImageTask) -> str:
     """Return the group of a site, for example ``LT0001_02/A/4/1``."""
     found = _WELL.fullmatch(task.well)
     row, column = (found[1].upper(), found[2]) if found else ("well", str(task.well_number))
-    return f"{plate_folder(task.plate)}/{row}/{column}/{task.site}"
+    plate = plate_folder(task.plate)
+    if plate == "zarr.json":  # the file of every group
+        plate = f"plate={plate}"
+    return f"{plate}/{row}/{column}/{task.site}"
 
 
 def read_masks(
@@ -161,6 +175,10 @@ def _label_images(folder: Path, path: str) -> Iterator[tuple[Any, list[int]]]:
         if (store / path / "zarr.json").is_file():
             image: Any = zarr.open_group(store / path, mode="r")
             yield image["0"], list(image.attrs["idrstream"]["frames"])
+
+
+def _pixels(shape: Sequence[int]) -> str:
+    return f"{shape[0]} x {shape[1]} pixels"
 
 
 def _create(image: Any, frame: Frame, objects: Objects) -> None:

@@ -59,6 +59,8 @@ def deep_features(
     model = DeepModel.read(config, checkpoint)
     canvas = model.config.size or _CANVAS_PX
     _check_side(crops, model.config, canvas)
+    if not len(crops):
+        return np.empty((0, len(model.columns)), np.float32)
     frames, objects = zip(*_montages(crops, canvas), strict=True)
     running = engine or TorchEngine(model)
     try:

@@ -38,6 +38,7 @@ from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.profiling import FRAME_PX, EngineProfiling, TableOptions, kept_bytes
 from idrstream.run.session import Session
+from idrstream.schedule.options import choose_sizes
 from idrstream.text import parse_size
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ class _Maker:
         measured = self._probe(left, probe, fits, load_s, decision) if left and probe else None
         table_bytes, time = measured or (None, None)
         download = self._download(sizes, len(left) + sum(fits.values()))
-        peak, output = self._peak(decision, sizes), self._output(left, table_bytes)
+        peak, output = (
+            self._peak(decision, sizes),
+            self._output(left, len(decision.run), table_bytes),
+        )
         checks += check_disk(paths.tmp_dir, paths.folder, peak, output)
         done = [len(decision.batches[number]) for number in decision.done]
         return StreamPlan(
@@ -274,15 +278,19 @@ class _Maker:
         project = DeepProfilerProject(self._paths.project_dir, components.model)
         kept = TableOptions.of(self._options, self._paths.folder)
         profiling = EngineProfiling(project, components.engine, self._paths.folder, kept)
-        work = sorted(
-            (sum(map(profiling.expected_bytes, decision.batches[n])) for n in decision.run),
-            reverse=True,
-        )
-        count = sum(len(decision.batches[number]) for number in decision.run)
-        movies = min(lanes.prefetch, count)
+        batches = [decision.batches[number] for number in decision.run]
+        counts = [[len(task.frames) for task in tasks] for tasks in batches]
+        need = profiling.usual_need()
+        work = sorted((sum(of_batch) * need.kept_bytes for of_batch in counts), reverse=True)
+        movies = min(lanes.prefetch, sum(map(len, counts)))
+        at_once = max(choose_sizes(lanes).frames_in_memory, *map(max, counts))
+        at_once = min(at_once, sum(map(sum, counts)))
         best = movies * sizes.largest + sum(work[: lanes.batches_in_flight])
+        best += at_once * need.profiling_bytes
         limit = parse_size(self._options.disk_budget)
-        check = check_budget(self._options.disk_budget, sizes.largest + work[0])
+        check = check_budget(
+            self._options.disk_budget, sizes.largest + work[0] + need.profiling_bytes
+        )
         if check is not None:
             self._checks.append(check)
         if limit is not None and limit < best:
@@ -290,7 +298,7 @@ class _Maker:
         basis = f"at most: {movies} movies and {lanes.batches_in_flight} batches"
         return Amount(best, best, best, f"{basis} at once")
 
-    def _output(self, left: Sequence[ImageTask], probed: int | None) -> Amount:
+    def _output(self, left: Sequence[ImageTask], n_batches: int, probed: int | None) -> Amount:
         frames = sum(len(task.frames) for task in left) / max(1, len(left))
         guess = frames * _NUCLEI * len(self._components.model.columns) * _BYTES_A_FEATURE
         each, basis = [guess], f"if a frame has {_NUCLEI} nuclei"
@@ -306,5 +314,7 @@ class _Maker:
         if kept:
             basis += ", and what is kept of each frame"
         total = (sum(each) / len(each) + kept) * len(left)
+        if options.project:
+            total += n_batches * model.checkpoint_path.stat().st_size
         off = total * min(1.0, max(_LEAST_ERROR, spread(each)))
         return Amount(round(total), round(total - off), round(total + off), basis)

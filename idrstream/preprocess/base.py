@@ -20,6 +20,9 @@ class BasePreprocessor:
         """Return one result per wanted frame, in the order requested."""
         raise NotImplementedError
 
+    channel_names: Sequence[str] = ()
+    """Names of the channels of all frames; empty if they are not known beforehand."""
+
     def load(self) -> None:
         """Check that what `process` needs is installed; called before a stream starts."""
 
@@ -47,6 +50,6 @@ def as_preprocessor(given: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
     methods = (
         "process", "load", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
-        "frames_needed", "reader",
+        "frames_needed", "reader", "channel_names",
     )  # fmt: skip
     return adapt(given, BasePreprocessor, methods)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from idrstream.formats.reader import MovieInfo
+from idrstream.formats.reader import MovieInfo, MovieReader, reader_at, selects_sites
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.preprocessor import PlateFrames, Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped
@@ -17,10 +17,30 @@ from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 @dataclass(frozen=True, slots=True)
 class AllChannels:
-    """What is read of each frame: every channel of one plane."""
+    """What is read of each frame: every channel of one plane, by readers like `one`."""
 
-    z: int | None
+    one: MovieReader
     channel: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the readers."""
+        return self.one.name
+
+    @property
+    def z(self) -> int | None:
+        """The plane, counted from 0; None if there is but one."""
+        z: int | None = getattr(self.one, "z", None)
+        return z
+
+    @property
+    def selects_sites(self) -> bool:
+        """Whether they find several sites of a well in one file."""
+        return selects_sites(self.one)
+
+    def at_site(self, site: int) -> MovieReader:
+        """Return what reads a site of a file."""
+        return reader_at(self.one, site)
 
 
 class ChannelPreprocessor(BasePreprocessor):
@@ -34,11 +54,12 @@ class ChannelPreprocessor(BasePreprocessor):
 
     def __init__(self, channels: Mapping[str, Preprocessor]) -> None:
         self.channels = dict(channels)
+        self.channel_names = tuple(channels)
 
     @property
     def reader(self) -> AllChannels:
-        """What is read of each frame, for a downloader."""
-        return AllChannels(getattr(next(iter(self.channels.values())).reader, "z", None))
+        """What is read of each frame."""
+        return AllChannels(next(iter(self.channels.values())).reader)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: the channels by name."""

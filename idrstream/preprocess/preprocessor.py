@@ -62,6 +62,7 @@ class Preprocessor(BasePreprocessor):
         channel: str = "DNA",
     ) -> None:
         self.channel = channel
+        self.channel_names = (channel,)
         self.reader = reader
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie

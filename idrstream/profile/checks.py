@@ -21,9 +21,21 @@ _UNTRAINED_RANGE = 1e-4
 
 
 def check_features(
-    features: Sequence[Features], frames: Sequence[Frame], objects: Sequence[Objects]
+    features: Sequence[Features],
+    frames: Sequence[Frame],
+    objects: Sequence[Objects],
+    columns: Sequence[str] = (),
 ) -> None:
     """Check that an engine returned what `FeatureEngine.profile` promises.
+
+    Parameters
+    ----------
+    features : sequence of Features
+        What it returned.
+    frames, objects : sequence of Frame, Objects
+        What it was given.
+    columns : sequence of str, optional
+        Names that it gave in an earlier call.
 
     Raises
     ------
@@ -32,6 +44,7 @@ def check_features(
     """
     if not len(features) == len(frames) == len(objects):
         raise ProfileError(f"there are features of {len(features)} frames for {len(frames)}")
+    columns = tuple(columns) or (features[0].columns if features else ())
     for found, frame, of in zip(features, frames, objects, strict=True):
         wanted = (len(of), len(found.columns))
         if found.values.shape != wanted:
@@ -39,7 +52,11 @@ def check_features(
                 f"the features of {frame.name} have shape {found.values.shape} instead of {wanted} "
                 f"({of.name.lower()}, features)"
             )
-        if found.columns != features[0].columns:
+        if found.values.dtype != np.float32:
+            raise ProfileError(
+                f"the features of {frame.name} are {found.values.dtype} instead of float32"
+            )
+        if found.columns != columns:
             raise ProfileError(f"the features of {frame.name} have other names than those before")
         if np.isinf(found.values).any():
             raise ProfileError(f"the features of {frame.name} are not all finite numbers")

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError
 from idrstream.models import model_digest
 from idrstream.profile.config import ProfileConfig
-
-if TYPE_CHECKING:
-    from idrstream.records import Frame
 
 MODEL = "efficientnet"
 """``Metadata_Model``, the beginning of the names of features."""
@@ -63,8 +60,8 @@ class DeepModel:
             "checkpoint_sha256": model_digest(self.checkpoint_path),
         }
 
-    def planes_of(self, frame: Frame) -> tuple[int, ...]:
-        """Return for each channel of the model its number among those of a frame.
+    def planes_among(self, have: Sequence[str]) -> tuple[int, ...]:
+        """Return for each channel of the model its number among the names of a frame's.
 
         The one channel of a frame serves a model of one, whatever their names.
 
@@ -73,7 +70,7 @@ class DeepModel:
         idrstream.errors.ConfigError
             When the frame lacks a channel.
         """
-        wanted, have = self.config.channels, frame.channels
+        wanted = self.config.channels
         if len(have) == 1 and len(set(wanted)) == 1:
             return (0,) * len(wanted)
         missing = [name for name in dict.fromkeys(wanted) if name not in have]

@@ -10,7 +10,16 @@ from idrstream.describe import adapt
 if TYPE_CHECKING:
     from idrstream.records import Features, Frame, Objects
 
-_METHODS = ("profile", "load", "versions", "gpus", "disk_bytes", "interrupt", "close")
+_METHODS = (
+    "profile",
+    "check_channels",
+    "load",
+    "versions",
+    "gpus",
+    "disk_bytes",
+    "interrupt",
+    "close",
+)
 
 
 @runtime_checkable
@@ -45,6 +54,10 @@ class FeatureEngine(Protocol):
             If that failed.
         """
         ...
+
+    def check_channels(self, names: Sequence[str]) -> None:  # noqa: ARG002
+        """Raise `ConfigError` if frames of these channels cannot be profiled; by default not."""
+        return
 
     def load(self) -> None:
         """Load the model, so that what is missing shows before the first download."""

@@ -43,6 +43,12 @@ class BatchNotes:
         if self._pictures.wants(key):
             self._drawn[key] = draw(frame, nuclei, key)
 
+    def discard(self, frame: Frame) -> None:
+        """Forget a frame that is left out of the batch after all."""
+        key = _frame_key(frame.task, frame.number)
+        self._measures.pop(key, None)
+        self._drawn.pop(picture_key(*key), None)
+
     def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
         """Write the file of the batch and its pictures into the output folder.
 

@@ -35,6 +35,18 @@ class Components:
     model: DeepModel
     engine: FeatureEngine
 
+    def check_channels(self) -> None:
+        """Check that the channels that are read are those that segmentor and engine need.
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When one lacks.
+        """
+        if names := self.preprocessor.channel_names:
+            self.segmentor.check_channels(names)
+            self.engine.check_channels(names)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamPaths:
@@ -97,6 +109,14 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
     settings = getattr(components.downloader, "settings", None)
     known = settings if isinstance(settings, DownloadSettings) else DownloadSettings()
     identity["download"] = described_options(known)
-    if identity["preprocessor"].get("illumination", {}) == {"context": "plate"}:
+    if _is_by_plate(identity["preprocessor"]):
         identity["preprocessor"]["plate_wells"] = paths.plate_wells
     return identity
+
+
+def _is_by_plate(preprocessor: Mapping[str, Any]) -> bool:
+    """Return whether a preprocessor, as it describes itself, fits models of plates."""
+    several = preprocessor.get("channels")
+    found = several.values() if isinstance(several, Mapping) else (preprocessor,)
+    illuminations = [one.get("illumination") for one in found]
+    return any(isinstance(one, Mapping) and one.get("context") == "plate" for one in illuminations)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
-from idrstream.compile.masks import BYTES_A_MASK, MaskFolder, masks_path
+from idrstream.compile.masks import BYTES_A_ROW, MaskFolder, masks_path
 from idrstream.errors import CompileError
-from idrstream.files import move_folder
+from idrstream.files import delete_folder, move_folder
 from idrstream.folder.outputs import project_path
 from idrstream.profile import DeepProfilerProject, check_features
 from idrstream.profile.deepprofiler.features_file import write_features
@@ -31,6 +31,7 @@ _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
 FRAME_PX = (1024, 1344)
 """Size of a frame, as long as none was read."""
+_ROWS = 20  # of pixels of an object
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
@@ -111,6 +112,7 @@ class EngineProfiling(BatchProfiling):
         self._outlines = "object_outlines" in self._options.extra_metadata
         self._profiled: dict[tuple[str, str, str], ProfiledFrame] = {}
         self._masks = MaskFolder(project.root.with_name(f"{project.root.name}_masks"))
+        self._columns: tuple[str, ...] = ()  # of the batch
         self._size: tuple[int, int] | None = None  # of the frames, for the project's config
 
     @classmethod
@@ -142,8 +144,9 @@ class EngineProfiling(BatchProfiling):
         good = [number for number, problem in enumerate(problems) if problem is None]
         chosen, of_chosen = [frames[n] for n in good], [objects[n] for n in good]
         features = self._engine.profile(chosen, of_chosen) if good else ()
-        check_features(features, chosen, of_chosen)
+        check_features(features, chosen, of_chosen, self._columns)
         for frame, of, found in zip(chosen, of_chosen, features, strict=True):
+            self._columns = found.columns
             self._keep_features(frame, of, found)
         return problems
 
@@ -159,7 +162,7 @@ class EngineProfiling(BatchProfiling):
         images = self._project.images
         profiled = [self._profiled[image.key] for image in images]
         self._project.write_index()
-        names = profiled[0].features.columns if profiled else self._columns()
+        names = self._columns or self._columns_of_none()
         table = compile_batch(
             self._project, profiled, names, extra_metadata=self._options.extra_metadata
         )
@@ -174,15 +177,18 @@ class EngineProfiling(BatchProfiling):
             )
         if self._notes is not None:  # before the table: every published batch has its notes
             self._notes.publish(number, tasks)
-        masks = self._publish_kept(number, profiled)
         path = self._folder / f"batch_{number}.{self._options.output_format}"
-        return replace(publish(table, path, WRITERS[self._options.output_format]), masks=masks)
+        published = publish(table, path, WRITERS[self._options.output_format])
+        # After the table: where a crash leaves the earlier masks, it is the table that differs
+        # from the journal, which every start sees.
+        return replace(published, masks=self._publish_kept(number, profiled))
 
     def clear(self) -> None:
         """Delete index, locations and features of the batch."""
         if self._notes is not None:
             self._notes.clear()
         self._profiled.clear()
+        self._columns = ()
         self._masks.clear()
         self._project.clear()
 
@@ -190,19 +196,30 @@ class EngineProfiling(BatchProfiling):
         """Interrupt the engine; the batch fails, the engine can be used again."""
         self._engine.interrupt()
 
-    def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much disk space an image will probably need until it is published."""
+    def expected_need(self, task: ImageTask) -> DiskNeed:
+        """Return how much disk space all frames of an image will probably need."""
+        n_frames, need = len(task.frames), self.usual_need()
+        return DiskNeed(n_frames * need.kept_bytes, n_frames * need.profiling_bytes)
+
+    def usual_need(self) -> DiskNeed:
+        """Return how much disk space a frame will probably need, as long as none was read."""
         points = _OBJECTS * _OUTLINE_POINTS if self._outlines else 0
         model = self._project.model
-        kept = kept_bytes(self._options, model, _OBJECTS, math.prod(model.config.size or FRAME_PX))
-        return len(task.frames) * (self._record_bytes(_OBJECTS, points) + kept)
+        frame = _usual_frame(model)
+        objects = Objects("Nuclei", np.zeros((1, 1), np.int32), np.zeros(_OBJECTS, OBJECT_FIELDS))
+        kept = kept_bytes(self._options, model, _OBJECTS, math.prod(frame.shape))
+        kept += self._record_bytes(_OBJECTS, points)
+        return DiskNeed(kept, self._engine.disk_bytes(frame, objects))
 
     def disk_need(self, frame: Frame, objects: Objects) -> DiskNeed:
         """Return how much disk space a frame needs at most."""
         shapes = objects.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
         pixels, model = math.prod(frame.shape), self._project.model
-        kept = kept_bytes(self._options, model, len(objects), pixels, frame.pixels.itemsize)
+        rows = int((objects.table["bottom"] - objects.table["top"]).sum())
+        kept = kept_bytes(
+            self._options, model, len(objects), pixels, frame.pixels.itemsize, rows=rows
+        )
         return DiskNeed(
             self._record_bytes(len(objects), points) + kept,
             self._engine.disk_bytes(frame, objects),
@@ -224,14 +241,20 @@ class EngineProfiling(BatchProfiling):
                 self._masks.add(frame, objects)
         except Exception as error:
             self._project.discard(image)
+            if self._notes is not None:
+                self._notes.discard(frame)
             return error
         return None
 
     def _publish_kept(self, number: int, profiled: Sequence[ProfiledFrame]) -> KeptFolder | None:
-        """Move what is kept of the batch into the output folder; return what the masks are."""
+        """Move what is kept of the batch into the output folder; return what the masks are.
+
+        What an earlier table of the batch had there is replaced or deleted.
+        """
         options = self._options
         if options.kept is None:
             return None
+        project, masks = project_path(options.kept, number), masks_path(options.kept, number)
         if options.project and profiled:
             for frame in profiled:
                 if len(frame.locations):
@@ -241,15 +264,16 @@ class EngineProfiling(BatchProfiling):
                         frame.locations,
                         self._project.index_row(frame.image),
                     )
-            self._project.write_model(self._size)
-            move_folder(self._project.root, project_path(options.kept, number))
-        return self._masks.publish(masks_path(options.kept, number)) if options.masks else None
+            move_folder(self._project.root, project)
+            # There, as the disk budget has no place for it.
+            self._project.write_model(self._size, root=project)
+        else:
+            delete_folder(project)
+        return self._masks.publish(masks)
 
-    def _columns(self) -> tuple[str, ...]:
+    def _columns_of_none(self) -> tuple[str, ...]:
         """Return the names of the features, for a batch without any frame."""
-        channels = self._project.model.config.image_columns
-        blank = np.zeros((len(channels), 8, 8), np.uint8)
-        frame = Frame(blank, 1, ImageTask("", "A1", 1, (1,)), channels=channels)
+        frame = _usual_frame(self._project.model)
         none = Objects("Nuclei", np.zeros(frame.shape, np.int32), np.empty(0, OBJECT_FIELDS))
         return self._engine.profile([frame], [none])[0].columns
 
@@ -264,8 +288,22 @@ class EngineProfiling(BatchProfiling):
         return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * _FILE_BYTES
 
 
+def _usual_frame(model: DeepModel) -> Frame:
+    """Return a frame as most will be, as long as none was read; it takes no memory."""
+    channels = model.config.image_columns
+    shape = (len(channels), *(model.config.size or FRAME_PX))
+    pixels = np.broadcast_to(np.uint16(0), shape)
+    return Frame(pixels, 1, ImageTask("", "A1", 1, (1,)), channels=channels)
+
+
 def kept_bytes(
-    options: TableOptions, model: DeepModel, objects: int, pixels: int, itemsize: int = 2
+    options: TableOptions,
+    model: DeepModel,
+    objects: int,
+    pixels: int,
+    itemsize: int = 2,
+    *,
+    rows: int | None = None,
 ) -> int:
     """Return the size of what is kept of a frame beside its table.
 
@@ -277,8 +315,11 @@ def kept_bytes(
         Its channels and features.
     objects, pixels, itemsize : int
         Objects and pixels of the frame, and bytes of a pixel.
+    rows : int, optional
+        Rows of pixels of all objects together, if they are known.
     """
-    masks = objects * BYTES_A_MASK + 6 * _FILE_BYTES if options.masks else 0
+    rows = objects * _ROWS if rows is None else rows
+    masks = rows * BYTES_A_ROW + 6 * _FILE_BYTES if options.masks else 0
     images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
     features = objects * len(model.columns) * 4 + _FILE_BYTES
     return masks + (images + features if options.project else 0)

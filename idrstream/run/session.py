@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.describe import describe_part
 from idrstream.errors import PlanChangedError
-from idrstream.files import own_folder
+from idrstream.files import empty_own_folder, own_folder
 from idrstream.folder.decide import decide, needs_images
 from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
@@ -42,6 +42,7 @@ from idrstream.preprocess.selectors import check_selectors
 from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
+from idrstream.schedule.disk.budget import tree_bytes
 from idrstream.text import as_ranges, parse_size, shorten_list
 from idrstream.watch.control import Controls
 
@@ -137,7 +138,7 @@ class Session:
         ):
             requested = self.requested(tasks)
             decision = self._decide(journal, requested)
-            self._clear_leftovers(journal)
+            leftover_bytes = self._clear_leftovers(journal)
             if begun is not None:
                 begun()
             with self._ready(decision):
@@ -146,7 +147,9 @@ class Session:
                 tables = place_tables(
                     paths.folder, self._options.output_format, journal.outputs().values()
                 )
-                runner = self._runner([journal, log_events, controls, *listeners], keep, tables)
+                runner = self._runner(
+                    [journal, log_events, controls, *listeners], keep, tables, leftover_bytes
+                )
                 controls.attach(runner)
                 try:
                     result = runner.run(_plan(requested, decision))
@@ -158,6 +161,7 @@ class Session:
 
     def requested(self, tasks: tuple[Any, ...]) -> RequestedPlan:
         """Describe by content what is to be done with the images of a table."""
+        self._components.check_channels()
         check_selectors(self._components.preprocessor, tasks)
         return RequestedPlan.of(
             tasks, identity_of(self._paths, self._components, self._options), self._options
@@ -196,13 +200,17 @@ class Session:
             )
             raise PlanChangedError(msg)
 
-    def _clear_leftovers(self, journal: Journal) -> None:
-        """Delete what a stream that died left in the output folder; nobody else is in it now.
+    def _clear_leftovers(self, journal: Journal) -> int:
+        """Delete what a stream that died left in its folders; nobody else is in them now.
 
-        What it left in ``tmp_dir`` is the runner's to delete, which counts it.
+        Return the bytes that it left in ``tmp_dir``.
         """
         clear_parts(self._paths.folder)
         clear_unfinished(self._paths.folder, journal)
+        work = self._paths.work_dir
+        before = tree_bytes(work)
+        empty_own_folder(work)
+        return before - tree_bytes(work)
 
     @contextmanager
     def _ready(self, decision: Decision) -> Iterator[None]:
@@ -256,7 +264,11 @@ class Session:
         _say(decision)
 
     def _runner(
-        self, listeners: Sequence[Listener], keep: Mapping[int, Set[FrameKey]], tables: Path
+        self,
+        listeners: Sequence[Listener],
+        keep: Mapping[int, Set[FrameKey]],
+        tables: Path,
+        leftover_bytes: int,
     ) -> Runner:
         from idrstream.download import limit_to_needed
         from idrstream.profile import DeepProfilerProject
@@ -292,6 +304,7 @@ class Session:
             plate_wells=self._paths.plate_wells,
             options=options,
             budget_bytes=parse_size(options.disk_budget),
+            leftover_bytes=leftover_bytes,
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:

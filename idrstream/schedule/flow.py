@@ -53,6 +53,7 @@ class Flow:
         budget_bytes: int | None,
         plate_wells: int,
         disk_wait_s: float,
+        leftover_bytes: int,
     ) -> None:
         self._plan = plan
         self._tmp_dir = downloads.parent
@@ -66,7 +67,7 @@ class Flow:
         self._images = ImageLanes(context, self._space, movies, self._plates)
         self._batches = BatchLanes(context, self._space, plan)
         self._meter = DiskMeter(self._tmp_dir)
-        self._leftover_bytes = 0
+        self._leftover_bytes = leftover_bytes
         self._stopped_by = ""
         self._deadline: float | None = None  # for jobs to end, once the stream is stopping
         self._disk_full_since: float | None = None
@@ -140,7 +141,7 @@ class Flow:
         for profiling in self._context.stages.profiling:
             profiling.open()
         fixed = tree_bytes(self._tmp_dir)
-        self._leftover_bytes = max(0, before - fixed)
+        self._leftover_bytes += max(0, before - fixed)
         if self._leftover_bytes:
             log.info("Removed %s that a stream had left", format_size(self._leftover_bytes))
         self._meter.start()

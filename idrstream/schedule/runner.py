@@ -49,6 +49,8 @@ class Runner:
         Hard limit on everything under the parent of `downloads`; None for no limit.
     disk_wait_s : float
         How long to wait on a full disk if the stream itself can free nothing.
+    leftover_bytes : int
+        What a crashed stream had left and was removed already, for the result.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Runner:
         options: RunOptions | None = None,
         budget_bytes: int | None = None,
         disk_wait_s: float = 30.0,
+        leftover_bytes: int = 0,
     ) -> None:
         self._options = options or RunOptions()
         self._make_flow = partial(
@@ -71,6 +74,7 @@ class Runner:
             budget_bytes=budget_bytes,
             plate_wells=plate_wells,
             disk_wait_s=disk_wait_s,
+            leftover_bytes=leftover_bytes,
         )
         self._flow: Flow | None = None
 

@@ -76,8 +76,8 @@ class BatchProfiling(Interruptible, Protocol):
         """Delete what belongs to a stream that ends; may be called in any state."""
         ...
 
-    def expected_bytes(self, task: ImageTask) -> int:
-        """Return how much disk space an image will probably need until it is published."""
+    def expected_need(self, task: ImageTask) -> DiskNeed:
+        """Return how much disk space all frames of an image will probably need."""
         ...
 
     def disk_need(self, frame: Frame, objects: Objects) -> DiskNeed:

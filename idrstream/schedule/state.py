@@ -75,6 +75,8 @@ class ImageState(MovieState):
         For each wanted frame the number of its nuclei, why it was skipped, or None.
     n_pending_frames : int
         Frames without a result.
+    n_profiling : int
+        Frames that are being profiled; they have no result yet, but their space.
     needed_bytes : int
         Disk space that the frames need which are being profiled or were.
     finished : bool
@@ -84,6 +86,7 @@ class ImageState(MovieState):
     earlier: ImageState | None = None
     results: list[Skipped | int | None] = field(default_factory=list)
     n_pending_frames: int = 0
+    n_profiling: int = 0
     needed_bytes: int = 0
     finished: bool = False
 

@@ -46,6 +46,10 @@ class Segmentor(Protocol):
                 found.append(error)
         return found
 
+    def check_channels(self, names: Sequence[str]) -> None:  # noqa: ARG002
+        """Raise `ConfigError` if frames of these channels cannot be segmented; by default not."""
+        return
+
     def load(self) -> None:
         """Load the model, so that what is missing shows before the first download."""
         return
@@ -57,4 +61,4 @@ class Segmentor(Protocol):
 
 def as_segmentor(given: object) -> Segmentor:
     """Return an object with ``segment(frame, *, outlines=False)`` as a segmentor; see `adapt`."""
-    return adapt(given, Segmentor, ("segment", "segment_many", "load", "gpus"))  # type: ignore[type-abstract]
+    return adapt(given, Segmentor, ("segment", "segment_many", "check_channels", "load", "gpus"))  # type: ignore[type-abstract]

@@ -201,6 +201,11 @@ def test_crops_are_laid_out_so_that_each_box_is_its_crop():
     assert engine.closed
 
 
+def test_no_crops_have_no_features():
+    none = np.empty((0, 64, 64), np.uint8)
+    assert deepfeatures.deep_features(none, *shipped(), engine=MeanEngine()).shape == (0, 1280)
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [((2, 64, 60), "square"), ((2, 32, 32), "box_size"), ((1, 1100, 1100), "fit")],

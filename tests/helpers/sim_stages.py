@@ -40,6 +40,8 @@ class SimStages(Downloader, BasePreprocessor):
     slots: int = 3
     fail_groups: bool = False  # by the error of one of their frames
     expect: int = FRAME_BYTES
+    kept_bytes: int = FRAME_BYTES  # of a frame
+    scratch_bytes: int = FEATURE_BYTES  # of a frame while it is profiled
     used: list = field(default_factory=list)
     downloads: list = field(default_factory=list)
     fitted: dict = field(default_factory=dict)
@@ -153,7 +155,7 @@ class SimSlot(BatchProfiling):
     def profile(self, frames, objects):
         self.folder.mkdir(exist_ok=True)
         scratch = self.folder / "scratch"  # while the engine is at it
-        scratch.write_bytes(bytes(FEATURE_BYTES * len(frames)))
+        scratch.write_bytes(bytes(self.sim.scratch_bytes * len(frames)))
         try:
             return [self._add(frame, of) for frame, of in zip(frames, objects, strict=True)]
         finally:
@@ -169,7 +171,7 @@ class SimSlot(BatchProfiling):
                 raise ImageError("listed twice")
         except (ImageError, KeyError) as error:
             return error
-        (self.folder / "_".join(map(str, key))).write_bytes(bytes(FRAME_BYTES))
+        (self.folder / "_".join(map(str, key))).write_bytes(bytes(self.sim.kept_bytes))
         self.sim.measure()
         self.added[key] = (frame.task, int(frame.pixels[0, 0, 0]), len(objects))
         return None
@@ -197,8 +199,9 @@ class SimSlot(BatchProfiling):
     def close(self):
         self.clear()
 
-    def expected_bytes(self, task):
-        return len(task.frames) * self.sim.expect  # too little: nobody knows the nuclei yet
+    def expected_need(self, task):
+        n_frames = len(task.frames)  # too little: nobody knows the nuclei yet
+        return DiskNeed(n_frames * self.sim.expect, n_frames * self.sim.scratch_bytes)
 
     def disk_need(self, frame, objects):
-        return DiskNeed(FRAME_BYTES, FEATURE_BYTES)
+        return DiskNeed(self.sim.kept_bytes, self.sim.scratch_bytes)

@@ -7,6 +7,7 @@ import pytest
 from idrstream.errors import TableError
 from idrstream.formats import BioFormatsReader, CellH5Reader, ImageJReader
 from idrstream.preprocess import BasePreprocessor, NoIllumination, Preprocessor, check_selectors
+from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.records import ImageTask
 
 SELECTS = BioFormatsReader("x.jar")
@@ -18,7 +19,9 @@ def task(row, site=1, well=1, frames=(1,), **metadata):
 
 
 def check(reader, *tasks):
-    check_selectors(Preprocessor(reader, NoIllumination()), tasks)
+    one = Preprocessor(reader, NoIllumination())
+    for preprocessor in (one, ChannelPreprocessor({"DNA": one, "ER": one})):
+        check_selectors(preprocessor, tasks)
 
 
 @pytest.mark.parametrize("reader", ONE_IMAGE)

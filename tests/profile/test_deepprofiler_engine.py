@@ -19,6 +19,7 @@ from idrstream.errors import MissingToolError, ProfileError
 from idrstream.profile import DeepProfilerEngine
 from idrstream.profile.deepprofiler.process import DeepProfilerProcess, resident_bytes
 from idrstream.profile.deepprofiler.python import HOW_TO_INSTALL
+from idrstream.schedule.disk.budget import tree_bytes
 
 FAKE = Path(__file__).with_name("fake_deepprofiler_worker.py")
 
@@ -127,6 +128,41 @@ def test_what_it_takes_of_the_disk(make, make_scene):
     frame, objects = make_scene(10, dtype="u2")
     need = make().disk_bytes(frame, objects)
     assert frame.pixels.nbytes + 10 * 1280 * 4 < need < 2 * (frame.pixels.nbytes + 10 * 1280 * 4)
+
+
+def test_a_stop_between_frames_of_two_sizes_ends_the_call(make, make_scene, folder, monkeypatch):
+    engine = make()
+    ask = FakeProcess.profile
+
+    def interrupted_afterwards(process, project):
+        said = ask(process, project)
+        engine.interrupt()
+        return said
+
+    monkeypatch.setattr(FakeProcess, "profile", interrupted_afterwards)
+    scenes = [make_scene(3), make_scene(2, number=52, shape=(40, 50))]
+    with pytest.raises(ProfileError, match="stopped"):
+        engine.profile(*zip(*scenes, strict=True))
+    assert len(pids(folder)) == 1
+    monkeypatch.undo()
+    assert len(engine.profile(*zip(*scenes, strict=True))) == 2
+
+
+def test_it_takes_no_more_of_the_disk_than_it_says(make, make_scene, model, monkeypatch):
+    taken = []
+    ask = FakeProcess.profile
+
+    def measured(process, project):
+        said = ask(process, project)
+        taken.append(tree_bytes(project.root))
+        return said
+
+    monkeypatch.setattr(FakeProcess, "profile", measured)
+    engine = make()
+    scenes = [make_scene(10, number=number, dtype="u2") for number in (50, 51)]
+    engine.profile(*zip(*scenes, strict=True))
+    assert max(taken) <= sum(engine.disk_bytes(*scene) for scene in scenes)
+    assert model.checkpoint_path.is_file()
 
 
 @pytest.mark.parametrize(

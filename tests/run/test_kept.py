@@ -97,6 +97,22 @@ def test_nothing_is_kept_unasked(stream, quick, screen):
     assert not names & {"masks", "projects"}
 
 
+def test_whatever_a_dead_stream_left_in_its_work_folder_is_removed(stream, quick, screen):
+    work = stream.tmp_dir / "idrstream_work"
+    for name in (
+        "DP_engine/inputs/images/a.tif",
+        "DP_project_9/inputs/x.csv",
+        "DP_project_9_masks/a",
+    ):
+        path = work / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes(1000))
+    (work / ".idrstream").touch()
+    result = run(stream, quick, screen, batch_nums=[0])
+    assert result.disk.leftover_bytes >= 3000
+    assert not work.exists()
+
+
 def test_the_plan_counts_what_is_kept(stream, quick, screen):
     table = quick.table_of(screen)
     plain, masks, both = (

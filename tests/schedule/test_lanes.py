@@ -368,6 +368,17 @@ def test_a_budget_of_one_movie_is_enough(sim):
     assert max(sim.used) <= one
 
 
+@pytest.mark.parametrize("budget", range(300_000, 800_000, 100_000))
+def test_frames_keep_the_space_that_their_profiling_takes(sim, budget):
+    sim.kept_bytes = sim.expect = 1_000  # as of an engine that takes arrays through a folder
+    sim.scratch_bytes = 30_000
+    frames = tuple(range(1, 7))
+    tasks = tuple(ImageTask("P", well_name(n), n, frames, row=n - 1) for n in range(1, 9))
+    result = run(sim, tasks, 8, RunOptions(cores=1, batches_in_flight=1, prefetch=6), budget)
+    assert not result.rerun_batches
+    assert max(sim.used) <= budget
+
+
 def test_a_full_disk_is_waited_for(sim, monkeypatch):
     free = [50, 50, 10**9]
     monkeypatch.setattr(

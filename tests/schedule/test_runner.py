@@ -135,8 +135,8 @@ class FakeSlot(BatchProfiling):
         self.added.clear()
         self.fake._call("close", None)
 
-    def expected_bytes(self, task):
-        return 10 * len(task.frames)
+    def expected_need(self, task):
+        return DiskNeed(10 * len(task.frames), 5 * len(task.frames))
 
     def disk_need(self, frame, objects):
         return DiskNeed(10, 5)

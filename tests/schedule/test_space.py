@@ -24,8 +24,8 @@ FRAME_BYTES = 40_000
 class Profiling:
     """Frames need up to twice what is expected of them."""
 
-    def expected_bytes(self, task):
-        return len(task.frames) * FRAME_BYTES // 2
+    def expected_need(self, task):
+        return DiskNeed(len(task.frames) * FRAME_BYTES // 2, 0)
 
     def disk_need(self, frame, objects):
         return DiskNeed(frame, frame // 2)

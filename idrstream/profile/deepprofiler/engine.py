@@ -54,6 +54,7 @@ class DeepProfilerEngine(FeatureEngine):
         self._model = model
         self._project = DeepProfilerProject(folder, model)
         self._lock = threading.Lock()
+        self._stop = threading.Event()
         self._corrected: set[tuple[int, int]] = set()
 
     def in_folder(self, folder: Path) -> DeepProfilerEngine:
@@ -67,6 +68,10 @@ class DeepProfilerEngine(FeatureEngine):
     def versions(self) -> dict[str, str]:
         """Return the versions of DeepProfiler and TensorFlow; see `DeepProfilerProcess`."""
         return self._process.versions()
+
+    def check_channels(self, names: Sequence[str]) -> None:
+        """Check that the channels of the model are among some names; see `DeepModel`."""
+        self._model.planes_among(names)
 
     def load(self) -> None:
         """Check that DeepProfiler is installed, and put its model into the project.
@@ -99,7 +104,10 @@ class DeepProfilerEngine(FeatureEngine):
         values = [np.empty((0, len(columns)), np.float32) for _ in frames]
         shapes = dict.fromkeys(frame.shape for frame, of in zip(frames, objects, strict=True) if of)
         with self._lock:
+            self._stop.clear()
             for shape in shapes:  # DeepProfiler takes images of one size
+                if self._stop.is_set():
+                    raise ProfileError("the profiling was stopped")
                 at = [n for n, frame in enumerate(frames) if frame.shape == shape and objects[n]]
                 found = self._profile_alike(
                     shape, [frames[n] for n in at], [objects[n] for n in at]
@@ -129,7 +137,7 @@ class DeepProfilerEngine(FeatureEngine):
             )  # fmt: skip
         project.clear(keep_model=True)
         try:
-            project.write_model(shape)
+            project.write_model(shape, link=True)
             images = [
                 project.add(_numbered(frame, number), of, pixels=True)
                 for number, (frame, of) in enumerate(zip(frames, objects, strict=True), start=1)
@@ -148,6 +156,7 @@ class DeepProfilerEngine(FeatureEngine):
 
     def interrupt(self) -> None:
         """End the call that is running, and the process; the next call starts a new one."""
+        self._stop.set()
         self._process.interrupt()
 
     def close(self) -> None:

@@ -89,13 +89,23 @@ class DeepProfilerProject:
         """Return where DeepProfiler writes a frame's features, when it has objects."""
         return self.features_folder / image.plate_folder / image.well / f"{image.task.site}.npz"
 
-    def write_model(self, size: tuple[int, int] | None = None) -> None:
+    def write_model(
+        self,
+        size: tuple[int, int] | None = None,
+        *,
+        link: bool = False,
+        root: Path | None = None,
+    ) -> None:
         """Write configuration and checkpoint.
 
         Parameters
         ----------
         size : tuple of int, optional
             ``(height, width)`` of the images in pixels, for a configuration that says another.
+        link : bool
+            Link the checkpoint, which takes no space, instead of copying it.
+        root : Path, optional
+            Where the project was moved to.
 
         Raises
         ------
@@ -106,13 +116,18 @@ class DeepProfilerProject:
         raw = json.loads(config.path.read_text(encoding="utf-8"))
         if size is not None:
             raw["dataset"]["images"] |= {"height": size[0], "width": size[1]}
-        copy = self.root / "outputs" / "results" / "checkpoint" / config.checkpoint
+        root = root or self.root
+        copy = root / "outputs" / "results" / "checkpoint" / config.checkpoint
         with self._writing():
-            path = self.root / "inputs" / "config" / self.config_name
+            path = root / "inputs" / "config" / self.config_name
             for folder in (path.parent, copy.parent):
                 folder.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(raw, indent=2), encoding="utf-8")
-            if not copy.exists():
+            if copy.exists():
+                return
+            if link:
+                copy.symlink_to(checkpoint.absolute())
+            else:
                 shutil.copyfile(checkpoint, copy)
 
     def add(
@@ -233,7 +248,9 @@ class DeepProfilerProject:
     def _write_pixels(self, image: ProjectImage, frame: Frame) -> None:
         import tifffile
 
-        planes = dict(zip(self.model.config.channels, self.model.planes_of(frame), strict=True))
+        planes = dict(
+            zip(self.model.config.channels, self.model.planes_among(frame.channels), strict=True)
+        )
         for channel, number in planes.items():
             path = self.image_path(image, channel)
             path.parent.mkdir(parents=True, exist_ok=True)

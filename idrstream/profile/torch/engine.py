@@ -74,6 +74,10 @@ class TorchEngine(FeatureEngine):
         device = self._device()
         return [] if device.type == "cpu" else [str(device)]
 
+    def check_channels(self, names: Sequence[str]) -> None:
+        """Check that the channels of the model are among some names; see `DeepModel`."""
+        self._model.planes_among(names)
+
     def load(self) -> None:
         """Build the network, so that what is wrong shows before the first download.
 
@@ -284,7 +288,7 @@ class _NotOneCropFitsError(Exception):
 
 def _channels(frame: Frame, model: DeepModel) -> NDArray[Any]:
     """Return the channels of the model, shape ``(C, Y, X)``, uint8 or float32; one if all equal."""
-    planes = model.planes_of(frame)
+    planes = model.planes_among(frame.channels)
     pixels: NDArray[Any] = frame.pixels[list(planes if len(set(planes)) > 1 else planes[:1])]
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
 

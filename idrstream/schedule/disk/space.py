@@ -1,7 +1,7 @@
 """Which image gets disk space next, so that the budget holds and the stream never blocks itself.
 
 Space is reserved in the order of the plan. An image reserves its movie, or what its frames will
-need if that is more: a movie is deleted once it is read, before they are profiled.
+need if that is more, also while they are profiled: a movie is deleted once it is read, before that.
 A later batch gets space only if the batches before it can still finish: if their largest pending
 movie and everything that they will write still fit.
 """
@@ -130,12 +130,15 @@ class Space:
         """Reserve what a segmented frame needs; return False if it does not fit."""
         image = state.image
         need = image.batch.profiling.disk_need(state.frame, state.objects)
-        self._largest_frame_bytes = max(self._largest_frame_bytes, need.kept_bytes)
-        others = (image.n_pending_frames - 1) * self._frame_bytes(image)
+        self._largest_frame_bytes = max(self._largest_frame_bytes, sum(need))
+        others = (image.n_pending_frames - image.n_profiling - 1) * self._frame_bytes(image)
         least = image.needed_bytes + sum(need)
-        if not any(self.budget.try_reserve(image, size) for size in (least + others, least)):
+        # Where it cannot grow for the others, it keeps what it has: they need it soon.
+        enough = max(least, self.budget.held(image))
+        if not any(self.budget.try_reserve(image, size) for size in (least + others, enough)):
             self._short_bytes = sum(need)
             return False
+        image.n_profiling += 1
         image.needed_bytes = least
         state.need = need
         return True
@@ -143,9 +146,11 @@ class Space:
     def settle_frame(self, state: FrameState) -> None:
         """Release what a frame needed only while it was profiled."""
         image = state.image
+        image.n_profiling -= 1
         image.needed_bytes -= state.need.profiling_bytes
-        held = self.budget.held(image) - state.need.profiling_bytes
-        self.budget.try_reserve(image, max(held, image.needed_bytes))
+        others = (image.n_pending_frames - image.n_profiling - 1) * self._frame_bytes(image)
+        held = self.budget.held(image)
+        self.budget.try_reserve(image, min(held, image.needed_bytes + others))
 
     def trim(self, image: ImageState) -> None:
         """Reduce the reservation of a finished image to what it needs."""
@@ -158,8 +163,9 @@ class Space:
             self.budget.release(image)
 
     def expected_bytes(self, image: ImageState) -> int:
-        """Return what an image will probably need until its batch is published."""
-        return image.needed_bytes + image.n_pending_frames * self._frame_bytes(image)
+        """Return what an image will probably need until all its frames are profiled."""
+        n_frames = image.n_pending_frames - image.n_profiling
+        return image.needed_bytes + n_frames * self._frame_bytes(image)
 
     def too_small(self, batch: BatchState) -> BudgetError:
         """Return the error of a budget in which not even one batch can finish."""
@@ -179,7 +185,8 @@ class Space:
     def _frame_bytes(self, image: ImageState) -> int:
         if self._largest_frame_bytes:
             return int(self._largest_frame_bytes * _MARGIN)
-        return image.batch.profiling.expected_bytes(image.task) // max(1, len(image.task.frames))
+        need = image.batch.profiling.expected_need(image.task)
+        return sum(need) // max(1, len(image.task.frames))
 
     def _movie_bytes(self, item: MovieState) -> int:
         if item.size_bytes is None:

@@ -126,6 +126,21 @@ class CellPoseSegmentor(Segmentor):
         """
         self._model.get()
 
+    def check_channels(self, names: Sequence[str]) -> None:
+        """Check that the channel to segment is among some names.
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When it is not.
+        """
+        wanted = self.settings.segment_channel
+        if wanted and wanted not in names:
+            raise ConfigError(
+                f"segment_channel is {wanted!r}, but the frames have the channels "
+                f"{', '.join(names)}"
+            )
+
     def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
         """Return the nuclei of one frame.
 
@@ -186,13 +201,8 @@ class CellPoseSegmentor(Segmentor):
 
     def _channel_of(self, frame: Frame) -> NDArray[Any]:
         """Return the pixels that are segmented, shape ``(Y, X)``."""
-        try:
-            return frame.plane(self.settings.segment_channel)
-        except KeyError as error:
-            raise ConfigError(
-                f"segment_channel is {self.settings.segment_channel!r}, but the frames have the "
-                f"channels {', '.join(frame.channels)}"
-            ) from error
+        self.check_channels(frame.channels)
+        return frame.plane(self.settings.segment_channel)
 
     def _objects(self, labels: Labels, diameter_px: float, *, outlines: bool) -> Objects:
         return objects_in(
