@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, OptionalPath, Scope, as_tuple
+from idrstream.config.options import STRICT, OptionalPath, Scope, as_tuple, valid_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,11 @@ class DownloadSettings:
         ),
         Scope.RESULT,
     ] = "error"
+    largest_file: Annotated[
+        str | int | None,
+        AfterValidator(valid_size),
+        Doc("Largest movie file that is downloaded, whatever its server states."),
+    ] = "20GB"
     complete_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
     ] = 60.0

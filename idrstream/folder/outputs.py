@@ -34,7 +34,7 @@ ILLUMINATION = "illumination"
 QUALITY = ("qc", "pictures")  # measures of frames, example pictures
 CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
 
-_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
+_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,14 @@ log = logging.getLogger(__name__)
 # SQLite's write-ahead log needs memory shared by all users of the file, which file systems
 # shared between machines do not have (https://sqlite.org/wal.html).
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
+# A journal of millions of images takes a hundredth of these steps of SQLite's machine.
+_STEPS, _MOST_STEPS = 1_000_000, 1_000_000_000
+_MOST_BYTES = 2**25  # of a text or a row
+# Views, triggers, and tables that are made up while they are read.
+_FOREIGN = (
+    "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+    "OR sql LIKE 'create virtual%' OR sql LIKE '%generated%always%' LIMIT 1"
+)
 
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
@@ -73,6 +81,23 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
+def bounded(connection: sqlite3.Connection) -> Iterator[None]:
+    """Interrupt the block's query when it takes more steps than any of a journal's does."""
+    left = _MOST_STEPS
+
+    def step() -> bool:
+        nonlocal left
+        left -= _STEPS
+        return left < 0
+
+    connection.set_progress_handler(step, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+@contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Run the block as one transaction."""
     connection.execute("BEGIN IMMEDIATE")
@@ -96,6 +121,9 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            msg = f"the journal {path} has more in it than a journal: reading it was given up"
+            raise JournalError(msg) from error
         msg = (
             f"the journal {path} cannot be read or written: {error}; free space or repair the disk"
         )
@@ -148,11 +176,20 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     version = _version(connection)
     kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     if (tables or version) and kind != APPLICATION_ID:
         msg = f"{path} is a database, but not a journal of idrstream; choose another folder"
+        raise JournalError(msg)
+    foreign = connection.execute(_FOREIGN).fetchone()
+    if foreign is not None:
+        msg = (
+            f"{path} has the {foreign[0]} {foreign[1][:80]!r}, which no journal has: it could do "
+            "anything when it is read; restore the journal from a copy"
+        )
         raise JournalError(msg)
     if version > VERSION:
         msg = (
