@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from idrstream.errors import JournalError
-from idrstream.folder.journal.file import bounded, open_reader, sqlite_errors
+from idrstream.folder.journal.file import open_reader, rows_of
 from idrstream.folder.journal.records import (
     BatchTotals,
     Failure,
@@ -221,8 +221,7 @@ class JournalReader:
         return list(dict(found).values())
 
     def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
-        with sqlite_errors(self.path), bounded(self._connection):
-            return self._connection.execute(query, values).fetchall()
+        return rows_of(self._connection, query, values, self.path)
 
     def _made(self, make: Callable[..., T], query: str, *values: int | str | None) -> list[T]:
         """Return what `make` returns of each row."""
