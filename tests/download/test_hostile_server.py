@@ -11,7 +11,7 @@ import pytest
 from hostile_http import forever, head, hostile
 
 from idrstream.config import DownloadSettings
-from idrstream.download import HttpTransport
+from idrstream.download import FtpTransport, HttpTransport
 from idrstream.download.client.redirects import redirected
 from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.omezarr._store import Store
@@ -260,8 +260,25 @@ def test_redirects_are_decided_on_for_every_kind(tmp_path, kind, location):
 
     def answer(request):
         asked.append(request.split()[1])
-        yield head("302 Found", Location=location, Content_Length="0")
+        yield head("302 Found", Location=location, Content_Length="0", Connection="close")
 
     with hostile(answer) as root, pytest.raises(DownloadError, match="redirects"):
         KINDS[kind](root, tmp_path)
     assert len(asked) == (6 if location == "/again" else 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: forever(b"220-welcome\r\n"),
+        lambda: then(b"220 \x1b[31mhello\r\n", forever(b"599 \x07\r\n", 0.05)),
+    ],
+)
+def test_an_ftp_server_that_does_not_end(tmp_path, answer):
+    with (
+        hostile(lambda _: answer(), asked=False) as root,
+        bounded(),
+        pytest.raises(DownloadError) as caught,
+    ):
+        FtpTransport(root.replace("http", "ftp"), SETTINGS).fetch("x.ch5", tmp_path / "x.ch5")
+    assert str(caught.value).isprintable()

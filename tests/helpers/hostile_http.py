@@ -10,15 +10,18 @@ from contextlib import contextmanager, suppress
 
 
 @contextmanager
-def hostile(answer: Callable[[str], Iterator[bytes]]) -> Iterator[str]:
-    """Serve the bytes that `answer` yields for the head of each request; yield the address."""
+def hostile(answer: Callable[[str], Iterator[bytes]], *, asked: bool = True) -> Iterator[str]:
+    """Serve the bytes that `answer` yields for the head of each request; yield the address.
+
+    A server that is not `asked` speaks first, as FTP's do.
+    """
     listening = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
     def talk(connection: socket.socket) -> None:
         with connection, suppress(OSError):
             head = b""
-            while b"\r\n\r\n" not in head:
+            while asked and b"\r\n\r\n" not in head:
                 more = connection.recv(65536)
                 if not more:
                     return
