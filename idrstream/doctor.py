@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 from idrstream.config import DownloadSettings
 from idrstream.errors import MissingToolError
 from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
@@ -71,6 +74,7 @@ def check_here() -> list[Finding]:
     for name in TOOLS:
         path = shutil.which(name)
         found.append(Finding(name, "ok" if path else "missing", path or "not on the PATH"))
+    found += _below_the_bounds()
     return found + [
         Finding(f"model {path.name}", "ok", f"{path.stat().st_size:,} bytes")
         for path in sorted(Path(models.__path__[0]).iterdir())
@@ -211,6 +215,27 @@ def _package(name: str) -> Finding:
     except importlib.metadata.PackageNotFoundError:
         alone = f": {INSTALL_ALONE}" if name in INSTALLED_ALONE else ""
         return Finding(name, "missing", f"not installed{alone}")
+
+
+def _below_the_bounds() -> list[Finding]:
+    """Return the packages that are older than idrstream's dependencies say."""
+    found = []
+    for text in importlib.metadata.requires("idrstream") or ():
+        needed = Requirement(text)
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue  # packages for what is optional are named when it is used
+        try:
+            version = importlib.metadata.version(needed.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        lowest = [one.version for one in needed.specifier if one.operator == ">="]
+        if lowest and Version(version) < Version(lowest[0]):
+            detail = (
+                f"{version} is older than {lowest[0]}, the oldest that works or has no known hole: "
+                f"pip install '{needed.name}>={lowest[0]}'"
+            )
+            found.append(Finding(f"{needed.name} (version)", "failed", detail))
+    return found
 
 
 def _deepprofiler() -> Finding:

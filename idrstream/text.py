@@ -1,11 +1,13 @@
-"""Sizes, durations, lists and ranges of numbers as text."""
+"""Sizes, durations, lists and ranges of numbers as text; JSON from others."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from idrstream.errors import ConfigError
 
@@ -14,7 +16,7 @@ _UNITS = {
     "k": 1000, "m": 1000**2, "g": 1000**3, "t": 1000**4,
     "ki": 1024, "mi": 1024**2, "gi": 1024**3, "ti": 1024**4,
 }  # fmt: skip
-_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", re.IGNORECASE | re.ASCII)
 _MAX_RANGES = 40
 _WORTH_A_RANGE = 3  # numbers in a row
 
@@ -48,6 +50,21 @@ def parse_size(text: str | int | None, option: str = "disk_budget") -> int | Non
         msg = f"{option} is {text!r}; give a size such as 20GB, 1.5TB or 512MiB"
         raise ConfigError(msg)
     return size
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text holds that somebody else may have written.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, is nested too deeply, or has a number of thousands of digits.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from error
 
 
 def format_size(size_bytes: float) -> str:

@@ -49,6 +49,25 @@ def test_what_pip_does_not_install_by_itself(monkeypatch, tmp_path):
     assert there.detail == f"0.5.1 with tensorflow 2.15.1 in {tmp_path / 'python'}"
 
 
+def test_packages_below_their_lower_bounds(monkeypatch, capsys):
+    bounds = ["torch>=2.6", "urllib3<3,>=2.6.3", "numpy", "moto>=99; extra == 'dev'", "gone>=1"]
+    there = {"torch": "2.5.1+cu124", "urllib3": "2.10.0", "numpy": "1.0", "moto": "1"}
+    installed = importlib.metadata.version
+
+    def version(name):
+        if name == "gone":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return there.get(name) or installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _name: bounds)
+    below = [item for item in check_here() if item.state == "failed"]
+    assert [item.what for item in below] == ["torch (version)"]
+    assert "2.5.1+cu124 is older than 2.6" in below[0].detail
+    assert "pip install 'torch>=2.6'" in below[0].detail
+    assert main(["doctor"]) == 1
+
+
 @pytest.mark.skipif(NGINX is None, reason="nginx is not installed (apt-get install nginx-light)")
 def test_network(tmp_path, shared_data):
     pytest.importorskip("pyftpdlib")

@@ -14,6 +14,7 @@ from idrstream.text import (
     format_duration,
     format_durations,
     format_size,
+    parse_json,
     parse_size,
     shorten_list,
 )
@@ -61,7 +62,9 @@ def test_sizes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["many", "-5GB", "0", "5 PB", "1e9", True, "GB", "5 0MB"])
+@pytest.mark.parametrize(
+    "text", ["many", "-5GB", "0", "5 PB", "1e9", True, "GB", "5 0MB", "1_000", "\u0662GB"]
+)
 def test_other_texts_are_not_sizes(text):
     with pytest.raises(ConfigError, match=r"20GB, 1\.5TB or 512MiB"):
         parse_size(text)
@@ -104,3 +107,9 @@ def test_a_message_names_the_option():
 )
 def test_long_lists_are_shortened(count, text):
     assert shorten_list(range(count), 3) == text
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 200_000, "9" * 5000, b"\xff", '{"a":' * 100_000])
+def test_json_from_others_fails_in_one_way(text):
+    with pytest.raises(ValueError):  # noqa: PT011, what the text is wrong in varies
+        parse_json(text)

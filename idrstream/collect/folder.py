@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -26,7 +25,7 @@ from idrstream.folder.provenance import (
     read_provenance,
     save_provenance,
 )
-from idrstream.text import shorten_list
+from idrstream.text import parse_json, shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -196,7 +195,7 @@ def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:
 def _is_collection(folder: Path) -> bool:
     try:
         text = (folder / PROVENANCE_NAME).read_text(encoding="utf-8")
-        return _SECTION in json.loads(text)
+        return _SECTION in parse_json(text)
     except (OSError, ValueError, TypeError):
         return False
 

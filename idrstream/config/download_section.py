@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, Scope, as_tuple
+from idrstream.config.options import STRICT, Scope, as_tuple, valid_size
 from idrstream.config.paths import (
     FilePaths,
     OptionalPath,
@@ -127,6 +127,11 @@ class DownloadSettings:
         ),
         Scope.RESULT,
     ] = "error"
+    largest_file: Annotated[
+        str | int | None,
+        AfterValidator(valid_size),
+        Doc("Largest movie file that is downloaded, whatever its server states."),
+    ] = "20GB"
     complete_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds without growth after which an incomplete movie is given up.")
     ] = 60.0

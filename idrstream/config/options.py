@@ -17,6 +17,7 @@ from idrstream.text import parse_size
 ENVIRONMENT_PREFIX = "IDRSTREAM_"
 """What the name of an option has before it in the environment."""
 
+_DIGITS = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 _MOST_BATCHES = 1_000_000
 
@@ -138,7 +139,7 @@ def named_channels(values: tuple[str, ...]) -> tuple[str, ...]:
         if (
             set(name) & set("/\\\0")
             or not name.strip()
-            or not (number.strip() or str(position)).isdecimal()
+            or not _DIGITS.fullmatch(number.strip() or str(position))
         ):
             msg = f"{value!r} is not NAME or NAME=NUMBER"
             raise ValueError(msg)
@@ -167,7 +168,7 @@ def as_batch_numbers(value: Any) -> Any:
 
 def as_number(value: Any) -> Any:
     """Return a text of digits, as it comes from a command line, as a number."""
-    return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    return int(value) if isinstance(value, str) and _DIGITS.fullmatch(value.strip()) else value
 
 
 def valid_size(value: str | int | None, info: ValidationInfo) -> str | int | None:

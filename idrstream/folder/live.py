@@ -19,6 +19,7 @@ from typing import Any
 
 from idrstream.files import atomic_path
 from idrstream.folder.locks import Holder
+from idrstream.text import parse_json
 
 LIVE_NAME = ".idrstream.live.json"
 CONTROL_NAME = ".idrstream.control.json"  # a request to the stream
@@ -109,11 +110,11 @@ def write_small(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_small(path: Path) -> dict[str, Any]:
-    """Return the content of a small JSON file; empty if missing or invalid."""
+    """Return the content of a small JSON file; empty if missing, invalid or not a file."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return {}
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

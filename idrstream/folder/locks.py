@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from idrstream.errors import LockedError, StorageError
+from idrstream.text import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ def _open(path: Path) -> int:
 
 def _read(path: Path) -> Holder:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         return Holder(int(content["pid"]), str(content["host"]), float(content["since"]))
     except (OSError, ValueError, TypeError, KeyError):
         return Holder()

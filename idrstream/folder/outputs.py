@@ -50,7 +50,7 @@ _NOTES = re.compile(
     rf"|{MASKS}/batch_\d+\.zarr(?:/.+)?|{PROJECTS}/batch_\d+(?:/(?:inputs|outputs)/.+)?"
 )
 _BESIDE = frozenset({"provenance.json", "report.html"})
-_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
+_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.outputs import is_note, unknown_tables
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
+from idrstream.text import parse_json
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
@@ -127,7 +128,7 @@ def _is_foreign(path: Path) -> bool:
 def known_addresses(path: Path) -> dict[ImageKey, str]:
     """Return the addresses of movies in a provenance file; empty if missing or invalid."""
     try:
-        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        inputs = parse_json(path.read_text(encoding="utf-8"))["inputs"]
         rows = [dict(zip(inputs["columns"], row, strict=True)) for row in inputs["rows"]]
         return {(row["plate"], row["well_number"], row["site"]): row["file"] for row in rows}
     except (OSError, ValueError, KeyError, TypeError):

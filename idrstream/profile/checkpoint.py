@@ -11,9 +11,10 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from idrstream.errors import ConfigError
+from idrstream.errors import ConfigError, MovieError
+from idrstream.formats.cellh5.hdf5_guard import check_chunk, check_chunks, refuse_link
 
 if TYPE_CHECKING:
     import h5py
@@ -26,6 +27,11 @@ _WIDTH = (1.0, 1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0)
 _REPEATS = (1, 2, 2, 3, 3, 4, 1)
 POOLED_WIDTH = (1280, 1280, 1408, 1536, 1792, 2048, 2304, 2560)
 """Channels of the last convolution."""
+
+# What h5py raises on a file whose structure is damaged or another one.
+_DAMAGED = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
+_MOST_NAMES = 2000
+_MOST_WEIGHT_BYTES = 2**28
 
 _POOLED_LAYERS = frozenset({"pool5", "top_conv", "top_bn", "top_activation"})
 
@@ -77,10 +83,16 @@ class Checkpoint:
             raise ConfigError(f"the DeepProfiler checkpoint {path} does not exist")
         try:
             with h5py.File(path, "r") as file:
-                layers = file.get("model_weights", file)
-                names = [_text(name) for name in layers.attrs["layer_names"]]
-                shapes = {name: shape for name in names if (shape := _first_shape(layers[name]))}
-        except (OSError, KeyError, ValueError, AttributeError) as error:
+                layers = _layers(file, path)
+                names = _names(layers, "layer_names")
+                shapes = {
+                    name: tuple(weights[0].shape)
+                    for name in names
+                    if (weights := list(_weights(layers, name, path).values()))
+                }
+        except MovieError as error:
+            raise ConfigError(f"the checkpoint is refused: {error}") from error
+        except _DAMAGED as error:
             raise ConfigError(
                 f"the checkpoint {path} is not a Keras weights file (.h5 or .hdf5): {error}"
             ) from error
@@ -98,9 +110,11 @@ class Checkpoint:
 
         try:
             with h5py.File(self.path, "r") as file:
-                layers = file.get("model_weights", file)
-                return {name: _layer_weights(layers[name]) for name in self.shapes}
-        except (OSError, KeyError, ValueError, TypeError) as error:
+                layers = _layers(file, self.path)
+                return {name: _layer_weights(layers, name, self.path) for name in self.shapes}
+        except MovieError as error:
+            raise ConfigError(f"the checkpoint is refused: {error}") from error
+        except _DAMAGED as error:
             raise ConfigError(f"the weights in {self.path} cannot be read: {error}") from error
 
     def check(self, *, conv_blocks: int, channels: int, feature_layer: str) -> None:
@@ -186,18 +200,52 @@ def _needed(conv_blocks: int, feature_layer: str) -> list[str]:
     return needed
 
 
-def _first_shape(group: h5py.Group) -> tuple[int, ...]:
-    names = group.attrs.get("weight_names", ())
-    return tuple(group[_text(names[0])].shape) if len(names) else ()
+def _layers(file: h5py.File, path: Path) -> h5py.Group:
+    """Return the group with the layers: of weights alone, or of a whole model."""
+    return _inside(file, "model_weights", path) if "model_weights" in file else file
 
 
-def _layer_weights(group: h5py.Group) -> dict[str, NDArray[np.float32]]:
-    names = [_text(name) for name in group.attrs["weight_names"]]
-    # "block1a_bn/gamma:0": the last part without its number.
-    return {
-        name.rpartition("/")[2].partition(":")[0]: group[name][:].astype("f4") for name in names
-    }
+def _inside(group: h5py.Group, name: str, path: Path) -> Any:
+    """Return what has a name under a group, in this file and reached through no link."""
+    for part in name.split("/"):
+        refuse_link(group, part, path)
+        group = group[part]
+    return group
 
 
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+def _weights(layers: h5py.Group, layer: str, path: Path) -> dict[str, h5py.Dataset]:
+    """Return the weights of a layer by their names, each checked before it is read."""
+    group = _inside(layers, layer, path)
+    found = {}
+    for name in _names(group, "weight_names") if "weight_names" in group.attrs else ():
+        weights = _inside(group, name, path)
+        check_chunks(weights, path)
+        # More than the largest of these networks has in all its layers.
+        if weights.dtype.kind != "f" or weights.nbytes > _MOST_WEIGHT_BYTES:
+            msg = f"{path} has {weights.nbytes:,} bytes of {weights.dtype} as {name!r}: no weights"
+            raise MovieError(msg)
+        found[name] = weights
+    return found
+
+
+def _layer_weights(layers: h5py.Group, layer: str, path: Path) -> dict[str, NDArray[np.float32]]:
+    found = {}
+    for name, weights in _weights(layers, layer, path).items():
+        if weights.chunks is not None:
+            for index in range(weights.id.get_num_chunks()):
+                offset = weights.id.get_chunk_info(index).chunk_offset
+                problem = check_chunk(weights, offset, f"{name!r} of {path}")
+                if problem is not None:
+                    raise MovieError(str(problem))
+        # "block1a_bn/gamma:0": the last part without its number.
+        found[name.rpartition("/")[2].partition(":")[0]] = weights[:].astype("f4")
+    return found
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """Return the names in an attribute, as Keras writes it."""
+    stored = group.attrs.get_id(attribute)
+    if len(stored.shape) != 1 or stored.shape[0] > _MOST_NAMES or stored.dtype.itemsize > 1024:
+        msg = f"the attribute {attribute} has {stored.dtype} of shape {stored.shape}: no names"
+        raise ValueError(msg)
+    return [name.decode() if isinstance(name, bytes) else name for name in group.attrs[attribute]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.profile.checkpoint import Checkpoint
+from idrstream.text import parse_json
 
 INDEX_COLUMNS = (
     "Metadata_Plate",
@@ -174,10 +174,10 @@ class _Keys:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"the DeepProfiler config {path} cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(f"the DeepProfiler config {path} is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"the DeepProfiler config {path} is not a JSON object")

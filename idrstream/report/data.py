@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.errors import IdrStreamError
+from idrstream.errors import IdrStreamError, JournalError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.outputs import read_kept_tasks
@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 MEASURES = ("Nuclei", "Area", "Intensity", "Focus", "Background", "Saturated")
 _ILLUMINATION = "illumination"
+_MOST_ROWS, _MOST_COLUMNS = 128, 192  # a map is drawn of each plate
 _MODEL_PX = 96  # longer side of a model's thumbnail
 
 
@@ -167,6 +168,9 @@ def _add_positions(table: pd.DataFrame) -> None:
             positions.append(well_position(name))
         except ValueError:
             positions.append(divmod(int(number) - 1, 24))
+        if not (0 <= positions[-1][0] < _MOST_ROWS and positions[-1][1] < _MOST_COLUMNS):
+            msg = f"the folder has the well {name[:80]!r}, number {number}, which is on no plate"
+            raise JournalError(msg)
     table["Row"] = [row for row, _ in positions]
     table["Column"] = [column for _, column in positions]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from idrstream.folder.outputs import TABLES
 from idrstream.folder.provenance import FORMAT, VERSION
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.run.components import identity_of
+from idrstream.text import parse_json
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -161,8 +161,8 @@ def load_provenance(path: Path) -> Provenance:
 
     path = path / PROVENANCE_NAME if path.is_dir() else path
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as provenance of a stream: {error}"
         raise ConfigError(msg) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -41,7 +41,7 @@ SETTABLE = {
     "s3_endpoint": roots,
     "connect_timeout_s": seconds, "stall_timeout_s": seconds, "total_timeout_s": seconds,
     "retry_wait_s": seconds, "longest_retry_wait_s": seconds, "cool_down_s": seconds,
-    "complete_timeout_s": seconds,
+    "complete_timeout_s": seconds, "largest_file": st.sampled_from(["5GB", 10**9, None]),
     "download_attempts": numbers, "connections_per_host": numbers, "aspera_port": numbers,
     "aspera_attempts": numbers,
     "deep_verify": st.booleans(), "sidecar": st.booleans(),

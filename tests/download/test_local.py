@@ -15,6 +15,7 @@ from idrstream.download import (
     as_downloader,
     make_downloader,
 )
+from idrstream.download.omezarr._store import Store
 from idrstream.download.transports.local import path_from_address
 from idrstream.errors import (
     ConfigError,
@@ -254,3 +255,17 @@ def test_unreadable_folder(mirror, task, tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "iterdir", Failing(errno.EIO))
     with pytest.raises(DownloadError, match="cannot be read"):
         local(mirror).download(task, tmp_path)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_or_device_is_not_read_by_ranges_or_as_zarr(tmp_path):
+    os.mkfifo(tmp_path / "x.ch5")
+    with pytest.raises(DownloadError, match="not a file"):
+        LocalTransport(tmp_path).open_ranges("x.ch5", 64)
+    os.mkfifo(tmp_path / ".zattrs")
+    (tmp_path / "zarr.json").symlink_to("/dev/zero")
+    store = Store(str(tmp_path))
+    assert store.get(".zattrs") is None
+    assert store.get("zarr.json") is None
+    with pytest.raises(DownloadError, match="leads out"):
+        store.get("../x")

@@ -14,6 +14,7 @@ import pytest
 
 from idrstream.errors import FrameError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.deep import decode_all
 
 POSITION = "sample/0/plate/P/experiment/W/position/01"
 CHANNEL = f"{POSITION}/image/channel"
@@ -106,6 +107,23 @@ def test_sizes_and_filters_are_bounded(hostile, shape, options, message):
     path = hostile(shape, **options)
     with pytest.raises(MovieError, match=message):
         CellH5Reader().info(path)
+
+
+def test_the_deep_check_goes_through_the_same_guards(hostile, tmp_path):
+    path = hostile(chunks=(1, 1, 1, 32, 32), compression="gzip")
+    put_chunk(path, zlib.compress(PIXELS))
+    decode_all(path)
+    put_chunk(path, zlib.compress(b"\1" * 200_000), t=1)
+    with pytest.raises(MovieError, match="unpacks to more"):
+        decode_all(path)
+    with h5py.File(tmp_path / "more.ch5", "w") as file:
+        file.create_dataset("feature", (8,), "u1", external=[("/etc/passwd", 0, 8)])
+    with pytest.raises(MovieError, match="in other files"):
+        decode_all(tmp_path / "more.ch5")
+    with h5py.File(tmp_path / "large.ch5", "w") as file:
+        file.create_dataset("feature", (2**15, 2**15), "u1", chunks=(2**14, 2**14))
+    with pytest.raises(MovieError, match="chunks of 268,435,456"):
+        decode_all(tmp_path / "large.ch5")
 
 
 def test_filters_that_would_be_loaded_as_libraries_are_refused(tmp_path):

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import re
 import shutil
+import sqlite3
 import warnings
+from contextlib import closing
 
 import pandas as pd
 import pytest
@@ -195,6 +197,17 @@ class TestPage:
         qc = folder / "qc" / "batch_0.csv"
         qc.write_text(qc.read_text().replace("local: ", "<script>alert(1)</script>local: "))
         assert "<script>" not in write_report(folder, features=False).path.read_text()
+
+    @pytest.mark.parametrize(
+        ("name", "number"), [("S1000000000", 10**12), ("A9999", 9999), ("ZZ1", 5), ("", -7)]
+    )
+    def test_a_well_on_no_plate_is_a_sentence(self, clean, tmp_path, name, number):
+        folder = tmp_path / "out"
+        shutil.copytree(clean.final_data_dir, folder)
+        with closing(sqlite3.connect(folder / "journal.sqlite")) as journal, journal:
+            journal.execute("UPDATE images SET well = ?, well_number = ?", (name, number))
+        with pytest.raises(JournalError, match="on no plate"):
+            write_report(folder, features=False)
 
     def test_a_notebook_shows_it(self, page):
         from idrstream.report.write import Report

@@ -388,3 +388,16 @@ def test_plates_without_annotation_are_told_and_counted(study, caplog, capsys):
     assert table.attrs["plates_without_annotation"] == ["P_extra"]
     assert "plates have no annotation" in caplog.text
     assert "P_extra" in caplog.text
+
+
+@pytest.mark.parametrize("number", ["1_0", "\u0661", "\u00b2", "9" * 5000, "S1000000000", "+1", ""])
+def test_numbers_of_wells_are_digits(tmp_path, number):
+    """Of other spellings some are numbers to Python, and others end it."""
+    root = f"{ARCHIVE}/idr0010-doil-dnadamage/20150501-original/1-23"
+    (tmp_path / "1-23.pattern").write_text(f"{root}/001-23.stk")
+    plates = tmp_path / "plates.tsv"
+    plates.write_text(f"1-23\t{root}/1-23.pattern\n")
+    annotation = tmp_path / "annotation.csv"
+    annotation.write_text(f"Plate,Well Number,Gene\n1-23,{number},a\n")
+    with pytest.raises(TableError, match=r"annotation\.csv, .*Well Number|no wells"):
+        table_from_idr(plates, annotation)

@@ -6,30 +6,33 @@ connections a host gets is decided here, once for all of them.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
-import urllib.request
-import zlib
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.answers import (
+    finish,
+    length_of,
+    printable,
+    refuse_packed,
+    too_large,
+    unpacked,
+)
 from idrstream.download.client.connections import connection_to
-from idrstream.download.client.errors import BusyError, TooLargeError, network_errors
+from idrstream.download.client.errors import BusyError, network_errors
+from idrstream.download.client.pool import addresses_of, ended_after, pool, proxy_for
+from idrstream.download.client.redirects import MOST_REDIRECTS, REDIRECTS, redirected
 from idrstream.download.client.retry import retry_after_s, with_retries
 from idrstream.errors import DownloadError, RemoteFileNotFoundError, TransientDownloadError
 
 # They may pass with time, as everything from 500 on does.
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _GONE = frozenset({404, 410})
-_REDIRECTS = 5
 _PIECE_BYTES = 256 * 1024
 _AT_ONCE = 4
-# Larger than any limit on connections to a host: idle sockets are limited by those in use.
-_KEPT, _HOSTS = 64, 32
 
 T = TypeVar("T")
 Headers = Callable[[str, str], Mapping[str, str]]
@@ -85,25 +88,26 @@ class HttpClient:
         """
 
         def attempt() -> T:
-            if self._is_late():
-                msg = f"{url}: not finished within {self._settings.total_timeout_s:g} s"
-                raise TransientDownloadError(msg)
-            with connection_to(urlsplit(url).netloc, self._settings.connections_per_host):
+            self._check_time(url)
+            limit = self._settings.connections_per_host
+            with connection_to(urlsplit(url).netloc, limit, lambda: self._check_time(url)):
                 reply = self.send("GET", url, headers, known)
                 try:
                     with network_errors(f"{url}: the answer is incomplete"):
-                        taken = take(reply)
+                        with ended_after(self._left_s(), reply.shutdown):
+                            taken = take(reply)
+                        self._check_time(url)  # an answer that was ended looks complete
                 except BaseException:
                     reply.close()
                     raise
-                _finish(reply)
+                finish(reply)
                 return taken
 
         return with_retries(
             attempt,
             self._settings,
             give_up=lambda attempts, _error: (
-                attempts >= self._settings.download_attempts or self._is_late()
+                attempts >= self._settings.download_attempts or self._left_s() <= 0
             ),
         )
 
@@ -130,6 +134,26 @@ class HttpClient:
         DownloadError
             If the server refuses or the answer came without encryption.
         """
+        at = url + self._query
+        for _ in range(MOST_REDIRECTS + 1):
+            reply = self._send(method, url, at, headers)
+            location = reply.headers.get("Location")
+            if reply.status not in REDIRECTS or location is None or self._sign is not None:
+                break
+            finish(reply)
+            at = redirected(at, location, addresses_of)
+        else:
+            msg = f"{url} redirects more than {MOST_REDIRECTS} times"
+            raise DownloadError(msg)
+        try:
+            _check(reply, url, known)
+        except DownloadError:
+            finish(reply)
+            raise
+        return reply
+
+    def _send(self, method: str, url: str, at: str, headers: Mapping[str, str]) -> Any:
+        """Send one request to `at`; messages name `url`."""
         import urllib3
 
         limits = self._settings
@@ -137,25 +161,17 @@ class HttpClient:
         usual = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
         self.count(0, 1)
         with network_errors(f"{url} cannot be reached"):
-            reply = _pool(_proxy_for(url)).request(
+            return pool(proxy_for(at)).request(
                 method,
-                url + self._query,
+                at,
                 headers={**usual, **headers, **signed},
                 timeout=urllib3.Timeout(limits.connect_timeout_s, limits.stall_timeout_s),
-                # Only redirects are followed here: `with_retries` decides what else to repeat.
-                retries=urllib3.Retry(
-                    connect=0, read=0, status=0, other=0, redirect=_REDIRECTS, total=None
-                ),
+                # `redirected` decides where to go on, `with_retries` what to repeat.
+                retries=urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=0, total=None),
                 preload_content=False,
                 decode_content=False,
-                redirect=not signed,
+                redirect=False,
             )
-        try:
-            _check(reply, url, known)
-        except DownloadError:
-            _finish(reply)
-            raise
-        return reply
 
     def content(
         self, reply: Any, url: str, expected: int | None = None, most: int | None = None
@@ -175,13 +191,14 @@ class HttpClient:
         packed = reply.status != 206 and reply.headers.get("Content-Encoding") in ("gzip", "x-gzip")
         if not packed:
             refuse_packed(reply, url)
-        stated = length_of(reply) if expected is None else expected
+        stated = length_of(reply, url) if expected is None else expected
         data = bytearray()
         while len(data) != stated:
             if most is not None and max(len(data), stated or 0) > most:
-                raise _too_large(url, most)
+                raise too_large(url, most)
+            self._check_time(url)
             left = _PIECE_BYTES if stated is None else min(_PIECE_BYTES, stated - len(data))
-            piece = reply.read(left)
+            piece = reply.read1(left)
             if not piece:
                 break
             data += piece
@@ -189,7 +206,7 @@ class HttpClient:
         if stated is not None and len(data) < stated:
             msg = f"{url}: the answer ends after {len(data):,} of {stated:,} bytes"
             raise TransientDownloadError(msg)
-        return _unpacked(bytes(data), url, most) if packed else bytes(data)
+        return unpacked(bytes(data), url, most) if packed else bytes(data)
 
     def count(self, n_bytes: int, requests: int = 0) -> None:
         """Add to the bytes and requests so far."""
@@ -197,8 +214,13 @@ class HttpClient:
             self.bytes_moved += n_bytes
             self.requests += requests
 
-    def _is_late(self) -> bool:
-        return time.monotonic() - self._started > self._settings.total_timeout_s
+    def _left_s(self) -> float:
+        return self._settings.total_timeout_s - (time.monotonic() - self._started)
+
+    def _check_time(self, url: str) -> None:
+        if self._left_s() <= 0:
+            msg = f"{url}: not finished within {self._settings.total_timeout_s:g} s"
+            raise TransientDownloadError(msg)
 
 
 def user_agent() -> str:
@@ -208,86 +230,15 @@ def user_agent() -> str:
     return f"idrstream/{version('idrstream')}"
 
 
-def length_of(reply: Any) -> int | None:
-    """Return the number of bytes that an answer states; None if it states none."""
-    text = reply.headers.get("Content-Length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def range_of(reply: Any) -> tuple[int, int, int] | None:
-    """Return first byte, last byte and size of the whole file of a part; None if not stated."""
-    text = reply.headers.get("Content-Range", "").strip()
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", text)
-    return None if match is None else (int(match[1]), int(match[2]), int(match[3]))
-
-
-def refuse_packed(reply: Any, url: str) -> None:
-    """Raise `DownloadError` if an answer is compressed: its bytes are not those of the file."""
-    if reply.headers.get("Content-Encoding", "identity") != "identity":
-        msg = f"{url}: the server sends it compressed, against the request"
-        raise DownloadError(msg)
-
-
 def _check(reply: Any, url: str, known: frozenset[int]) -> None:
-    hops = reply.retries.history if reply.retries else ()
-    if url.startswith("https:") and any(
-        str(hop.redirect_location).lower().startswith("http:") for hop in hops
-    ):
-        msg = f"{url} redirects to an address without encryption"
-        raise DownloadError(msg)
     status = reply.status
     if status in known or status in (200, 206):
+        length_of(reply, url)
         return
-    words = f"{url}: the server answered {status} {reply.reason or ''}".rstrip()
+    words = f"{url}: the server answered {status} {printable(reply.reason or '')}".rstrip()
     if status in _GONE:
         msg = f"there is no {words}"
         raise RemoteFileNotFoundError(msg)
     if status in _BUSY:
         raise BusyError(words, retry_after_s(reply.headers.get("Retry-After")))
     raise (TransientDownloadError if status >= 500 else DownloadError)(words)
-
-
-def _finish(reply: Any) -> None:
-    """Return the connection of an answer, unless much of its content is not read."""
-    left = reply.length_remaining
-    if left is None or left > _PIECE_BYTES:
-        reply.close()
-    else:
-        reply.drain_conn()
-        reply.release_conn()
-
-
-def _unpacked(data: bytes, url: str, most: int | None) -> bytes:
-    decoder = zlib.decompressobj(wbits=31)
-    try:
-        content = decoder.decompress(data, 0 if most is None else most + 1)
-    except zlib.error as error:
-        msg = f"{url}: it is sent compressed and cannot be unpacked: {error}"
-        raise TransientDownloadError(msg) from error
-    if most is not None and len(content) > most:
-        raise _too_large(url, most)
-    if not decoder.eof:
-        msg = f"{url}: it is sent compressed and ends early"
-        raise TransientDownloadError(msg)
-    return content
-
-
-def _too_large(url: str, most: int) -> TooLargeError:
-    return TooLargeError(f"{url}: it has more than {most:,} bytes")
-
-
-@cache
-def _pool(proxy: str | None) -> Any:
-    import urllib3
-
-    if proxy is None:
-        return urllib3.PoolManager(_HOSTS, maxsize=_KEPT)
-    return urllib3.ProxyManager(proxy, _HOSTS, maxsize=_KEPT)
-
-
-def _proxy_for(url: str) -> str | None:
-    parts = urlsplit(url)
-    name = parts.hostname or ""
-    if name == "localhost" or name.startswith("127.") or urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return urllib.request.getproxies().get(parts.scheme)

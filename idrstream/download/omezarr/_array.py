@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.download.client.errors import TooLargeError
-from idrstream.download.omezarr._limits import check_chunk, codecs_of
+from idrstream.download.omezarr._limits import (
+    MOST_CHUNK_BYTES,
+    MOST_IN_SHARD,
+    check_chunk,
+    check_pixels,
+    codecs_of,
+)
 from idrstream.download.omezarr._store import Store
 from idrstream.errors import MovieError
 
@@ -31,9 +37,9 @@ _INDEX = {
     "chunk_key_encoding": {"name": "default"},
     "fill_value": _ABSENT,
 }
-_MAX_ELEMENTS = 2**28
+_INDICES_KEPT = 32
 _SLACK_BYTES = 64 * 1024
-_DAMAGED = (ValueError, TypeError, RuntimeError, OSError, EOFError, zlib.error)
+_DAMAGED = (ValueError, TypeError, RuntimeError, ArithmeticError, OSError, EOFError, zlib.error)
 
 
 class ChunkError(Exception):
@@ -80,6 +86,7 @@ class ZarrArray:
         try:
             self._index_codecs, self._index_at_start, plain = _taken_apart(metadata)
             self._codecs = codecs_of(plain)
+            check_pixels(plain)
             self._shards: tuple[int, ...] | None = _open(metadata).shards
             self._held: dict[str, Any] = {}
             self._zarr = _open(plain, self._held)
@@ -165,6 +172,8 @@ class ZarrArray:
         if locations is None:
             return None
         self._indices[name] = locations
+        if len(self._indices) > _INDICES_KEPT:
+            del self._indices[next(iter(self._indices))]
         within = tuple(number % n for number, n in zip(index, per_shard, strict=True))
         start, size = (int(n) for n in locations[within])
         if start == size == _ABSENT:
@@ -194,10 +203,10 @@ class ZarrArray:
             msg = f"{where}: chunks {self.chunks} do not fit the shape {self.shape}"
             raise MovieError(msg)
         per_shard = prod(self._shards) // prod(self.chunks) if self._shards else 1
-        if max(prod(self.shape[-2:]), prod(self.chunks), per_shard) > _MAX_ELEMENTS:
+        if prod(self.chunks) * self.dtype.itemsize > MOST_CHUNK_BYTES or per_shard > MOST_IN_SHARD:
             msg = (
-                f"{where}: too large for a microscope image: shape {self.shape}, "
-                f"chunks {self.chunks}"
+                f"{where}: chunks {self.chunks}, {per_shard:,} in a shard, are too large for a "
+                "microscope's image"
             )
             raise MovieError(msg)
 

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from numpy.typing import NDArray
 
 from idrstream.download.omezarr._array import ZarrArray
+from idrstream.download.omezarr._limits import (
+    MOST_CHUNKS,
+    MOST_PIXELS,
+    MOST_PLANE_BYTES,
+    MOST_POSITIONS,
+)
 from idrstream.download.omezarr._store import Store
 from idrstream.errors import MovieError, RemoteFileNotFoundError
 
@@ -152,7 +159,29 @@ def open_image(store: Store, group: Group, *, fill: bool = False) -> ZarrImage:
     if len(array.shape) != len(names):
         msg = f"{where} has {len(names)} axes, but level {level} has {len(array.shape)} dimensions"
         raise MovieError(msg)
-    return ZarrImage(array, tuple(names))
+    image = ZarrImage(array, tuple(names))
+    problem = _size_problem(image)
+    if problem:
+        msg = f"{where}: {problem}: not a microscope's image"
+        raise MovieError(msg)
+    return image
+
+
+def _size_problem(image: ZarrImage) -> str:
+    """Return what is larger than in images of microscopes; the metadata may state anything."""
+    sizes = dict(zip(image.axes, image.array.shape, strict=True))
+    chunks = dict(zip(image.axes, image.array.chunks, strict=True))
+    for name, most in MOST_POSITIONS.items():
+        if sizes.get(name, 1) > most:
+            return f"its axis {name} has {sizes[name]:,} positions, more than {most:,}"
+    if sizes["y"] * sizes["x"] > MOST_PIXELS:
+        return f"it states planes of {sizes['y']} x {sizes['x']} pixels"
+    n_chunks = -(-sizes["y"] // chunks["y"]) * -(-sizes["x"] // chunks["x"])
+    if n_chunks > MOST_CHUNKS:
+        return f"it keeps a plane in {n_chunks:,} chunks, more than {MOST_CHUNKS:,}"
+    n_bytes = n_chunks * prod(image.array.chunks) * image.array.dtype.itemsize
+    too_many = n_bytes > MOST_PLANE_BYTES
+    return f"the chunks that a plane is in have {n_bytes:,} bytes" if too_many else ""
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -164,7 +193,7 @@ def _axis_name(axis: Any) -> str:
     return str(axis["name"] if isinstance(axis, Mapping) else axis).lower()
 
 
-def _canonical(well: str) -> tuple[str, int] | str:
+def _canonical(well: str) -> tuple[str, str] | str:
     row = well.rstrip("0123456789")
     column = well[len(row) :]
-    return (row.upper(), int(column)) if row and column else well
+    return (row.upper(), column.lstrip("0")) if row and column else well

@@ -5,14 +5,39 @@ zarr-python unpacks as much as a chunk holds, and its Blosc reads beyond the end
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from idrstream.formats.cellh5.hdf5_guard import MAX_CHUNK_BYTES, MAX_FRAME_PIXELS, MAX_FRAMES
+
+MOST_PIXELS, MOST_CHUNK_BYTES = MAX_FRAME_PIXELS, MAX_CHUNK_BYTES
+MOST_CHUNKS = 2**14
+"""Of a plane."""
+MOST_PLANE_BYTES = 2**27
+"""Of the unpacked chunks that a plane is in, which may hold parts of other planes."""
+MOST_IN_SHARD = 2**16
+"""Chunks of a shard, whose index is held in memory."""
+MOST_POSITIONS = {"c": 4096, "t": MAX_FRAMES, "z": 2**16}
+"""Length of the axes that are not within a plane."""
+
+_PIXELS = re.compile(r"[<>|][uif][1248]|u?int(8|16|32|64)|float(16|32|64)")
 # Bytes for checksums between two codecs.
 _SLACK = 64
 _CRC_BYTES = 4
+
+
+def check_pixels(metadata: Mapping[str, Any]) -> None:
+    """Raise `ValueError` unless the elements of an array are plain numbers.
+
+    zarr-python makes one of them when it opens an array: of ``|S1000000000`` a gigabyte.
+    """
+    kind = metadata.get("data_type", metadata.get("dtype"))
+    if not isinstance(kind, str) or _PIXELS.fullmatch(kind) is None:
+        msg = f"elements of the type {str(kind)[:80]} are not supported"
+        raise ValueError(msg)
 
 
 def codecs_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import stat
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -19,8 +19,11 @@ from idrstream.errors import (
     RemoteFileNotFoundError,
     TransientDownloadError,
 )
+from idrstream.text import parse_json
 
 _MOST_BYTES = 64 * 1024 * 1024
+# Python's objects take up to thirty times the bytes of their JSON.
+_MOST_JSON_BYTES = 4 * 1024 * 1024
 # 416: a range beyond the end.
 _FORBIDDEN, _BEYOND = 403, 416
 
@@ -101,6 +104,9 @@ class Store:
         DownloadError, TransientDownloadError
             If the object cannot be read.
         """
+        if ".." in PurePosixPath(key).parts:
+            msg = f"{key!r} leads out of {self.root}"
+            raise DownloadError(msg)
         read = self._from_web if self._folder is None else self._from_folder
         return read(key, slice(start, stop), most)
 
@@ -112,10 +118,10 @@ class Store:
         MovieError
             If it is not a JSON object.
         """
-        data = self.get(key)
+        data = self.get(key, most=_MOST_JSON_BYTES)
         try:
-            content = None if data is None else json.loads(data)
-        except (ValueError, RecursionError) as error:
+            content = None if data is None else parse_json(data)
+        except ValueError as error:
             msg = f"{self.root}/{key} is not JSON: {error}"
             raise MovieError(msg) from error
         if data is not None and not isinstance(content, dict):
@@ -148,10 +154,9 @@ class Store:
 
     def _from_folder(self, key: str, part: slice, most: int) -> bytes | None:
         path = Path(self.root) / key
-        if ".." in PurePosixPath(key).parts:
-            msg = f"{key!r} leads out of {self.root}"
-            raise DownloadError(msg)
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe or a device might never end
+                return None
             with path.open("rb") as file:
                 first, last, _ = part.indices(os.fstat(file.fileno()).st_size)
                 if last - first > most:

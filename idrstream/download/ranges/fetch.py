@@ -12,6 +12,7 @@ from typing import Any
 from idrstream.download.modes import FetchMode, Traffic
 from idrstream.download.protocol import FramesNeeded, RangeTransport, RemoteFile
 from idrstream.errors import DownloadError, MovieError, TransientDownloadError
+from idrstream.formats.cellh5.hdf5_guard import most_stored_bytes
 from idrstream.formats.cellh5.layout import channel_dataset, movie_info
 from idrstream.formats.complete import HDF5_SUFFIXES, check_complete
 from idrstream.formats.hdf5_ranges.btree import StoredChunk, find_chunks
@@ -167,7 +168,8 @@ def _write_frames(
         wanted = chunks_of_frames(dataset.shape, dataset.chunks, readable)
         chunks = find_chunks(dataset, reader, wanted)
         layout = Layout.of(dataset)
-    _check_locations(chunks, remote, file.size_bytes)
+        most = most_stored_bytes(dataset)
+    _check_locations(chunks, remote, file.size_bytes, most)
     missing = sum(item.size for item in reader.requests_for(chunk.location for chunk in chunks))
     reason = reason_for_whole_file(len(numbers), info.n_frames, file.size_bytes, missing)
     if reason is not None and mode != "frames":
@@ -200,11 +202,19 @@ def _within(numbers: Sequence[int], info: MovieInfo) -> tuple[int, ...]:
     return tuple(sorted({number for number in numbers if 1 <= number <= info.n_frames}))
 
 
-def _check_locations(chunks: Iterable[StoredChunk], remote: str, size_bytes: int) -> None:
-    for chunk in chunks:
-        if chunk.location.stop > size_bytes:
-            msg = f"{remote} is truncated: a chunk lies beyond its end, at {chunk.location.start:,}"
+def _check_locations(
+    chunks: Iterable[StoredChunk], remote: str, size_bytes: int, most: int
+) -> None:
+    """Raise unless chunks are in the file, of a possible size, and beside each other."""
+    before = 0
+    for location in sorted(chunk.location for chunk in chunks):
+        if location.stop > size_bytes:
+            msg = f"{remote} is truncated: a chunk lies beyond its end, at {location.start:,}"
             raise MovieError(msg)
+        if location.size > most or location.start < before:
+            msg = f"{remote} is damaged: a chunk of {location.size:,} bytes at {location.start:,}"
+            raise MovieError(msg)
+        before = location.stop
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from idrstream.download.client.http import HttpClient, range_of
+from idrstream.download.client.answers import range_of
+from idrstream.download.client.http import HttpClient
 from idrstream.errors import TransientDownloadError
 from idrstream.formats.hdf5_ranges.errors import NoRangesError, RemoteFileChangedError
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ftplib
+import math
+import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import unquote, urlsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.answers import printable
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import BusyError, network_errors
 from idrstream.download.transports.source import Answer, check_remote
@@ -21,6 +25,7 @@ from idrstream.errors import (
 )
 
 _BLOCK_BYTES = 256 * 1024
+_MOST_LINES = 1000  # of an answer, such as a greeting
 
 
 class FtpTransport(SourceTransport):
@@ -104,7 +109,8 @@ class FtpTransport(SourceTransport):
         return f"{self._folder.rstrip('/')}/{check_remote(remote).lstrip('/')}"
 
     def _connect(self) -> ftplib.FTP:
-        ftp = ftplib.FTP(timeout=self.settings.connect_timeout_s)  # noqa: S321, public data
+        ftp = _Connection(timeout=self.settings.connect_timeout_s)
+        ftp.ends = time.monotonic() + self.settings.total_timeout_s
         try:
             ftp.connect(self._server, self._port)
             if ftp.sock is not None:
@@ -121,10 +127,11 @@ class FtpTransport(SourceTransport):
         path = self._path(remote)
         size, changed = None, ""
         try:
-            size = ftp.size(path)
+            answer = ftp.sendcmd(f"SIZE {path}").removeprefix("213").strip()
+            size = int(answer) if re.fullmatch(r"[0-9]{1,18}", answer) else None
         except ftplib.error_perm as error:
             if str(error).startswith("550"):
-                msg = f"there is no {self.address(remote)} ({error})"
+                msg = f"there is no {self.address(remote)} ({printable(str(error))})"
                 raise RemoteFileNotFoundError(msg) from error
         with suppress(ftplib.error_perm):
             changed = ftp.voidcmd(f"MDTM {path}").removeprefix("213").strip()
@@ -135,7 +142,7 @@ class FtpTransport(SourceTransport):
             data, _ = ftp.ntransfercmd(f"RETR {self._path(remote)}", rest=start or None)
         except ftplib.error_perm as error:
             if str(error).startswith("550"):
-                msg = f"there is no {self.address(remote)} ({error})"
+                msg = f"there is no {self.address(remote)} ({printable(str(error))})"
                 raise RemoteFileNotFoundError(msg) from error
             raise
         data.settimeout(self.settings.stall_timeout_s)
@@ -155,12 +162,29 @@ class FtpTransport(SourceTransport):
             with network_errors(address, OSError, EOFError, ftplib.error_proto):
                 yield
         except ftplib.error_temp as error:
-            msg = f"{address}: the server answered {error}"
+            msg = f"{address}: the server answered {printable(str(error))}"
             kind = BusyError if str(error).startswith("421") else TransientDownloadError
             raise kind(msg) from error
         except (ftplib.error_perm, ftplib.error_reply) as error:
-            msg = f"{address}: the server answered {error}"
+            msg = f"{address}: the server answered {printable(str(error))}"
             raise DownloadError(msg) from error
+
+
+class _Connection(ftplib.FTP):
+    """A connection whose answers have a largest number of lines, and an end."""
+
+    ends = math.inf
+
+    def getmultiline(self) -> str:
+        self._lines = 0
+        return super().getmultiline()
+
+    def getline(self) -> str:
+        self._lines = getattr(self, "_lines", 0) + 1
+        if self._lines > _MOST_LINES or time.monotonic() > self.ends:
+            msg = "the server's answer does not end"
+            raise ftplib.error_proto(msg)  # noqa: S321, public data
+        return super().getline()
 
 
 def _close(ftp: ftplib.FTP, data: socket.socket | None) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.answers import length_of, range_of, refuse_packed
 from idrstream.download.client.connections import connection_to
 from idrstream.download.client.errors import PartialFileInvalidError, network_errors
-from idrstream.download.client.http import Headers, HttpClient, length_of, range_of, refuse_packed
+from idrstream.download.client.http import Headers, HttpClient
 from idrstream.download.ranges.http import HttpFile
 from idrstream.download.transports.source import Answer, check_remote
 from idrstream.download.transports.transfer import SourceTransport
@@ -102,7 +103,7 @@ class HttpTransport(SourceTransport):
             reply = self._client().send("HEAD", url, {})
             reply.drain_conn()  # it has no content: the connection is kept
         refuse_packed(reply, url)
-        return length_of(reply)
+        return length_of(reply, url)
 
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
@@ -122,7 +123,7 @@ def _place(reply: Any, url: str, start: int) -> tuple[int, int | None]:
         raise PartialFileInvalidError(msg)
     refuse_packed(reply, url)
     if reply.status == 200:
-        return 0, length_of(reply)
+        return 0, length_of(reply, url)
     part = range_of(reply)
     if part is None or not start:
         msg = f"{url}: the server answered 206, which does not match the request"

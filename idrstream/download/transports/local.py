@@ -102,9 +102,7 @@ class LocalTransport(SourceTransport):
         """Open a file at a byte offset; see `SourceTransport.open`."""
         source = self._path(remote)
         try:
-            if source.exists() and not source.is_file():  # a pipe or device might never end
-                msg = f"{source} is not a file"
-                raise DownloadError(msg)
+            _refuse_special(source)
             file = source.open("rb")
         except OSError as error:
             raise self._error(error, source) from error
@@ -147,6 +145,7 @@ class LocalTransport(SourceTransport):
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
         source = self._path(remote)
         try:
+            _refuse_special(source)
             return LocalFile(source, head_bytes)
         except OSError as error:
             raise self._error(error, source) from error
@@ -162,3 +161,9 @@ class LocalTransport(SourceTransport):
         if error.errno in _PASSING:
             return TransientDownloadError(words)
         return DownloadError(words)
+
+
+def _refuse_special(source: Path) -> None:
+    if source.exists() and not source.is_file():  # a pipe or device might never end
+        msg = f"{source} is not a file"
+        raise DownloadError(msg)

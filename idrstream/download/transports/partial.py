@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from idrstream.errors import DownloadError, StorageError
 from idrstream.files import atomic_path, leftovers_of
+from idrstream.text import parse_json
 
 logger = logging.getLogger("idrstream.download")
 
@@ -199,7 +200,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 def _read_note(path: Path) -> dict[str, Any] | None:
     try:
-        note = json.loads(path.read_text(encoding="utf-8"))
+        note = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     kinds = {"address": str, "version": str, "have_bytes": int, "sha256": str}

@@ -20,7 +20,12 @@ from pathlib import Path
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.connections import connection_to
-from idrstream.download.client.errors import InterruptedDownloadError, PartialFileInvalidError
+from idrstream.download.client.errors import (
+    InterruptedDownloadError,
+    PartialFileInvalidError,
+    TooLargeError,
+)
+from idrstream.download.client.pool import ended_after
 from idrstream.download.client.retry import may_pass, with_retries
 from idrstream.download.protocol import Fetched, Transport
 from idrstream.download.transports.partial import SIDECAR_SUFFIX, PartialFile, write_json
@@ -32,6 +37,7 @@ from idrstream.errors import (
     TransientDownloadError,
 )
 from idrstream.formats.complete import check_complete
+from idrstream.text import format_size, parse_size
 
 logger = logging.getLogger("idrstream.download")
 
@@ -158,6 +164,7 @@ class _Transfer:
         self._furthest = 0
         self._refused: set[str] = set()
         self._started = time.monotonic()
+        self._most = parse_size(settings.largest_file, "largest_file")
 
     def interrupt(self) -> None:
         self._interrupted.set()
@@ -242,13 +249,17 @@ class _Transfer:
         try:
             self._check()
             self._match(answer, part)
-            for block in answer.blocks:
-                self._moved += len(block)
-                part.append(block)
-                self._check()
-                if answer.size_bytes is not None and part.have_bytes > answer.size_bytes:
-                    msg = f"{self._address}: received more than its {answer.size_bytes:,} bytes"
-                    raise PartialFileInvalidError(msg)
+            self._check_size(answer.size_bytes)
+            left_s = self._settings.total_timeout_s - self._seconds()
+            with ended_after(left_s, answer.abort):
+                for block in answer.blocks:
+                    self._moved += len(block)
+                    self._check_size(part.have_bytes + len(block))
+                    part.append(block)
+                    self._check()
+                    if answer.size_bytes is not None and part.have_bytes > answer.size_bytes:
+                        msg = f"{self._address}: received more than its {answer.size_bytes:,} bytes"
+                        raise PartialFileInvalidError(msg)
         except PartialFileInvalidError:
             part.restart()
             raise
@@ -280,6 +291,14 @@ class _Transfer:
         if answer.start != part.have_bytes or not same:
             msg = f"{self._address} changed while it was transferred"
             raise PartialFileInvalidError(msg)
+
+    def _check_size(self, size_bytes: int | None) -> None:
+        if self._most is not None and size_bytes is not None and size_bytes > self._most:
+            msg = (
+                f"{self._address} has more than {format_size(self._most)}, the largest file that "
+                "is downloaded; is it a movie, set download.largest_file"
+            )
+            raise TooLargeError(msg)
 
     def _check(self) -> None:
         if self._interrupted.is_set():

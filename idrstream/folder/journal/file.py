@@ -6,9 +6,10 @@ import logging
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from idrstream.errors import JournalError, StorageError
@@ -19,6 +20,16 @@ log = logging.getLogger(__name__)
 # SQLite's write-ahead log needs memory shared by all users of the file, which file systems
 # shared between machines do not have (https://sqlite.org/wal.html).
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
+# Of SQLite's machine, some seconds; all images of a journal with a million take 20 million.
+_STEPS, _MOST_STEPS = 1_000_000, 150_000_000
+_SIZE = "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+_FEW_ROWS, _ROW_BYTES = 100_000, 16
+_MOST_BYTES = 2**25  # of a text or a row
+# Views, triggers, and tables that are made up while they are read.
+_FOREIGN = (
+    "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+    "OR sql LIKE 'create virtual%' OR sql LIKE '%generated%always%' LIMIT 1"
+)
 
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
@@ -72,6 +83,44 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
             connection.close()
 
 
+def rows_of(
+    connection: sqlite3.Connection, query: str, values: Sequence[int | str | None], path: Path
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a query, unless it takes more steps or gives more rows than a journal's.
+
+    Raises
+    ------
+    JournalError
+        If it does, or the journal is damaged.
+    """
+    with sqlite_errors(path):
+        (size,) = connection.execute(_SIZE).fetchone()
+        most = max(_FEW_ROWS, size // _ROW_BYTES)  # joined rows are as many as those of a table
+        with _interrupted(connection):
+            rows = connection.execute(query, values).fetchmany(most + 1)
+    if len(rows) > most:
+        msg = f"the journal {path} has more in it than a journal: reading it was given up"
+        raise JournalError(msg)
+    return rows
+
+
+@contextmanager
+def _interrupted(connection: sqlite3.Connection) -> Iterator[None]:
+    """Interrupt the block's query when it takes more steps than any of a journal's does."""
+    left = _MOST_STEPS
+
+    def step() -> bool:
+        nonlocal left
+        left -= _STEPS
+        return left < 0
+
+    connection.set_progress_handler(step, _STEPS)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """Run the block as one transaction."""
@@ -96,16 +145,24 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            msg = f"the journal {path} has more in it than a journal: reading it was given up"
+            raise JournalError(msg) from error
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # a table or column is missing
+            raise _damaged(path, error) from error
         msg = (
             f"the journal {path} cannot be read or written: {error}; free space or repair the disk"
         )
         raise StorageError(msg) from error
     except sqlite3.DatabaseError as error:
-        msg = (
-            f"the journal {path} is damaged or not a journal: {error}; restore it from a copy, "
-            "or choose a new output folder"
-        )
-        raise JournalError(msg) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> JournalError:
+    return JournalError(
+        f"the journal {path} is damaged or not a journal: {error}; restore it from a copy, or "
+        "choose a new output folder"
+    )
 
 
 def _read_only(path: Path) -> sqlite3.Connection | None:
@@ -148,11 +205,20 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     version = _version(connection)
     kind = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
     if (tables or version) and kind != APPLICATION_ID:
         msg = f"{path} is a database, but not a journal of idrstream; choose another folder"
+        raise JournalError(msg)
+    foreign = connection.execute(_FOREIGN).fetchone()
+    if foreign is not None:
+        msg = (
+            f"{path} has the {foreign[0]} {foreign[1][:80]!r}, which no journal has: it could do "
+            "anything when it is read; restore the journal from a copy"
+        )
         raise JournalError(msg)
     if version > VERSION:
         msg = (

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from idrstream.folder.journal.file import open_reader, sqlite_errors
+from idrstream.errors import JournalError
+from idrstream.folder.journal.file import open_reader, rows_of
 from idrstream.folder.journal.records import (
     BatchTotals,
     Failure,
@@ -21,7 +21,9 @@ from idrstream.folder.journal.records import (
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
+from idrstream.text import parse_json
 
+T = TypeVar("T")
 FrameKey = tuple[str, int, int, int]
 """Plate, well number, site and number of a frame."""
 
@@ -49,20 +51,17 @@ class JournalReader:
 
     def plans(self) -> list[PlanRecord]:
         """Return the plans that the folder followed, the present one last."""
-        return [
-            PlanRecord(size, bool(in_order), images, digest, json.loads(identity), *table)
-            for size, in_order, images, digest, identity, *table in self._rows(_PLAN)
-        ]
+        return self._made(_plan, _PLAN)
 
     def runs(self) -> list[RunRecord]:
         """Return all runs in order."""
-        return [_run(*row) for row in self._rows(f"{_RUN} ORDER BY id")]
+        return self._made(_run, f"{_RUN} ORDER BY id")
 
     def last_run(self, *, with_work: bool = False) -> RunRecord | None:
         """Return the last run, or the last one that had batches to do."""
         where = "WHERE batches > 0" if with_work else ""
-        rows = self._rows(f"{_RUN} {where} ORDER BY id DESC LIMIT 1")
-        return _run(*rows[0]) if rows else None
+        runs = self._made(_run, f"{_RUN} {where} ORDER BY id DESC LIMIT 1")
+        return runs[0] if runs else None
 
     def plan(self) -> RecordedPlan | None:
         """Return the plan that the folder follows, with its batches."""
@@ -74,12 +73,12 @@ class JournalReader:
             "SELECT max(coalesce((SELECT max(number) FROM batches), -1), "
             "coalesce((SELECT max(batch) FROM attempts), -1))"
         )
-        batches = {
-            number: RecordedBatch(BatchState(state), images, failed)
-            for number, state, images, failed in self._rows(
-                "SELECT number, state, images, failed_images FROM batches ORDER BY number"
+        batches = dict(
+            self._made(
+                lambda number, state, *counts: (number, RecordedBatch(BatchState(state), *counts)),
+                "SELECT number, state, images, failed_images FROM batches ORDER BY number",
             )
-        }
+        )
         return RecordedPlan(
             now.batch_size, now.images_sha256, now.identity, now.in_order, batches,
             highest + 1,
@@ -88,31 +87,28 @@ class JournalReader:
     def images(self) -> dict[int, list[RecordedImage]]:
         """Return the images of every batch of the plan."""
         found: dict[int, list[RecordedImage]] = {}
-        for batch, digest, plate, well, number, site, frames, state, *counts in self._rows(
+        for batch, image in self._made(
+            _image,
             "SELECT batch, digest, plate, well, well_number, site, frames, state, nuclei, bytes "
-            "FROM images ORDER BY batch, position"
+            "FROM images ORDER BY batch, position",
         ):
-            found.setdefault(batch, []).append(
-                RecordedImage(
-                    digest, plate, well, number, site, _numbers(frames), ImageState(state), *counts
-                )
-            )
+            found.setdefault(batch, []).append(image)
         return found
 
     def batch_states(self) -> dict[int, BatchState]:
         """Return the state of every batch of the plan, by number."""
         query = "SELECT number, state FROM batches ORDER BY number"
-        return {number: BatchState(state) for number, state in self._rows(query)}
+        return dict(self._made(lambda number, state: (number, BatchState(state)), query))
 
     def batch_totals(self) -> dict[BatchState, BatchTotals]:
         """Return sums over the batches in each state; states without batches are left out."""
-        return {
-            BatchState(state): BatchTotals(*map(int, sums))
-            for state, *sums in self._rows(
+        return dict(
+            self._made(
+                lambda state, *sums: (BatchState(state), BatchTotals(*map(int, sums))),
                 "SELECT state, count(*), sum(images), sum(failed_images), total(nuclei), "
-                "total(size_bytes) FROM batches GROUP BY state"
+                "total(size_bytes) FROM batches GROUP BY state",
             )
-        }
+        )
 
     def outputs(self) -> dict[int, PublishedTable]:
         """Return the table of every batch that is done, by number."""
@@ -129,7 +125,8 @@ class JournalReader:
         """Return the frames in the published tables of batches, with or without nuclei."""
         found: dict[int, frozenset[FrameKey]] = {}
         for number in numbers:
-            images = self._rows(
+            images = self._made(
+                lambda *row: (*row[:-1], _numbers(row[-1])),
                 "SELECT position, plate, well_number, site, frames FROM images "
                 "WHERE batch = ?1 AND (SELECT state FROM batches WHERE number = ?1) = 'done'",
                 number,
@@ -145,7 +142,7 @@ class JournalReader:
             frames_of_batch = frozenset(
                 (plate, well, site, frame)
                 for position, plate, well, site, frames in images
-                for frame in _numbers(frames)
+                for frame in frames
                 if not failed & {(position, frame), (position, None)}
             )
             if frames_of_batch:
@@ -173,7 +170,8 @@ class JournalReader:
 
     def stage_shares(self, run: int, *, batches: int) -> dict[str, float]:
         """Return how much of the time each stage was busy during the last batches of a run."""
-        recent = self._rows(
+        recent = self._made(
+            lambda started, ended, seconds: (started, ended, parse_json(seconds)),
             "SELECT started, ended, seconds FROM attempts WHERE run = ? AND outcome = 'done' "
             "ORDER BY batch DESC LIMIT ?",
             run, batches,
@@ -185,7 +183,7 @@ class JournalReader:
             return {}
         total: dict[str, float] = {}
         for *_, seconds in recent:
-            for stage, value in json.loads(seconds).items():
+            for stage, value in seconds.items():
                 total[stage] = total.get(stage, 0.0) + value
         return {stage: round(value / span_s, 3) for stage, value in total.items()}
 
@@ -215,16 +213,25 @@ class JournalReader:
 
     def table_versions(self) -> list[dict[str, str]]:
         """Return the sets of versions that made the published tables, each once, latest last."""
-        rows = self._rows(
+        found = self._made(
+            lambda text: (text, parse_json(text)),
             "SELECT r.versions FROM batches b JOIN attempts a ON a.batch = b.number "
             "JOIN runs r ON r.id = a.run WHERE b.state = 'done' AND a.sha256 = b.sha256 "
-            "GROUP BY r.id ORDER BY r.id"
+            "GROUP BY r.id ORDER BY r.id",
         )
-        return [json.loads(text) for text in dict.fromkeys(row[0] for row in rows)]
+        return list(dict(found).values())
 
     def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
-        with sqlite_errors(self.path):
-            return self._connection.execute(query, values).fetchall()
+        return rows_of(self._connection, query, values, self.path)
+
+    def _made(self, make: Callable[..., T], query: str, *values: int | str | None) -> list[T]:
+        """Return what `make` returns of each row."""
+        rows = self._rows(query, *values)
+        try:
+            return [make(*row) for row in rows]
+        except (ValueError, TypeError, AttributeError) as error:
+            msg = f"the journal {self.path} is damaged: a row cannot be understood: {error}"
+            raise JournalError(msg) from error
 
 
 @contextmanager
@@ -241,10 +248,21 @@ def open_journal(folder: Path) -> Iterator[JournalReader]:
         yield JournalReader(connection, path)
 
 
+def _plan(size: int, in_order: int, images: int, sha256: str, text: str, *table: str) -> PlanRecord:
+    return PlanRecord(size, bool(in_order), images, sha256, parse_json(text), *table)
+
+
+def _image(batch: int, *row: Any) -> tuple[int, RecordedImage]:
+    digest, plate, well, number, site, frames, state, *counts = row
+    return batch, RecordedImage(
+        digest, plate, well, number, site, _numbers(frames), ImageState(state), *counts
+    )
+
+
 def _run(*row: Any) -> RunRecord:
     *plain, parts, options, versions, settings, lanes = row
     texts = (parts, options, versions, settings or "null", lanes or "[]")
-    run = RunRecord._make([*plain, *map(json.loads, texts)])
+    run = RunRecord._make([*plain, *map(parse_json, texts)])
     return run._replace(state=RunState(run.state))
 
 

@@ -1,4 +1,4 @@
-"""What is checked of an HDF5 dataset before HDF5 unpacks any of it.
+"""What is checked of HDF5 before it reads or unpacks anything: of movies and of checkpoints.
 
 HDF5 believes what a file says of itself: a chunk of some kilobytes may unpack to gigabytes, one
 that unpacks to less than it states is read beyond its end, and filters that it does not know are
@@ -19,7 +19,7 @@ from idrstream.errors import FrameError, MovieError
 MAX_FRAME_PIXELS = 2**26
 MAX_FRAMES = 2**20
 MAX_CHUNK_BYTES = 2**26
-MAX_CHUNKS_PER_FRAME = 2**16
+MAX_CHUNKS_PER_FRAME = 2**12
 
 # HDF5's filter numbers; only these are built in everywhere and can be bounded.
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
@@ -57,17 +57,64 @@ def check_storage(dataset: Any, path: Path) -> None:
     if n_frames > MAX_FRAMES:
         msg = f"{path} states {n_frames:,} frames: not a microscope's movie"
         raise MovieError(msg)
+    check_chunks(dataset, path)
     chunks = dataset.chunks
     if chunks is None:
         return
-    if chunk_bytes(dataset) > MAX_CHUNK_BYTES:
-        msg = f"{path} has chunks of {chunk_bytes(dataset):,} bytes, more than {MAX_CHUNK_BYTES:,}"
-        raise MovieError(msg)
     per_frame = -(-height // chunks[3]) * -(-width // chunks[4])
     if per_frame > MAX_CHUNKS_PER_FRAME:
         msg = f"{path} keeps a frame in {per_frame:,} chunks, more than {MAX_CHUNKS_PER_FRAME:,}"
         raise MovieError(msg)
+
+
+def check_chunks(dataset: Any, path: Path) -> None:
+    """Check where a dataset of any shape is stored, and the size and filters of its chunks.
+
+    Raises
+    ------
+    MovieError
+        If it is in other files, or its chunks are too large or packed with a filter that is not
+        let through.
+    """
+    if dataset.is_virtual or dataset.external:
+        msg = f"{path} keeps {dataset.name} in other files; only what is in one file is read"
+        raise MovieError(msg)
+    if dataset.chunks is None:
+        return
+    if chunk_bytes(dataset) > MAX_CHUNK_BYTES:
+        msg = f"{path} has chunks of {chunk_bytes(dataset):,} bytes, more than {MAX_CHUNK_BYTES:,}"
+        raise MovieError(msg)
     _check_filters(dataset, path)
+
+
+def refuse_link(group: Any, name: str, path: Path) -> None:
+    """Raise for a link that leads somewhere else, perhaps into another file.
+
+    Parameters
+    ----------
+    group : h5py.Group
+        An open group; of anything else nothing is checked.
+    name : str
+        Name in the group, without slashes.
+    path : Path
+        The file, for messages.
+
+    Raises
+    ------
+    MovieError
+        If it is an external or a soft link.
+    """
+    import h5py
+
+    if not isinstance(group, h5py.Group):
+        return
+    link = group.get(name, getlink=True)
+    if isinstance(link, h5py.ExternalLink):
+        msg = f"{path}: {name!r} is an external link to {link.filename}; open that file itself"
+        raise MovieError(msg)
+    if isinstance(link, h5py.SoftLink):
+        msg = f"{path}: {name!r} is a soft link; only real groups are read"
+        raise MovieError(msg)
 
 
 def check_chunk(dataset: Any, coordinates: tuple[int, ...], what: str) -> FrameError | None:
@@ -90,8 +137,7 @@ def check_chunk(dataset: Any, coordinates: tuple[int, ...], what: str) -> FrameE
     expected = chunk_bytes(dataset)
     codes = [code for code, _ in _filters(dataset)]
     stored = dataset.id.get_chunk_info_by_coord(coordinates)
-    slack = 64 + expected // 100 + _CHECKSUM_BYTES
-    if stored.size > expected + slack:
+    if stored.size > most_stored_bytes(dataset):
         return FrameError(
             f"{what} cannot be decoded: a chunk of {expected:,} bytes takes {stored.size:,}"
         )
@@ -113,6 +159,12 @@ def check_chunk(dataset: Any, coordinates: tuple[int, ...], what: str) -> FrameE
             f"{'more' if size > expected else f'{size:,}'}"
         )
     return None
+
+
+def most_stored_bytes(dataset: Any) -> int:
+    """Return how many bytes a chunk may take in the file: packed, some more than unpacked."""
+    size = chunk_bytes(dataset)
+    return size + 64 + size // 100 + _CHECKSUM_BYTES
 
 
 def chunk_bytes(dataset: Any) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import MovieError
-from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES, check_storage
+from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES, check_storage, refuse_link
 from idrstream.formats.movie_checks import check_pixel_type
 from idrstream.formats.reader import MovieInfo
 
@@ -28,7 +28,7 @@ _MAX_GROUPS = 10_000
 
 
 def channel_dataset(file: Any, path: Path) -> Any:
-    """Return the only image dataset of an open file, refusing what reaches into other files.
+    """Return the only image dataset of an open file; links to it are refused.
 
     Parameters
     ----------
@@ -59,9 +59,6 @@ def channel_dataset(file: Any, path: Path) -> Any:
     dataset = file[f"{name}/image/channel"]
     if not isinstance(dataset, h5py.Dataset) or len(dataset.shape or ()) != 5:
         msg = f"{path}: {name}/image/channel is not a (c, t, z, y, x) dataset"
-        raise MovieError(msg)
-    if dataset.is_virtual or dataset.external:
-        msg = f"{path} keeps its pixels in other files; only movies in one file are read"
         raise MovieError(msg)
     return dataset
 
@@ -139,7 +136,7 @@ def _positions(
 
 def _has(group: Any, names: Sequence[str], path: Path) -> bool:
     for name in names:
-        _refuse_links(group, name, path)
+        refuse_link(group, name, path)
         if not isinstance(group, Mapping) or name not in group:
             return False
         group = group[name]
@@ -150,18 +147,3 @@ def _is_group(group: Any, name: str) -> bool:
     import h5py
 
     return isinstance(group[name], h5py.Group)
-
-
-def _refuse_links(group: Any, name: str, path: Path) -> None:
-    """Raise for a link that leads somewhere else, perhaps into another file."""
-    import h5py
-
-    if not isinstance(group, h5py.Group):
-        return
-    link = group.get(name, getlink=True)
-    if isinstance(link, h5py.ExternalLink):
-        msg = f"{path}: {name!r} is an external link to {link.filename}; open that movie itself"
-        raise MovieError(msg)
-    if isinstance(link, h5py.SoftLink):
-        msg = f"{path}: {name!r} is a soft link; only real groups are read"
-        raise MovieError(msg)

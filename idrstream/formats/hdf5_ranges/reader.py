@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from idrstream.errors import MovieError
 from idrstream.formats.hdf5_ranges.ranges import ByteRange, KnownBytes, coalesce
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ BLOCK_BYTES = 64 * 1024
 # At 8 MB/s and 20 ms latency these bytes take as long as another request.
 GAP_BYTES = 160 * 1024
 MOST_BYTES = 8 * 1024 * 1024
+MOST_KEPT_BYTES = 64 * 1024 * 1024
+"""Of a file's structure, which is kept; a movie's takes some hundred kilobytes."""
 
 
 class RangeReader(io.RawIOBase):
@@ -51,6 +54,7 @@ class RangeReader(io.RawIOBase):
         self._block_bytes = block_bytes
         self._position = 0
         self._known = KnownBytes()
+        self._kept = 0
         self._known.add(0, remote.head)
 
     @property
@@ -97,7 +101,12 @@ class RangeReader(io.RawIOBase):
             block = self._block_bytes
             start = wanted.start // block * block
             stop = min(-(-wanted.stop // block) * block, self._remote.size_bytes)
-            for gap in self._known.gaps(ByteRange(start, stop)):
+            gaps = self._known.gaps(ByteRange(start, stop))
+            self._kept += sum(gap.size for gap in gaps)
+            if self._kept > MOST_KEPT_BYTES:
+                msg = f"its structure takes more than {MOST_KEPT_BYTES:,} bytes: not a movie"
+                raise MovieError(msg)
+            for gap in gaps:
                 self._known.add(gap.start, self._remote.read(*gap))
         return self._known.get(wanted)
 
@@ -125,6 +134,9 @@ class RangeReader(io.RawIOBase):
         following = iter(ranges)
         with ThreadPoolExecutor(self._at_once, "idrstream-ranges") as threads:
             while group := list(islice(following, self._at_once)):
+                if max(one.size for one in group) > MOST_BYTES:  # a chunk as large as they may be
+                    yield from ((joined, self._remote.read(*joined)) for joined in group)
+                    continue
                 yield from zip(
                     group, threads.map(lambda one: self._remote.read(*one), group), strict=True
                 )

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
+from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
 from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.study.archive_paths import under_archive
@@ -101,8 +102,9 @@ def _width(annotation: pd.DataFrame, path: Path) -> int:
             row, column = well_position(name)
         except ValueError:
             continue
-        if row and number.isdecimal() and (int(number) - 1 - column) % row == 0:
-            return max((int(number) - 1 - column) // row, column + 1)
+        found = _number(number)
+        if row and found and (found - 1 - column) % row == 0:
+            return max((found - 1 - column) // row, column + 1)
         positions.append((row, column))
     if not positions:
         return _width_of_numbers(annotation, path)
@@ -111,12 +113,20 @@ def _width(annotation: pd.DataFrame, path: Path) -> int:
 
 
 def _width_of_numbers(annotation: pd.DataFrame, path: Path) -> int:
-    numbers = annotation.get("Well Number", ())
+    numbers = map(_number, annotation.get("Well Number", ()))
     try:
-        return shape_of_numbers([int(number) for number in numbers if number.isdecimal()])[1]
+        return shape_of_numbers([number for number in numbers if number])[1]
     except ValueError as error:
         msg = f"{path}, {error}: add the column Well, or give the .screen files of the study"
         raise TableError(msg) from error
+
+
+def _number(text: str) -> int | None:
+    """Return the number of a well; None if it is none."""
+    try:
+        return whole_number(text)
+    except ValueError:
+        return None
 
 
 def _positions(
@@ -132,7 +142,10 @@ def _positions(
             if name:
                 positions.append(well_position(name))
             else:
-                positions.append(divmod(int(number) - 1, widths[plate] or PLATE_COLUMNS))
+                place = whole_number(number)
+                if place is None:
+                    raise ValueError(number)
+                positions.append(divmod(place - 1, widths[plate] or PLATE_COLUMNS))
         except ValueError as error:
             column = "Well" if name else "Well Number"
             what = error if name else f"{number!r} is not a well's number"

@@ -20,8 +20,8 @@ PlateKind = Literal["screen", "pattern", "key file", "directory"]
 MAX_TEXT_BYTES = 64 * 2**20
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}")
 _SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
-_WELL = re.compile(r"Well (\d{1,6})")
-_FIELD = re.compile(r"Field_(\d{1,6})")
+_WELL = re.compile(r"Well (\d{1,6})", flags=re.ASCII)
+_FIELD = re.compile(r"Field_(\d{1,6})", flags=re.ASCII)
 _MAX_ROWS_COLUMNS_FIELDS = 10_000
 
 
