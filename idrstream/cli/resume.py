@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_setting_options, given_options
 from idrstream.cli.run import report
+from idrstream.cli.terminal import say
 from idrstream.config import Scope, all_options, settings_from_json
 from idrstream.errors import ConfigError
 
@@ -34,7 +34,7 @@ def handle(namespace: argparse.Namespace) -> int:
     if read_status(namespace.folder).state in (StreamState.PAUSING, StreamState.PAUSED):
         status = attach(namespace.folder).resume()
         text = json.dumps(status.as_json(), indent=1) if namespace.json else f"{status!r}"
-        sys.stdout.write(f"{text}\n")
+        say(f"{text}\n")
         return 0
     return go_on(namespace, lambda stream, options: stream.resume(**options))
 
@@ -97,7 +97,7 @@ def go_on(
     content = read_status(folder).as_json()
     content["rows_left_out"] = result.rows_left_out
     content["run"] = [item.batch.number for item in result.batches]
-    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    say(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0
 
 

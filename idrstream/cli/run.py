@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, given_options
+from idrstream.cli.terminal import say, say_aside
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
@@ -50,7 +50,7 @@ def handle(namespace: argparse.Namespace) -> int:
         code, said = start_detached(
             namespace.config, given_options(namespace), settings.stream.final_data_dir
         )
-        sys.stdout.write(said)
+        say(said)
         return code
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
@@ -98,20 +98,20 @@ def warn_of_changes(
             raise
         changed = [str(error), *again.changed_versions(stream)]
     for change in changed:
-        sys.stderr.write(f"idrstream: results may differ: {change}\n")
+        say_aside(f"idrstream: results may differ: {change}\n")
 
 
 def report(result: RunResult, folder: Path) -> int:
     """Write what a run did and how to continue, and return the exit code."""
-    sys.stdout.write(summary(result, folder))
+    say(summary(result, folder))
     if not result.rerun_batches:
         return 0
     if result.remaining_batches:
-        sys.stdout.write(f"Go on with:\n  idrstream resume {folder}\n")
+        say(f"Go on with:\n  idrstream resume {folder}\n")
     if len(result.failures()):
         numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
-        sys.stdout.write(f"Run what failed again with:\n  idrstream rerun {folder}\n")
-        sys.stdout.write(f"or some of it with --batch-nums {numbers}\n")
+        say(f"Run what failed again with:\n  idrstream rerun {folder}\n")
+        say(f"or some of it with --batch-nums {numbers}\n")
     return 1
 
 

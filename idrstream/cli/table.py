@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
 
@@ -70,7 +70,7 @@ def handle(namespace: argparse.Namespace) -> int:
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
-    sys.stdout.write(_summary(table, namespace.out))
+    say(_summary(table, namespace.out))
     return 0
 
 

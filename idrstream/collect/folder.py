@@ -25,6 +25,7 @@ from idrstream.folder.provenance import (
     read_provenance,
     save_provenance,
 )
+from idrstream.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +100,7 @@ class Collected:
                 f"{name} has several values in one well ({example}): left out of the profiles"
                 for name, example in zip(step["left_out"], step["examples"], strict=True)
             ]
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def collect_folder(

@@ -25,6 +25,7 @@ from idrstream.folder.locks import LOCK_NAME, folder_lock
 from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.text import shorten_list
+from idrstream.visible import visible
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class Verified:
         if self.others:
             shown = shorten_list(self.others, _SHOWN)
             lines.append(f"{len(self.others)} files are not the stream's: {shown}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import StorageError
 from idrstream.report.findings import Warned, find_warnings
+from idrstream.visible import visible
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
@@ -58,7 +59,7 @@ class Report:
         """Return the file and the warnings as text."""
         lines = [f"Report: {self.path}"]
         lines += [f"{_KINDS[item.kind]}: {item.text}" for item in self.warnings]
-        return "\n".join(lines if self.warnings else [*lines, "No warnings."])
+        return visible("\n".join(lines if self.warnings else [*lines, "No warnings."]))
 
     def _repr_html_(self) -> str:
         """Return the page in a frame for a notebook."""
