@@ -8,7 +8,8 @@ import pytest
 
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
-from idrstream.files import check_own_folder, own_folder, refuse_links
+from idrstream.files import check_own_folder, own_folder
+from idrstream.opening import refuse_links
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepModel, DeepProfilerProject
 from idrstream.schedule.disk.movie_folders import MovieFolders

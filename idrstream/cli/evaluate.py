@@ -231,7 +231,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        with atomic_path(path) as part:
+        with atomic_path(path, or_device=True) as part:
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error

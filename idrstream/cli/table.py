@@ -63,7 +63,7 @@ def handle(namespace: argparse.Namespace) -> int:
     separator = "," if ".csv" in namespace.out.name else "\t"
     packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:
-        with atomic_path(namespace.out) as part, part.open("wb") as file:
+        with atomic_path(namespace.out, or_device=True) as part, part.open("wb") as file:
             # The partial file's own name does not say how it is packed.
             how = packed.get(namespace.out.suffix)
             table.to_csv(file, sep=separator, index=False, compression=how)

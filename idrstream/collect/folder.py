@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -22,9 +21,11 @@ from idrstream.errors import CollectError, StorageError
 from idrstream.folder.provenance import (
     PROVENANCE_NAME,
     known_addresses,
+    read_json,
     read_provenance,
     save_provenance,
 )
+from idrstream.opening import inside
 from idrstream.visible import visible
 
 if TYPE_CHECKING:
@@ -182,15 +183,14 @@ def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:
     content = read_provenance(folder, known_addresses(folder / PROVENANCE_NAME))
     table = part / content["table"]["file"]
     table.parent.mkdir()
-    shutil.copyfile(folder / content["table"]["file"], table)
+    shutil.copyfile(inside(folder, content["table"]["file"]), table)
     save_provenance(part / PROVENANCE_NAME, {**content, _SECTION: record})
 
 
 def _is_collection(folder: Path) -> bool:
     try:
-        text = (folder / PROVENANCE_NAME).read_text(encoding="utf-8")
-        return _SECTION in json.loads(text)
-    except (OSError, ValueError, TypeError):
+        return _SECTION in read_json(folder / PROVENANCE_NAME)
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
 
 

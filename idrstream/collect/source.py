@@ -14,6 +14,7 @@ from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.plans import RecordedImage
 from idrstream.folder.recorded import read_recorded_call
 from idrstream.folder.states import ImageState
+from idrstream.opening import inside
 from idrstream.records import ImageTask
 
 _SHOWN = 20
@@ -122,7 +123,7 @@ def read_source(folder: Path) -> Source:
             for image in content
         ]
     batches = tuple(
-        BatchFile(number, folder / table.file, table.sha256, table.rows)
+        BatchFile(number, inside(folder, table.file), table.sha256, table.rows)
         for number, table in tables.items()
     )
     if not batches:

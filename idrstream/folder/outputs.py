@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.files import atomic_path, file_sha256, is_partial, leftovers
+from idrstream.errors import StorageError
+from idrstream.files import atomic_file, file_sha256, leftovers
 from idrstream.folder.journal.records import PublishedTable
+from idrstream.folder.names import CELLS, ILLUMINATION, TABLES, batch_number
+from idrstream.opening import inside
 from idrstream.quality.notes import forget
 from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import PLATE_FORMAT, WELL, WELL_NUMBER
@@ -28,13 +30,6 @@ if TYPE_CHECKING:
     from idrstream.records import ImageTask
 
 log = logging.getLogger(__name__)
-
-TABLES = "tables"  # copies of the tables to process
-ILLUMINATION = "illumination"
-QUALITY = ("qc", "pictures")  # measures of frames, example pictures
-CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
-
-_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +67,14 @@ def verify_outputs(
                     wrong = f"{stat.st_size} bytes instead of {table.size_bytes}"
                     broken[number] = f"{name} has {wrong}"
                 elif full or stat.st_mtime_ns != table.mtime_ns:
-                    if file_sha256(folder / name) != table.sha256:
+                    if file_sha256(inside(folder, name)) != table.sha256:
                         broken[number] = f"{name} was changed after it was published"
                     elif stat.st_mtime_ns != table.mtime_ns:
                         touched[number] = stat.st_mtime_ns
             except FileNotFoundError:
                 broken[number] = f"{name} is missing"
+            except StorageError as error:  # a link
+                broken[number] = str(error)
             except OSError as error:  # a bad sector, a file of somebody else
                 broken[number] = f"{name} cannot be read: {error.strerror}"
     finally:
@@ -110,20 +107,9 @@ def unknown_tables(folder: Path) -> list[str]:
     return sorted(name for name, _ in _batch_files(folder))
 
 
-def is_ours(name: str) -> bool:
-    """Return whether a file in an output folder is a batch table or a partial file."""
-    return batch_number(name) is not None or is_partial(Path(name).name)
-
-
-def batch_number(name: str) -> int | None:
-    """Return the batch of a table by its name in the output folder; None for other files."""
-    match = _BATCH.fullmatch(name)
-    return int(match[1] or match[2]) if match else None
-
-
 def _batch_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Yield the name in the folder and the batch of whatever looks like a table."""
-    for below in (folder, folder / CELLS):
+    for below in (folder, inside(folder, CELLS)):
         with suppress(FileNotFoundError, NotADirectoryError):
             for path in sorted(below.iterdir()):
                 name = path.relative_to(folder).as_posix()
@@ -150,7 +136,7 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
     for name, number in list(_batch_files(folder)):
         if number in known and name not in published:
             log.info("Deleting %s: its batch is not done", folder / name)
-            (folder / name).unlink(missing_ok=True)
+            inside(folder, name).unlink(missing_ok=True)
     forget(folder, set(known) - outputs.keys())
 
 
@@ -158,7 +144,7 @@ def delete_tables(folder: Path, names: Sequence[str]) -> None:
     """Delete tables that no longer belong to the folder's plan."""
     for name in names:
         log.info("Deleting %s, which is not in the new plan", folder / name)
-        (folder / name).unlink(missing_ok=True)
+        inside(folder, name).unlink(missing_ok=True)
     forget(folder, {number for name in names if (number := batch_number(name)) is not None})
 
 
@@ -172,9 +158,10 @@ def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:
     packed = gzip.compress(write_table(table), compresslevel=1, mtime=1)
     digest = hashlib.sha256(packed).hexdigest()
     name = f"{TABLES}/{digest[:12]}.csv.gz"
-    if not (folder / name).exists():
-        with atomic_path(folder / name) as part:
-            part.write_bytes(packed)
+    path = inside(folder, name)
+    if not path.exists():
+        with atomic_file(path) as file:
+            file.write(packed)
     return name, digest
 
 

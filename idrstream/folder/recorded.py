@@ -9,6 +9,7 @@ from typing import Any
 
 from idrstream.errors import JournalError
 from idrstream.folder.journal.reader import open_journal
+from idrstream.opening import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def read_recorded_call(folder: Path) -> RecordedCall:
         "extra_metadata": tuple(table["extra_metadata"]),
         "output_format": table["format"],
     }
-    return RecordedCall(folder / plan.table_file, options, run.settings)
+    return RecordedCall(inside(folder, plan.table_file), options, run.settings)
 
 
 def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:

@@ -22,8 +22,9 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.outputs import ILLUMINATION, QUALITY, TABLES, is_ours
+from idrstream.folder.names import ILLUMINATION, QUALITY, TABLE_COPY, TABLES, is_ours
 from idrstream.folder.provenance import PROVENANCE_NAME
+from idrstream.opening import inside
 from idrstream.text import shorten_list
 from idrstream.visible import visible
 
@@ -33,7 +34,7 @@ _SHOWN = 20
 _NOTHING = re.compile(r"(?!)")
 # What a stream writes into its folders, beside the tables that the journal knows.
 _KINDS = {
-    TABLES: re.compile(r"[0-9a-f]{12}\.csv\.gz"),
+    TABLES: TABLE_COPY,
     ILLUMINATION: re.compile(r".+\.npz"),
     QUALITY[0]: re.compile(r"batch_\d+\.csv"),
     QUALITY[1]: re.compile(r".+_(frame|nuclei)\.webp"),
@@ -174,8 +175,8 @@ def _remember(folder: Path, wrong: dict[int, Problem]) -> None:
 
 
 def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:
-    path = folder / table.file
     try:
+        path = inside(folder, table.file)
         size = path.stat().st_size
         if size != table.size_bytes:
             reason = f"{size} bytes instead of {table.size_bytes}"
@@ -187,6 +188,8 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
         rows, names = rows_and_names(path)
     except FileNotFoundError:
         return Problem(table.file, "missing", "published, but no longer there")
+    except StorageError as error:  # a link
+        return Problem(table.file, "changed", str(error))
     except (OSError, EOFError, ValueError) as error:
         return Problem(table.file, "changed", f"cannot be read: {error}")
     if rows != table.rows:

@@ -102,7 +102,7 @@ def write_report(
     StorageError
         If the file cannot be written.
     """
-    from idrstream.files import atomic_path
+    from idrstream.files import atomic_file
     from idrstream.report.data import read_folder
     from idrstream.report.features import summarize_features
 
@@ -114,8 +114,8 @@ def write_report(
     overview = summarize_features(data) if features else None
     page = render(data, warned, overview, features=features, watch_s=watch_s)
     try:
-        with atomic_path(path) as partial:
-            partial.write_text(page, encoding="utf-8")
+        with atomic_file(path) as file:
+            file.write(page.encode())
     except OSError as error:
         msg = f"{path} cannot be written ({error.strerror}); choose another file with --out"
         raise StorageError(msg) from error

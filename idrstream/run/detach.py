@@ -12,6 +12,7 @@ from pathlib import Path
 from idrstream.errors import StorageError
 from idrstream.folder.live import DETACHED_LOG, LivePhase, read_live
 from idrstream.folder.locks import holder
+from idrstream.opening import open_own
 
 _TAIL_BYTES = 4000
 
@@ -44,7 +45,7 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
     path = folder / DETACHED_LOG
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as output:
+        with open_own(path, os.O_WRONLY | os.O_APPEND, "ab") as output:
             begin = output.tell()
             process = subprocess.Popen(
                 command,

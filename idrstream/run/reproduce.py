@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from idrstream.errors import ConfigError, PlanChangedError, TableError
 from idrstream.files import file_sha256
 from idrstream.folder.identity import differences, image_lines, images_sha256, result_columns
-from idrstream.folder.outputs import TABLES
-from idrstream.folder.provenance import FORMAT, VERSION
+from idrstream.folder.names import TABLES
+from idrstream.folder.provenance import FORMAT, VERSION, read_json
 from idrstream.folder.versions import changed_versions, versions
+from idrstream.opening import inside
 from idrstream.run.components import identity_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Provenance:
     @property
     def table(self) -> Path:
         """The copy of the table that lies beside the file."""
-        return self.path.parent / TABLES / Path(self.content["table"]["file"]).name
+        return inside(self.path.parent, f"{TABLES}/{Path(self.content['table']['file']).name}")
 
     def settings(self, options: Mapping[str, str]) -> Settings:
         """Return the settings to run it again.
@@ -161,7 +161,7 @@ def load_provenance(path: Path) -> Provenance:
 
     path = path / PROVENANCE_NAME if path.is_dir() else path
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} cannot be read as provenance of a stream: {error}"
         raise ConfigError(msg) from error

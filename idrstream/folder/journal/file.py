@@ -13,12 +13,16 @@ from urllib.parse import quote
 
 from idrstream.errors import JournalError, StorageError
 from idrstream.folder.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from idrstream.opening import refuse_strange
 
 log = logging.getLogger(__name__)
 
 # SQLite's write-ahead log needs memory shared by all users of the file, which file systems
 # shared between machines do not have (https://sqlite.org/wal.html).
 _NETWORK = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "lustre", "gpfs", "beegfs", "ceph")
+
+
+_BESIDE = ("-wal", "-shm", "-journal")
 
 
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
@@ -33,6 +37,7 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     JournalError
         If it is not a journal, damaged, or of a newer version.
     """
+    _refuse_strange(path, written=True)
     with sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -60,6 +65,7 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         msg = f"{path.parent} has no {path.name}: it is not the output folder of a stream"
         raise JournalError(msg)
+    _refuse_strange(path, written=False)
     with sqlite_errors(path), tempfile.TemporaryDirectory(prefix="idrstream-journal-") as folder:
         connection = _read_only(path)
         if connection is None or _version(connection) < VERSION:
@@ -108,6 +114,13 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         raise JournalError(msg) from error
 
 
+def _refuse_strange(path: Path, *, written: bool) -> None:
+    """Refuse a journal that is a link; readers write to the files beside it, too."""
+    refuse_strange(path, written=written)
+    for suffix in _BESIDE:
+        refuse_strange(path.with_name(f"{path.name}{suffix}"), written=True)
+
+
 def _read_only(path: Path) -> sqlite3.Connection | None:
     """Return a connection that sees what a running stream writes; None if that is impossible."""
     address = quote(str(path.absolute()))
@@ -129,7 +142,8 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
 
 
 def _copy(path: Path, folder: Path) -> sqlite3.Connection:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-journal"):
+    for suffix in ("", "-wal", "-journal"):
+        name = f"{path.name}{suffix}"
         source = path.with_name(name)
         if source.is_file():
             shutil.copyfile(source, folder / name)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from idrstream.errors import JournalError
 from idrstream.folder.journal.file import open_reader, sqlite_errors
 from idrstream.folder.journal.records import (
     BatchTotals,
@@ -19,6 +20,7 @@ from idrstream.folder.journal.records import (
     RunRecord,
 )
 from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.names import batch_number, is_table_copy
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
 
@@ -34,6 +36,7 @@ _FAILURE = (
     "f.time, r.log, f.log_end FROM failures f JOIN runs r ON r.id = f.run "
     "WHERE f.current AND (?1 IS NULL OR f.kind = ?1)"
 )
+_TABLE_TYPES = (str, int, int, str, int, int, str)
 _RUN = (
     "SELECT id, started, elapsed_s, state, stopped_by, host, log, batches, parts, options, "
     "versions, settings, lanes FROM runs"
@@ -49,10 +52,14 @@ class JournalReader:
 
     def plans(self) -> list[PlanRecord]:
         """Return the plans that the folder followed, the present one last."""
-        return [
+        found = [
             PlanRecord(size, bool(in_order), images, digest, json.loads(identity), *table)
             for size, in_order, images, digest, identity, *table in self._rows(_PLAN)
         ]
+        for plan in found:
+            if plan.table_file and not is_table_copy(plan.table_file):
+                raise self._damaged(f"{plan.table_file!r} is no name of a copy of a table")
+        return found
 
     def runs(self) -> list[RunRecord]:
         """Return all runs in order."""
@@ -116,13 +123,19 @@ class JournalReader:
 
     def outputs(self) -> dict[int, PublishedTable]:
         """Return the table of every batch that is done, by number."""
-        return {
+        found = {
             number: PublishedTable(*table)
             for number, *table in self._rows(
                 "SELECT number, file, size_bytes, mtime_ns, sha256, rows, columns, columns_sha256 "
                 "FROM batches WHERE state = 'done' ORDER BY number"
             )
         }
+        for number, table in found.items():
+            if not isinstance(table.file, str) or batch_number(table.file) != number:
+                raise self._damaged(f"{table.file!r} is no name of the table of batch {number}")
+            if not all(map(isinstance, table, _TABLE_TYPES)):
+                raise self._damaged(f"batch {number} has values of other types")
+        return found
 
     def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
         """Return the frames in the published tables of batches, with or without nuclei."""
@@ -220,6 +233,9 @@ class JournalReader:
             "GROUP BY r.id ORDER BY r.id"
         )
         return [json.loads(text) for text in dict.fromkeys(row[0] for row in rows)]
+
+    def _damaged(self, why: str) -> JournalError:
+        return JournalError(f"the journal {self.path} is damaged, or not to trust: {why}")
 
     def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
         with sqlite_errors(self.path):
