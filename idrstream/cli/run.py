@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, given_options
 from idrstream.cli.terminal import say, say_aside
-from idrstream.config import load_settings
+from idrstream.config import ACCEPT, executed, load_settings
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
+from idrstream.visible import visible_line
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -43,7 +44,7 @@ def handle(namespace: argparse.Namespace) -> int:
     if again is None:
         settings = load_settings(namespace.config, options=given_options(namespace))
     else:
-        settings = again.settings(given_options(namespace))
+        settings = again.settings(given_options(namespace), trusted=namespace.accept_settings)
     if namespace.detach:
         from idrstream.run.detach import start_detached
 
@@ -52,6 +53,7 @@ def handle(namespace: argparse.Namespace) -> int:
         )
         say(said)
         return code
+    announce(settings)
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
         if again is not None:
@@ -71,6 +73,22 @@ def add_again_options(parser: argparse.ArgumentParser) -> None:
         "--accept-differences", action="store_true",
         help="with --from: run it although models, table or settings are others now",
     )  # fmt: skip
+    add_accept_option(parser)
+
+
+def add_accept_option(parser: argparse.ArgumentParser) -> None:
+    """Add what accepts the programs, keys and folders that a file from elsewhere names."""
+    parser.add_argument(
+        ACCEPT, action="store_true", dest="accept_settings",
+        help="use programs, keys, jars, log and folders of the journal or provenance although "
+        "somebody else may have written it; without it they are listed and not used",
+    )  # fmt: skip
+
+
+def announce(settings: Settings) -> None:
+    """Say what will be executed, before it is."""
+    for what in executed(settings):
+        say_aside(f"idrstream: will execute {visible_line(what)}\n")
 
 
 def _provenance(namespace: argparse.Namespace) -> Provenance | None:

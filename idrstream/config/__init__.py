@@ -8,11 +8,13 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 from __future__ import annotations
 
 from idrstream.config.download_section import DownloadSettings
+from idrstream.config.foreign import ACCEPT, executed, usable_settings
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
 from idrstream.config.options import (
     ENVIRONMENT_PREFIX,
     Option,
+    Power,
     Scope,
     described_options,
     options_in,
@@ -30,10 +32,12 @@ from idrstream.config.sections import (
 from idrstream.config.stored import as_json, settings_from_json
 
 __all__ = [
+    "ACCEPT",
     "ENVIRONMENT_PREFIX",
     "SECTIONS",
     "DownloadSettings",
     "Option",
+    "Power",
     "PreprocessSettings",
     "ProfileSettings",
     "RunOptions",
@@ -45,8 +49,10 @@ __all__ = [
     "as_json",
     "checked",
     "described_options",
+    "executed",
     "load_settings",
     "options_in",
     "settings_from_json",
     "takes_options",
+    "usable_settings",
 ]

@@ -10,7 +10,7 @@ from annotated_types import Ge, Gt
 from pydantic import BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, OptionalPath, Scope, as_tuple
+from idrstream.config.options import STRICT, OptionalPath, Power, Scope, as_tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,11 @@ class DownloadSettings:
         Literal["auto", "frames", "file"],
         Doc("auto: whichever moves fewer bytes; frames: only the needed frames; file: the movie."),
     ] = "auto"
-    aspera_path: Annotated[OptionalPath, Doc("aspera: the ascp program.")] = None
+    aspera_path: Annotated[OptionalPath, Doc("aspera: the ascp program."), Power.RUNS] = None
     aspera_key_path: Annotated[
         Path | tuple[Path, ...] | None,
         Doc("aspera: its private key, or several, of which the next is tried if one is refused."),
+        Power.KEY,
     ] = None
     screens_path: Annotated[
         OptionalPath, Doc("The study's plates.tsv, which names the screen of each plate.")

@@ -45,6 +45,18 @@ class Scope(Enum):
     CALL = "call"
 
 
+class Power(Enum):
+    """What an option lets its value do on this machine.
+
+    A journal or provenance may come from somebody else: such an option is taken from it only when
+    this user wrote it here, or accepts it.
+    """
+
+    RUNS = "is executed"
+    KEY = "is used as a key"
+    WRITES = "is written to"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Option:
     """An option as its section declares it.
@@ -63,6 +75,8 @@ class Option:
         What it means.
     scope : Scope
         Who else uses it.
+    power : Power or None
+        What it lets its value do on this machine.
     """
 
     name: str
@@ -71,6 +85,7 @@ class Option:
     default: Any
     help: str
     scope: Scope
+    power: Power | None = None
 
     @property
     def variable(self) -> str:
@@ -107,6 +122,7 @@ def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
             item.default,
             _marker(hints[item.name], Doc).documentation,
             _marker(hints[item.name], Scope, Scope.SETTING),
+            _marker(hints[item.name], Power),
         )
         for item in dataclasses.fields(section)
     )

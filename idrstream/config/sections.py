@@ -20,6 +20,7 @@ from idrstream.config.options import (
     STRICT,
     Option,
     OptionalPath,
+    Power,
     Scope,
     as_batch_numbers,
     as_number,
@@ -132,12 +133,17 @@ class StreamSettings(RunOptions):
     """``[stream]``: what to process, how, and where results go."""
 
     table: Annotated[Path, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
-    final_data_dir: Annotated[Path, Doc("Output folder."), Scope.LOCAL]
+    final_data_dir: Annotated[Path, Doc("Output folder."), Scope.LOCAL, Power.WRITES]
     tmp_dir: Annotated[
-        Path, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
+        Path,
+        Doc("Folder for intermediate files, emptied after every batch."),
+        Scope.LOCAL,
+        Power.WRITES,
     ]
     idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
-    log: Annotated[OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
+    log: Annotated[
+        OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL, Power.WRITES
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +156,12 @@ class PreprocessSettings:
         Literal["cellh5", "imagej", "bioformats"],
         Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
     ] = "cellh5"
-    fiji_path: Annotated[str, Doc("imagej: a Fiji.app folder or a Maven coordinate.")] = ""
-    bioformats_jar: Annotated[OptionalPath, Doc("bioformats: the bioformats_package.jar.")] = None
+    fiji_path: Annotated[
+        str, Doc("imagej: a Fiji.app folder or a Maven coordinate."), Power.RUNS
+    ] = ""
+    bioformats_jar: Annotated[
+        OptionalPath, Doc("bioformats: the bioformats_package.jar."), Power.RUNS
+    ] = None
     perform_illumination_correction: Annotated[
         bool, Doc("Correct the illumination with BaSiC.")
     ] = True
@@ -280,6 +290,7 @@ class ProfileSettings:
             "runs idrstream."
         ),
         Scope.LOCAL,
+        Power.RUNS,
     ] = None
     profile_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds after which a DeepProfiler run of one batch is given up.")

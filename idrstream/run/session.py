@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
@@ -19,6 +20,7 @@ from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.journal.reader import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.writer import as_json
 from idrstream.folder.locks import Lock, folder_lock, gpu_lock
 from idrstream.folder.names import CELLS, ILLUMINATION, QUALITY, TABLES
 from idrstream.folder.outputs import (
@@ -33,6 +35,7 @@ from idrstream.folder.outputs import (
 )
 from idrstream.folder.plans import Decision, RequestedPlan
 from idrstream.folder.provenance import is_outdated, write_provenance
+from idrstream.folder.seal import seal
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.opening import everybody_may_write, refuse_links
 from idrstream.preprocess.selectors import check_selectors
@@ -231,6 +234,7 @@ class Session:
         old = [outputs[number].file for number in decision.dropped if number in outputs]
         if journal.plan() is None:
             old = unknown_tables(paths.folder)
+        settings = None if paths.settings is None else json.loads(as_json(paths.settings))
         journal.begin(
             RunInfo(
                 pid=os.getpid(),
@@ -240,7 +244,8 @@ class Session:
                     "downloader": describe_part(self._components.downloader), **requested.identity,
                 },
                 versions=found,
-                settings=paths.settings,
+                settings=settings,
+                seal=seal(paths.folder, settings),
                 log=str(paths.log.absolute()) if paths.log else "",
             ),
             requested,

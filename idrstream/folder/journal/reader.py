@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from idrstream.errors import JournalError
 from idrstream.folder.journal.file import open_reader, sqlite_errors
@@ -24,6 +25,9 @@ from idrstream.folder.names import batch_number, is_table_copy
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 FrameKey = tuple[str, int, int, int]
 """Plate, well number, site and number of a frame."""
 
@@ -39,8 +43,23 @@ _FAILURE = (
 _TABLE_TYPES = (str, int, int, str, int, int, str)
 _RUN = (
     "SELECT id, started, elapsed_s, state, stopped_by, host, log, batches, parts, options, "
-    "versions, settings, lanes FROM runs"
+    "versions, settings, lanes, seal FROM runs"
 )
+
+
+def _sound(
+    query: Callable[Concatenate[JournalReader, P], T],
+) -> Callable[Concatenate[JournalReader, P], T]:
+    """Let a query raise `JournalError` for values that no journal of idrstream has."""
+
+    @functools.wraps(query)
+    def sound(self: JournalReader, /, *arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return query(self, *arguments, **options)
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+
+    return sound
 
 
 class JournalReader:
@@ -50,6 +69,7 @@ class JournalReader:
         self._connection = connection
         self.path = path
 
+    @_sound
     def plans(self) -> list[PlanRecord]:
         """Return the plans that the folder followed, the present one last."""
         found = [
@@ -61,16 +81,19 @@ class JournalReader:
                 raise self._damaged(f"{plan.table_file!r} is no name of a copy of a table")
         return found
 
+    @_sound
     def runs(self) -> list[RunRecord]:
         """Return all runs in order."""
         return [_run(*row) for row in self._rows(f"{_RUN} ORDER BY id")]
 
+    @_sound
     def last_run(self, *, with_work: bool = False) -> RunRecord | None:
         """Return the last run, or the last one that had batches to do."""
         where = "WHERE batches > 0" if with_work else ""
         rows = self._rows(f"{_RUN} {where} ORDER BY id DESC LIMIT 1")
         return _run(*rows[0]) if rows else None
 
+    @_sound
     def plan(self) -> RecordedPlan | None:
         """Return the plan that the folder follows, with its batches."""
         plans = self.plans()
@@ -92,6 +115,7 @@ class JournalReader:
             highest + 1,
         )  # fmt: skip
 
+    @_sound
     def images(self) -> dict[int, list[RecordedImage]]:
         """Return the images of every batch of the plan."""
         found: dict[int, list[RecordedImage]] = {}
@@ -106,11 +130,13 @@ class JournalReader:
             )
         return found
 
+    @_sound
     def batch_states(self) -> dict[int, BatchState]:
         """Return the state of every batch of the plan, by number."""
         query = "SELECT number, state FROM batches ORDER BY number"
         return {number: BatchState(state) for number, state in self._rows(query)}
 
+    @_sound
     def batch_totals(self) -> dict[BatchState, BatchTotals]:
         """Return sums over the batches in each state; states without batches are left out."""
         return {
@@ -121,6 +147,7 @@ class JournalReader:
             )
         }
 
+    @_sound
     def outputs(self) -> dict[int, PublishedTable]:
         """Return the table of every batch that is done, by number."""
         found = {
@@ -131,12 +158,13 @@ class JournalReader:
             )
         }
         for number, table in found.items():
-            if not isinstance(table.file, str) or batch_number(table.file) != number:
+            if batch_number(table.file) != number:
                 raise self._damaged(f"{table.file!r} is no name of the table of batch {number}")
             if not all(map(isinstance, table, _TABLE_TYPES)):
                 raise self._damaged(f"batch {number} has values of other types")
         return found
 
+    @_sound
     def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
         """Return the frames in the published tables of batches, with or without nuclei."""
         found: dict[int, frozenset[FrameKey]] = {}
@@ -164,6 +192,7 @@ class JournalReader:
                 found[number] = frames_of_batch
         return found
 
+    @_sound
     def published_attempts(self) -> list[PublishedAttempt]:
         """Return the attempts that ended with a table, by time."""
         return [
@@ -175,6 +204,7 @@ class JournalReader:
             )
         ]
 
+    @_sound
     def published_images(self, run: int) -> int:
         """Return the number of images in the tables that a run published."""
         query = (
@@ -183,6 +213,7 @@ class JournalReader:
         )
         return int(self._rows(query, run)[0][0])
 
+    @_sound
     def stage_shares(self, run: int, *, batches: int) -> dict[str, float]:
         """Return how much of the time each stage was busy during the last batches of a run."""
         recent = self._rows(
@@ -201,12 +232,17 @@ class JournalReader:
                 total[stage] = total.get(stage, 0.0) + value
         return {stage: round(value / span_s, 3) for stage, value in total.items()}
 
+    @_sound
     def failures(self, kind: str | None = None, *, newest: int | None = None) -> list[Failure]:
         """Return unresolved failures by batch, or the `newest` ones, newest first."""
         order = " ORDER BY f.batch, f.id" if newest is None else " ORDER BY f.id DESC LIMIT ?2"
         values = (kind,) if newest is None else (kind, newest)
-        return [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
+        found = [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
+        if not all(isinstance(text, str) for item in found for text in item[4:7] + item[1:3]):
+            raise self._damaged("failures have values of other types")
+        return found
 
+    @_sound
     def failure_counts(self) -> dict[str, int]:
         """Return how many unresolved failures there are of each kind, the most frequent first."""
         query = (
@@ -215,16 +251,19 @@ class JournalReader:
         )
         return dict(self._rows(query))
 
+    @_sound
     def numbers(self) -> set[int]:
         """Return the batches of the plan and those ever tried under earlier plans."""
         query = "SELECT number FROM batches UNION SELECT batch FROM attempts"
         return {number for (number,) in self._rows(query)}
 
+    @_sound
     def last_versions(self) -> dict[str, str]:
         """Return the versions that the last run worked with."""
         last = self.last_run()
         return {} if last is None else dict(last.versions)
 
+    @_sound
     def table_versions(self) -> list[dict[str, str]]:
         """Return the sets of versions that made the published tables, each once, latest last."""
         rows = self._rows(
@@ -257,10 +296,10 @@ def open_journal(folder: Path) -> Iterator[JournalReader]:
 
 
 def _run(*row: Any) -> RunRecord:
-    *plain, parts, options, versions, settings, lanes = row
+    *plain, parts, options, versions, settings, lanes, seal = row
     texts = (parts, options, versions, settings or "null", lanes or "[]")
-    run = RunRecord._make([*plain, *map(json.loads, texts)])
-    return run._replace(state=RunState(run.state))
+    run = RunRecord._make([*plain, *map(json.loads, texts), seal])
+    return run._replace(state=RunState(run.state), elapsed_s=float(run.elapsed_s))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -116,5 +116,8 @@ MIGRATIONS = (
     """
     ALTER TABLE runs ADD COLUMN lanes TEXT;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN seal TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
