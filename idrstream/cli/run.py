@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, given_options
@@ -125,10 +126,10 @@ def report(result: RunResult, folder: Path) -> int:
     if not result.rerun_batches:
         return 0
     if result.remaining_batches:
-        say(f"Go on with:\n  idrstream resume {folder}\n")
+        say(f"Go on with:\n  idrstream resume {quote(str(folder))}\n")
     if len(result.failures()):
         numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
-        say(f"Run what failed again with:\n  idrstream rerun {folder}\n")
+        say(f"Run what failed again with:\n  idrstream rerun {quote(str(folder))}\n")
         say(f"or some of it with --batch-nums {numbers}\n")
     return 1
 

@@ -75,7 +75,7 @@ def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str
             "format": FORMAT,
             "version": VERSION,
             "again": _again(run),
-            "study": plan.identity["study"],
+            "study": plan.identity.get("study"),
             "table": {"file": plan.table_file, "sha256": plan.table_sha256},
             "plan": {
                 "batch_size": plan.batch_size,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from idrstream.errors import StorageError
 from idrstream.folder.live import DETACHED_LOG, LivePhase, read_live
@@ -66,8 +67,8 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
             process.returncode = 0  # it outlives this process: Python must not warn about it
             return 0, (
                 f"The stream runs as process {process.pid}; its messages go to {path}\n"
-                f"Watch it with:\n  idrstream status {folder} --watch\n"
-                f"Stop it with:\n  idrstream stop {folder}\n"
+                f"Watch it with:\n  idrstream status {quote(str(folder))} --watch\n"
+                f"Stop it with:\n  idrstream stop {quote(str(folder))}\n"
             )
         time.sleep(0.1)
     with path.open("rb") as output:

@@ -77,6 +77,8 @@ class JournalReader:
             for size, in_order, images, digest, identity, *table in self._rows(_PLAN)
         ]
         for plan in found:
+            if not isinstance(plan.identity, dict):
+                raise self._damaged("a plan has no identity that a plan can have")
             if plan.table_file and not is_table_copy(plan.table_file):
                 raise self._damaged(f"{plan.table_file!r} is no name of a copy of a table")
         return found
@@ -299,6 +301,10 @@ def _run(*row: Any) -> RunRecord:
     *plain, parts, options, versions, settings, lanes, seal = row
     texts = (parts, options, versions, settings or "null", lanes or "[]")
     run = RunRecord._make([*plain, *map(json.loads, texts), seal])
+    mappings = (run.parts, run.options, run.versions, *(run.settings or {}).values())
+    if not all(isinstance(one, dict) for one in mappings):
+        msg = "a run has no settings, parts, options or versions that a run can have"
+        raise TypeError(msg)
     return run._replace(state=RunState(run.state), elapsed_s=float(run.elapsed_s))
 
 
