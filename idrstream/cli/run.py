@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, given_options
 from idrstream.cli.terminal import say, say_aside
-from idrstream.config import ACCEPT, executed, load_settings
+from idrstream.config import executed, load_settings
+from idrstream.config.foreign import ACCEPT
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
 from idrstream.visible import visible_line

@@ -8,7 +8,7 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 from __future__ import annotations
 
 from idrstream.config.download_section import DownloadSettings
-from idrstream.config.foreign import ACCEPT, executed, usable_settings
+from idrstream.config.foreign import executed, usable_settings
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
 from idrstream.config.options import (
@@ -32,7 +32,6 @@ from idrstream.config.sections import (
 from idrstream.config.stored import as_json, settings_from_json
 
 __all__ = [
-    "ACCEPT",
     "ENVIRONMENT_PREFIX",
     "SECTIONS",
     "DownloadSettings",

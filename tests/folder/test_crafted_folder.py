@@ -220,6 +220,10 @@ def test_what_is_accepted_is_named_before_it_is_executed(place, capsys):
         "UPDATE runs SET settings = '{\"stream\": 3}'",
         "UPDATE images SET plate = '../../outside/x', well = '*', frames = 'all'",
         "UPDATE images SET plate = '../../outside/x'",
+        "UPDATE runs SET started = 'then', log = x'ff'",
+        "UPDATE runs SET elapsed_s = 1e400",
+        "UPDATE plans SET batch_size = x'ff'",
+        "UPDATE batches SET nuclei = 1e400, images = 'text'",
         "UPDATE batches SET state = '\x1b[2J'",
     ],
 )

@@ -20,7 +20,7 @@ from idrstream.folder.journal.records import (
     PublishedTable,
     RunRecord,
 )
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.schema import COLUMN_TYPES, JOURNAL_NAME
 from idrstream.folder.names import batch_number, is_table_copy
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
@@ -40,7 +40,10 @@ _FAILURE = (
     "f.time, r.log, f.log_end FROM failures f JOIN runs r ON r.id = f.run "
     "WHERE f.current AND (?1 IS NULL OR f.kind = ?1)"
 )
-_TABLE_TYPES = (str, int, int, str, int, int, str)
+_UNSOUND = (
+    TypeError, ValueError, AttributeError, KeyError, ArithmeticError, RecursionError,
+)  # fmt: skip
+_LATEST = 9e9  # seconds since 1970: the year 2255, the last that pandas can tell
 _RUN = (
     "SELECT id, started, elapsed_s, state, stopped_by, host, log, batches, parts, options, "
     "versions, settings, lanes, seal FROM runs"
@@ -56,7 +59,7 @@ def _sound(
     def sound(self: JournalReader, /, *arguments: P.args, **options: P.kwargs) -> T:
         try:
             return query(self, *arguments, **options)
-        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
+        except _UNSOUND as error:
             raise self._damaged(f"{type(error).__name__}: {error}") from error
 
     return sound
@@ -162,8 +165,8 @@ class JournalReader:
         for number, table in found.items():
             if batch_number(table.file) != number:
                 raise self._damaged(f"{table.file!r} is no name of the table of batch {number}")
-            if not all(map(isinstance, table, _TABLE_TYPES)):
-                raise self._damaged(f"batch {number} has values of other types")
+            if None in table:
+                raise self._damaged(f"batch {number} is done and lacks what a table has")
         return found
 
     @_sound
@@ -239,10 +242,7 @@ class JournalReader:
         """Return unresolved failures by batch, or the `newest` ones, newest first."""
         order = " ORDER BY f.batch, f.id" if newest is None else " ORDER BY f.id DESC LIMIT ?2"
         values = (kind,) if newest is None else (kind, newest)
-        found = [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
-        if not all(isinstance(text, str) for item in found for text in item[4:7] + item[1:3]):
-            raise self._damaged("failures have values of other types")
-        return found
+        return [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
 
     @_sound
     def failure_counts(self) -> dict[str, int]:
@@ -280,7 +280,18 @@ class JournalReader:
 
     def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
         with sqlite_errors(self.path):
-            return self._connection.execute(query, values).fetchall()
+            cursor = self._connection.execute(query, values)
+            rows = cursor.fetchall()
+        for position, (name, *_) in enumerate(cursor.description):
+            kinds = COLUMN_TYPES.get(name)
+            if kinds is None:
+                continue
+            values_of = [row[position] for row in rows]
+            if not {type(value) for value in values_of} <= {*kinds}:
+                raise self._damaged(f"a value of another type in column {name}")
+            if float in kinds and not all(abs(value or 0) < _LATEST for value in values_of):
+                raise self._damaged(f"a value in column {name} is no time")
+        return rows
 
 
 @contextmanager
