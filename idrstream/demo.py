@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,11 +92,11 @@ def handle(namespace: argparse.Namespace) -> int:
         seed=namespace.seed,
     )
     _prepare(namespace.folder, force=namespace.force)
-    sys.stdout.write(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
+    say(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
     sys.stdout.flush()
     demo = run_demo(namespace.folder, spec, progress=sys.stderr.isatty())
-    sys.stdout.write(summary(demo.result, demo.features))
-    sys.stdout.write(_verdict(demo))
+    say(summary(demo.result, demo.features))
+    say(_verdict(demo))
     return 1 if demo.result.rerun_batches else 0
 
 

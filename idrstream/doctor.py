@@ -12,7 +12,6 @@ import importlib.metadata
 import json
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from idrstream.cli.terminal import say
 from idrstream.config import DownloadSettings
 from idrstream.errors import MissingToolError
 from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
@@ -198,7 +198,7 @@ def handle(arguments: argparse.Namespace) -> int:
         if arguments.json
         else as_table(found)
     )
-    sys.stdout.write(f"{text}\n")
+    say(f"{text}\n")
     return 1 if any(finding.state == "failed" for finding in found) else 0
 
 

@@ -26,7 +26,7 @@
         └── CompileError       the tables of a batch do not match
 
 Every class has an exit code for the command line and a section in ``docs/errors.md``. Messages
-never contain secrets: they are redacted when an error is created.
+never contain secrets or control characters: both are replaced when an error is created.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ import re
 from typing import ClassVar
 
 from idrstream.redact import redacted
+from idrstream.visible import visible
 
 # Errors of the machine, not of one image or batch: the next ones would fail the same way.
 _FREE_SPACE = "free space and start again"
@@ -66,7 +67,7 @@ class IdrStreamError(Exception):
     exit_code: ClassVar[int] = 1
 
     def __init__(self, *values: object) -> None:
-        super().__init__(*(redacted(value) for value in values))
+        super().__init__(*(visible(v) if isinstance(v, str) else v for v in map(redacted, values)))
 
     @classmethod
     def help_section(cls) -> str:

@@ -1,4 +1,4 @@
-"""Atomic writes, digests of files, and protection against symbolic links."""
+"""Atomic writes, digests of files, and folders of idrstream's own."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from idrstream.errors import StorageError
+from idrstream.opening import check_regular, open_own, open_regular
 
 _BLOCK_BYTES = 1 << 20
 _TOKEN = re.compile(r"[0-9a-f]{16,32}")
@@ -23,40 +25,10 @@ OWN_MARK = ".idrstream"
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         while block := stream.read(_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-def refuse_links(root: Path, *below: str) -> None:
-    """Raise if a folder under `root` is a symbolic link.
-
-    The stream fills and empties these folders for every batch; through a link it would delete
-    files outside `root`. `root` itself may be reached through links.
-
-    Parameters
-    ----------
-    root : Path
-        Folder that the user chose.
-    *below : str
-        Paths under it, with forward slashes; every component of each is checked.
-
-    Raises
-    ------
-    StorageError
-        If one of them is a link; the message names it.
-    """
-    for relative in below:
-        path = root
-        for name in relative.split("/"):
-            path = path / name
-            if path.is_symlink():
-                msg = (
-                    f"{path} is a link, which may lead out of {root}: the stream deletes what is "
-                    "in it; remove the link, or choose another folder"
-                )
-                raise StorageError(msg)
 
 
 def check_own_folder(path: Path) -> None:
@@ -69,7 +41,7 @@ def check_own_folder(path: Path) -> None:
     """
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         msg = f"{path} is no folder: remove it, or choose another tmp_dir"
-    elif path.is_dir() and not (path / OWN_MARK).is_file() and any(path.iterdir()):
+    elif path.is_dir() and not _is_marked(path) and any(path.iterdir()):
         msg = (
             f"{path} has files that idrstream did not make (it lacks {OWN_MARK}): everything in "
             "there would be deleted. Move them, or choose another tmp_dir"
@@ -94,7 +66,9 @@ def own_folder(path: Path) -> Iterator[Path]:
     mark = path / OWN_MARK
     try:
         path.mkdir(parents=True, exist_ok=True)
-        mark.write_text("idrstream made this folder and deletes what is in it.\n")
+        if not _is_marked(path):
+            with open_own(mark, os.O_WRONLY, "wb") as file:
+                file.write(b"idrstream made this folder and deletes what is in it.\n")
     except OSError as error:
         msg = f"{path} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
@@ -116,7 +90,7 @@ def empty_own_folder(path: Path) -> None:
     StorageError
         If something cannot be deleted.
     """
-    if not (path / OWN_MARK).is_file():
+    if not _is_marked(path):
         return
     for one in path.iterdir():
         if one.is_dir() and not one.is_symlink():
@@ -125,8 +99,39 @@ def empty_own_folder(path: Path) -> None:
             one.unlink()
 
 
+def _is_marked(folder: Path) -> bool:
+    mark = folder / OWN_MARK
+    return mark.is_file() and not mark.is_symlink()
+
+
 @contextmanager
-def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def atomic_file(path: Path, *, durable: bool = True, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """Yield an open file, which becomes `path` when the block succeeds; see `atomic_path`.
+
+    The partial file is opened only if nothing has its name, so that nobody can plant a link there.
+
+    Parameters
+    ----------
+    path : Path
+        The final file.
+    durable : bool
+        As for `atomic_path`.
+    mode : int
+        Permissions, of which the umask takes away.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written, or something else than a file has that name.
+    """
+    with atomic_path(path, durable=durable) as part:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(part, flags, mode), "wb") as file:
+            yield file
+
+
+@contextmanager
+def atomic_path(path: Path, *, durable: bool = True, or_device: bool = False) -> Iterator[Path]:
     """Yield a partial file to write, which becomes `path` when the block succeeds.
 
     The partial file lies beside `path` as ``.<name>.<random>.part`` and is renamed at the end, so
@@ -136,9 +141,11 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The final file. Its folder is created if missing. A pipe or a device is yielded itself.
+        The final file. Its folder is created if missing. A link of that name is replaced.
     durable : bool
         Flush the file to the disk before the rename, so that it survives a power cut.
+    or_device : bool
+        Yield a pipe or a device itself, such as ``/dev/stdout``, for a path that the user chose.
 
     Yields
     ------
@@ -152,7 +159,9 @@ def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file() and not path.is_dir():
-        yield path  # a pipe or a device, such as /dev/stdout, is no file to replace
+        if not or_device:
+            check_regular(path)
+        yield path
         return
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:

@@ -11,6 +11,8 @@ import logging
 import re
 from typing import Any
 
+from idrstream.visible import visible_record
+
 HIDDEN = "***"
 
 _SENSITIVE = (
@@ -89,14 +91,14 @@ def redacted(value: Any) -> Any:
 
 
 class RedactingFilter(logging.Filter):
-    """Redact log records and their tracebacks; a filter for handlers."""
+    """Redact log records and their tracebacks, and make them visible; a filter for handlers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact the record's message and traceback; every record is kept."""
-        record.msg = redact(record.getMessage())
+        record.msg = visible_record(redact(record.getMessage()))
         record.args = None
         if record.exc_info and not record.exc_text:
             record.exc_text = logging.Formatter().formatException(record.exc_info)
         if record.exc_text:
-            record.exc_text = redact(record.exc_text)
+            record.exc_text = visible_record(redact(record.exc_text))
         return True

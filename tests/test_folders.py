@@ -8,9 +8,10 @@ import pytest
 
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
-from idrstream.files import check_own_folder, own_folder, refuse_links
+from idrstream.files import check_own_folder, own_folder
 from idrstream.folder.outputs import clear_parts, delete_illumination
 from idrstream.folder.provenance import unknown_results
+from idrstream.opening import refuse_links
 from idrstream.preprocess.illumination import PerPlate
 from idrstream.profile import DeepModel, DeepProfilerProject
 from idrstream.quality.pictures import PictureStore

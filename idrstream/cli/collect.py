@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import fields
 from typing import get_args
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 from idrstream.collect.options import (
     SELECTIONS,
     Aggregation,
@@ -78,7 +78,7 @@ def handle(namespace: argparse.Namespace) -> int:
         done = collect_folder(
             namespace.folder, namespace.out, _options(namespace), replace=namespace.replace
         )
-    sys.stdout.write(f"{json.dumps(done.record, indent=1) if namespace.json else done}\n")
+    say(f"{json.dumps(done.record, indent=1) if namespace.json else done}\n")
     return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def handle_pause(namespace: argparse.Namespace) -> int:
     """Pause the stream."""
     from idrstream.watch.background import attach
 
-    sys.stdout.write(f"{attach(namespace.folder).pause()!r}\n")
+    say(f"{attach(namespace.folder).pause()!r}\n")
     return 0
 
 
@@ -25,5 +25,5 @@ def handle_stop(namespace: argparse.Namespace) -> int:
     """Stop the stream at the next safe point, and wait for that."""
     from idrstream.watch.background import attach
 
-    sys.stdout.write(f"{attach(namespace.folder).stop()!r}\n")
+    say(f"{attach(namespace.folder).stop()!r}\n")
     return 0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_section_options, as_path, given_options
+from idrstream.cli.terminal import say
 from idrstream.config import SegmentSettings, checked
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
@@ -101,7 +101,7 @@ def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:
         drop_edge=settings.remove_edge_masks,
         threads=settings.threads or all_processors(),
     )
-    sys.stdout.write(segmentation_text(result))
+    say(segmentation_text(result))
     _write_json(namespace.json, result.to_json())
     return 0
 
@@ -147,7 +147,7 @@ def evaluate_features_command(namespace: argparse.Namespace) -> int:
         results["classical features"] = _probe(
             classical_features(crops.pixels), crops, held_out, namespace.seed
         )
-    sys.stdout.write(features_text(results))
+    say(features_text(results))
     if namespace.picture:
         from idrstream.evaluate.picture import draw_confusion
 
@@ -231,7 +231,7 @@ def _write_json(path: Path | None, content: dict[str, Any]) -> None:
     if path is None:
         return
     try:
-        with atomic_path(path) as part:
+        with atomic_path(path, or_device=True) as part:
             part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error}") from error

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from idrstream import __version__
-from idrstream.cli.terminal import Interrupts, warnings_shown
+from idrstream.cli.terminal import Interrupts, say_aside, warnings_shown
 from idrstream.errors import IdrStreamError
 from idrstream.redact import redact
 
@@ -105,7 +105,7 @@ def _run(given: list[str], interrupts: Interrupts) -> int:
     try:
         return handler(namespace)
     except IdrStreamError as error:
-        sys.stderr.write(f"idrstream: {error}\n[{_named(error)}]\n")
+        say_aside(f"idrstream: {error}\n[{_named(error)}]\n")
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # or the end writes to it again
@@ -113,7 +113,7 @@ def _run(given: list[str], interrupts: Interrupts) -> int:
     except Exception as error:
         if interrupts.seen:  # in the middle of the import of a library, which tells it otherwise
             return _interrupted()
-        sys.stderr.write(
+        say_aside(
             f"idrstream: unforeseen {type(error).__name__}: {redact(str(error))}\n"
             f"This is a fault of idrstream; please report it with {_save_traceback()}\n"
         )
@@ -141,7 +141,7 @@ def _parsed(given: list[str]) -> argparse.Namespace:
 
 
 def _interrupted() -> int:
-    sys.stderr.write("idrstream: interrupted; finished batches are kept\n")
+    say_aside("idrstream: interrupted; finished batches are kept\n")
     return EXIT_INTERRUPTED
 
 

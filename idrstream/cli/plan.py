@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.terminal import say
 from idrstream.config import load_settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def handle(namespace: argparse.Namespace) -> int:
     settings = load_settings(namespace.config, options=given_options(namespace))
     plan = plan_settings(settings, probe=max(0, namespace.probe))
     text = json.dumps(plan.as_json(), indent=1) if namespace.json else repr(plan)
-    sys.stdout.write(f"{text}\n")
+    say(f"{text}\n")
     return 0 if plan.is_good else 1
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,5 +48,5 @@ def handle(namespace: argparse.Namespace) -> int:
             break
         time.sleep(watch_s)
     text = json.dumps(summary(report), indent=1) if namespace.json else repr(report)
-    sys.stdout.write(f"{text}\n")
+    say(f"{text}\n")
     return 0

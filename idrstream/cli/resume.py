@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
-from idrstream.cli.run import report
-from idrstream.config import Scope, all_options, settings_from_json
+from idrstream.cli.run import add_accept_option, announce, report
+from idrstream.cli.terminal import say
+from idrstream.config import Scope, all_options, settings_from_json, usable_settings
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def handle(namespace: argparse.Namespace) -> int:
     if read_status(namespace.folder).state in (StreamState.PAUSING, StreamState.PAUSED):
         status = attach(namespace.folder).resume()
         text = json.dumps(status.as_json(), indent=1) if namespace.json else f"{status!r}"
-        sys.stdout.write(f"{text}\n")
+        say(f"{text}\n")
         return 0
     return go_on(namespace, lambda stream, options: stream.resume(**options))
 
@@ -43,6 +43,7 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
     """Add what every command that continues a stream takes."""
     parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
+    add_accept_option(parser)
 
 
 def go_on(
@@ -63,27 +64,28 @@ def go_on(
     from idrstream.stream.stream import IdrStream
 
     folder: Path = namespace.folder
-    stored = read_recorded_call(folder).settings
-    if stored is None:
+    recorded = read_recorded_call(folder)
+    if recorded.settings is None:
         msg = (
             f"the stream in {folder} was built in Python, from objects that a journal cannot "
             "hold: build it there again and call stream.resume() or stream.rerun_failed()"
         )
         raise ConfigError(msg)
-    known = all_options()
-    kept = {
-        name: value
-        for name, value in stored["stream"].items()
-        if known[name].scope is not Scope.CALL
-    }
-    kept["final_data_dir"] = str(folder)  # it may have been moved since
-    given = given_options(namespace)
+    known, given = all_options(), given_options(namespace)
     if "table" in given:
         msg = "the folder has a copy of its table; for a table that grew use idrstream run"
         raise ConfigError(msg)
     if namespace.json:
         given["progress"] = "false"
-    settings = settings_from_json({**stored, "stream": kept}, options=given)
+    kept = usable_settings(
+        recorded.settings,
+        f"the journal of {folder}",
+        given={**given, "final_data_dir": str(folder)},
+        trusted=recorded.is_own or namespace.accept_settings,
+    )
+    kept.setdefault("stream", {})["final_data_dir"] = str(folder)  # it may have been moved since
+    settings = settings_from_json(kept, options=given)
+    announce(settings)
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
         options = {
@@ -98,7 +100,7 @@ def go_on(
     content["rows_repeated"] = result.rows_repeated
     content["rows_unusable"] = result.rows_unusable
     content["run"] = [item.batch.number for item in result.batches]
-    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+    say(json.dumps(content, indent=1) + "\n")
     return 1 if result.rerun_batches else 0
 
 

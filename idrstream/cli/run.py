@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
-from idrstream.config import load_settings
+from idrstream.cli.terminal import say, say_aside
+from idrstream.config import executed, load_settings
+from idrstream.config.foreign import ACCEPT
 from idrstream.errors import ConfigError, PlanChangedError
 from idrstream.text import as_ranges
+from idrstream.visible import visible_line
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -43,15 +46,16 @@ def handle(namespace: argparse.Namespace) -> int:
     if again is None:
         settings = load_settings(namespace.config, options=given_options(namespace))
     else:
-        settings = again.settings(given_options(namespace))
+        settings = again.settings(given_options(namespace), trusted=namespace.accept_settings)
     if namespace.detach:
         from idrstream.run.detach import start_detached
 
         code, said = start_detached(
             namespace.config, given_options(namespace), settings.stream.final_data_dir
         )
-        sys.stdout.write(said)
+        say(said)
         return code
+    announce(settings)
     stream = build_stream(IdrStream, settings)
     with closing(stream), errors_logged():
         if again is not None:
@@ -71,6 +75,22 @@ def add_again_options(parser: argparse.ArgumentParser) -> None:
         "--accept-differences", action="store_true",
         help="with --from: run it although models, table or settings are others now",
     )  # fmt: skip
+    add_accept_option(parser)
+
+
+def add_accept_option(parser: argparse.ArgumentParser) -> None:
+    """Add what accepts the programs, keys and folders that a file from elsewhere names."""
+    parser.add_argument(
+        ACCEPT, action="store_true", dest="accept_settings",
+        help="use programs, keys, jars, log and folders of the journal or provenance although "
+        "somebody else may have written it; without it they are listed and not used",
+    )  # fmt: skip
+
+
+def announce(settings: Settings) -> None:
+    """Say what will be executed, before it is."""
+    for what in executed(settings):
+        say_aside(f"idrstream: will execute {visible_line(what)}\n")
 
 
 def _provenance(namespace: argparse.Namespace) -> Provenance | None:
@@ -98,20 +118,20 @@ def warn_of_changes(
             raise
         changed = [str(error), *again.changed_versions(stream)]
     for change in changed:
-        sys.stderr.write(f"idrstream: results may differ: {change}\n")
+        say_aside(f"idrstream: results may differ: {change}\n")
 
 
 def report(result: RunResult, folder: Path) -> int:
     """Write what a run did and how to continue, and return the exit code."""
-    sys.stdout.write(summary(result, folder))
+    say(summary(result, folder))
     if not result.rerun_batches:
         return 0
     if result.remaining_batches:
-        sys.stdout.write(f"Go on with:\n  idrstream resume {folder}\n")
+        say(f"Go on with:\n  idrstream resume {quote(str(folder))}\n")
     if len(result.failures()):
         numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
-        sys.stdout.write(f"Run what failed again with:\n  idrstream rerun {folder}\n")
-        sys.stdout.write(f"or some of it with --batch-nums {numbers}\n")
+        say(f"Run what failed again with:\n  idrstream rerun {quote(str(folder))}\n")
+        say(f"or some of it with --batch-nums {numbers}\n")
     return 1
 
 

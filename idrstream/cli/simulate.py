@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import TYPE_CHECKING, get_type_hints
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say, say_aside
 from idrstream.simulate.screen import simulate_screen
 from idrstream.simulate.spec import ScreenSpec, tiny_spec
 
@@ -46,7 +46,7 @@ def handle(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     spec = tiny_spec(**given) if args.tiny else ScreenSpec(**given)
     screen = simulate_screen(args.folder, spec, overwrite=args.force, on_movie=_log_movie)
-    sys.stdout.write(
+    say(
         f"{len(screen.movies)} movies:      {screen.folder / screen.study}\n"
         f"screens:       {screen.screens_path}\n"
         f"table:         {screen.table_path}\n"
@@ -56,7 +56,7 @@ def handle(args: argparse.Namespace) -> int:
 
 
 def _log_movie(movie: str) -> None:
-    sys.stderr.write(f"simulating {movie}\n")
+    say_aside(f"simulating {movie}\n")
 
 
 def _kind(name: str, default: object) -> Any:

@@ -7,6 +7,7 @@ import json
 import sys
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +39,10 @@ def handle(namespace: argparse.Namespace) -> int:
         content = status.as_json()
         if failures is not None:
             content["failed"] = json.loads(failures.to_json(orient="records", date_format="iso"))
-        sys.stdout.write(json.dumps(content, indent=1) + "\n")
+        say(json.dumps(content, indent=1) + "\n")
         return 0
-    sys.stdout.write(f"{status!r}\n")
+    say(f"{status!r}\n")
     if failures is not None and len(failures):
         shown = failures.drop(columns=["Log", "Log_End"])
-        sys.stdout.write(shown.to_string(index=False, na_rep="") + "\n")
+        say(shown.to_string(index=False, na_rep="") + "\n")
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import atomic_path
 
@@ -69,14 +69,14 @@ def handle(namespace: argparse.Namespace) -> int:
     separator = "," if ".csv" in namespace.out.name else "\t"
     packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:
-        with atomic_path(namespace.out) as part, part.open("wb") as file:
+        with atomic_path(namespace.out, or_device=True) as part, part.open("wb") as file:
             # The partial file's own name does not say how it is packed.
             how = packed.get(namespace.out.suffix)
             table.to_csv(file, sep=separator, index=False, compression=how)
     except OSError as error:
         msg = f"{namespace.out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
-    sys.stdout.write(_summary(table, namespace.out))
+    say(_summary(table, namespace.out))
     return 0
 
 

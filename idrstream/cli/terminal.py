@@ -1,4 +1,4 @@
-"""What every command does on a terminal: warnings are shown, Ctrl-C is noted."""
+"""What every command does on a terminal: text is written visibly, warnings are shown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from types import FrameType
 from typing import Any
 
 from idrstream.redact import RedactingFilter
+from idrstream.visible import visible
+
+
+def say(text: str) -> None:
+    """Write text to the standard output, control characters in it as escapes."""
+    sys.stdout.write(visible(text))
+
+
+def say_aside(text: str) -> None:
+    """Write text to the standard error, control characters in it as escapes."""
+    sys.stderr.write(visible(text))
 
 
 class Interrupts:

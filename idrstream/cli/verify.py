@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from idrstream.cli.options import as_path
+from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +22,5 @@ def handle(namespace: argparse.Namespace) -> int:
 
     found = verify_folder(namespace.folder, quick=namespace.quick)
     text = json.dumps(found.as_json(), indent=1) if namespace.json else str(found)
-    sys.stdout.write(f"{text}\n")
+    say(f"{text}\n")
     return 0 if found.is_good else 1

@@ -22,10 +22,13 @@ from idrstream.errors import CollectError, StorageError
 from idrstream.folder.provenance import (
     PROVENANCE_NAME,
     known_addresses,
+    read_json,
     read_provenance,
     save_provenance,
 )
-from idrstream.text import parse_json, shorten_list
+from idrstream.opening import inside
+from idrstream.text import shorten_list
+from idrstream.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +109,7 @@ class Collected:
                 f"{name} has several values in one well ({example}): left out of the profiles"
                 for name, example in zip(step["left_out"], step["examples"], strict=True)
             ]
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def collect_folder(
@@ -188,14 +191,13 @@ def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:
     content = read_provenance(folder, known_addresses(folder / PROVENANCE_NAME))
     table = part / content["table"]["file"]
     table.parent.mkdir()
-    shutil.copyfile(folder / content["table"]["file"], table)
+    shutil.copyfile(inside(folder, content["table"]["file"]), table)
     save_provenance(part / PROVENANCE_NAME, {**content, _SECTION: record})
 
 
 def _is_collection(folder: Path) -> bool:
     try:
-        text = (folder / PROVENANCE_NAME).read_text(encoding="utf-8")
-        return _SECTION in parse_json(text)
+        return _SECTION in read_json(folder / PROVENANCE_NAME)
     except (OSError, ValueError, TypeError):
         return False
 

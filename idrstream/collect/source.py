@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from idrstream.errors import CollectError
@@ -14,6 +15,7 @@ from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.plans import RecordedImage
 from idrstream.folder.recorded import read_recorded_call
 from idrstream.folder.states import ImageState
+from idrstream.opening import inside
 from idrstream.records import ImageTask
 
 _SHOWN = 20
@@ -96,7 +98,7 @@ class Source:
             msg = (
                 f"{len(self.missing)} of {len(self.missing) + len(self.batches)} batches in "
                 f"{self.folder} are not done ({shown}{more}): finish them with idrstream resume "
-                f"{self.folder}, or collect without them with --partial (partial=True)"
+                f"{quote(str(self.folder))}, or collect without them with --partial (partial=True)"
             )
             raise CollectError(msg)
 
@@ -122,11 +124,11 @@ def read_source(folder: Path) -> Source:
             for image in content
         ]
     batches = tuple(
-        BatchFile(number, folder / table.file, table.sha256, table.rows)
+        BatchFile(number, inside(folder, table.file), table.sha256, table.rows)
         for number, table in tables.items()
     )
     if not batches:
-        msg = f"no batch in {folder} is done; see idrstream status {folder}"
+        msg = f"no batch in {folder} is done; see idrstream status {quote(str(folder))}"
         raise CollectError(msg)
     return Source(
         folder=folder,

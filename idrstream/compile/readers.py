@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.compile.names import X_COLUMN, Y_COLUMN, is_feature
+from idrstream.opening import check_regular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,7 @@ def table_pieces(path: Path) -> Iterator[Any]:
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
 
+    check_regular(path)
     if _is_parquet(path):
         with pq.ParquetFile(path) as file:
             yield file.schema_arrow.empty_table()
@@ -82,6 +84,7 @@ def table_pieces(path: Path) -> Iterator[Any]:
 
 def rows_and_names(path: Path) -> tuple[int, list[str]]:
     """Return the number of rows and the names of the columns of a batch table."""
+    check_regular(path)
     if _is_parquet(path):
         import pyarrow.parquet as pq
 

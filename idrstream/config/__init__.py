@@ -8,12 +8,14 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 from __future__ import annotations
 
 from idrstream.config.download_section import DownloadSettings
+from idrstream.config.foreign import executed, usable_settings
 from idrstream.config.keywords import takes_options
 from idrstream.config.load import checked, load_settings
 from idrstream.config.model_names import BUILT_IN, SHIPPED
 from idrstream.config.options import (
     ENVIRONMENT_PREFIX,
     Option,
+    Power,
     Scope,
     described_options,
     options_in,
@@ -38,6 +40,7 @@ __all__ = [
     "SHIPPED",
     "DownloadSettings",
     "Option",
+    "Power",
     "PreprocessSettings",
     "ProfileSettings",
     "RunOptions",
@@ -50,9 +53,11 @@ __all__ = [
     "as_json",
     "checked",
     "described_options",
+    "executed",
     "is_coordinate",
     "load_settings",
     "options_in",
     "settings_from_json",
     "takes_options",
+    "usable_settings",
 ]

@@ -9,7 +9,7 @@ from annotated_types import Ge, Gt
 from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
-from idrstream.config.options import STRICT, Scope, as_tuple, valid_size
+from idrstream.config.options import STRICT, Power, Scope, as_tuple, valid_size
 from idrstream.config.paths import (
     FilePaths,
     OptionalPath,
@@ -91,11 +91,12 @@ class DownloadSettings:
         Doc("auto: whichever moves fewer bytes; frames: only the needed frames; file: the movie."),
     ] = "auto"
     aspera_path: Annotated[
-        Program, Doc("aspera: the ascp program: a file, or a word looked up in PATH.")
+        Program, Doc("aspera: the ascp program: a file, or a word looked up in PATH."), Power.RUNS
     ] = None
     aspera_key_path: Annotated[
         FilePaths,
         Doc("aspera: its private key, or several, of which the next is tried if one is refused."),
+        Power.KEY,
     ] = None
     screens_path: Annotated[
         OptionalPath, Doc("The study's plates.tsv, which names the screen of each plate.")

@@ -42,6 +42,18 @@ class Scope(Enum):
     CALL = "call"
 
 
+class Power(Enum):
+    """What an option lets its value do on this machine.
+
+    A journal or provenance may come from somebody else: such an option is taken from it only when
+    this user wrote it here, or accepts it.
+    """
+
+    RUNS = "is executed"
+    KEY = "is used as a key"
+    WRITES = "is written to"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Option:
     """An option as its section declares it.
@@ -62,6 +74,8 @@ class Option:
         Who else uses it.
     path : PathText or None
         How its paths are made absolute, if it is or may be a path.
+    power : Power or None
+        What it lets its value do on this machine.
     """
 
     name: str
@@ -71,6 +85,7 @@ class Option:
     help: str
     scope: Scope
     path: PathText | None
+    power: Power | None = None
 
     @property
     def variable(self) -> str:
@@ -103,6 +118,7 @@ def options_in(section: type[Any], name: str = "") -> tuple[Option, ...]:
             _marker(hints[item.name], Doc).documentation,
             _marker(hints[item.name], Scope, Scope.SETTING),
             _marker(hints[item.name], PathText),
+            _marker(hints[item.name], Power),
         )
         for item in dataclasses.fields(section)
     )

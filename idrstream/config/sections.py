@@ -18,6 +18,7 @@ from idrstream.config.download_section import DownloadSettings
 from idrstream.config.options import (
     STRICT,
     Option,
+    Power,
     Scope,
     as_batch_numbers,
     as_number,
@@ -145,12 +146,17 @@ class StreamSettings(RunOptions):
     """``[stream]``: what to process, how, and where results go."""
 
     table: Annotated[FilePath, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
-    final_data_dir: Annotated[FilePath, Doc("Output folder."), Scope.LOCAL]
+    final_data_dir: Annotated[FilePath, Doc("Output folder."), Scope.LOCAL, Power.WRITES]
     tmp_dir: Annotated[
-        FilePath, Doc("Folder for intermediate files, emptied after every batch."), Scope.LOCAL
+        FilePath,
+        Doc("Folder for intermediate files, emptied after every batch."),
+        Scope.LOCAL,
+        Power.WRITES,
     ]
     idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
-    log: Annotated[OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL] = None
+    log: Annotated[
+        OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL, Power.WRITES
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +170,11 @@ class PreprocessSettings:
         Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
     ] = "cellh5"
     fiji_path: Annotated[
-        PathOrCoordinate, Doc("imagej: a Fiji.app folder or a Maven coordinate.")
+        PathOrCoordinate, Doc("imagej: a Fiji.app folder or a Maven coordinate."), Power.RUNS
     ] = ""
-    bioformats_jar: Annotated[OptionalPath, Doc("bioformats: the bioformats_package.jar.")] = None
+    bioformats_jar: Annotated[
+        OptionalPath, Doc("bioformats: the bioformats_package.jar."), Power.RUNS
+    ] = None
     perform_illumination_correction: Annotated[
         bool, Doc("Correct the illumination with BaSiC.")
     ] = True
@@ -295,6 +303,7 @@ class ProfileSettings:
             "runs idrstream."
         ),
         Scope.LOCAL,
+        Power.RUNS,
     ] = None
     profile_timeout_s: Annotated[
         float, Gt(0), Doc("Seconds after which a DeepProfiler run of one batch is given up.")

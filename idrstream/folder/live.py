@@ -17,8 +17,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from idrstream.files import atomic_path
+from idrstream.files import atomic_file
 from idrstream.folder.locks import Holder
+from idrstream.opening import read_regular
 from idrstream.text import parse_json
 
 LIVE_NAME = ".idrstream.live.json"
@@ -104,17 +105,18 @@ class Live:
 
 
 def write_small(path: Path, content: dict[str, Any]) -> None:
-    """Replace a small JSON file atomically, without flushing it to the disk."""
-    with atomic_path(path, durable=False) as part:
-        part.write_text(json.dumps(content), encoding="utf-8")
+    """Replace a small JSON file atomically, without flushing it to the disk.
+
+    Whatever the umask, others cannot write to it.
+    """
+    with atomic_file(path, durable=False, mode=0o644) as file:
+        file.write(json.dumps(content).encode())
 
 
 def read_small(path: Path) -> dict[str, Any]:
     """Return the content of a small JSON file; empty if missing, invalid or not a file."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            return {}
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(path, _MAX_BYTES))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

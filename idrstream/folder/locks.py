@@ -12,14 +12,16 @@ import json
 import logging
 import os
 import socket
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from idrstream.errors import LockedError, StorageError
+from idrstream.folder.private import private_folder
+from idrstream.opening import open_own, open_regular, read_regular
 from idrstream.text import parse_json
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ LOCK_NAME = ".idrstream.lock"
 
 # `holder` takes a lock for a moment.
 _TIMEOUT_S = 0.5
+_MOST_BYTES = 4096
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
@@ -82,40 +85,39 @@ class Lock:
         self.path = path
         self._what = what
         self._remedy = remedy
-        self._descriptor: int | None = None
+        self._file: BinaryIO | None = None
 
     def __enter__(self) -> Lock:
         """Take the lock."""
-        descriptor = self._open_and_take()
-        self._descriptor = descriptor
-        self._sign(descriptor, Holder(os.getpid(), socket.gethostname(), time.time()))
+        self._file = self._open_and_take()
+        self._sign(self._file.fileno(), Holder(os.getpid(), socket.gethostname(), time.time()))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Release the lock."""
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        file, self._file = self._file, None
+        if file is not None:
             with suppress(OSError):  # another user's file in a shared folder
                 self.path.unlink()
-            os.close(descriptor)
+            file.close()
 
-    def _open_and_take(self) -> int:
+    def _open_and_take(self) -> BinaryIO:
         while True:
             try:
-                descriptor = _open(self.path)
+                file = _open(self.path)
             except OSError as error:
                 msg = f"{self.path} cannot be written: {error.strerror}"
                 raise StorageError(msg) from error
             try:
-                self._take(descriptor)
+                self._take(file.fileno())
                 # Its holder may have removed the file after it was opened here: then the lock
                 # is on a file that no other process can find.
-                if _is_same(descriptor, self.path):
-                    return descriptor
+                if _is_same(file.fileno(), self.path):
+                    return file
             except BaseException:
-                os.close(descriptor)
+                file.close()
                 raise
-            os.close(descriptor)
+            file.close()
 
     def _take(self, descriptor: int) -> None:
         deadline = time.monotonic() + _TIMEOUT_S
@@ -166,11 +168,20 @@ def folder_lock(folder: Path, role: str) -> Lock:
 
 
 def gpu_lock(name: str) -> Lock:
-    """Return the lock of a GPU of this machine; `name` is for example ``cuda:0``."""
+    """Return the lock of a GPU of this machine; `name` is for example ``cuda:0``.
+
+    It excludes streams of the same user. Those of another user have a folder of their own; who
+    shares a machine has to leave GPUs to its scheduler, or set ``CUDA_VISIBLE_DEVICES``.
+
+    Raises
+    ------
+    StorageError
+        As `private_folder`.
+    """
     own = _physical(name)
     safe = "".join(letter if letter.isalnum() else "-" for letter in own)
     return Lock(
-        Path(tempfile.gettempdir()) / f"idrstream-gpu-{safe}.lock",
+        private_folder() / f"gpu-{safe}-{socket.gethostname()}.lock",
         f"GPU {name}",
         "wait until it is done or stop it, choose another GPU, or set share_gpu=True "
         "(--share-gpu true) if its memory is enough for both",
@@ -191,41 +202,36 @@ def holder(folder: Path) -> Holder | None:
     """Return the process that runs a stream in a folder, or None."""
     path = folder / LOCK_NAME
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with open_regular(path) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _read(path)
     except OSError:
         return None
-    finally:
-        os.close(descriptor)
     return None
 
 
-def _open(path: Path) -> int:
+def _open(path: Path) -> BinaryIO:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return open_own(path, os.O_RDWR, "rb+")
     except PermissionError:
         if not path.exists():
             raise
         # Another user's file: it can be locked, but not written.
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(path)
 
 
 def _read(path: Path) -> Holder:
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_regular(path, _MOST_BYTES))
         return Holder(int(content["pid"]), str(content["host"]), float(content["since"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return Holder()
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
     try:
-        found = path.stat()
+        found = path.lstat()
     except FileNotFoundError:
         return False
     held = os.fstat(descriptor)

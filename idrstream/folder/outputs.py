@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import logging
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
@@ -14,16 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.compile.masks import MASKS, kept_folder, masks_path
-from idrstream.files import (
-    atomic_path,
-    file_sha256,
-    final_name,
-    is_partial,
-    leftovers,
-    refuse_links,
-)
+from idrstream.compile.masks import kept_folder, masks_path
+from idrstream.errors import StorageError
+from idrstream.files import atomic_file, file_sha256, leftovers
 from idrstream.folder.journal.records import PublishedTable
+from idrstream.folder.names import (
+    CELLS,
+    ILLUMINATION,
+    PROJECTS,
+    TABLES,
+    batch_number,
+    is_leftover,
+    is_note,
+)
+from idrstream.opening import inside, refuse_links
 from idrstream.quality.notes import forget
 from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import PLATE_FORMAT, WELL, WELL_NUMBER
@@ -36,21 +39,6 @@ if TYPE_CHECKING:
     from idrstream.records import ImageTask
 
 log = logging.getLogger(__name__)
-
-TABLES = "tables"  # copies of the tables to process
-ILLUMINATION = "illumination"
-QUALITY = ("qc", "pictures")  # measures of frames, example pictures
-PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
-CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
-
-# What a stream writes into these folders beside the tables of batches.
-_NOTES = re.compile(
-    rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
-    rf"|{QUALITY[0]}/batch_\d+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
-    rf"|{MASKS}/batch_\d+\.zarr(?:/.+)?|{PROJECTS}/batch_\d+(?:/(?:inputs|outputs)/.+)?"
-)
-_BESIDE = frozenset({"provenance.json", "report.html"})
-_BATCH = re.compile(rf"(?:(?:{CELLS}/)?batch_(\d+)\.parquet|batch_(\d+)\.csv\.gz)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +76,7 @@ def verify_outputs(
                 if stat.st_size != table.size_bytes:
                     wrong = f"{stat.st_size} bytes instead of {table.size_bytes}"
                     broken[number] = f"{name} has {wrong}"
-                elif doubted and file_sha256(folder / name) != table.sha256:
+                elif doubted and file_sha256(inside(folder, name)) != table.sha256:
                     broken[number] = f"{name} was changed after it was published"
                 elif wrong := wrong_masks(folder, number, table, full=doubted):
                     broken[number] = wrong
@@ -96,6 +84,8 @@ def verify_outputs(
                     touched[number] = stat.st_mtime_ns
             except FileNotFoundError:
                 broken[number] = f"{name} is missing"
+            except StorageError as error:  # a link
+                broken[number] = str(error)
             except OSError as error:  # a bad sector, a file of somebody else
                 broken[number] = f"{name} cannot be read: {error.strerror}"
     finally:
@@ -141,27 +131,9 @@ def unknown_tables(folder: Path) -> list[str]:
     return sorted(name for name, _ in _batch_files(folder))
 
 
-def is_note(name: str) -> bool:
-    """Return whether a name in an output folder is one of a stream's files beside its tables."""
-    return _NOTES.fullmatch(name) is not None
-
-
-def is_leftover(name: str) -> bool:
-    """Return whether a name in an output folder is that of a partial file of a stream's."""
-    path = Path(name)
-    whole = path.with_name(final_name(path.name)).as_posix() if is_partial(path.name) else ""
-    return batch_number(whole) is not None or is_note(whole) or whole in _BESIDE
-
-
-def batch_number(name: str) -> int | None:
-    """Return the batch of a table by its name in the output folder; None for other files."""
-    match = _BATCH.fullmatch(name)
-    return int(match[1] or match[2]) if match else None
-
-
 def _batch_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Yield the name in the folder and the batch of whatever looks like a table."""
-    for below in (folder, folder / CELLS):
+    for below in (folder, inside(folder, CELLS)):
         with suppress(FileNotFoundError, NotADirectoryError):
             for path in sorted(below.iterdir()):
                 name = path.relative_to(folder).as_posix()
@@ -193,7 +165,7 @@ def clear_unfinished(folder: Path, journal: Journal) -> None:
     for name, number in list(_batch_files(folder)):
         if number in known and name not in published:
             log.info("Deleting %s: its batch is not done", folder / name)
-            (folder / name).unlink(missing_ok=True)
+            inside(folder, name).unlink(missing_ok=True)
     _forget(folder, set(known) - outputs.keys())
 
 
@@ -201,7 +173,7 @@ def delete_tables(folder: Path, names: Sequence[str]) -> None:
     """Delete tables that no longer belong to the folder's plan."""
     for name in names:
         log.info("Deleting %s, which is not in the new plan", folder / name)
-        (folder / name).unlink(missing_ok=True)
+        inside(folder, name).unlink(missing_ok=True)
     _forget(folder, {number for name in names if (number := batch_number(name)) is not None})
 
 
@@ -232,9 +204,10 @@ def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:
     packed = gzip.compress(write_table(table), compresslevel=1, mtime=1)
     digest = hashlib.sha256(packed).hexdigest()
     name = f"{TABLES}/{digest[:12]}.csv.gz"
-    if not (folder / name).exists():
-        with atomic_path(folder / name) as part:
-            part.write_bytes(packed)
+    path = inside(folder, name)
+    if not path.exists():
+        with atomic_file(path) as file:
+            file.write(packed)
     return name, digest
 
 

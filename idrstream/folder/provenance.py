@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.config import Scope, all_options
 from idrstream.errors import DownloadError, IdrStreamError
-from idrstream.files import atomic_path
+from idrstream.files import atomic_file
 from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import RunRecord
-from idrstream.folder.outputs import is_note, unknown_tables
+from idrstream.folder.names import is_note
+from idrstream.folder.outputs import unknown_tables
+from idrstream.opening import read_regular
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
-from idrstream.text import parse_json
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 PROVENANCE_NAME = "provenance.json"
 FORMAT, VERSION = "idrstream-provenance", 1
+
+_MOST_BYTES = 1 << 30  # a million movies need a third of it
 
 ImageKey = tuple[str, int, int]
 """Plate, well number, site."""
@@ -73,7 +76,7 @@ def read_provenance(folder: Path, addresses: Mapping[ImageKey, str]) -> dict[str
             "format": FORMAT,
             "version": VERSION,
             "again": _again(run),
-            "study": plan.identity["study"],
+            "study": plan.identity.get("study"),
             "table": {"file": plan.table_file, "sha256": plan.table_sha256},
             "plan": {
                 "batch_size": plan.batch_size,
@@ -101,10 +104,10 @@ def save_provenance(path: Path, content: Mapping[str, Any]) -> None:
     rows = ",\n   ".join(json.dumps(row, ensure_ascii=False) for row in inputs["rows"])
     tail = f'"inputs": {{\n  "columns": {columns},\n  "rows": [\n   {rows}\n  ]\n }}'
     written = f"{head},\n {tail}\n}}\n".encode("utf-8", "surrogatepass")
-    if path.is_file() and path.read_bytes() == written:
+    if path.is_file() and not path.is_symlink() and path.read_bytes() == written:
         return
-    with atomic_path(path) as partial:
-        partial.write_bytes(written)
+    with atomic_file(path) as file:
+        file.write(written)
 
 
 def unknown_results(folder: Path) -> list[str]:
@@ -128,11 +131,22 @@ def _is_foreign(path: Path) -> bool:
 def known_addresses(path: Path) -> dict[ImageKey, str]:
     """Return the addresses of movies in a provenance file; empty if missing or invalid."""
     try:
-        inputs = parse_json(path.read_text(encoding="utf-8"))["inputs"]
+        inputs = read_json(path)["inputs"]
         rows = [dict(zip(inputs["columns"], row, strict=True)) for row in inputs["rows"]]
         return {(row["plate"], row["well_number"], row["site"]): row["file"] for row in rows}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a provenance file, whatever it is.
+
+    Raises
+    ------
+    OSError, ValueError, RecursionError
+        If it cannot be read, is larger than any provenance, or no JSON.
+    """
+    return json.loads(read_regular(path, _MOST_BYTES))
 
 
 def _again(run: RunRecord) -> str:

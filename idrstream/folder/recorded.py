@@ -9,6 +9,8 @@ from typing import Any
 
 from idrstream.errors import JournalError
 from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.seal import is_sealed
+from idrstream.opening import inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,14 @@ class RecordedCall:
         Options of `IdrStream.run_stream` that belong to the plan.
     settings : Mapping or None
         All settings, if the stream was built from settings.
+    is_own : bool
+        Whether this user recorded them, on this machine, in this folder.
     """
 
     table: Path
     options: Mapping[str, Any]
     settings: Mapping[str, Any] | None
+    is_own: bool
 
 
 def read_recorded_call(folder: Path) -> RecordedCall:
@@ -44,13 +49,18 @@ def read_recorded_call(folder: Path) -> RecordedCall:
         msg = f"no stream has run in {folder} yet: start it with run_stream or idrstream run"
         raise JournalError(msg)
     plan = plans[-1]
-    table = plan.identity["table"]
-    options = {
-        "batch_size": plan.batch_size,
-        "extra_metadata": tuple(table["extra_metadata"]),
-        "output_format": table["format"],
-    }
-    return RecordedCall(folder / plan.table_file, options, run.settings)
+    try:
+        table = plan.identity["table"]
+        options = {
+            "batch_size": plan.batch_size,
+            "extra_metadata": tuple(table["extra_metadata"]),
+            "output_format": table["format"],
+        }
+    except (KeyError, TypeError) as error:
+        msg = f"the journal of {folder} is damaged: its plan lacks {error}"
+        raise JournalError(msg) from error
+    own = is_sealed(folder, run.settings, run.seal)
+    return RecordedCall(inside(folder, plan.table_file), options, run.settings, own)
 
 
 def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.folder.journal.reader import JournalReader, open_journal
-from idrstream.folder.journal.records import BatchTotals, Failure
+from idrstream.folder.journal.records import BatchTotals, Failure, RunRecord
 from idrstream.folder.live import Live, LivePhase, read_live
 from idrstream.folder.locks import Holder, holder
 from idrstream.folder.states import BatchState, RunState
@@ -240,7 +240,7 @@ def _last_run(journal: JournalReader) -> dict[str, Any]:
         }  # fmt: skip
     if work is not None:
         images = journal.published_images(work.number)
-        lanes = tuple(LaneReport(**lane) for lane in work.lanes)
+        lanes = _lanes(work)
         values |= {
             "stages": journal.stage_shares(work.number, batches=_RECENT),
             "lanes": lanes,
@@ -249,3 +249,17 @@ def _last_run(journal: JournalReader) -> dict[str, Any]:
         if images and work.elapsed_s > 0:
             values["images_per_hour"] = images / work.elapsed_s * 3600
     return values
+
+
+def _lanes(run: RunRecord) -> tuple[LaneReport, ...]:
+    """Return the load of a run's lanes; none if the journal has something else there."""
+    try:
+        return tuple(
+            LaneReport(
+                str(lane["name"]), int(lane["workers"]), int(lane["jobs"]), float(lane["busy_s"]),
+                float(lane["share"]),
+            )
+            for lane in run.lanes
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from idrstream.folder.live import LaneNow, LivePhase
 from idrstream.schedule.lanes import LaneReport
 from idrstream.text import format_duration, format_size
+from idrstream.visible import visible_line
 
 if TYPE_CHECKING:
     from idrstream.folder.journal.records import Failure
@@ -157,12 +158,7 @@ def one_line(status: Status, now: datetime | None = None) -> str:
     failed = sum(status.failures.values())
     if failed:
         parts.append(f"{failed} failures")
-    return ", ".join(parts)
-
-
-def shown(text: str) -> str:
-    """Return a text with control characters replaced."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return visible_line(", ".join(parts))
 
 
 def _bar(done: int, total: int) -> list[tuple[str, str]]:
@@ -174,7 +170,7 @@ def _line(pieces: Sequence[tuple[str, str]], width: int, paint: Paint) -> str:
     """Join the pieces of a line and cut it to the width."""
     out, left = "", width
     for text, colour in pieces:
-        cut = shown(text)[:left]
+        cut = visible_line(text)[:left]
         left -= len(cut)
         out += paint(cut, colour)
     return out

@@ -22,9 +22,12 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.outputs import batch_number, is_leftover, is_note, wrong_masks
+from idrstream.folder.names import batch_number, is_leftover, is_note
+from idrstream.folder.outputs import wrong_masks
 from idrstream.folder.provenance import PROVENANCE_NAME
+from idrstream.opening import inside
 from idrstream.text import shorten_list
+from idrstream.visible import visible
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +108,7 @@ class Verified:
         if self.others:
             shown = shorten_list(self.others, _SHOWN)
             lines.append(f"{len(self.others)} files are not the stream's: {shown}")
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
 
 def verify_folder(folder: Path, *, quick: bool = False) -> Verified:
@@ -165,8 +168,8 @@ def _remember(folder: Path, wrong: dict[int, Problem]) -> None:
 
 
 def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | None:
-    path = folder / table.file
     try:
+        path = inside(folder, table.file)
         size = path.stat().st_size
         if size != table.size_bytes:
             reason = f"{size} bytes instead of {table.size_bytes}"
@@ -178,6 +181,8 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
         rows, names = rows_and_names(path)
     except FileNotFoundError:
         return Problem(table.file, "missing", "published, but no longer there")
+    except StorageError as error:  # a link
+        return Problem(table.file, "changed", str(error))
     except (OSError, EOFError, ValueError) as error:
         return Problem(table.file, "changed", f"cannot be read: {error}")
     if rows != table.rows:

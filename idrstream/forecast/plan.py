@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Literal
 
 from idrstream.text import format_duration, format_durations, format_size
+from idrstream.visible import visible
 
 State = Literal["ok", "failed", "unknown"]
 _SIGNS = {"ok": "✔", "failed": "✖", "unknown": "?"}
@@ -168,7 +169,7 @@ class StreamPlan:
             if check.remedy:
                 lines.append(f"  {'':8}{'':{width}}  {check.remedy}")
         lines.append(self._verdict())
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
     def _repr_html_(self) -> str:
         """Return it for a notebook, light or dark, without scripts."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idrstream.errors import ConfigError
-from idrstream.files import refuse_links
+from idrstream.opening import refuse_links
 from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 

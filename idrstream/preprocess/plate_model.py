@@ -123,9 +123,9 @@ class IlluminationModel:
         OSError
             If it cannot be written.
         """
-        from idrstream.files import atomic_path
+        from idrstream.files import atomic_file
 
-        with atomic_path(path) as part, part.open("wb") as file:
+        with atomic_file(path) as file:
             np.savez_compressed(
                 file,
                 format=np.array(FORMAT),
@@ -158,8 +158,10 @@ class IlluminationModel:
         """
         import zipfile
 
+        from idrstream.opening import open_regular
+
         try:
-            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            with open_regular(path) as opened, np.load(opened, allow_pickle=False) as file:
                 found = str(file["format"])
                 if found != FORMAT:
                     msg = f"its format is {found!r}, not {FORMAT!r}"

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import csv
+import io
+import logging
 import math
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import StorageError
-from idrstream.files import atomic_path
+from idrstream.files import atomic_file
+from idrstream.opening import inside, open_regular
 from idrstream.quality.measures import FrameMeasures, measure
 from idrstream.quality.pictures import Picture, PictureStore, draw, picture_key
 from idrstream.redact import redact
 
 if TYPE_CHECKING:
     from idrstream.records import Frame, ImageTask, Objects
+
+log = logging.getLogger(__name__)
 
 QC = "qc"
 COLUMNS = (
@@ -61,7 +66,10 @@ class BatchNotes:
         """
         path = qc_path(self._folder, number)
         try:
-            with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+            with (
+                atomic_file(path) as packed,
+                io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
+            ):
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(COLUMNS)
                 for task in tasks:
@@ -80,26 +88,40 @@ class BatchNotes:
 
 
 def qc_path(folder: Path, number: int) -> Path:
-    """Return the path of the measures of a batch."""
-    return folder / QC / f"batch_{number}.csv"
+    """Return the path of the measures of a batch.
+
+    Raises
+    ------
+    StorageError
+        If it is a link, or its folder.
+    """
+    return inside(folder, f"{QC}/batch_{number}.csv")
 
 
 def forget(folder: Path, numbers: Set[int]) -> None:
     """Delete the measures and pictures of batches that are not done."""
     store = PictureStore(folder, 0)
-    for path in sorted((folder / QC).glob("batch_*.csv")):
+    for path in sorted(inside(folder, QC).glob("batch_*.csv")):
         number = path.stem.removeprefix("batch_")
         if not number.isdigit() or int(number) not in numbers:
             continue
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            store.forget(
+        store.forget(_keys_in(path))
+        path.unlink()
+
+
+def _keys_in(path: Path) -> list[str]:
+    """Return the names of the pictures of a batch; none if its measures cannot be read."""
+    try:
+        with open_regular(path) as packed, io.TextIOWrapper(packed, "utf-8", newline="") as file:
+            return [
                 picture_key(
                     row["Plate"], int(row["Well_Number"]), int(row["Site"]), int(row["Frame"])
                 )
-                for row in rows
-            )
-        path.unlink()
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        log.warning("%s is damaged, its pictures stay: %s", path, error)
+        return []
 
 
 def _frame_key(task: ImageTask, frame: int) -> _Key:

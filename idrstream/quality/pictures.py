@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.files import atomic_path
+from idrstream.files import atomic_file
+from idrstream.opening import inside
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -115,11 +116,12 @@ class PictureStore:
     """
 
     def __init__(self, folder: Path, budget_bytes: int) -> None:
-        self.folder = folder / PICTURES
+        self.folder = folder
         self.budget_bytes = budget_bytes
         self._most = max(0, budget_bytes) // PICTURE_BYTES
         self._lock = threading.Lock()
-        names = (_NAME.fullmatch(path.name) for path in self.folder.glob("*.webp"))
+        found = inside(folder, PICTURES).glob("*.webp")
+        names = (_NAME.fullmatch(path.name) for path in found)
         self._kept = sorted({name[1] for name in names if name})
 
     def wants(self, key: str) -> bool:
@@ -156,22 +158,28 @@ class PictureStore:
 
     def _write(self, picture: Picture) -> None:
         for name, content in zip(_names(picture.key), (picture.frame, picture.crops), strict=True):
-            path = self.folder / name
+            path = inside(self.folder, f"{PICTURES}/{name}")
             if not content:
                 path.unlink(missing_ok=True)
                 continue
-            with atomic_path(path) as part:
-                part.write_bytes(content)
+            with atomic_file(path) as file:
+                file.write(content)
 
     def _delete(self, key: str) -> None:
         for name in _names(key):
-            (self.folder / name).unlink(missing_ok=True)
+            inside(self.folder, f"{PICTURES}/{name}").unlink(missing_ok=True)
 
 
 def picture_paths(folder: Path, key: str) -> tuple[Path, Path]:
-    """Return the paths of a frame's pictures, frame and nuclei; they may not exist."""
+    """Return the paths of a frame's pictures, frame and nuclei; they may not exist.
+
+    Raises
+    ------
+    StorageError
+        If one is a link, or their folder.
+    """
     frame, crops = _names(key)
-    return folder / PICTURES / frame, folder / PICTURES / crops
+    return inside(folder, f"{PICTURES}/{frame}"), inside(folder, f"{PICTURES}/{crops}")
 
 
 def _names(key: str) -> tuple[str, str]:

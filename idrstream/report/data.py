@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.errors import IdrStreamError, JournalError
+from idrstream.errors import IdrStreamError, JournalError, StorageError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.status import Status, read_failures, read_status
+from idrstream.opening import check_regular, inside
 from idrstream.quality.notes import COLUMNS, qc_path
 from idrstream.quality.pictures import picture_key
 from idrstream.records import ImageTask
@@ -123,7 +125,7 @@ def read_folder(folder: Path) -> FolderData:
         unmeasured=unmeasured,
         models=_models(folder, tuple(dict.fromkeys(images["Plate"]))),
         batches=batches,
-        tasks=_tasks(folder / table_file) if table_file else (),
+        tasks=_tasks(inside(folder, table_file)) if table_file else (),
     )
 
 
@@ -134,13 +136,15 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
     tables, missing = [], 0
     for number in numbers:
         try:
+            path = qc_path(folder, number)
+            check_regular(path)
             found = pd.read_csv(
-                qc_path(folder, number),
+                path,
                 dtype={"Plate": str, "Well": str, "Shading": str, "Source": str},
                 keep_default_na=False,
                 na_values={name: [""] for name in MEASURES},
             )
-        except (OSError, ValueError):
+        except (OSError, ValueError, StorageError):
             missing += 1
             continue
         if len(found):  # a batch of movies that the source does not have measured none
@@ -180,16 +184,22 @@ def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float
 
     models = {}
     for plate in plates:
-        name = f"{plate}.npz"
-        # Of several channels the first by name is shown.
-        found = [folder / _ILLUMINATION / name, *sorted((folder / _ILLUMINATION).glob(f"*/{name}"))]
-        path = next((path for path in found if path.is_file()), None)
-        if path is not None:
-            try:
+        with suppress(IdrStreamError):  # the stream itself reports it
+            path = _model_path(folder, plate)
+            if path is not None:
                 models[plate] = _smaller(IlluminationModel.load(path).flatfield)
-            except IdrStreamError:
-                continue  # the stream itself reports it
     return models
+
+
+def _model_path(folder: Path, plate: str) -> Path | None:
+    """Return the file of a plate's model; of several channels that of the first by name."""
+    beside = inside(folder, f"{_ILLUMINATION}/{plate}.npz").parent
+    channels = sorted(path.name for path in beside.glob("*") if path.is_dir())
+    for below in ("", *(f"{channel}/" for channel in channels)):
+        path = inside(folder, f"{_ILLUMINATION}/{below}{plate}.npz")
+        if path.is_file():
+            return path
+    return None
 
 
 def _smaller(field: NDArray[Any]) -> NDArray[np.float64]:

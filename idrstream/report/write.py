@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import StorageError
 from idrstream.report.findings import Warned, find_warnings
+from idrstream.visible import visible
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
@@ -58,7 +59,7 @@ class Report:
         """Return the file and the warnings as text."""
         lines = [f"Report: {self.path}"]
         lines += [f"{_KINDS[item.kind]}: {item.text}" for item in self.warnings]
-        return "\n".join(lines if self.warnings else [*lines, "No warnings."])
+        return visible("\n".join(lines if self.warnings else [*lines, "No warnings."]))
 
     def _repr_html_(self) -> str:
         """Return the page in a frame for a notebook."""
@@ -101,7 +102,7 @@ def write_report(
     StorageError
         If the file cannot be written.
     """
-    from idrstream.files import atomic_path
+    from idrstream.files import atomic_file
     from idrstream.report.data import read_folder
     from idrstream.report.features import summarize_features
 
@@ -113,8 +114,8 @@ def write_report(
     overview = summarize_features(data) if features else None
     page = render(data, warned, overview, features=features, watch_s=watch_s)
     try:
-        with atomic_path(path) as partial:
-            partial.write_text(page, encoding="utf-8")
+        with atomic_file(path) as file:
+            file.write(page.encode())
     except OSError as error:
         msg = f"{path} cannot be written ({error.strerror}); choose another file with --out"
         raise StorageError(msg) from error

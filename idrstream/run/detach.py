@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from idrstream.errors import StorageError
 from idrstream.folder.live import DETACHED_LOG, LivePhase, read_live
 from idrstream.folder.locks import holder
+from idrstream.opening import open_own
 
 _TAIL_BYTES = 4000
 
@@ -44,7 +46,7 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
     path = folder / DETACHED_LOG
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as output:
+        with open_own(path, os.O_WRONLY | os.O_APPEND, "ab") as output:
             begin = output.tell()
             process = subprocess.Popen(
                 command,
@@ -65,8 +67,8 @@ def start_detached(config: Path, options: Mapping[str, str], folder: Path) -> tu
             process.returncode = 0  # it outlives this process: Python must not warn about it
             return 0, (
                 f"The stream runs as process {process.pid}; its messages go to {path}\n"
-                f"Watch it with:\n  idrstream status {folder} --watch\n"
-                f"Stop it with:\n  idrstream stop {folder}\n"
+                f"Watch it with:\n  idrstream status {quote(str(folder))} --watch\n"
+                f"Stop it with:\n  idrstream stop {quote(str(folder))}\n"
             )
         time.sleep(0.1)
     with path.open("rb") as output:

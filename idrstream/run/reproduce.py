@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from idrstream.errors import ConfigError, PlanChangedError, TableError
 from idrstream.files import file_sha256
 from idrstream.folder.identity import differences, image_lines, images_sha256, result_columns
-from idrstream.folder.outputs import TABLES
-from idrstream.folder.provenance import FORMAT, VERSION
+from idrstream.folder.names import TABLES
+from idrstream.folder.provenance import FORMAT, VERSION, read_json
 from idrstream.folder.versions import changed_versions, versions
+from idrstream.opening import inside
 from idrstream.run.components import identity_of
-from idrstream.text import parse_json
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -41,9 +41,9 @@ class Provenance:
     @property
     def table(self) -> Path:
         """The copy of the table that lies beside the file."""
-        return self.path.parent / TABLES / Path(self.content["table"]["file"]).name
+        return inside(self.path.parent, f"{TABLES}/{Path(self.content['table']['file']).name}")
 
-    def settings(self, options: Mapping[str, str]) -> Settings:
+    def settings(self, options: Mapping[str, str], *, trusted: bool = False) -> Settings:
         """Return the settings to run it again.
 
         Parameters
@@ -51,24 +51,35 @@ class Provenance:
         options : Mapping[str, str]
             Settings that are given again; by default results go to ``idrstream_again/features``
             and intermediates to ``idrstream_again/work``.
+        trusted : bool
+            Use the programs, keys and jars that the file names; otherwise they must be given
+            again. Modes, log and folders are never taken from it.
 
         Raises
         ------
         ConfigError
-            When the stream was not built from settings, or one of them had a secret.
+            When the stream was not built from settings, one of them had a secret, or programs,
+            keys or jars must be given again; names them.
         TableError
             When the copy of the table is gone or is another one.
         """
-        from idrstream.config import settings_from_json
+        from idrstream.config import Scope, settings_from_json, usable_settings
 
         stored = self.content["settings"]
         if stored is None:
             msg = f"{self.path} cannot be run: {self.content['again']}"
             raise ConfigError(msg)
+        found = usable_settings(
+            stored,
+            str(self.path),
+            given=options,
+            trusted=trusted,
+            without={Scope.CALL, Scope.LOCAL},
+        )
         table = Path(options["table"]) if "table" in options else self._verified_table()
         plan, form = self.content["plan"], self.content["identity"]["table"]
         stream = {
-            **stored["stream"],
+            **found.get("stream", {}),
             "final_data_dir": f"{_FOLDER}/features",
             "tmp_dir": f"{_FOLDER}/work",
             "table": str(table),
@@ -76,7 +87,7 @@ class Provenance:
             "extra_metadata": form["extra_metadata"],
             "output_format": form["format"],
         }
-        return settings_from_json({**stored, "stream": stream}, options=options)
+        return settings_from_json({**found, "stream": stream}, options=options)
 
     def check(self, stream: IdrStream, settings: Settings) -> list[str]:
         """Compare a stream with the one that the file describes.
@@ -161,21 +172,49 @@ def load_provenance(path: Path) -> Provenance:
 
     path = path / PROVENANCE_NAME if path.is_dir() else path
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError) as error:
         msg = f"{path} cannot be read as provenance of a stream: {error}"
         raise ConfigError(msg) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         msg = f"{path} is no provenance of a stream: its format is not {FORMAT}"
         raise ConfigError(msg)
-    if content.get("version", 0) > VERSION:
+    if not isinstance(content.get("version"), int) or content["version"] < 1:
+        msg = f"{path} has no version that provenance of a stream can have"
+        raise ConfigError(msg)
+    if content["version"] > VERSION:
         msg = f"{path} was written by a newer idrstream; take that one to run it again"
         raise ConfigError(msg)
+    _check_content(content, path)
+    return Provenance(path, content)
+
+
+# What a provenance file has, and of which type; a table's format and more belong to its identity.
+_CONTENT = (
+    (("again",), str),
+    (("versions",), list),
+    (("table", "file"), str),
+    (("table", "sha256"), str),
+    (("plan", "images_sha256"), str),
+    (("plan", "batch_size"), int),
+    (("identity", "table", "format"), str),
+    (("identity", "table", "extra_metadata"), list),
+)
+
+
+def _check_content(content: dict[str, Any], path: Path) -> None:
     try:
-        _ = (content["settings"], content["again"], content["versions"], content["table"]["file"],
-             content["table"]["sha256"], content["plan"]["images_sha256"],
-             content["plan"]["batch_size"], content["identity"]["table"]["format"])  # fmt: skip
+        _ = content["settings"]
+        for keys, kind in _CONTENT:
+            value: Any = content
+            for key in keys:
+                value = value[key]
+            if not isinstance(value, kind):
+                msg = f"{path}: {'.'.join(keys)} has no value that provenance of a stream can have"
+                raise ConfigError(msg)
     except (KeyError, TypeError) as error:
         msg = f"{path} lacks {error}, which provenance of a stream has"
         raise ConfigError(msg) from error
-    return Provenance(path, content)
+    if not all(isinstance(item, dict) for item in content["versions"]):
+        msg = f"{path}: versions has no value that provenance of a stream can have"
+        raise ConfigError(msg)

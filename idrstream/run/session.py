@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -20,7 +21,9 @@ from idrstream.folder.identity import differences
 from idrstream.folder.journal.journal import Journal, RunInfo
 from idrstream.folder.journal.reader import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.writer import as_json
 from idrstream.folder.locks import Lock, folder_lock, gpu_lock
+from idrstream.folder.names import CELLS, ILLUMINATION, QUALITY, TABLES
 from idrstream.folder.outputs import (
     clear_parts,
     clear_unfinished,
@@ -37,7 +40,9 @@ from idrstream.folder.provenance import (
     unknown_results,
     write_provenance,
 )
+from idrstream.folder.seal import seal
 from idrstream.folder.versions import changed_versions, versions
+from idrstream.opening import everybody_may_write, refuse_links
 from idrstream.preprocess.selectors import check_selectors
 from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
 from idrstream.run.log import log_events
@@ -127,6 +132,7 @@ class Session:
         channels = self._components.model.config.image_columns
         check_extra_metadata(self._options.extra_metadata, tasks, channels)
         paths = self._paths
+        _refuse_planted_links(paths.folder)
         if not (paths.folder / JOURNAL_NAME).exists():
             self._refuse_strangers()
         with (
@@ -243,6 +249,7 @@ class Session:
         old = [outputs[number].file for number in decision.dropped if number in outputs]
         if journal.plan() is None:
             old = unknown_tables(paths.folder)
+        settings = None if paths.settings is None else json.loads(as_json(paths.settings))
         journal.begin(
             RunInfo(
                 pid=os.getpid(),
@@ -252,7 +259,8 @@ class Session:
                     "downloader": describe_part(self._components.downloader), **requested.identity,
                 },
                 versions=found,
-                settings=paths.settings,
+                settings=settings,
+                seal=seal(paths.folder, settings),
                 log=str(paths.log.absolute()) if paths.log else "",
             ),
             requested,
@@ -314,6 +322,19 @@ class Session:
             movie.path,
             size_bytes=movie.size_bytes,
             timeout_s=self._paths.complete_timeout_s,
+        )
+
+
+def _refuse_planted_links(folder: Path) -> None:
+    """Refuse links below an output folder, and warn when everybody may put something there."""
+    refuse_links(folder, TABLES, CELLS, ILLUMINATION, *QUALITY)
+    channels = [path.name for path in (folder / ILLUMINATION).glob("*") if path.suffix != ".npz"]
+    refuse_links(folder, *(f"{ILLUMINATION}/{name}" for name in channels))
+    if everybody_may_write(folder):
+        log.warning(
+            "Everybody on this machine may write to %s: whoever does can change results or stop "
+            "the stream. Forbid it with chmod o-w",
+            folder,
         )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
+from idrstream.opening import open_regular
 from idrstream.screen.columns import PLATE
 from idrstream.screen.text import clean_cells, clean_text, with_known_names
 from idrstream.text import shorten_list
@@ -189,7 +190,7 @@ def _text_of(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             packed = file.read(2) == b"\x1f\x8b"
             file.seek(0)
             if packed:

@@ -18,9 +18,9 @@ from idrstream.folder.status_text import (
     images_text,
     kinds_text,
     lanes_of,
-    shown,
     state_text,
 )
+from idrstream.visible import visible_line
 
 _SIGNS = {
     "running": "▶", "pausing": "⏸", "paused": "⏸", "done": "✔", "stopped": "■", "died": "✖",
@@ -102,7 +102,7 @@ def _table(failures: Sequence[Failure]) -> str:
     rows = "".join(
         f'<tr><th scope="row">{item.batch}</th><td>{escape(item.where)}</td>'
         f"<td>{escape(item.stage)}</td><td>{escape(item.kind)}</td>"
-        f"<td>{escape(shown(item.reason_line[:300]))}</td></tr>"
+        f"<td>{escape(visible_line(item.reason_line[:300]))}</td></tr>"
         for item in failures
     )
     heads = "".join(

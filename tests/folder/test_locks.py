@@ -104,10 +104,11 @@ def test_a_lock_whose_holder_cannot_be_read_still_holds(tmp_path):
 
 
 def test_a_gpu_has_one_lock_for_all_folders(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    host = socket.gethostname()
     with gpu_lock("cuda:0"), gpu_lock("cuda:1"):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [
-            "idrstream-gpu-cuda-0.lock", "idrstream-gpu-cuda-1.lock",
+        assert sorted(path.name for path in (tmp_path / "idrstream").iterdir()) == [
+            f"gpu-cuda-0-{host}.lock", f"gpu-cuda-1-{host}.lock",
         ]  # fmt: skip
         with (
             pytest.raises(LockedError, match=r"GPU cuda:0 is in use.*share_gpu"),
@@ -117,13 +118,13 @@ def test_a_gpu_has_one_lock_for_all_folders(tmp_path, monkeypatch):
 
 
 def test_a_gpu_is_the_same_whichever_a_process_sees(tmp_path, monkeypatch):
-    monkeypatch.setattr(locks.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert gpu_lock("cuda").path == gpu_lock("cuda:0").path
     second = gpu_lock("cuda:1").path
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, 0")
     assert gpu_lock("cuda:0").path == second
-    assert gpu_lock("mps").path.name == "idrstream-gpu-mps.lock"
+    assert gpu_lock("mps").path.name == f"gpu-mps-{socket.gethostname()}.lock"
 
 
 def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch, caplog):
@@ -139,3 +140,48 @@ def test_where_nothing_can_be_locked_it_is_said(tmp_path, monkeypatch, caplog):
 def test_a_lock_that_cannot_be_made_is_named(tmp_path):
     with pytest.raises(StorageError, match="missing"), Lock(tmp_path / "missing" / "x", "x", ""):
         pass
+
+
+def test_the_folder_of_gpu_locks_is_the_users_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    folder = tmp_path / "idrstream"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with gpu_lock("cuda:0") as lock:
+        assert lock.path.parent == folder
+        assert folder.stat().st_mode & 0o777 == 0o700
+    folder.rmdir()
+    for planted in (folder.touch, lambda: folder.symlink_to(tmp_path)):
+        planted()
+        with pytest.raises(StorageError, match="set XDG_STATE_HOME"):
+            gpu_lock("cuda:0")
+        folder.unlink()
+
+
+@pytest.mark.parametrize("planted", ["link", "second name", "pipe", "folder"])
+def test_what_stands_in_place_of_a_lock_is_left_alone(tmp_path, planted):
+    target, path = tmp_path / "precious", tmp_path / "out" / locks.LOCK_NAME
+    target.write_text("keep")
+    path.parent.mkdir()
+    {
+        "link": lambda: path.symlink_to(target),
+        "second name": lambda: os.link(target, path),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+    }[planted]()
+    strange = pytest.raises(
+        StorageError, match=r"lock cannot be written: .*(link|pipe|older|irect)"
+    )
+    with strange, folder_lock(path.parent, "final_data_dir"):
+        pass
+    assert holder(path.parent) is None
+    assert target.read_text() == "keep"
+
+
+def test_others_cannot_write_to_a_lock(tmp_path):
+    umask = os.umask(0)
+    try:
+        with folder_lock(tmp_path, "tmp_dir") as lock:
+            assert lock.path.stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(umask)

@@ -496,7 +496,7 @@ class TestLocks:
     def test_one_stream_for_each_gpu_unless_told_otherwise(
         self, quick, screen, table, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr("idrstream.folder.locks.tempfile.gettempdir", lambda: str(tmp_path))
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
         at_work, go_on = threading.Event(), threading.Event()
         streams = [quick.make_stream(screen, tmp_path / name) for name in "ab"]
         for stream in streams:

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from idrstream.errors import JournalError, StorageError
 from idrstream.folder.journal.schema import APPLICATION_ID, MIGRATIONS, VERSION
+from idrstream.opening import refuse_strange
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ _FOREIGN = (
 )
 
 
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
 def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     """Open or create a journal for writing and migrate it to the current version.
 
@@ -44,6 +48,7 @@ def open_writer(path: Path, *, durable: bool = True) -> sqlite3.Connection:
     JournalError
         If it is not a journal, damaged, or of a newer version.
     """
+    _refuse_strange(path, written=True)
     with sqlite_errors(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -71,6 +76,7 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
         msg = f"{path.parent} has no {path.name}: it is not the output folder of a stream"
         raise JournalError(msg)
+    _refuse_strange(path, written=False)
     with sqlite_errors(path), tempfile.TemporaryDirectory(prefix="idrstream-journal-") as folder:
         connection = _read_only(path)
         if connection is None or _version(connection) < VERSION:
@@ -85,8 +91,10 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
 
 def rows_of(
     connection: sqlite3.Connection, query: str, values: Sequence[int | str | None], path: Path
-) -> list[tuple[Any, ...]]:
-    """Return the rows of a query, unless it takes more steps or gives more rows than a journal's.
+) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Return the rows of a query and the names of its columns.
+
+    A query that takes more steps or gives more rows than a journal's is given up.
 
     Raises
     ------
@@ -97,11 +105,12 @@ def rows_of(
         (size,) = connection.execute(_SIZE).fetchone()
         most = max(_FEW_ROWS, size // _ROW_BYTES)  # joined rows are as many as those of a table
         with _interrupted(connection):
-            rows = connection.execute(query, values).fetchmany(most + 1)
+            cursor = connection.execute(query, values)
+            rows = cursor.fetchmany(most + 1)
     if len(rows) > most:
         msg = f"the journal {path} has more in it than a journal: reading it was given up"
         raise JournalError(msg)
-    return rows
+    return rows, [name for name, *_ in cursor.description]
 
 
 @contextmanager
@@ -165,6 +174,13 @@ def _damaged(path: Path, error: Exception) -> JournalError:
     )
 
 
+def _refuse_strange(path: Path, *, written: bool) -> None:
+    """Refuse a journal that is a link; readers write to the files beside it, too."""
+    refuse_strange(path, written=written)
+    for suffix in _BESIDE:
+        refuse_strange(path.with_name(f"{path.name}{suffix}"), written=True)
+
+
 def _read_only(path: Path) -> sqlite3.Connection | None:
     """Return a connection that sees what a running stream writes; None if that is impossible."""
     address = quote(str(path.absolute()))
@@ -186,7 +202,8 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
 
 
 def _copy(path: Path, folder: Path) -> sqlite3.Connection:
-    for name in (path.name, f"{path.name}-wal", f"{path.name}-journal"):
+    for suffix in ("", "-wal", "-journal"):
+        name = f"{path.name}{suffix}"
         source = path.with_name(name)
         if source.is_file():
             shutil.copyfile(source, folder / name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from idrstream.errors import JournalError
 from idrstream.folder.journal.file import open_reader, rows_of
@@ -18,12 +19,15 @@ from idrstream.folder.journal.records import (
     PublishedTable,
     RunRecord,
 )
-from idrstream.folder.journal.schema import JOURNAL_NAME
+from idrstream.folder.journal.schema import COLUMN_TYPES, JOURNAL_NAME
+from idrstream.folder.names import batch_number, is_table_copy
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
 from idrstream.text import parse_json
 
+P = ParamSpec("P")
 T = TypeVar("T")
+
 FrameKey = tuple[str, int, int, int]
 """Plate, well number, site and number of a frame."""
 
@@ -36,10 +40,29 @@ _FAILURE = (
     "f.time, r.log, f.log_end FROM failures f JOIN runs r ON r.id = f.run "
     "WHERE f.current AND (?1 IS NULL OR f.kind = ?1)"
 )
+_UNSOUND = (
+    TypeError, ValueError, AttributeError, KeyError, ArithmeticError, RecursionError,
+)  # fmt: skip
+_LATEST = 9e9  # seconds since 1970: the year 2255, the last that pandas can tell
 _RUN = (
     "SELECT id, started, elapsed_s, state, stopped_by, host, log, batches, parts, options, "
-    "versions, settings, lanes FROM runs"
+    "versions, settings, lanes, seal FROM runs"
 )
+
+
+def _sound(
+    query: Callable[Concatenate[JournalReader, P], T],
+) -> Callable[Concatenate[JournalReader, P], T]:
+    """Let a query raise `JournalError` for values that no journal of idrstream has."""
+
+    @functools.wraps(query)
+    def sound(self: JournalReader, /, *arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return query(self, *arguments, **options)
+        except _UNSOUND as error:
+            raise self._damaged(f"{type(error).__name__}: {error}") from error
+
+    return sound
 
 
 class JournalReader:
@@ -49,20 +72,30 @@ class JournalReader:
         self._connection = connection
         self.path = path
 
+    @_sound
     def plans(self) -> list[PlanRecord]:
         """Return the plans that the folder followed, the present one last."""
-        return self._made(_plan, _PLAN)
+        found = self._made(_plan, _PLAN)
+        for plan in found:
+            if not isinstance(plan.identity, dict):
+                raise self._damaged("a plan has no identity that a plan can have")
+            if plan.table_file and not is_table_copy(plan.table_file):
+                raise self._damaged(f"{plan.table_file!r} is no name of a copy of a table")
+        return found
 
+    @_sound
     def runs(self) -> list[RunRecord]:
         """Return all runs in order."""
         return self._made(_run, f"{_RUN} ORDER BY id")
 
+    @_sound
     def last_run(self, *, with_work: bool = False) -> RunRecord | None:
         """Return the last run, or the last one that had batches to do."""
         where = "WHERE batches > 0" if with_work else ""
         runs = self._made(_run, f"{_RUN} {where} ORDER BY id DESC LIMIT 1")
         return runs[0] if runs else None
 
+    @_sound
     def plan(self) -> RecordedPlan | None:
         """Return the plan that the folder follows, with its batches."""
         plans = self.plans()
@@ -84,6 +117,7 @@ class JournalReader:
             highest + 1,
         )  # fmt: skip
 
+    @_sound
     def images(self) -> dict[int, list[RecordedImage]]:
         """Return the images of every batch of the plan."""
         found: dict[int, list[RecordedImage]] = {}
@@ -95,11 +129,13 @@ class JournalReader:
             found.setdefault(batch, []).append(image)
         return found
 
+    @_sound
     def batch_states(self) -> dict[int, BatchState]:
         """Return the state of every batch of the plan, by number."""
         query = "SELECT number, state FROM batches ORDER BY number"
         return dict(self._made(lambda number, state: (number, BatchState(state)), query))
 
+    @_sound
     def batch_totals(self) -> dict[BatchState, BatchTotals]:
         """Return sums over the batches in each state; states without batches are left out."""
         return dict(
@@ -110,9 +146,10 @@ class JournalReader:
             )
         )
 
+    @_sound
     def outputs(self) -> dict[int, PublishedTable]:
         """Return the table of every batch that is done, by number."""
-        return {
+        found = {
             number: PublishedTable(*table)
             for number, *table in self._rows(
                 "SELECT number, file, size_bytes, mtime_ns, sha256, rows, columns, columns_sha256, "
@@ -120,7 +157,14 @@ class JournalReader:
                 "FROM batches WHERE state = 'done' ORDER BY number"
             )
         }
+        for number, table in found.items():
+            if batch_number(table.file) != number:
+                raise self._damaged(f"{table.file!r} is no name of the table of batch {number}")
+            if None in table:
+                raise self._damaged(f"batch {number} is done and lacks what a table has")
+        return found
 
+    @_sound
     def published_frames(self, numbers: Iterable[int]) -> dict[int, frozenset[FrameKey]]:
         """Return the frames in the published tables of batches, with or without nuclei."""
         found: dict[int, frozenset[FrameKey]] = {}
@@ -149,6 +193,7 @@ class JournalReader:
                 found[number] = frames_of_batch
         return found
 
+    @_sound
     def published_attempts(self) -> list[PublishedAttempt]:
         """Return the attempts that ended with a table, by time."""
         return [
@@ -160,6 +205,7 @@ class JournalReader:
             )
         ]
 
+    @_sound
     def published_images(self, run: int) -> int:
         """Return the number of images in the tables that a run published."""
         query = (
@@ -168,6 +214,7 @@ class JournalReader:
         )
         return int(self._rows(query, run)[0][0])
 
+    @_sound
     def stage_shares(self, run: int, *, batches: int) -> dict[str, float]:
         """Return how much of the time each stage was busy during the last batches of a run."""
         recent = self._made(
@@ -187,12 +234,14 @@ class JournalReader:
                 total[stage] = total.get(stage, 0.0) + value
         return {stage: round(value / span_s, 3) for stage, value in total.items()}
 
+    @_sound
     def failures(self, kind: str | None = None, *, newest: int | None = None) -> list[Failure]:
         """Return unresolved failures by batch, or the `newest` ones, newest first."""
         order = " ORDER BY f.batch, f.id" if newest is None else " ORDER BY f.id DESC LIMIT ?2"
         values = (kind,) if newest is None else (kind, newest)
         return [Failure(*row) for row in self._rows(_FAILURE + order, *values)]
 
+    @_sound
     def failure_counts(self) -> dict[str, int]:
         """Return how many unresolved failures there are of each kind, the most frequent first."""
         query = (
@@ -201,16 +250,19 @@ class JournalReader:
         )
         return dict(self._rows(query))
 
+    @_sound
     def numbers(self) -> set[int]:
         """Return the batches of the plan and those ever tried under earlier plans."""
         query = "SELECT number FROM batches UNION SELECT batch FROM attempts"
         return {number for (number,) in self._rows(query)}
 
+    @_sound
     def last_versions(self) -> dict[str, str]:
         """Return the versions that the last run worked with."""
         last = self.last_run()
         return {} if last is None else dict(last.versions)
 
+    @_sound
     def table_versions(self) -> list[dict[str, str]]:
         """Return the sets of versions that made the published tables, each once, latest last."""
         found = self._made(
@@ -221,8 +273,21 @@ class JournalReader:
         )
         return list(dict(found).values())
 
+    def _damaged(self, why: str) -> JournalError:
+        return JournalError(f"the journal {self.path} is damaged, or not to trust: {why}")
+
     def _rows(self, query: str, *values: int | str | None) -> list[tuple[Any, ...]]:
-        return rows_of(self._connection, query, values, self.path)
+        rows, names = rows_of(self._connection, query, values, self.path)
+        for position, name in enumerate(names):
+            kinds = COLUMN_TYPES.get(name)
+            if kinds is None:
+                continue
+            values_of = [row[position] for row in rows]
+            if not {type(value) for value in values_of} <= {*kinds}:
+                raise self._damaged(f"a value of another type in column {name}")
+            if float in kinds and not all(abs(value or 0) < _LATEST for value in values_of):
+                raise self._damaged(f"a value in column {name} is no time")
+        return rows
 
     def _made(self, make: Callable[..., T], query: str, *values: int | str | None) -> list[T]:
         """Return what `make` returns of each row."""
@@ -260,10 +325,14 @@ def _image(batch: int, *row: Any) -> tuple[int, RecordedImage]:
 
 
 def _run(*row: Any) -> RunRecord:
-    *plain, parts, options, versions, settings, lanes = row
+    *plain, parts, options, versions, settings, lanes, seal = row
     texts = (parts, options, versions, settings or "null", lanes or "[]")
-    run = RunRecord._make([*plain, *map(parse_json, texts)])
-    return run._replace(state=RunState(run.state))
+    run = RunRecord._make([*plain, *map(parse_json, texts), seal])
+    mappings = (run.parts, run.options, run.versions, *(run.settings or {}).values())
+    if not all(isinstance(one, dict) for one in mappings):
+        msg = "a run has no settings, parts, options or versions that a run can have"
+        raise TypeError(msg)
+    return run._replace(state=RunState(run.state), elapsed_s=float(run.elapsed_s))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -36,6 +36,7 @@ class RunRecord(NamedTuple):
     versions: Mapping[str, str]
     settings: Mapping[str, Any] | None
     lanes: list[Mapping[str, Any]]
+    seal: str
 
 
 class BatchTotals(NamedTuple):

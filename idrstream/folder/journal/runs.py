@@ -38,6 +38,8 @@ class RunInfo:
         All settings, without secrets, if the stream was built from settings.
     log : str
         The log file.
+    seal : str
+        Digest by which this user knows the settings again; see `idrstream.folder.seal`.
     """
 
     pid: int
@@ -47,6 +49,7 @@ class RunInfo:
     versions: Mapping[str, str]
     settings: Mapping[str, Any] | None = None
     log: str = ""
+    seal: str = ""
 
 
 class RunRecorder:
@@ -89,6 +92,7 @@ class RunRecorder:
             pid=info.pid,
             host=info.host,
             log=info.log,
+            seal=info.seal,
             settings=None if info.settings is None else as_json(info.settings),
             options=as_json(info.options),
             parts=as_json(info.parts),

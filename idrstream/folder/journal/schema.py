@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 JOURNAL_NAME = "journal.sqlite"
 # "idrs", so that `file` and other programs recognise it.
 APPLICATION_ID = 0x69647273
@@ -119,6 +122,15 @@ MIGRATIONS = (
     """
     ALTER TABLE batches ADD COLUMN masks_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE batches ADD COLUMN masks_sha256 TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN seal TEXT NOT NULL DEFAULT '';
     """,
 )
 VERSION = len(MIGRATIONS)
+
+_TYPES = {"INTEGER": (int,), "REAL": (int, float), "TEXT": (str,), "BLOB": (bytes,)}
+COLUMN_TYPES: Mapping[str, tuple[type, ...]] = {
+    name: (*_TYPES[kind], type(None))
+    for migration in MIGRATIONS
+    for name, kind in re.findall(r"\b([a-z_0-9]+) (INTEGER|REAL|TEXT|BLOB)\b", migration)
+}
+"""What a column may hold, by its name; SQLite itself lets any column hold anything."""

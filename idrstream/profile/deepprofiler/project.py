@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from idrstream.errors import ConfigError, ImageError, StorageError
-from idrstream.files import refuse_links
+from idrstream.opening import refuse_links
 from idrstream.profile.deepprofiler.project_image import ProjectImage
 from idrstream.profile.model import DeepModel
 from idrstream.records import Frame, ImageTask, Objects

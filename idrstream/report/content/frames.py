@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from idrstream.errors import StorageError
+from idrstream.opening import read_regular
 from idrstream.quality.pictures import picture_paths, shown_nuclei
 from idrstream.report import charts
 from idrstream.report.findings import plate_shading, shading_drift
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 
 EXAMPLES = 36  # most frames on the page
+_MOST_BYTES = 1 << 20  # of a picture, which has some 20 kB
 
 
 def examples(data: FolderData) -> tuple[str, list[dict[str, Any]]]:
@@ -38,12 +41,12 @@ def examples(data: FolderData) -> tuple[str, list[dict[str, Any]]]:
 
 
 def _example(folder: Path, row: Any) -> dict[str, Any] | None:
-    frame_path, crops_path = picture_paths(folder, row.Key)
     try:
-        frame = frame_path.read_bytes()
-    except OSError:
+        frame_path, crops_path = picture_paths(folder, row.Key)
+        frame = read_regular(frame_path, _MOST_BYTES)
+        crops = read_regular(crops_path, _MOST_BYTES) if crops_path.is_file() else b""
+    except (OSError, StorageError):
         return None
-    crops = crops_path.read_bytes() if crops_path.is_file() else b""
     numbers = ", ".join(map(str, shown_nuclei(row.Key, int(row.Nuclei))))
     site = f", site {row.Site}" if int(row.Site) != 1 else ""
     where = f"Plate {row.Plate}, well {row.Well}{site}, frame {row.Frame}"

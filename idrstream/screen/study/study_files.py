@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from idrstream.errors import TableError
+from idrstream.opening import open_regular
 from idrstream.screen.study.archive_paths import check_name
 
 PlateKind = Literal["screen", "pattern", "key file", "directory"]
@@ -262,7 +263,7 @@ def _sections(path: Path) -> dict[str, _Section]:
 def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
     """Yield the lines that are not blank, with their numbers."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_TEXT_BYTES + 1)
     except OSError as error:
         msg = f"the {what} {path} cannot be read: {error.strerror}"

@@ -1,0 +1,50 @@
+"""Names of the files in an output folder that are a stream's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from idrstream.compile.masks import MASKS
+from idrstream.files import final_name, is_partial
+
+TABLES = "tables"  # copies of the tables to process
+ILLUMINATION = "illumination"
+QUALITY = ("qc", "pictures")  # measures of frames, example pictures
+PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
+CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
+
+# What a stream writes into these folders beside the tables of batches.
+_NOTES = re.compile(
+    rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
+    rf"|{QUALITY[0]}/batch_[0-9]+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
+    rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
+)
+_BESIDE = frozenset({"provenance.json", "report.html"})
+_TABLE_COPY = re.compile(rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz")
+_BATCH = re.compile(
+    rf"(?:(?:{CELLS}/)?batch_([0-9]{{1,18}})\.parquet|batch_([0-9]{{1,18}})\.csv\.gz)"
+)
+
+
+def batch_number(name: str) -> int | None:
+    """Return the batch of a table by its name in the output folder; None for other files."""
+    match = _BATCH.fullmatch(name)
+    return int(match[1] or match[2]) if match else None
+
+
+def is_note(name: str) -> bool:
+    """Return whether a name in an output folder is one of a stream's files beside its tables."""
+    return _NOTES.fullmatch(name) is not None
+
+
+def is_leftover(name: str) -> bool:
+    """Return whether a name in an output folder is that of a partial file of a stream's."""
+    path = Path(name)
+    whole = path.with_name(final_name(path.name)).as_posix() if is_partial(path.name) else ""
+    return batch_number(whole) is not None or is_note(whole) or whole in _BESIDE
+
+
+def is_table_copy(name: str) -> bool:
+    """Return whether a name is that of a copy of a table to process."""
+    return _TABLE_COPY.fullmatch(name) is not None
