@@ -22,6 +22,7 @@ from idrstream.folder.outputs import unknown_tables
 from idrstream.opening import read_regular
 from idrstream.records import ImageTask
 from idrstream.redact import redact, redacted
+from idrstream.text import parse_json
 
 if TYPE_CHECKING:
     from idrstream.download import Downloader
@@ -120,10 +121,10 @@ def unknown_results(folder: Path) -> list[str]:
 def _is_foreign(path: Path) -> bool:
     """Return whether a file has the name of a stream's provenance, but is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         return False
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return True
     return not isinstance(content, dict) or content.get("format") != FORMAT
 
@@ -143,10 +144,10 @@ def read_json(path: Path) -> Any:
 
     Raises
     ------
-    OSError, ValueError, RecursionError
+    OSError, ValueError
         If it cannot be read, is larger than any provenance, or no JSON.
     """
-    return json.loads(read_regular(path, _MOST_BYTES))
+    return parse_json(read_regular(path, _MOST_BYTES))
 
 
 def _again(run: RunRecord) -> str:

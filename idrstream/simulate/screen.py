@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from idrstream.errors import ConfigError, MovieError
-from idrstream.files import atomic_path, refuse_links
+from idrstream.files import atomic_path
+from idrstream.opening import refuse_links
 from idrstream.screen.wells import well_number
 from idrstream.simulate.cellh5 import write_cellh5
 from idrstream.simulate.movie import SimulatedMovie, Truth, simulate_movie
