@@ -40,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pattern-value", action="append", default=[], metavar="VALUE",
         help="value of a pattern's block that names the wanted file; one for each block, in order",
     )  # fmt: skip
+    add(
+        "--channel", action="append", default=[], metavar="NAME[=CHANNEL]",
+        help="channel in a file of its own, by name, pattern value or position; may be repeated",
+    )  # fmt: skip
 
 
 def handle(namespace: argparse.Namespace) -> int:
@@ -59,6 +63,7 @@ def handle(namespace: argparse.Namespace) -> int:
         sites=namespace.site,
         gene_column=namespace.gene_column,
         pattern_values=namespace.pattern_value,
+        channels=namespace.channel,
     )
     separator = "," if ".csv" in namespace.out.name else "\t"
     packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}

@@ -17,7 +17,7 @@ from typing import Literal
 from idrstream.errors import ConfigError, DownloadError, RemoteFileNotFoundError, TableError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import check_name
-from idrstream.screen.study.study_files import PlateEntry, read_plates
+from idrstream.screen.study.plates_file import PlateEntry, read_plates
 
 IDR0013_STUDY = "idr0013-neumann-mitocheck"
 ANALYSIS_FOLDER = "20150916-mitocheck-analysis"

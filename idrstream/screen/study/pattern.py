@@ -61,7 +61,7 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
     if not text or "\n" in text or "\r" in text:
         msg = "a pattern is one line of text"
         raise ValueError(msg)
-    literals = _BLOCK.split(text)[::2]
+    literals = literals_of(text)
     if any("<" in part or ">" in part for part in literals):
         msg = f"{text!r} has an angle bracket without its partner"
         raise ValueError(msg)
@@ -79,6 +79,11 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
         msg = f"{text!r} stands for {count:,} files, more than {MAX_FILES:,}"
         raise ValueError(msg)
     return [PatternFile(_fill(literals, values), values) for values in product(*blocks)]
+
+
+def literals_of(pattern: str) -> list[str]:
+    """Return what stands around the blocks of a pattern: one text more than there are blocks."""
+    return _BLOCK.split(pattern.strip())[::2]
 
 
 def is_regular_expression(pattern: str) -> bool:
