@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from idrstream import make_downloader
+from idrstream import make_downloader, table_from_idr
 from idrstream.cli.main import main
 from idrstream.errors import ConfigError, TableError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.screen import read_table, table_from_idr, tasks_from_table
+from idrstream.screen import read_table, tasks_from_table
 
 ARCHIVE = "/uod/idr/filesets"
 PLATES, ANNOTATION = "idr0004-screenA-plates.tsv", "idr0004-screenA-annotation.csv"

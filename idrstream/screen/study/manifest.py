@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
@@ -41,6 +41,7 @@ class FieldRow(NamedTuple):
     path: str  # empty: its channels are in files of their own
     source: str
     files: tuple[ChannelFile, ...] = ()
+    channels: tuple[str, ...] = ()  # names of all channels, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,21 @@ class Choice:
     channels: tuple[WantedChannel, ...] = ()
 
 
+Fetch: TypeAlias = Callable[[str], "Path | None"]
+"""Returns a file that is not here, by what a study's files call it."""
+
+
 class Finder:
     """Finds the ``.screen`` and ``.pattern`` files that a study's files name."""
 
-    def __init__(self, plates_tsv: Path, given: Path | str | Iterable[Path | str]) -> None:
+    def __init__(
+        self,
+        plates_tsv: Path,
+        given: Path | str | Iterable[Path | str],
+        fetch: Fetch | None = None,
+    ) -> None:
         self.plates_tsv = plates_tsv
+        self._fetch = fetch
         paths = [given] if isinstance(given, (str, Path)) else list(given)
         self._folders: list[Path] = []
         self._by_name: dict[str, Path] = {}
@@ -79,7 +90,8 @@ class Finder:
         elif (inside := in_metadata(target)) is not None:
             candidates += [parent / inside for parent in list(beside.absolute().parents)[:4]]
         candidates.append(beside.parent / name)
-        return next((path for path in candidates if path.is_file()), None)
+        found = next((path for path in candidates if path.is_file()), None)
+        return self._fetch(target) if found is None and self._fetch is not None else found
 
 
 def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[FieldRow]:
@@ -95,7 +107,8 @@ def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[Field
         yield from _screen_rows(entry, finder, choice, where)
     elif entry.kind == "pattern":
         plate = ScreenField(0, 0, 0, entry.target, entry.line)
-        yield _row(entry, None, 0, 1, _files_of_pattern(plate, finder.plates_tsv, finder, choice))
+        files, names = _files_of_pattern(plate, finder.plates_tsv, finder, choice)
+        yield _row(entry, None, 0, 1, files, names)
     else:
         yield FieldRow(entry.plate, None, 0, 1, entry.target, entry.kind)
 
@@ -117,10 +130,11 @@ def _screen_rows(
     for field in screen.fields:
         site, position = field.field + 1, (field.row, field.column)
         if field.path.lower().endswith(".pattern") or "<" in field.path:
-            files = _files_of_pattern(field, path, finder, choice)
-            yield _row(entry, position, screen.columns, site, files)
+            files, names = _files_of_pattern(field, path, finder, choice)
+            yield _row(entry, position, screen.columns, site, files, names)
         else:
-            yield FieldRow(entry.plate, position, screen.columns, site, field.path, "file")
+            row = FieldRow(entry.plate, position, screen.columns, site, field.path, "file")
+            yield row._replace(channels=field.channels)
 
 
 def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
@@ -137,8 +151,8 @@ def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
 
 def _files_of_pattern(
     field: ScreenField, beside: Path, finder: Finder, choice: Choice
-) -> list[ChannelFile]:
-    """Return the wanted channels of a pattern and their files."""
+) -> tuple[list[ChannelFile], tuple[str, ...]]:
+    """Return the files of the wanted channels of a pattern, and the names of all channels."""
     text, folder, where = field.path, "", f"{beside}, line {field.line}"
     if text.lower().endswith(".pattern"):
         path = finder.find(text, beside)
@@ -151,17 +165,18 @@ def _files_of_pattern(
         target, text, where = text, read_pattern_file(path), f"{path}, line 1"
         if not text.startswith("/"):
             folder = f"{PurePosixPath(target).parent.as_posix()}/" if "/" in target else ""
+    names: tuple[str, ...] = ()
     try:
         if choice.pattern_values:
             found = [file_of_values(text, choice.pattern_values)]
         else:
-            found = choose_channels(
-                channel_files(text, field.channels, field.axes), choice.channels
-            )
+            every = channel_files(text, field.channels, field.axes)
+            names = tuple(file.name for file in every if file.name)
+            found = choose_channels(every, choice.channels)
     except ValueError as error:
         msg = f"{where}: {error}"
         raise TableError(msg) from error
-    return [replace(file, path=folder + file.path) for file in found]
+    return [replace(file, path=folder + file.path) for file in found], names
 
 
 def _row(
@@ -170,11 +185,13 @@ def _row(
     columns: int,
     site: int,
     files: Sequence[ChannelFile],
+    names: tuple[str, ...],
 ) -> FieldRow:
     """Return the row of an image: its file, or a file for each of its channels."""
     if len(files) == 1:
-        return FieldRow(entry.plate, position, columns, site, files[0].path, "pattern")
-    return FieldRow(entry.plate, position, columns, site, "", "pattern", tuple(files))
+        row = FieldRow(entry.plate, position, columns, site, files[0].path, "pattern")
+        return row._replace(channels=names)
+    return FieldRow(entry.plate, position, columns, site, "", "pattern", tuple(files), names)
 
 
 def name_channels(rows: list[FieldRow]) -> list[FieldRow]:
@@ -190,4 +207,12 @@ def name_channels(rows: list[FieldRow]) -> list[FieldRow]:
     }
     if len(unnamed) < 2:
         return rows
-    return [row._replace(files=tuple(by_position(row.files))) for row in rows]
+    return [
+        row._replace(
+            files=tuple(by_position(row.files)),
+            channels=tuple(f"C{number}" for number in range(len(row.channels))),
+        )
+        if row.files and not all(file.named for file in row.files)
+        else row
+        for row in rows
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from idrstream.screen.study.join import Annotated, Joined, wells_of_annotation, 
 from idrstream.screen.study.manifest import (
     WHOLE_PLATES,
     Choice,
+    Fetch,
     FieldRow,
     Finder,
     name_channels,
@@ -43,10 +44,16 @@ class StudyTable:
         See `table_from_idr`; may have no rows.
     balance : Balance
         Every plate, line of the annotation and image, counted once.
+    channels : tuple of str
+        Names of the images' channels, as far as the study's files have them.
+    names : dict
+        Each plate, and its name as the study writes it.
     """
 
     table: pd.DataFrame
     balance: Balance
+    channels: tuple[str, ...] = ()
+    names: dict[str, str] = field(default_factory=dict)
 
 
 def study_table(
@@ -62,8 +69,20 @@ def study_table(
     gene_column: str | None = None,
     pattern_values: Sequence[str] = (),
     channels: str | Iterable[str] = (),
+    fetch: Fetch | None = None,
 ) -> StudyTable:
-    """Return the table of `table_from_idr`, with the balance of what is in it and what is not.
+    """Return the table of a study's own files, with the balance of what is in it and what is not.
+
+    Parameters
+    ----------
+    plates_tsv : path
+        The study's plates file.
+    fetch : callable, optional
+        Returns a ``.screen`` or ``.pattern`` file that is not here, by what names it.
+    annotation_csv, screen_files, frames, movie_frames, where, plates, sites, gene_column
+        As for `idrstream.table_from_idr`.
+    pattern_values, channels
+        As for `idrstream.table_from_idr`.
 
     Raises
     ------
@@ -77,7 +96,7 @@ def study_table(
     entries = _chosen_plates(listed.entries, plates, plates_tsv)
     choice = Choice(tuple(pattern_values), wanted_channels(channels))
     annotation = _annotation(annotation_csv, where, gene_column)
-    finder = Finder(plates_tsv, screen_files)
+    finder = Finder(plates_tsv, screen_files, fetch)
     wanted_sites = _sites(sites)
     found = [row for entry in entries for row in rows_of(entry, finder, choice)]
     rows = [
@@ -106,7 +125,10 @@ def study_table(
     if annotation is not None:
         only = set(annotation.table[PLATE]) - {""} - set(matched.values())
         groups = replace(groups, only_annotated=tuple(sorted(only)))
-    return StudyTable(table, Balance(groups, joined.lines, images, listed.notes))
+    balance = Balance(groups, joined.lines, images, listed.notes)
+    names = {entry.plate: entry.name for entry in listed.entries}
+    found_channels = tuple(dict.fromkeys(name for row in rows for name in row.channels))
+    return StudyTable(table, balance, found_channels, names)
 
 
 def no_image(balance: Balance) -> str:
