@@ -23,7 +23,7 @@ from idrstream.archive.screens import (
     zarr_addresses,
 )
 from idrstream.errors import ConfigError, TableError
-from idrstream.screen.columns import PLATE, SOURCE, channel_columns
+from idrstream.screen.columns import CHANNEL_NAMES, PLATE, SOURCE, channel_columns
 from idrstream.screen.study.archive_paths import in_metadata, under_archive
 from idrstream.screen.study.balance import Balance
 from idrstream.screen.study.manifest import ARCHIVE, WHOLE_PLATES
@@ -260,6 +260,8 @@ def screen_table(
         raise ConfigError(msg)
     if there and not lacking:
         table = _from_zarr(made.table, addresses)
+        if made.channels and not made.channels_differ:
+            table[CHANNEL_NAMES] = ";".join(made.channels)
         return ScreenTable(facts, replace(made, table=table), _zarr_text(addresses), tuple(missing))
     return ScreenTable(facts, made, _files_text(made.table, way), tuple(missing))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from idrstream.errors import ConfigError
+from idrstream.screen.channels import channel_at
 from idrstream.screen.study.pattern import PatternFile, expand_pattern, literals_of
 from idrstream.text import shorten_list
 
@@ -158,29 +159,6 @@ def choose_channels(
     if not wanted:
         return list(found)
     return [replace(_find(found, one), name=one.name, named=True) for one in wanted]
-
-
-def channel_at(names: Sequence[str], key: str, values: Sequence[str] = ()) -> int | None:
-    """Return the position of a channel by its name, its value or its number; None if unknown.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of the channels in their order; compared without case if no name is the same.
-    key : str
-        Name, value, or position counted from 0.
-    values : sequence of str
-        What else each channel is called, such as the value of its pattern's block.
-    """
-    if key in names:
-        return list(names).index(key)
-    for texts in (names, values):
-        alike = [i for i, text in enumerate(texts) if text.casefold() == key.casefold()]
-        if len(alike) == 1:
-            return alike[0]
-    if key.isdecimal() and int(key) < len(names):
-        return int(key)
-    return None
 
 
 def by_position(found: Sequence[ChannelFile]) -> list[ChannelFile]:

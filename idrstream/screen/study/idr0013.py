@@ -144,6 +144,10 @@ def movie_name(task: ImageTask) -> str:
 
 
 def _screen_of(entry: PlateEntry, path: Path) -> str:
+    if entry.plate != entry.name:
+        why = check_name(entry.name) or "is already in an earlier line"
+        msg = f"{path}, line {entry.line}: the plate name {entry.name!r} {why}"
+        raise TableError(msg)
     where = f"{path}, line {entry.line}, column 2"
     match = _SCREEN_FILE.fullmatch(entry.target)
     if match is None:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idrstream.errors import TableError
-from idrstream.screen.columns import FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
+from idrstream.screen.columns import CHANNEL_NAMES, FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
 from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.balance import Images, Lines
@@ -287,7 +287,7 @@ def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
         numbers.append(str(row * width + column + 1))
     channels = list(dict.fromkeys(file.name for files in rows["files"] for file in files))
     paths = [{file.name: file.path for file in files} for files in rows["files"]]
-    return pd.DataFrame(
+    core = pd.DataFrame(
         {
             PLATE: rows["plate"],
             WELL: wells,
@@ -302,6 +302,15 @@ def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
             SOURCE: rows["source"],
         }
     )
+    if any(names := [_names_in_file(row) for row in rows[["source", "channels"]].to_numpy()]):
+        core[CHANNEL_NAMES] = names
+    return core
+
+
+def _names_in_file(row: Any) -> str:
+    """Return the names of the channels in one file; those of patterns are names of files."""
+    source, channels = row
+    return "" if source == "pattern" else ";".join(channels)
 
 
 def _well(position: tuple[int, int], columns: int) -> str:

@@ -46,6 +46,8 @@ class StudyTable:
         Every plate, line of the annotation and image, counted once.
     channels : tuple of str
         Names of the images' channels, as far as the study's files have them.
+    channels_differ : bool
+        Whether not all images have all of them, in this order.
     names : dict
         Each plate, and its name as the study writes it.
     """
@@ -53,6 +55,7 @@ class StudyTable:
     table: pd.DataFrame
     balance: Balance
     channels: tuple[str, ...] = ()
+    channels_differ: bool = False
     names: dict[str, str] = field(default_factory=dict)
 
 
@@ -128,7 +131,8 @@ def study_table(
     balance = Balance(groups, joined.lines, images, listed.notes)
     names = {entry.plate: entry.name for entry in listed.entries}
     found_channels = tuple(dict.fromkeys(name for row in rows for name in row.channels))
-    return StudyTable(table, balance, found_channels, names)
+    differ = len({row.channels for row in rows}) > 1
+    return StudyTable(table, balance, found_channels, differ, names)
 
 
 def no_image(balance: Balance) -> str:
