@@ -18,7 +18,7 @@ from idrstream.files import atomic_path
 
 logger = logging.getLogger("idrstream.archive")
 
-Kind = Literal["website", "studies", "ngff"]
+Kind = Literal["website", "studies", "ngff", "archive"]
 
 _RAW = "https://raw.githubusercontent.com"
 _MAX_BYTES = 256 * 2**20
@@ -39,6 +39,8 @@ class Sources:
         study if `branch` says so.
     ngff : str
         Has ``idr0036_samples.csv`` and the like: an OME-Zarr address for each plate.
+    archive : str
+        The images' own archive: asked for ``.screen`` and ``.pattern`` files that lie there.
     branch : str
         Folder between a study's name and its files.
     cache : Path, optional
@@ -50,6 +52,7 @@ class Sources:
     website: str = f"{_RAW}/IDR/idr.openmicroscopy.org/HEAD/_data"
     studies: str = f"{_RAW}/IDR"
     ngff: str = f"{_RAW}/ome/ome2024-ngff-challenge/HEAD/samples"
+    archive: str = "https://ftp.ebi.ac.uk/pub/databases/IDR"
     branch: str = "HEAD"
     cache: Path | None = None
     max_age_s: float = 7 * _DAY_S
@@ -61,12 +64,20 @@ class Sources:
         Parameters
         ----------
         root : path or str
-            Has the folders ``website``, ``studies`` and ``ngff``.
+            Has the folders ``website``, ``studies`` and ``ngff``, and ``archive`` if it has files
+            of the images' archive.
         cache : Path, optional
             As above.
         """
         text = str(root).rstrip("/")
-        return cls(f"{text}/website", f"{text}/studies", f"{text}/ngff", "", cache)
+        return cls(
+            website=f"{text}/website",
+            studies=f"{text}/studies",
+            ngff=f"{text}/ngff",
+            archive=f"{text}/archive",
+            branch="",
+            cache=cache,
+        )
 
 
 @dataclass(slots=True)
@@ -95,7 +106,7 @@ class Published:
 
         Parameters
         ----------
-        kind : {"website", "studies", "ngff"}
+        kind : {"website", "studies", "ngff", "archive"}
             Which of the sources.
         path : str
             Under it, with forward slashes; one that leads out of it is no such file.

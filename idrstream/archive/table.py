@@ -258,6 +258,11 @@ def screen_table(
     if route == "zarr" and (lacking or not there):
         msg = f"{facts.study} {facts.screen}: IDR's lists of OME-Zarr lack {lacking[:3] or 'it'}"
         raise ConfigError(msg)
+    if not there and made.table[SOURCE].eq("zarr").any():
+        missing.append(
+            f"OME-Zarr: the study names {made.table['Path'].iloc[0]}, a path on IDR's server; "
+            "IDR's lists have no address of it, so fill in the column URL"
+        )
     if there and not lacking:
         table = _from_zarr(made.table, addresses)
         if made.channels and not made.channels_differ:
@@ -299,6 +304,8 @@ class _StudyFiles:
         inside = in_metadata(target)
         if inside is not None:
             return self.published.file("studies", f"{self.facts.study}/{inside}")
+        if (below := under_archive(target)) is not None:
+            return self.published.file("archive", below)
         if target.startswith("/"):
             return None
         folder = f"{self.facts.study}/{self.facts.screen}"

@@ -6,6 +6,7 @@ import functools
 import http.server
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -123,9 +124,7 @@ def test_a_screen_from_a_web_server(server, tmp_path):
 def test_without_a_network_what_was_fetched_is_used(server, tmp_path, caplog):
     address, _, serving = server
     cache = tmp_path / "cache"
-    sources = Sources(
-        *(f"{address}/{kind}" for kind in ("website", "studies", "ngff")), "", cache, 0
-    )
+    sources = replace(Sources.at(address, cache), max_age_s=0)
     first = screen_table("idr0901", "A", idr_data=sources)
     serving.shutdown()
     serving.server_close()
@@ -222,3 +221,21 @@ def test_idr_own_tables(shared_data):
     assert len(found.study.table) == 3 * 384 * 9
     assert found.study.table["URL"][0].endswith("/idr0036/20585.ome.zarr")
     assert find_screen(Published(Sources.at(folder)), "idr0013", "B").plates == 28
+
+
+def test_pattern_files_that_lie_in_the_archive(server, published, tmp_path):
+    """One request for each plate; where there is none, its address is named."""
+    address, asked, _ = server
+    folder = published / "studies" / STUDY / "screenC"
+    write(
+        folder / "idr0901-screenC-plates.tsv",
+        f"Q1\t{ROOT}/Q 1/Q1.pattern\nQ2\t{ROOT}/Q2.pattern\n",
+    )
+    write(folder / "idr0901-screenC-annotation.csv", "Plate,Well\nQ1,A1\nQ2,A1\n")
+    write(published / "archive" / STUDY / "2020-ftp" / "Q 1" / "Q1.pattern", "Q1 <dapi,gfp>.stk\n")
+    found = screen_table("idr0901", "C", idr_data=Sources.at(address, tmp_path / "cache")).study
+    (row,) = (row for _, row in found.table.iterrows())  # Q2 is in the balance
+    assert row["Path dapi"] == f"{ROOT}/Q 1/Q1 dapi.stk"
+    assert found.balance.plates.used == ("Q1",)
+    assert found.balance.plates.unread == {"Q2": f"{PUBLIC}/{STUDY}/2020-ftp/Q2.pattern"}
+    assert len([path for path in asked if path.endswith("Q1.pattern")]) == 1

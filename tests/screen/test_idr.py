@@ -199,6 +199,11 @@ class TestPatterns:
 
     def test_a_pattern_that_is_not_there(self, plates):
         (plates.parent / "1-23.pattern").unlink()
+        with pytest.raises(TableError, match=r"1-23: .*/1-23/1-23\.pattern"):
+            table_from_idr(plates)
+        table = table_from_idr(plates, plates.parent / "annotation.csv")
+        assert set(table["Source"]) == {"key file"}
+        plates.write_text("1-23\t1-23.pattern\n")
         with pytest.raises(TableError, match=r"line 1: the pattern file .* is not here"):
             table_from_idr(plates)
 

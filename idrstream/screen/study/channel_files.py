@@ -121,7 +121,7 @@ def channel_files(pattern: str, names: Sequence[str] = (), axes: str = "") -> li
         msg = f"{pattern!r} has {len(values)} channels, but ChannelNames are {', '.join(names)}"
         raise ValueError(msg)
     return [
-        ChannelFile(name or value, file.path, value, bool(name))
+        ChannelFile(name or value.strip(), file.path, value.strip(), bool(name))
         for name, value, file in zip(names or [""] * len(values), values, files, strict=True)
     ]
 
@@ -135,9 +135,9 @@ def file_of_values(pattern: str, values: Sequence[str]) -> ChannelFile:
         If there is none; says which there are.
     """
     files = expand_pattern(pattern)
-    folded = tuple(value.casefold() for value in values)
+    folded = _folded(values)
     for file in files:
-        if len(files) == 1 or tuple(value.casefold() for value in file.blocks) == folded:
+        if len(files) == 1 or _folded(file.blocks) == folded:
             return ChannelFile("", file.path)
     msg = (
         f"{pattern!r} stands for {len(files)} files; choose one by pattern_values "
@@ -176,6 +176,10 @@ def _find(found: Sequence[ChannelFile], wanted: WantedChannel) -> ChannelFile:
         msg = f"there is no channel {wanted.key!r}; there are {shorten_list(names, _SHOWN)}"
         raise ValueError(msg)
     return found[at]
+
+
+def _folded(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value.strip().casefold() for value in values)
 
 
 def _several(files: Sequence[PatternFile]) -> list[int]:

@@ -106,6 +106,9 @@ def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[Field
     if entry.kind == "screen":
         yield from _screen_rows(entry, finder, choice, where)
     elif entry.kind == "pattern":
+        if entry.target.startswith("/") and finder.find(entry.target, finder.plates_tsv) is None:
+            yield FieldRow(entry.plate, None, 0, 1, entry.target, "key file")
+            return
         plate = ScreenField(0, 0, 0, entry.target, entry.line)
         files, names = _files_of_pattern(plate, finder.plates_tsv, finder, choice)
         yield _row(entry, None, 0, 1, files, names)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError, TableError
-from idrstream.screen.columns import FRAMES, GENE, PLATE
+from idrstream.screen.columns import FRAMES, GENE, PLATE, SOURCE
 from idrstream.screen.frames import parse_frames
 from idrstream.screen.study.annotation import choose_rows, read_annotation
 from idrstream.screen.study.balance import Balance, Plates
@@ -122,7 +122,8 @@ def study_table(
         wanted = {plate: name for plate, name in matched.items() if plate in names}
         joined = wells_of_annotation(manifest, wanted, annotation)
         joined = _other_plates(joined, annotation, matched, wanted)
-    table = _finish(_with_names(joined.table, names), frames, movie_frames, gene_column)
+    table = _streamable(joined.table)
+    table = _finish(_with_names(table, names), frames, movie_frames, gene_column)
     images = replace(joined.images, not_chosen=joined.images.not_chosen + len(found) - len(rows))
     groups = _plates(listed.entries, entries, found, table, matched)
     if annotation is not None:
@@ -133,6 +134,15 @@ def study_table(
     found_channels = tuple(dict.fromkeys(name for row in rows for name in row.channels))
     differ = len({row.channels for row in rows}) > 1
     return StudyTable(table, balance, found_channels, differ, names)
+
+
+def _streamable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without rows that stand for a whole plate, unless there are no others.
+
+    A stream refuses such rows, and with them all others of the table; the balance counts them.
+    """
+    whole = table[SOURCE].isin(WHOLE_PLATES)
+    return table if whole.all() else table[~whole].copy()
 
 
 def no_image(balance: Balance) -> str:
