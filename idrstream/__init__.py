@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from idrstream.archive import table_from_idr as table_from_idr
     from idrstream.collect import Collected as Collected
     from idrstream.collect import CollectOptions as CollectOptions
     from idrstream.collect import collect_folder as collect_folder
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from idrstream.schedule.result import RunResult as RunResult
     from idrstream.screen import Plan as Plan
     from idrstream.screen import read_table as read_table
-    from idrstream.screen import table_from_idr as table_from_idr
     from idrstream.segment import CellPoseSegmentor as CellPoseSegmentor
     from idrstream.simulate import ScreenSpec as ScreenSpec
     from idrstream.simulate import simulate_screen as simulate_screen
@@ -106,7 +106,7 @@ _HOMES = {
     "make_downloader": "download",
     "read_table": "screen",
     "simulate_screen": "simulate",
-    "table_from_idr": "screen",
+    "table_from_idr": "archive",
 }
 
 __all__ = sorted(_HOMES)

@@ -82,6 +82,9 @@ class Movie:
         Bytes that were transferred; None if the transport does not count them.
     requests : int or None
         Requests that were made; None if the transport does not count them.
+    channels : Mapping[str, Movie]
+        Where the channels are in files of their own: the file of each, by its name. `path` is the
+        first of them then.
     """
 
     path: Path
@@ -91,6 +94,12 @@ class Movie:
     frames: tuple[int, ...] | None = None
     bytes_moved: int | None = None
     requests: int | None = None
+    channels: Mapping[str, Movie] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Movie, ...]:
+        """Each of the movie's files as a movie."""
+        return tuple(self.channels.values()) or (self,)
 
 
 @dataclass(frozen=True, slots=True)

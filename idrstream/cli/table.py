@@ -1,4 +1,4 @@
-"""``idrstream table``: the table to process, from a study's own files."""
+"""``idrstream table``: the table to process, by an accession or from a study's own files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import as_path
 from idrstream.cli.terminal import say
-from idrstream.errors import ConfigError, StorageError
+from idrstream.errors import ConfigError, StorageError, TableError
 from idrstream.files import atomic_path
+from idrstream.screen.columns import channel_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the study's files and the choice of its images."""
-    parser.add_argument("plates", type=as_path, metavar="PLATES.tsv", help="the study's plates")
+    parser.add_argument(
+        "plates", metavar="ACCESSION|PLATES.tsv",
+        help="an accession such as idr0036, or a study's own plates file",
+    )  # fmt: skip
     add = parser.add_argument
     add(
         "--annotation",
@@ -29,7 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--screens", type=as_path, action="append", default=[], metavar="PATH",
         help=".screen or .pattern file or a folder of them; may be repeated",
     )  # fmt: skip
-    add("--out", type=as_path, required=True, metavar="TABLE.tsv", help="the table to write")
+    add("--out", type=as_path, metavar="TABLE.tsv", help="the table to write; without it only look")
+    add("--screen", metavar="LETTER", help="screen of an accession that has several, such as A")
+    add(
+        "--route", choices=("auto", "zarr", "files"), default="auto",
+        help="accession: images from OME-Zarr, from files, or from OME-Zarr where IDR has it",
+    )  # fmt: skip
+    add(
+        "--idr-data", metavar="FOLDER|URL",
+        help="accession: copy of IDR's metadata (website/, studies/, ngff/); by default the web",
+    )  # fmt: skip
     add(
         "--frames", default="1", metavar="FRAMES",
         help='frames from 1: "50", "1,50", "1-93:10", "all", "every 10" or "column NAME" [1]',
@@ -46,18 +59,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--pattern-value", action="append", default=[], metavar="VALUE",
         help="value of a pattern's block that names the wanted file; one for each block, in order",
     )  # fmt: skip
+    add(
+        "--channel", action="append", default=[], metavar="NAME[=CHANNEL]",
+        help="channel in a file of its own, by name, pattern value or position; may be repeated",
+    )  # fmt: skip
 
 
 def handle(namespace: argparse.Namespace) -> int:
-    """Write the table and print a summary."""
-    from idrstream.screen.study.idr import table_from_idr
+    """Print what there is, and write the table."""
+    from idrstream.archive import table as archive
+    from idrstream.screen.study.study_table import no_image
 
-    _refuse_format(namespace.out)
-    _refuse_input(namespace.out, [namespace.plates, namespace.annotation, *namespace.screens])
-    table = table_from_idr(
+    out: Path | None = namespace.out
+    if out is not None:
+        _refuse_format(out)
+        inputs = [Path(namespace.plates), namespace.annotation, *namespace.screens]
+        _refuse_input(out, inputs)
+    found = archive.described_table(
         namespace.plates,
         namespace.annotation,
         namespace.screens,
+        screen=namespace.screen,
+        route=namespace.route,
+        idr_data=namespace.idr_data,
         frames=namespace.frames,
         movie_frames=namespace.movie_frames,
         where=_where(namespace.where),
@@ -65,19 +89,31 @@ def handle(namespace: argparse.Namespace) -> int:
         sites=namespace.site,
         gene_column=namespace.gene_column,
         pattern_values=namespace.pattern_value,
+        channels=namespace.channel,
     )
-    separator = "," if ".csv" in namespace.out.name else "\t"
+    made = found.study if isinstance(found, archive.ScreenTable) else found
+    text = str(found) if isinstance(found, archive.ScreenTable) else str(made.balance)
+    say(f"{text}\n")
+    if out is None:
+        return 0
+    if made.table.empty:
+        raise TableError(f"{namespace.plates}: {no_image(made.balance)}")
+    _write(made.table, out)
+    say(_summary(made.table, out))
+    return 0
+
+
+def _write(table: pd.DataFrame, out: Path) -> None:
+    separator = "," if ".csv" in out.name else "\t"
     packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:
-        with atomic_path(namespace.out, or_device=True) as part, part.open("wb") as file:
+        with atomic_path(out, or_device=True) as part, part.open("wb") as file:
             # The partial file's own name does not say how it is packed.
-            how = packed.get(namespace.out.suffix)
+            how = packed.get(out.suffix)
             table.to_csv(file, sep=separator, index=False, compression=how)
     except OSError as error:
-        msg = f"{namespace.out} cannot be written: {error.strerror}"
+        msg = f"{out} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
-    say(_summary(table, namespace.out))
-    return 0
 
 
 def _refuse_format(out: Path) -> None:
@@ -117,5 +153,10 @@ def _summary(table: pd.DataFrame, path: Path) -> str:
     left_out = f"{without} plates have no annotation and are left out.\n" if without else ""
     return left_out + (
         f"{len(table)} images ({wells} wells of {table['Plate'].nunique()} plates) in "
-        f"{table['Path'].nunique()} files; by source: {kinds}.\nWritten to {path}\n"
+        f"{_files(table)} files; by source: {kinds}.\nWritten to {path}\n"
     )
+
+
+def _files(table: pd.DataFrame) -> int:
+    columns = ["Path", *channel_columns(table.columns).values()]
+    return len({path for name in columns for path in table[name]} - {""})

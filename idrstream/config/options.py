@@ -148,23 +148,23 @@ def as_tuple(value: Any) -> Any:
 
 
 def named_channels(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return channels as ``NAME=NUMBER``, once names and numbers are known to be unique."""
+    """Return channels as ``NAME=KEY``, once names and keys are known to be unique.
+
+    A key is a number, written without zeros in front, or the name of a channel.
+    """
     pairs = []
     for position, value in enumerate(values):
-        name, _, number = value.partition("=")
-        if (
-            set(name) & set("/\\\0")
-            or not name.strip()
-            or not _DIGITS.fullmatch(number.strip() or str(position))
-        ):
-            msg = f"{value!r} is not NAME or NAME=NUMBER"
+        name, equals, key = (part.strip() for part in value.partition("="))
+        if set(name) & set("/\\\0") or not name or (equals and not key):
+            msg = f"{value!r} is not NAME, NAME=NUMBER or NAME=CHANNEL"
             raise ValueError(msg)
-        pairs.append((name.strip(), int(number or position)))
-    names, numbers = zip(*pairs, strict=True) if pairs else ((), ())
-    if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
-        msg = "a name or a number is there more than once"
+        key = key or str(position)
+        pairs.append((name, str(int(key)) if _DIGITS.fullmatch(key) else key))
+    names, keys = zip(*pairs, strict=True) if pairs else ((), ())
+    if len(set(names)) < len(names) or len(set(keys)) < len(keys):
+        msg = "a name or a channel is there more than once"
         raise ValueError(msg)
-    return tuple(f"{name}={number}" for name, number in pairs)
+    return tuple(f"{name}={key}" for name, key in pairs)
 
 
 def as_batch_numbers(value: Any) -> Any:

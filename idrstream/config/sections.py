@@ -197,8 +197,9 @@ class PreprocessSettings:
         BeforeValidator(as_tuple),
         AfterValidator(named_channels),
         Doc(
-            "Several channels to read, as NAME=NUMBER, counted from 0, for example DNA=0,ER=2; "
-            "without numbers in this order. By default the one of channel, named DNA."
+            "Several channels to read, as NAME=NUMBER, counted from 0, or NAME=CHANNEL by the "
+            "channel's name in the table, for example DNA=0,ER=2 or DNA=Hoechst; without numbers "
+            "in this order. By default the one of channel, named DNA."
         ),
     ] = ()
     z: Annotated[

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from idrstream.config import DownloadSettings
 from idrstream.download.addresses import Addresses
 from idrstream.download.chain import TransportChain
+from idrstream.download.channel_files import Wanted, download_channels, tasks_of_channels
 from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
@@ -67,6 +68,7 @@ class TransportDownloader(Downloader):
         self._settings = settings or DownloadSettings()
         self.fetch: FetchMode = self._settings.fetch
         self._frames_needed: FramesNeeded | None = None
+        self._channels: Wanted | None = None
         self.transport = transport
         self.locator = (
             locator
@@ -106,6 +108,9 @@ class TransportDownloader(Downloader):
 
     def size(self, task: ImageTask) -> int | None:
         """Return the size of a task's movie at its source; None if it is unknown beforehand."""
+        if channels := tasks_of_channels(task, self._channels):
+            sizes = [self.size(one) for one in channels.values()]
+            return None if None in sizes else sum(size or 0 for size in sizes)
         if self._is_zarr(task):
             return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)
@@ -113,7 +118,13 @@ class TransportDownloader(Downloader):
 
     def address(self, task: ImageTask) -> str:
         """Return the path or address of a task's movie; see `Downloader.address`."""
+        if channels := tasks_of_channels(task, self._channels):
+            return " ".join(map(self.locator.movie_path, channels.values()))
         return self.locator.movie_path(task)
+
+    def only_channels(self, wanted: Wanted | None) -> None:
+        """Limit later downloads of channels in files of their own to those that are read."""
+        self._channels = wanted
 
     def limit_to(
         self,
@@ -136,6 +147,8 @@ class TransportDownloader(Downloader):
 
         A file that several tasks share is downloaded once while it is on disk.
         """
+        if channels := tasks_of_channels(task, self._channels):
+            return download_channels(task, channels, folder, self.download)
         if self._is_zarr(task):
             return self._omezarr.download(task, folder)
         transport, remote, name = self.resolve(task)
@@ -187,6 +200,11 @@ class _ChoosesFrames(Protocol):
 
 
 @runtime_checkable
+class _ReadsChannels(Protocol):
+    keys: Wanted
+
+
+@runtime_checkable
 class _HasReader(Protocol):
     reader: object
 
@@ -209,6 +227,9 @@ def limit_to_needed(downloader: Downloader, preprocessor: object) -> None:
         and ``z`` of its ``reader``, if they exist, say what is read of each frame.
     """
     needed = preprocessor.frames_needed if isinstance(preprocessor, _ChoosesFrames) else None
+    if isinstance(downloader, TransportDownloader):
+        wanted = preprocessor.keys if isinstance(preprocessor, _ReadsChannels) else None
+        downloader.only_channels(wanted)
     reader = preprocessor.reader if isinstance(preprocessor, _HasReader) else None
     if isinstance(reader, _ReadsPlane):
         downloader.limit_to(needed, channel=reader.channel, z=reader.z)

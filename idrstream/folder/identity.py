@@ -20,6 +20,7 @@ from idrstream.config import all_options
 from idrstream.describe import describe_part
 from idrstream.records import ImageTask
 from idrstream.redact import redacted
+from idrstream.screen.channels import channel_files
 
 # Columns that reach every table, beside those named in `extra_metadata`.
 RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
@@ -113,6 +114,12 @@ def _column(metadata: Sequence[Mapping[str, str]], name: str) -> Iterable[str]:
 def _file_names(metadata: Sequence[Mapping[str, str]]) -> Iterable[str]:
     """Return the name of each movie's file; empty if the table has none."""
     urls, paths = _column(metadata, "URL"), _column(metadata, "Path")
+    if any(map(channel_files, metadata)):
+        return [
+            _file_name(row.get("URL") or row.get("Path") or "")
+            or "\x1e".join(f"{n}={_file_name(p)}" for n, p in channel_files(row).items())
+            for row in metadata
+        ]
     if isinstance(urls, repeat) and isinstance(paths, repeat):
         return urls
     return [_file_name(url or path) for url, path, _ in zip(urls, paths, metadata, strict=False)]

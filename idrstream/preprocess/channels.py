@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import copy
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from idrstream.errors import MovieError
 from idrstream.formats.reader import MovieInfo, MovieReader, reader_at, selects_sites
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.preprocessor import PlateFrames, Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped
+from idrstream.screen.channels import channel_at, channel_files, channel_names, file_of_channel
+
+logger = logging.getLogger("idrstream.preprocess")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +56,28 @@ class ChannelPreprocessor(BasePreprocessor):
     ----------
     channels : Mapping[str, Preprocessor]
         What reads and corrects each channel, by its name, in the order of the stack.
+    keys : Mapping[str, str], optional
+        Which channel of a movie each is: its number, counted from 0, or its name; by default
+        the number that its reader reads. In channels with files of their own, one of the same
+        name comes before a number.
+    reader_of : callable, optional
+        Returns a reader of a channel by its number, for channels that only the row of an image
+        tells the number of.
     """
 
-    def __init__(self, channels: Mapping[str, Preprocessor]) -> None:
+    def __init__(
+        self,
+        channels: Mapping[str, Preprocessor],
+        *,
+        keys: Mapping[str, str] | None = None,
+        reader_of: Callable[[int], MovieReader] | None = None,
+    ) -> None:
         self.channels = dict(channels)
         self.channel_names = tuple(channels)
+        given = {name: str(_number_of(one)) for name, one in self.channels.items()}
+        self.keys: tuple[tuple[str, str], ...] = tuple((given | dict(keys or {})).items())
+        self._reader_of = reader_of
+        self._others: dict[tuple[str, int], Preprocessor] = {}
 
     @property
     def reader(self) -> AllChannels:
@@ -63,13 +86,52 @@ class ChannelPreprocessor(BasePreprocessor):
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: the channels by name."""
-        return {"channels": {name: one.describe() for name, one in self.channels.items()}}
+        named = {name: key for name, key in self.keys if not key.isdecimal()}
+        return {
+            "channels": {name: one.describe() for name, one in self.channels.items()},
+            **({"by_name": named} if named else {}),
+        }
 
     def process(self, movie: Movie) -> list[Frame | Skipped]:
-        """Return the wanted frames; one that lacks a channel is skipped, with the reason."""
+        """Return the wanted frames; one that lacks a channel is skipped, with the reason.
+
+        Raises
+        ------
+        MovieError
+            If the movie lacks a channel as a whole, or cannot be read.
+        """
+        views = [self._view(movie, name, key) for name, key in self.keys]
+        found = [one.process(file) for one, file in views]
         names = tuple(self.channels)
-        found = [one.process(movie) for one in self.channels.values()]
         return [_stacked(names, results) for results in zip(*found, strict=True)]
+
+    def _view(self, movie: Movie, name: str, key: str) -> tuple[Preprocessor, Movie]:
+        """Return what reads a channel, and the file that it is in."""
+        task = movie.task
+        if movie.channels:
+            # Positions count in the row: not every file need have been downloaded.
+            files = list(channel_files(task.metadata)) or list(movie.channels)
+            file = file_of_channel(files, name, key)
+            if file is None or file not in movie.channels:
+                raise MovieError(_no_channel(task, key, files))
+            return self._at(name, 0), replace(movie.channels[file], task=task)
+        if key.isdecimal():
+            return self._at(name, int(key)), movie
+        at = channel_at(channel_names(task.metadata), key)
+        if at is None:
+            raise MovieError(_no_channel(task, key, channel_names(task.metadata)))
+        return self._at(name, at), movie
+
+    def _at(self, name: str, number: int) -> Preprocessor:
+        """Return what reads the channel of a number, with the illumination of a name."""
+        one = self.channels[name]
+        if self._reader_of is None or _number_of(one) == number:
+            return one
+        if (name, number) not in self._others:
+            other = copy.copy(one)  # shares the models of its plates
+            other.reader = self._reader_of(number)
+            self._others.setdefault((name, number), other)
+        return self._others[name, number]
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie; see `Preprocessor`."""
@@ -84,15 +146,24 @@ class ChannelPreprocessor(BasePreprocessor):
         """Fit the illumination model of every channel of a plate; see `Preprocessor`."""
         frames = {name: PlateFrames() for name in self.channels}
         for movie in movies:  # it may be deleted when the next one is asked for
-            for name, one in self.channels.items():
-                one.collect(movie, frames[name])
+            for name, key in self.keys:
+                try:
+                    one, file = self._view(movie, name, key)
+                except MovieError as error:
+                    logger.warning(
+                        "%s is left out of its plate's model: %s", movie.task.name, error
+                    )
+                    continue
+                one.collect(file, frames[name])
         for name, one in self.channels.items():
             one.fit_frames(plate, frames[name])
 
     def for_dry_run(self, folder: Path) -> ChannelPreprocessor:
         """Return one that saves models of plates in `folder`."""
         return ChannelPreprocessor(
-            {name: one.for_dry_run(folder / name) for name, one in self.channels.items()}
+            {name: one.for_dry_run(folder / name) for name, one in self.channels.items()},
+            keys=dict(self.keys),
+            reader_of=self._reader_of,
         )
 
     def load(self) -> None:
@@ -102,13 +173,22 @@ class ChannelPreprocessor(BasePreprocessor):
 
     def interrupt(self) -> None:
         """Stop the readers at once."""
-        for one in self.channels.values():
+        for one in (*self.channels.values(), *list(self._others.values())):
             one.interrupt()
 
     def close(self) -> None:
         """Close the readers."""
-        for one in self.channels.values():
+        for one in (*self.channels.values(), *list(self._others.values())):
             one.close()
+
+
+def _number_of(one: Preprocessor) -> int:
+    return int(getattr(one.reader, "channel", 0))
+
+
+def _no_channel(task: ImageTask, key: str, names: Sequence[str]) -> str:
+    there = f"there are {', '.join(names)}" if names else "the table does not name its channels"
+    return f"{task.name}: there is no channel {key!r}; {there}"
 
 
 def _stacked(names: Sequence[str], results: Sequence[Frame | Skipped]) -> Frame | Skipped:

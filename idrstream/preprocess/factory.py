@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -88,13 +89,23 @@ def make_preprocessor(
     """
     if reader is not None or not settings.image_channels:
         return _one_channel(settings, models_folder, reader or _reader(settings, settings.channel))
-    channels = [one.rpartition("=") for one in settings.image_channels]
+    pairs = [one.partition("=") for one in settings.image_channels]
+    keys = {name: key or str(position) for position, (name, _, key) in enumerate(pairs)}
     return ChannelPreprocessor(
         {
-            name: _one_channel(settings, models_folder / name, _reader(settings, int(number)), name)
-            for name, _, number in channels
-        }
+            name: _one_channel(
+                settings, models_folder / name, _reader(settings, _number(key)), name
+            )
+            for name, key in keys.items()
+        },
+        keys=keys,
+        reader_of=partial(_reader, settings),
     )
+
+
+def _number(key: str) -> int:
+    """Return the number of a channel; the first until the table tells it."""
+    return int(key) if key.isdecimal() else 0
 
 
 def _one_channel(

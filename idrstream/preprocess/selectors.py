@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
 from idrstream.formats.reader import selects_sites
-from idrstream.screen.columns import PLACE_COLUMNS
+from idrstream.screen.channels import (
+    channel_at,
+    channel_files,
+    channel_names,
+    file_of_channel,
+)
+from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS
 
 if TYPE_CHECKING:
     from idrstream.records import ImageTask
@@ -26,8 +32,11 @@ def check_selectors(preprocessor: object, tasks: Iterable[ImageTask]) -> None:
     Raises
     ------
     idrstream.errors.TableError
-        When rows of different wells or sites name the same file, frame and image of it.
+        When rows of different wells or sites name the same file, frame and image of it; when a
+        row lacks a wanted channel, or has channels in several files and none is wanted.
     """
+    tasks = list(tasks)
+    _check_channels(getattr(preprocessor, "keys", ()), tasks)
     reader = getattr(preprocessor, "reader", None)
     if reader is None:
         return
@@ -44,8 +53,47 @@ def check_selectors(preprocessor: object, tasks: Iterable[ImageTask]) -> None:
                 raise TableError(_message(other, task, frame, f"{column} {address}", reader))
 
 
+def _check_channels(keys: Sequence[tuple[str, str]], tasks: Iterable[ImageTask]) -> None:
+    """Refuse rows that lack a wanted channel, or whose channels are in several files unasked."""
+    fine: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+    for task in tasks:
+        files, names = tuple(channel_files(task.metadata)), channel_names(task.metadata)
+        if (files, names) in fine:
+            continue
+        problem = _channel_problem(keys, files, names)
+        if problem:
+            raise TableError(f"{task.name} (row {task.row + 1}): {problem}")
+        fine.add((files, names))
+
+
+def _channel_problem(
+    keys: Sequence[tuple[str, str]], files: Sequence[str], names: Sequence[str]
+) -> str:
+    if files and not keys:
+        return (
+            f"its channels {', '.join(files)} are in files of their own: name those to read by "
+            f"image_channels, such as DNA={files[0]}, or make the table with one of them "
+            "(idrstream table --channel)"
+        )
+    for name, key in keys:
+        if files and file_of_channel(files, name, key) is None:
+            return f"image_channels: there is no channel {key!r}; there are {', '.join(files)}"
+        if files or key.isdecimal():
+            continue
+        if not names:
+            return (
+                f"image_channels: the table does not say how the channels of its file are called: "
+                f"give the number of {key!r}, counted from 0, or a column {CHANNEL_NAMES}"
+            )
+        if channel_at(names, key) is None:
+            return f"image_channels: there is no channel {key!r}; there are {', '.join(names)}"
+    return ""
+
+
 def _place(task: ImageTask) -> tuple[str, str]:
     """Return the column that says where a movie is, and what it says; a URL comes first."""
+    if files := channel_files(task.metadata):
+        return "channel files", " ".join(files.values())
     for column in reversed(PLACE_COLUMNS):
         address = task.metadata.get(column, "").strip()
         if address:

@@ -318,11 +318,12 @@ class Session:
     def _wait_until_complete(self, movie: Movie) -> None:
         from idrstream.formats.complete import wait_until_complete
 
-        wait_until_complete(
-            movie.path,
-            size_bytes=movie.size_bytes,
-            timeout_s=self._paths.complete_timeout_s,
-        )
+        for file in movie.files:
+            wait_until_complete(
+                file.path,
+                size_bytes=file.size_bytes,
+                timeout_s=self._paths.complete_timeout_s,
+            )
 
 
 def _refuse_planted_links(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from idrstream.screen.frames import parse_frames
 from idrstream.screen.plan import Plan
-from idrstream.screen.study.idr import table_from_idr
 from idrstream.screen.table import read_table
 from idrstream.screen.tasks import checked_rows, tasks_from_table, with_plate_format
 from idrstream.screen.wells import well_name, well_number
@@ -12,7 +11,6 @@ __all__ = [
     "checked_rows",
     "parse_frames",
     "read_table",
-    "table_from_idr",
     "tasks_from_table",
     "well_name",
     "well_number",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from idrstream.errors import TableError
 from idrstream.screen.cells import unwritable
@@ -12,8 +12,15 @@ PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames
 CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
 PLACE_COLUMNS = ("Path", "URL")
 SOURCE = "Source"
+CHANNEL_NAMES = "Channel Names"  # of the channels in one file, in order, separated by ;
 PLATE_FORMAT = "Plate Format"  # wells of the row's plate; kept as metadata, too
 GENE, CONTROL = "Original Gene Target", "Control Type"  # as IDR's annotations call them
+
+
+def channel_columns(columns: Iterable[str]) -> dict[str, str]:
+    """Return the columns that name a file for each channel, by channel: ``Path DNA`` for DNA."""
+    place = PLACE_COLUMNS[0] + " "
+    return {name.removeprefix(place): name for name in columns if name.startswith(place)}
 
 
 def check_columns(columns: Sequence[str]) -> None:

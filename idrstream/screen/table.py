@@ -61,8 +61,15 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def read_cells(path: Path) -> pd.DataFrame:
+def read_cells(path: Path, content: bytes | None = None) -> pd.DataFrame:
     """Read any table as `read_table` does, with its own column names.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes, optional
+        What is read in place of the file, which is named in messages.
 
     Raises
     ------
@@ -72,7 +79,7 @@ def read_cells(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     path = Path(path)
-    text = _text_of(path)
+    text = _text_of(path, _content(path) if content is None else content)
     separator = _header_separator(path, text)
     try:
         # The header is read as a row: pandas would rename its cells.
@@ -165,8 +172,7 @@ def _refuse_format(path: Path, content: bytes) -> None:
             raise TableError(f"{path} is {kind}: {advice}, plain or packed with gzip once")
 
 
-def _text_of(path: Path) -> str:
-    content = _content(path)
+def _text_of(path: Path, content: bytes) -> str:
     _refuse_format(path, content)
     encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:

@@ -27,6 +27,7 @@ from idrstream.screen.columns import (
     SOURCE,
     WELL,
     WELL_NUMBER,
+    channel_columns,
     check_columns,
 )
 from idrstream.screen.frames import parse_frames
@@ -291,7 +292,7 @@ class _Rows:
         if WELL_NUMBER in self.cells:
             numbers = self._parsed(WELL_NUMBER, whole_number, None)
         placed = [False] * self.count
-        for column in PLACE_COLUMNS:
+        for column in (*PLACE_COLUMNS, *channel_columns(self.cells).values()):
             if column in self.cells:
                 placed = [a or bool(b) for a, b in zip(placed, self.cells[column], strict=True)]
         sizes: list[int | None] = [None] * self.count

@@ -10,6 +10,8 @@ import pytest
 
 from idrstream.cli import main as cli
 from idrstream.errors import ConfigError
+from idrstream.screen.study.balance import Balance, Images, Lines, Plates
+from idrstream.screen.study.study_table import StudyTable
 from idrstream.stream import IdrStream
 
 
@@ -18,7 +20,7 @@ def during(monkeypatch, tmp_path):
     """Run ``idrstream table`` with something else in the place of its work."""
 
     def run(work):
-        monkeypatch.setattr("idrstream.screen.study.idr.table_from_idr", work)
+        monkeypatch.setattr("idrstream.archive.table.described_table", work)
         return cli.main(["table", "plates.tsv", "--out", str(tmp_path / "table.tsv")])
 
     return run
@@ -26,7 +28,8 @@ def during(monkeypatch, tmp_path):
 
 def one_row(*_, **__):
     names = ["Plate", "Well", "Frames", "Path", "Source"]
-    return pd.DataFrame([["P", "A1", "1", "a.ch5", "layout"]], columns=names)
+    table = pd.DataFrame([["P", "A1", "1", "a.ch5", "layout"]], columns=names)
+    return StudyTable(table, Balance(Plates(), Lines(), Images()))
 
 
 def test_warnings_are_shown_once_and_without_secrets(during, capsys):
@@ -101,7 +104,7 @@ def test_a_full_disk_leaves_no_half_table(during, tmp_path, monkeypatch, capsys)
 
 
 def test_a_table_is_packed_as_its_name_says(tmp_path, monkeypatch):
-    monkeypatch.setattr("idrstream.screen.study.idr.table_from_idr", one_row)
+    monkeypatch.setattr("idrstream.archive.table.described_table", one_row)
     out = tmp_path / "table.csv.gz"
     assert cli.main(["table", "plates.tsv", "--out", str(out)]) == 0
     assert out.read_bytes()[:2] == b"\x1f\x8b"

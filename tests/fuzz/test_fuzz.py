@@ -19,12 +19,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from idrstream import models
+from idrstream.archive import table_from_idr
 from idrstream.config import SECTIONS, load_settings
 from idrstream.errors import IdrStreamError
 from idrstream.profile import ProfileConfig
-from idrstream.screen import parse_frames, read_table, table_from_idr, tasks_from_table
+from idrstream.screen import parse_frames, read_table, tasks_from_table
 from idrstream.screen.study.pattern import expand_pattern
-from idrstream.screen.study.study_files import read_pattern_file, read_plates, read_screen_file
+from idrstream.screen.study.plates_file import read_plates
+from idrstream.screen.study.study_files import read_pattern_file, read_screen_file
 
 fuzz = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

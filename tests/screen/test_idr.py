@@ -7,11 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from idrstream import make_downloader
+from idrstream import make_downloader, table_from_idr
 from idrstream.cli.main import main
 from idrstream.errors import ConfigError, TableError
 from idrstream.formats.cellh5.reader import CellH5Reader
-from idrstream.screen import read_table, table_from_idr, tasks_from_table
+from idrstream.screen import read_table, tasks_from_table
 
 ARCHIVE = "/uod/idr/filesets"
 PLATES, ANNOTATION = "idr0004-screenA-plates.tsv", "idr0004-screenA-annotation.csv"
@@ -35,7 +35,7 @@ def test_a_study_of_screen_files(study, caplog):
     assert set(table["Frames"]) == {"1,3"}
     assert table["Path"][0] == f"{ARCHIVE}/idr0004-thorpe-rad52/Rad52_old/P101/a2.ch5"
     assert table["Gene Symbol"].tolist() == ["RAD52", "RAD52", "WT", "SGS1", "SGS1", "WT", "WT"]
-    assert "1 of 6 annotated wells have no image" in caplog.text
+    assert "1 annotated well(s) have no image: P101 C1" in caplog.text
     tasks = tasks_from_table(table)
     assert [task.well_number for task in tasks] == [2, 2, 13, 96, 96, 1, 2]
     # two wells that share a file name it alike
@@ -101,14 +101,9 @@ def test_frames_and_gene_from_columns(study):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        (PLATES, "P101\t", "P101 ", r"plates\.tsv, line 1: expected"),
-        (PLATES, "p120\t", "P101\t", r"plates\.tsv, line 2, column 1: plate P101 is already"),
-        (PLATES, "p120\t", "../x\t", r"line 2, column 1: the plate name '\.\./x' has a path"),
         (PLATES, "/p120.", "/p121.", r"line 2, column 2: \.\./screens/p121\.screen is not here"),
         (ANNOTATION, "Plate,", "Platte,", r"annotation\.csv, line 1: lacks the column Plate"),
         (ANNOTATION, "Gene Symbol", "Well", r"line 1: has the column Well more than once"),
-        (ANNOTATION, "P101,C1", "P101,C", r"line 4, column Well: 'C' is not a well name"),
-        (ANNOTATION, "P101,C1", "P101,B01", r"line 4, column Well: plate P101 well B01 is alr.* 3"),
         (ANNOTATION, "SGS1,", "SGS1,,,,,", r"annotation\.csv cannot be read"),
         ("../screens/P101.screen", "Rows = 8", "Rows = x", r"P101\.screen, line 3: Rows is 'x'"),
         ("../screens/P101.screen", "Rows = 8\n", "", r"line 1: \[Plate\] lacks the key Rows"),
@@ -193,13 +188,22 @@ class TestPatterns:
             "001-23 dapi.stk"
         }
         assert set(table["Source"]) == {"pattern"}
-        with pytest.raises(TableError, match=r"line 1: .* 2 files; choose .* 'dapi'; '53bp1'"):
-            table_from_idr(plates, annotation)
+        table = table_from_idr(plates, annotation)
+        assert [table["Path"][0], *table.filter(like="Path ").columns] == [
+            "", "Path dapi", "Path 53bp1",
+        ]  # fmt: skip
+        with pytest.raises(TableError, match=r"line 1: .* 2 files; choose .* 'dapi', '53bp1'"):
+            table_from_idr(plates, annotation, pattern_values=["Hoechst"])
         with pytest.raises(TableError, match="does not name its wells: give the study's"):
             table_from_idr(plates, pattern_values=["dapi"])
 
     def test_a_pattern_that_is_not_there(self, plates):
         (plates.parent / "1-23.pattern").unlink()
+        with pytest.raises(TableError, match=r"1-23: .*/1-23/1-23\.pattern"):
+            table_from_idr(plates)
+        table = table_from_idr(plates, plates.parent / "annotation.csv")
+        assert set(table["Source"]) == {"key file"}
+        plates.write_text("1-23\t1-23.pattern\n")
         with pytest.raises(TableError, match=r"line 1: the pattern file .* is not here"):
             table_from_idr(plates)
 
@@ -303,7 +307,7 @@ class TestRealFiles:
         assert len(table) == len(wanted) > 100
         assert table["Path"].nunique() == 3
         assert set(table["Source"]) == {"key file"}
-        assert "3 plate(s) are kept as key files" in caplog.text
+        assert "3 plate(s) whose index or folder has to be read" in caplog.text
         assert table["Original Gene Target"].tolist() == wanted["Gene Symbol"].tolist()
         with pytest.raises(TableError, match=r"column Source: .*descriptor\.xml is a key"):
             tasks_from_table(table)

@@ -24,8 +24,8 @@ def download(stages: Stages, task: ImageTask, folder: Path) -> tuple[Movie, int]
         movie = stages.downloader.download(task, folder)
         stages.wait_until_complete(movie)
         size_bytes = tree_bytes(folder)
-        if movie.path.parent != folder:
-            size_bytes += movie.path.stat().st_size
+        outside = [file.path for file in movie.files if folder not in file.path.parents]
+        size_bytes += sum(path.stat().st_size for path in outside)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -44,7 +44,8 @@ def read(context: Context, image: ImageState) -> Sequence[Frame | Skipped]:
 
 def delete(movie: Movie, folder: Path | None) -> None:
     """Delete a movie with its folder."""
-    movie.path.unlink(missing_ok=True)
+    for file in movie.files:
+        file.path.unlink(missing_ok=True)
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import gzip
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from idrstream.errors import TableError
-from idrstream.screen.table import read_cells
+from idrstream.screen.table import MAX_TABLE_BYTES, read_cells
 from idrstream.screen.text import clean_header
 from idrstream.text import shorten_list
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHOWN = 12
+_TABLES = (".csv", ".tsv", ".txt")
+_SPREADSHEETS = (".xlsx", ".xlsm", ".ods")
 
 
 def read_annotation(path: Path) -> pd.DataFrame:
@@ -24,8 +29,9 @@ def read_annotation(path: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        ``annotation.csv`` or ``annotation.csv.gz``. Only ``Plate`` and one of ``Well`` and
-        ``Well Number`` are common to all studies.
+        ``annotation.csv``, ``.csv.gz`` or ``.csv.zip``, separated by commas or tabs, in UTF-8
+        or as Windows wrote it. Only ``Plate`` and one of ``Well`` and ``Well Number`` are common
+        to all studies.
 
     Returns
     -------
@@ -38,7 +44,7 @@ def read_annotation(path: Path) -> pd.DataFrame:
     TableError
         If the file cannot be read or lacks one of these columns.
     """
-    table = read_cells(path)
+    table = read_cells(path, _as_utf8(unpacked(path)))
     table.columns = clean_header(list(table.columns), ("Plate", "Well", "Well Number"))
     columns = list(table.columns)
     missing = [name for name in ("Plate",) if name not in columns]
@@ -52,6 +58,62 @@ def read_annotation(path: Path) -> pd.DataFrame:
         msg = f"{path}, line 1: has the column {', '.join(repeated)} more than once"
         raise TableError(msg)
     return table.set_axis(range(2, len(table) + 2), axis=0)
+
+
+def unpacked(path: Path) -> bytes:
+    """Return what is in a file, or in the only table of a ``.gz`` or ``.zip``.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read, has not exactly one table, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+            file.seek(0)
+            if start[:2] == b"\x1f\x8b":
+                with gzip.open(file) as packed:
+                    content = packed.read(MAX_TABLE_BYTES + 1)
+            elif start == b"PK\x03\x04" and not path.name.lower().endswith(_SPREADSHEETS):
+                content = _only_table(path, file)
+            else:
+                content = file.read(MAX_TABLE_BYTES + 1)
+    except FileNotFoundError as error:
+        msg = f"there is no table at {path}"
+        raise TableError(msg) from error
+    except (OSError, EOFError, zlib.error, ValueError, zipfile.BadZipFile, RuntimeError) as error:
+        msg = f"{path} cannot be unpacked: {error}"
+        raise TableError(msg) from error
+    if len(content) > MAX_TABLE_BYTES:
+        msg = f"{path} is larger than {MAX_TABLE_BYTES:,} bytes: too large for an annotation"
+        raise TableError(msg)
+    return content
+
+
+def _only_table(path: Path, file: IO[bytes]) -> bytes:
+    with zipfile.ZipFile(file) as archive:
+        names = [
+            name
+            for name in archive.namelist()
+            if name.lower().endswith(_TABLES) and not name.startswith("__MACOSX")
+        ]
+        if len(names) != 1:
+            msg = f"{path} has {len(names)} tables ({_quoted(names)}); unpack the one that is meant"
+            raise TableError(msg)
+        with archive.open(names[0]) as packed:
+            return packed.read(MAX_TABLE_BYTES + 1)
+
+
+def _as_utf8(content: bytes) -> bytes:
+    """Return text that Windows wrote in its own encoding as UTF-8; other text as it is."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace").encode()
+    return content
 
 
 def choose_rows(

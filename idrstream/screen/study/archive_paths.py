@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-# IDR's metadata names files as its own server sees them.
-_ARCHIVE_PREFIXES = ("/uod/idr/filesets/", "/idr/filesets/")
+import re
+
+# IDR's metadata name files as its own servers saw them; all are in one public folder.
+_ARCHIVE_PREFIXES = (
+    "/uod/idr/filesets/", "/idr/filesets/", "/uod/idr/incoming/", "/nfs/bioimage/drop/",
+)  # fmt: skip
+_METADATA = re.compile(r"/(?:uod/idr|idr|data/idr)[/-]metadata/idr\d+[^/]*/(?P<inside>.+)")
 
 
 def check_name(name: str) -> str | None:
@@ -27,3 +32,9 @@ def under_archive(path: str) -> str | None:
         if path.startswith(prefix):
             return path.removeprefix(prefix).lstrip("/")
     return None
+
+
+def in_metadata(path: str) -> str | None:
+    """Return a path of IDR's metadata relative to the study's repository; None for others."""
+    match = _METADATA.fullmatch(path)
+    return match["inside"] if match else None

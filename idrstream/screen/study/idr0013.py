@@ -17,7 +17,7 @@ from typing import Literal
 from idrstream.errors import ConfigError, DownloadError, RemoteFileNotFoundError, TableError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import check_name
-from idrstream.screen.study.study_files import PlateEntry, read_plates
+from idrstream.screen.study.plates_file import PlateEntry, read_plates
 
 IDR0013_STUDY = "idr0013-neumann-mitocheck"
 ANALYSIS_FOLDER = "20150916-mitocheck-analysis"
@@ -144,6 +144,10 @@ def movie_name(task: ImageTask) -> str:
 
 
 def _screen_of(entry: PlateEntry, path: Path) -> str:
+    if entry.plate != entry.name:
+        why = check_name(entry.name) or "is already in an earlier line"
+        msg = f"{path}, line {entry.line}: the plate name {entry.name!r} {why}"
+        raise TableError(msg)
     where = f"{path}, line {entry.line}, column 2"
     match = _SCREEN_FILE.fullmatch(entry.target)
     if match is None:

@@ -2,46 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from idrstream.errors import TableError
 from idrstream.records import ImageTask
+from idrstream.screen.study.archive_paths import in_metadata
+from idrstream.screen.study.channel_files import (
+    ChannelFile,
+    WantedChannel,
+    by_position,
+    channel_files,
+    choose_channels,
+    file_of_values,
+)
 from idrstream.screen.study.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
-from idrstream.screen.study.pattern import expand_pattern
-from idrstream.screen.study.study_files import PlateEntry, read_pattern_file, read_screen_file
+from idrstream.screen.study.plates_file import PlateEntry
+from idrstream.screen.study.study_files import ScreenField, read_pattern_file, read_screen_file
 from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name
 
 ARCHIVE = "/uod/idr/filesets/"
 """Prefix of paths in the archive's metadata: the folder of the files on its server."""
 
 
+WHOLE_PLATES = frozenset({"key file", "directory"})
+"""Sources that stand for a whole plate, whose images are not known."""
+
+
 class FieldRow(NamedTuple):
-    """A field of a well and the file it is in; `position` is row and column from 0."""
+    """A field of a well and its file, or files; `position` is row and column from 0."""
 
     plate: str
     position: tuple[int, int] | None  # None: any well of the plate
     columns: int
     site: int
-    path: str
+    path: str  # empty: its channels are in files of their own
     source: str
+    files: tuple[ChannelFile, ...] = ()
+    channels: tuple[str, ...] = ()  # names of all channels, in their order
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The wanted images of a plate: fields (None: all) and files of a pattern."""
+    """The wanted files of images: by the values of a pattern, or by channels (none: all)."""
 
-    sites: frozenset[int] | None
-    pattern_values: tuple[str, ...]
+    pattern_values: tuple[str, ...] = ()
+    channels: tuple[WantedChannel, ...] = ()
+
+
+Fetch: TypeAlias = Callable[[str], "Path | None"]
+"""Returns a file that is not here, by what a study's files call it."""
 
 
 class Finder:
     """Finds the ``.screen`` and ``.pattern`` files that a study's files name."""
 
-    def __init__(self, plates_tsv: Path, given: Path | str | Iterable[Path | str]) -> None:
+    def __init__(
+        self,
+        plates_tsv: Path,
+        given: Path | str | Iterable[Path | str],
+        fetch: Fetch | None = None,
+    ) -> None:
         self.plates_tsv = plates_tsv
+        self._fetch = fetch
         paths = [given] if isinstance(given, (str, Path)) else list(given)
         self._folders: list[Path] = []
         self._by_name: dict[str, Path] = {}
@@ -62,8 +87,11 @@ class Finder:
         candidates = [folder / name for folder in self._folders]
         if not target.startswith("/"):
             candidates.append(beside.parent / target)
+        elif (inside := in_metadata(target)) is not None:
+            candidates += [parent / inside for parent in list(beside.absolute().parents)[:4]]
         candidates.append(beside.parent / name)
-        return next((path for path in candidates if path.is_file()), None)
+        found = next((path for path in candidates if path.is_file()), None)
+        return self._fetch(target) if found is None and self._fetch is not None else found
 
 
 def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[FieldRow]:
@@ -78,8 +106,12 @@ def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[Field
     if entry.kind == "screen":
         yield from _screen_rows(entry, finder, choice, where)
     elif entry.kind == "pattern":
-        path, _ = _one_of_pattern(entry.target, finder.plates_tsv, finder, choice, where)
-        yield FieldRow(entry.plate, None, 0, 1, path, "pattern")
+        if entry.target.startswith("/") and finder.find(entry.target, finder.plates_tsv) is None:
+            yield FieldRow(entry.plate, None, 0, 1, entry.target, "key file")
+            return
+        plate = ScreenField(0, 0, 0, entry.target, entry.line)
+        files, names = _files_of_pattern(plate, finder.plates_tsv, finder, choice)
+        yield _row(entry, None, 0, 1, files, names)
     else:
         yield FieldRow(entry.plate, None, 0, 1, entry.target, entry.kind)
 
@@ -99,14 +131,13 @@ def _screen_rows(
         raise TableError(msg)
     screen = read_screen_file(path)
     for field in screen.fields:
-        if choice.sites is not None and field.field + 1 not in choice.sites:
-            continue
-        file, source = field.path, "file"
-        if file.lower().endswith(".pattern") or "<" in file:
-            where = f"{path}, line {field.line}"
-            file, source = _one_of_pattern(file, path, finder, choice, where)
-        position = (field.row, field.column)
-        yield FieldRow(entry.plate, position, screen.columns, field.field + 1, file, source)
+        site, position = field.field + 1, (field.row, field.column)
+        if field.path.lower().endswith(".pattern") or "<" in field.path:
+            files, names = _files_of_pattern(field, path, finder, choice)
+            yield _row(entry, position, screen.columns, site, files, names)
+        else:
+            row = FieldRow(entry.plate, position, screen.columns, site, field.path, "file")
+            yield row._replace(channels=field.channels)
 
 
 def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
@@ -121,33 +152,70 @@ def _idr0013_rows(entry: PlateEntry, plates_tsv: Path) -> Iterator[FieldRow]:
         yield FieldRow(entry.plate, position, PLATE_COLUMNS, 1, path, "layout")
 
 
-def _one_of_pattern(
-    target: str, beside: Path, finder: Finder, choice: Choice, where: str
-) -> tuple[str, str]:
-    """Return the wanted file of a pattern, and its source."""
-    text, folder = target, ""
-    if target.lower().endswith(".pattern"):
-        path = finder.find(target, beside)
+def _files_of_pattern(
+    field: ScreenField, beside: Path, finder: Finder, choice: Choice
+) -> tuple[list[ChannelFile], tuple[str, ...]]:
+    """Return the files of the wanted channels of a pattern, and the names of all channels."""
+    text, folder, where = field.path, "", f"{beside}, line {field.line}"
+    if text.lower().endswith(".pattern"):
+        path = finder.find(text, beside)
         if path is None:
             msg = (
-                f"{where}: the pattern file {target} is not here; get it from the study's metadata "
+                f"{where}: the pattern file {text} is not here; get it from the study's metadata "
                 "and give it, or the folder it is in, as screen_files"
             )
             raise TableError(msg)
-        text, where = read_pattern_file(path), f"{path}, line 1"
+        target, text, where = text, read_pattern_file(path), f"{path}, line 1"
         if not text.startswith("/"):
             folder = f"{PurePosixPath(target).parent.as_posix()}/" if "/" in target else ""
+    names: tuple[str, ...] = ()
     try:
-        files = expand_pattern(text)
+        if choice.pattern_values:
+            found = [file_of_values(text, choice.pattern_values)]
+        else:
+            every = channel_files(text, field.channels, field.axes)
+            names = tuple(file.name for file in every if file.name)
+            found = choose_channels(every, choice.channels)
     except ValueError as error:
         msg = f"{where}: {error}"
         raise TableError(msg) from error
-    chosen = [file for file in files if len(files) == 1 or file.blocks == choice.pattern_values]
-    if len(chosen) != 1:
-        some = "; ".join(" ".join(map(repr, file.blocks)) for file in files[:6])
-        msg = (
-            f"{where}: {text!r} stands for {len(files)} files; choose one by pattern_values (here "
-            f"{some}{'; ...' if len(files) > 6 else ''})"
+    return [replace(file, path=folder + file.path) for file in found], names
+
+
+def _row(
+    entry: PlateEntry,
+    position: tuple[int, int] | None,
+    columns: int,
+    site: int,
+    files: Sequence[ChannelFile],
+    names: tuple[str, ...],
+) -> FieldRow:
+    """Return the row of an image: its file, or a file for each of its channels."""
+    if len(files) == 1:
+        row = FieldRow(entry.plate, position, columns, site, files[0].path, "pattern")
+        return row._replace(channels=names)
+    return FieldRow(entry.plate, position, columns, site, "", "pattern", tuple(files), names)
+
+
+def name_channels(rows: list[FieldRow]) -> list[FieldRow]:
+    """Return the rows with channels that are called alike in all of them.
+
+    Channels without a name are called by what distinguishes their files if that is the same
+    for all images, and by their position if it is not.
+    """
+    unnamed = {
+        tuple(file.name for file in row.files)
+        for row in rows
+        if not all(file.named for file in row.files)
+    }
+    if len(unnamed) < 2:
+        return rows
+    return [
+        row._replace(
+            files=tuple(by_position(row.files)),
+            channels=tuple(f"C{number}" for number in range(len(row.channels))),
         )
-        raise TableError(msg)
-    return folder + chosen[0].path, "pattern"
+        if row.files and not all(file.named for file in row.files)
+        else row
+        for row in rows
+    ]

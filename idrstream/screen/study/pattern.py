@@ -1,10 +1,10 @@
 """File patterns as Bio-Formats' ``.pattern`` files have them, expanded to file names.
 
 ``red_<001-010:3>_<dapi,gfp>.tif`` stands for all combinations of its blocks. A block is a literal
-value, a list of values, or a range of whole numbers or of letters with an optional step; leading
-zeros count. See "Grouping files using a pattern file" in Bio-Formats' documentation. A pattern
-without blocks may also be a regular expression; those are refused, because only a list of the
-folder's files could resolve them.
+value, a list of values, or a range of whole numbers or of letters and digits with an optional
+step; leading zeros and blanks count, as in Bio-Formats' own ``FilePattern``. See "Grouping files
+using a pattern file" in Bio-Formats' documentation. A pattern without blocks may also be a regular
+expression; those are refused, because only a list of the folder's files could resolve them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+import numpy as np
+
 MAX_FILES = 100_000
 """Largest number of files that a pattern may stand for."""
 
 _BLOCK = re.compile(r"<([^<>]*)>")
-_RANGE = re.compile(r"(\d{1,18}|[A-Za-z])-(\d{1,18}|[A-Za-z])(?::(\d{1,9}))?", flags=re.ASCII)
+_RANGE = re.compile(r"([A-Za-z\d]{1,12})-([A-Za-z\d]{1,12})(?::(\d{1,9}))?", flags=re.ASCII)
 _REGEX_SIGNS = re.compile(r"[\\*+?\[\](){}|^$]")
 
 
@@ -61,7 +63,7 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
     if not text or "\n" in text or "\r" in text:
         msg = "a pattern is one line of text"
         raise ValueError(msg)
-    literals = _BLOCK.split(text)[::2]
+    literals = literals_of(text)
     if any("<" in part or ">" in part for part in literals):
         msg = f"{text!r} has an angle bracket without its partner"
         raise ValueError(msg)
@@ -81,6 +83,11 @@ def expand_pattern(pattern: str) -> list[PatternFile]:
     return [PatternFile(_fill(literals, values), values) for values in product(*blocks)]
 
 
+def literals_of(pattern: str) -> list[str]:
+    """Return what stands around the blocks of a pattern: one text more than there are blocks."""
+    return _BLOCK.split(pattern.strip())[::2]
+
+
 def is_regular_expression(pattern: str) -> bool:
     """Return whether a pattern without blocks is more than a file's name."""
     name = pattern.rsplit("/", 1)[-1]
@@ -95,36 +102,36 @@ def _fill(literals: list[str], values: tuple[str, ...]) -> str:
 
 
 def _block(text: str) -> list[str]:
-    values: list[str] = []
-    for part in text.split(","):
-        values += _values(part.strip())
+    """Return the values of a block: those of a list as they stand, blanks included."""
+    if "," in text:
+        values = text.split(",")
         if len(values) > MAX_FILES:
-            msg = f"<{text}> has more than {MAX_FILES:,} values"
+            msg = f"<{text[:80]}> has more than {MAX_FILES:,} values"
             raise ValueError(msg)
-    return values
+        return values
+    match = _RANGE.fullmatch(text)
+    return [text] if match is None else _range(text, match[1], match[2], int(match[3] or 1))
 
 
-def _values(part: str) -> list[str]:
-    match = _RANGE.fullmatch(part)
-    if match is None:
-        return [part]
-    first, last, step = match[1], match[2], int(match[3] or 1)
+def _range(text: str, first: str, last: str, step: int) -> list[str]:
+    """Return the values of a range; with a letter in it, both ends count in base 36."""
     if step < 1:
-        msg = f"<{part}> has the step 0"
+        msg = f"<{text}> has the step 0"
         raise ValueError(msg)
-    if first.isdigit() and last.isdigit():
-        start, stop = int(first), int(last)
-        width = len(first) if len(first) == len(last) else 0
-    elif first.isalpha() and last.isalpha() and first.isupper() == last.isupper():
-        start, stop, width = ord(first), ord(last), -1
-    else:
-        msg = f"<{part}> is a range from a letter or number to something else"
-        raise ValueError(msg)
+    base = 10 if first.isdigit() and last.isdigit() else 36
+    start, stop = int(first, base), int(last, base)
     if stop < start:
-        msg = f"<{part}> is an inverted range"
+        if base == 36 and max(len(first), len(last)) > 1:
+            return [text]  # a name with a dash, as in <DAPI-2>
+        msg = f"<{text}> is an inverted range"
         raise ValueError(msg)
     if (stop - start) // step >= MAX_FILES:
-        msg = f"<{part}> has more than {MAX_FILES:,} values"
+        msg = f"<{text}> has more than {MAX_FILES:,} values"
         raise ValueError(msg)
+    width = len(first) if len(first) == len(last) else 0
     numbers = range(start, stop + 1, step)
-    return [chr(number) if width < 0 else f"{number:0{width}d}" for number in numbers]
+    if base == 10:
+        return [f"{number:0{width}d}" for number in numbers]
+    values = [np.base_repr(number, 36).zfill(width) for number in numbers]
+    lower = first.islower()
+    return [value.lower() if lower else value for value in values]

@@ -1,7 +1,6 @@
-"""A study's own files, as the Image Data Resource keeps them: plates file and ``.screen`` files.
+"""The ``.screen`` and ``.pattern`` files of a study, as Bio-Formats' screen reader has them.
 
-Formats as the archive's metadata repositories and Bio-Formats' screen reader have them. All
-messages name file and line.
+All messages name file and line.
 """
 
 from __future__ import annotations
@@ -10,43 +9,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from idrstream.errors import TableError
-from idrstream.opening import open_regular
-from idrstream.screen.study.archive_paths import check_name
+from idrstream.screen.study.text_lines import text_lines
 
-PlateKind = Literal["screen", "pattern", "key file", "directory"]
-
-MAX_TEXT_BYTES = 64 * 2**20
-_SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}")
 _SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
 _WELL = re.compile(r"Well (\d{1,6})", flags=re.ASCII)
 _FIELD = re.compile(r"Field_(\d{1,6})", flags=re.ASCII)
 _MAX_ROWS_COLUMNS_FIELDS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class PlateEntry:
-    """One line of a plates file.
-
-    Attributes
-    ----------
-    plate : str
-        Name of the plate.
-    target : str
-        What the line names, as it stands there.
-    kind : {"screen", "pattern", "key file", "directory"}
-        What that is: a ``.screen`` or ``.pattern`` file, the one file of the plate by which
-        Bio-Formats opens all of it, or the plate's folder.
-    line : int
-        Line in the file, counted from 1.
-    """
-
-    plate: str
-    target: str
-    kind: PlateKind
-    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +33,10 @@ class ScreenField:
         The file, as it stands there.
     line : int
         Line in the file, counted from 1.
+    channels : tuple of str
+        Names of the channels, in the order of the pattern's values or of the file's channels.
+    axes : str
+        What the blocks of the pattern stand for, such as ``C`` or ``CZ``.
     """
 
     row: int
@@ -70,6 +44,8 @@ class ScreenField:
     field: int
     path: str
     line: int
+    channels: tuple[str, ...] = ()
+    axes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,47 +69,6 @@ class ScreenFile:
     columns: int
     fields: tuple[ScreenField, ...]
     path: Path
-
-
-def read_plates(path: Path) -> list[PlateEntry]:
-    """Read a study's plates file: ``<plate> TAB <file or folder>``, no header.
-
-    Parameters
-    ----------
-    path : Path
-        For example ``idr0002-screenA-plates.tsv``.
-
-    Returns
-    -------
-    list of PlateEntry
-        In the order of the file.
-
-    Raises
-    ------
-    TableError
-        If the file cannot be read, a line is not of that form, or a plate comes twice.
-    """
-    entries: list[PlateEntry] = []
-    first: dict[str, int] = {}
-    for number, line in _lines(path, "plates file"):
-        where = f"{path}, line {number}"
-        cells = [cell.strip() for cell in line.split("\t")]
-        if len(cells) != 2 or not cells[1]:
-            msg = f"{where}: expected '<plate> TAB <file or folder>', found {len(cells)} column(s)"
-            raise TableError(msg)
-        plate, target = cells
-        if (problem := check_name(plate)) is not None:
-            msg = f"{where}, column 1: the plate name {plate!r} {problem}"
-            raise TableError(msg)
-        if plate in first:
-            msg = f"{where}, column 1: plate {plate} is already in line {first[plate]}"
-            raise TableError(msg)
-        first[plate] = number
-        entries.append(PlateEntry(plate, target, _kind(target), number))
-    if not entries:
-        msg = f"{path} has no plates"
-        raise TableError(msg)
-    return entries
 
 
 def read_screen_file(path: Path) -> ScreenFile:
@@ -184,7 +119,7 @@ def read_pattern_file(path: Path) -> str:
     TableError
         If the file cannot be read or has not exactly one line with text.
     """
-    lines = [line.strip() for _, line in _lines(path, "pattern file")]
+    lines = [line.strip() for _, line in text_lines(path, "pattern file")]
     if len(lines) != 1:
         msg = f"{path} has {len(lines)} lines with text; a pattern file has one"
         raise TableError(msg)
@@ -222,6 +157,9 @@ class _Section:
 
 
 def _fields(section: _Section, row: int, column: int, n_fields: int) -> Iterator[ScreenField]:
+    names = section.values.get("ChannelNames", ("", 0))[0]
+    channels = tuple(name.strip() for name in names.split(",")) if names else ()
+    axes = section.values.get("AxisTypes", ("", 0))[0]
     for key, (value, line) in section.values.items():
         match = _FIELD.fullmatch(key)
         if match is None or not value:
@@ -229,13 +167,13 @@ def _fields(section: _Section, row: int, column: int, n_fields: int) -> Iterator
         if int(match[1]) >= n_fields:
             msg = f"{section.path}, line {line}: {key}, but [Plate] states {n_fields} field(s)"
             raise TableError(msg)
-        yield ScreenField(row, column, int(match[1]), value, line)
+        yield ScreenField(row, column, int(match[1]), value, line, channels, axes)
 
 
 def _sections(path: Path) -> dict[str, _Section]:
     sections: dict[str, _Section] = {}
     current: _Section | None = None
-    for number, line in _lines(path, "screen file"):
+    for number, line in text_lines(path, "screen file"):
         text = line.strip()
         if text[0] in "#;":
             continue
@@ -258,36 +196,3 @@ def _sections(path: Path) -> dict[str, _Section]:
             raise TableError(msg)
         current.values[key.strip()] = value.strip(), number
     return sections
-
-
-def _lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank, with their numbers."""
-    try:
-        with open_regular(path) as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-    except OSError as error:
-        msg = f"the {what} {path} cannot be read: {error.strerror}"
-        raise TableError(msg) from error
-    if len(content) > MAX_TEXT_BYTES:
-        msg = f"the {what} {path} is larger than {MAX_TEXT_BYTES:,} bytes"
-        raise TableError(msg)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        bad = content.count(b"\n", 0, error.start) + 1
-        msg = f"{path}, line {bad}: not text in UTF-8; is this a {what}?"
-        raise TableError(msg) from error
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
-        if line.strip():
-            yield number, line
-
-
-def _kind(target: str) -> PlateKind:
-    name = target.rstrip("/").rsplit("/", 1)[-1]
-    if name.lower().endswith(".screen"):
-        return "screen"
-    if name.lower().endswith(".pattern"):
-        return "pattern"
-    at = name.rfind(".")
-    is_file = at > 0 and not target.endswith("/") and _SUFFIX.fullmatch(name[at:]) is not None
-    return "key file" if is_file else "directory"

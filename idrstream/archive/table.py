@@ -1,0 +1,372 @@
+"""The table to process of a screen, by its accession or from a study's own files.
+
+A row of the table is a field of a well. Several rows may share a file, which is then downloaded
+once.
+"""
+
+from __future__ import annotations
+
+import logging
+import posixpath
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from idrstream.archive.published import Published, Sources
+from idrstream.archive.screens import (
+    Route,
+    ScreenFacts,
+    find_route,
+    find_screen,
+    is_accession,
+    zarr_addresses,
+)
+from idrstream.errors import ConfigError, TableError
+from idrstream.screen.columns import CHANNEL_NAMES, PLATE, SOURCE, channel_columns
+from idrstream.screen.study.archive_paths import in_metadata, under_archive
+from idrstream.screen.study.balance import Balance
+from idrstream.screen.study.manifest import ARCHIVE, WHOLE_PLATES
+from idrstream.screen.study.study_table import StudyTable, no_image, study_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("idrstream.screen")
+
+Route_: TypeAlias = Literal["auto", "zarr", "files"]
+_ROUTES = ("auto", "zarr", "files")
+_ANNOTATIONS = (".csv", ".csv.gz", ".csv.zip", ".tsv")
+_PUBLIC = "https://ftp.ebi.ac.uk/pub/databases/IDR"
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenTable:
+    """A screen as IDR publishes it, and the table to process that is made of it.
+
+    Attributes
+    ----------
+    facts : ScreenFacts
+        What IDR's table of studies says of it.
+    study : StudyTable
+        The table, the balance and the channels.
+    route : str
+        How the images are downloaded, as a sentence.
+    missing : tuple of str
+        What is not published or was not found.
+    """
+
+    facts: ScreenFacts
+    study: StudyTable
+    route: str
+    missing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return what there is to know before anything is downloaded."""
+        table = self.study.table[~self.study.table[SOURCE].isin(WHOLE_PLATES)]
+        wells = len(table.drop_duplicates([PLATE, "Well"]))
+        fields = int(table.groupby([PLATE, "Well"]).size().max()) if len(table) else 0
+        here = f"table: {table[PLATE].nunique()} plates, {wells} wells, {len(table)} images"
+        lines = [str(self.facts), f"{here}, up to {fields} fields of a well"]
+        lines.append(f"channels: {', '.join(self.study.channels) or self._stated_channels()}")
+        lines.append(f"route: {self.route}")
+        lines += [f"missing: {what}" for what in self.missing]
+        return "\n".join((*lines, str(self.study.balance)))
+
+    def _stated_channels(self) -> str:
+        """Return what the annotation says of the channels."""
+        stated = set(self.study.table.get("Channels", ())) - {""}
+        return f"as the annotation says: {min(stated)}" if stated else "not named"
+
+
+def table_from_idr(
+    study: Path | str,
+    annotation_csv: Path | str | None = None,
+    screen_files: Path | str | Iterable[Path | str] = (),
+    *,
+    frames: str | int | Sequence[int] = 1,
+    movie_frames: int | None = None,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    plates: Iterable[str] | None = None,
+    sites: int | Iterable[int] | None = None,
+    gene_column: str | None = None,
+    pattern_values: Sequence[str] = (),
+    channels: str | Iterable[str] = (),
+    screen: str | None = None,
+    route: Route_ = "auto",
+    idr_data: Sources | Path | str | None = None,
+) -> pd.DataFrame:
+    """Build the table to process of a screen, by its accession or from a study's own files.
+
+    Parameters
+    ----------
+    study : path or str
+        An accession such as ``"idr0036"``, whose files are then taken from where IDR publishes
+        them; or the study's plates file, for example ``idr0002-screenA-plates.tsv``.
+    annotation_csv : path, optional
+        Its annotation, ``.csv``, ``.csv.gz`` or ``.csv.zip``; its columns are
+        kept as metadata. Wells that are not in it are left out.
+    screen_files : path or iterable of path
+        The ``.screen`` and ``.pattern`` files that the plates file names, or folders that have
+        them. Not needed for files at the paths in the plates file.
+    frames : str, int or sequence of int
+        Frames of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
+        ``"every 10"`` (both need `movie_frames`), or ``"column NAME"`` for the annotation's
+        column of that name.
+    movie_frames : int, optional
+        Frames of the longest movie. Frames beyond the end of a shorter one are skipped with
+        that reason when the stream comes to them.
+    where : mapping, optional
+        Rows of the annotation to keep: column to value or values, as
+        ``{"Control Type": ["positive control", "negative control"]}``.
+    plates : iterable of str, optional
+        Plates to keep; by default all.
+    sites : int or iterable of int, optional
+        Fields of a well to keep, from 1; by default all.
+    gene_column : str, optional
+        Column of the annotation that is the gene target, for example ``Gene Symbol``.
+    pattern_values : sequence of str
+        For files that belong together by a pattern: the value of each block that names the file
+        with the wanted channel, for example ``["dapi"]``.
+    channels : str or iterable of str
+        For images whose channels are in files of their own: the wanted ones, each as ``DNA`` or
+        ``DNA=Hoechst``, by name (in any case), by the value of the pattern's block, or by
+        position from 0. By default all, under their own names.
+    screen : str, optional
+        For an accession with several screens: ``"A"``.
+    route : {"auto", "zarr", "files"}
+        For an accession: take images from OME-Zarr, from the files, or from OME-Zarr where IDR
+        has it for all plates of the table.
+    idr_data : Sources, path or str, optional
+        For an accession: where IDR's metadata are, by default on the web. A folder or address
+        has ``website``, ``studies`` and ``ngff``; see `Sources`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``Plate, Well, Frames, Well Number, Site, Path, Source`` and the annotation's columns, all
+        as text, sorted as the plates file and by well and site. ``Source`` says what the path is:
+        a file, or (see the docs) a key file or directory that stands for the whole plate. With
+        several channels in files of their own, ``Path`` is empty and each has a column, such as
+        ``Path DNA``.
+
+    Raises
+    ------
+    TableError
+        If a file is wrong; names file, line and column.
+    ConfigError
+        If an option is wrong, or there is no such study or screen.
+    DownloadError
+        If IDR's metadata cannot be reached.
+    """
+    found = described_table(
+        study, annotation_csv, screen_files, screen=screen, route=route, idr_data=idr_data,
+        frames=frames, movie_frames=movie_frames, where=where, plates=plates, sites=sites,
+        gene_column=gene_column, pattern_values=pattern_values, channels=channels,
+    )  # fmt: skip
+    made = found.study if isinstance(found, ScreenTable) else found
+    for sentence in made.balance.gaps():
+        logger.warning("%s", sentence)
+    if made.table.empty:
+        raise TableError(f"{study}: {no_image(made.balance)}")
+    return made.table
+
+
+def described_table(
+    study: Path | str,
+    annotation_csv: Path | str | None = None,
+    screen_files: Path | str | Iterable[Path | str] = (),
+    *,
+    screen: str | None = None,
+    route: Route_ = "auto",
+    idr_data: Sources | Path | str | None = None,
+    **options: Any,
+) -> StudyTable | ScreenTable:
+    """Return what `table_from_idr` makes, with all that is known of it.
+
+    Returns
+    -------
+    ScreenTable or StudyTable
+        For an accession, or for a plates file. Its table may have no rows.
+    """
+    if not is_accession(str(study)) or Path(study).exists():
+        if screen is not None or route != "auto" or idr_data is not None:
+            msg = f"{study} is a plates file: screen, route and idr_data are for an accession"
+            raise ConfigError(msg)
+        return study_table(study, annotation_csv, screen_files, **options)
+    if annotation_csv is not None or list(_listed(screen_files)):
+        msg = f"{study} is an accession: annotation_csv and screen_files come from IDR"
+        raise ConfigError(msg)
+    return screen_table(str(study), screen, route=route, idr_data=idr_data, **options)
+
+
+def screen_table(
+    study: str,
+    screen: str | None = None,
+    *,
+    route: Route_ = "auto",
+    idr_data: Sources | Path | str | None = None,
+    **options: Any,
+) -> ScreenTable:
+    """Return a screen by its accession, with the table to process and all that is known of it.
+
+    Parameters
+    ----------
+    study, screen, route, idr_data
+        As for `table_from_idr`.
+    **options
+        What else `table_from_idr` takes: ``frames``, ``where``, ``channels`` ...
+
+    Returns
+    -------
+    ScreenTable
+        Its table may have no rows; the balance says why.
+
+    Raises
+    ------
+    TableError, ConfigError, DownloadError
+        As `table_from_idr`.
+    """
+    if route not in _ROUTES:
+        msg = f"route is {route!r}; it can be {', '.join(_ROUTES)}"
+        raise ConfigError(msg)
+    if not isinstance(idr_data, Sources):
+        idr_data = Sources() if idr_data is None else Sources.at(idr_data)
+    published = Published(idr_data)
+    facts = find_screen(published, study, screen)
+    files = _StudyFiles(published, facts)
+    plates_tsv = files.required("plates.tsv")
+    annotation = files.annotation()
+    missing: list[str] = []
+    if annotation is None:
+        missing.append("annotation: the wells are those that the files name")
+        if options.get("where") or options.get("gene_column"):
+            msg = f"{facts.study} {facts.screen} has no annotation: where and gene_column need one"
+            raise ConfigError(msg)
+    made = study_table(plates_tsv, annotation, fetch=files.named, **options)
+    way = find_route(published, facts)
+    if not way.address:
+        missing.append("route: IDR's table of routes does not have the study")
+    made = replace(
+        made,
+        table=_with_public_paths(made.table, way),
+        balance=_with_public_addresses(made.balance, way),
+    )
+    addresses = zarr_addresses(published, facts, made.names) if route != "files" else {}
+    there = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate in addresses]
+    lacking = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate not in addresses]
+    if route == "zarr" and (lacking or not there):
+        msg = f"{facts.study} {facts.screen}: IDR's lists of OME-Zarr lack {lacking[:3] or 'it'}"
+        raise ConfigError(msg)
+    if not there and made.table[SOURCE].eq("zarr").any():
+        missing.append(
+            f"OME-Zarr: the study names {made.table['Path'].iloc[0]}, a path on IDR's server; "
+            "IDR's lists have no address of it, so fill in the column URL"
+        )
+    if there and not lacking:
+        table = _from_zarr(made.table, addresses)
+        if made.channels and not made.channels_differ:
+            table[CHANNEL_NAMES] = ";".join(made.channels)
+        return ScreenTable(facts, replace(made, table=table), _zarr_text(addresses), tuple(missing))
+    return ScreenTable(facts, made, _files_text(made.table, way), tuple(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class _StudyFiles:
+    """The files of a screen in its study's repository."""
+
+    published: Published
+    facts: ScreenFacts
+
+    def _path(self, ending: str) -> str:
+        screen = self.facts.screen
+        return f"{self.facts.study}/{screen}/{self.facts.accession}-{screen}-{ending}"
+
+    def required(self, ending: str) -> Path:
+        path = self.published.file("studies", self._path(ending))
+        if path is None:
+            msg = (
+                f"{self.facts.study} has no {self.facts.accession}-{self.facts.screen}-{ending} at "
+                f"{self.published.address('studies', self._path(ending))}"
+            )
+            raise TableError(msg)
+        return path
+
+    def annotation(self) -> Path | None:
+        for ending in _ANNOTATIONS:
+            found = self.published.file("studies", self._path(f"annotation{ending}"))
+            if found is not None:
+                return found
+        return None
+
+    def named(self, target: str) -> Path | None:
+        """Return the file that a plates file or ``.screen`` file names."""
+        inside = in_metadata(target)
+        if inside is not None:
+            return self.published.file("studies", f"{self.facts.study}/{inside}")
+        if (below := under_archive(target)) is not None:
+            return self.published.file("archive", below)
+        if target.startswith("/"):
+            return None
+        folder = f"{self.facts.study}/{self.facts.screen}"
+        path = posixpath.normpath(f"{folder}/{target}")
+        if not path.startswith(f"{self.facts.study}/"):
+            return None
+        return self.published.file("studies", path)
+
+
+def _with_public_paths(table: pd.DataFrame, way: Route) -> pd.DataFrame:
+    """Return paths on IDR's servers as paths of the public archive, as its routes say."""
+    if not way.replace or not way.by.startswith(_PUBLIC):
+        return table
+
+    columns = ["Path", *channel_columns(table.columns).values()]
+    return table.assign(**{name: [_public(path, way) for path in table[name]] for name in columns})
+
+
+def _with_public_addresses(balance: Balance, way: Route) -> Balance:
+    """Return the balance with the whole addresses of what has to be read."""
+    unread: dict[str, str] = {}
+    for plate, path in balance.plates.unread.items():
+        inside = under_archive(_public(path, way))
+        unread[plate] = path if inside is None else f"{_PUBLIC}/{inside}"
+    return replace(balance, plates=replace(balance.plates, unread=unread))
+
+
+def _public(path: str, way: Route) -> str:
+    inside = path.lstrip("/")
+    if under_archive(path) is not None or not way.by.startswith(_PUBLIC) or not way.replace:
+        return path
+    if not inside.startswith(f"{way.replace}/"):
+        return path
+    there = way.by.removeprefix(_PUBLIC).strip("/")
+    rest = inside.removeprefix(way.replace).strip("/")
+    return ARCHIVE + (f"{there}/{rest}" if there else rest)
+
+
+def _from_zarr(table: pd.DataFrame, addresses: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table with the Zarr of each row's plate in the place of its files."""
+    kept = table.drop(columns=list(channel_columns(table.columns).values()))
+    return kept.assign(
+        **{"Path": "", SOURCE: "zarr", "URL": [addresses[plate] for plate in table[PLATE]]}
+    )
+
+
+def _zarr_text(addresses: Mapping[str, str]) -> str:
+    return f"OME-Zarr, {next(iter(addresses.values()))} and the like"
+
+
+def _files_text(table: pd.DataFrame, way: Route) -> str:
+    if table.empty:
+        return way.address or "unknown"
+    columns = ["Path", *channel_columns(table.columns).values()]
+    first = next((path for name in columns for path in table[name] if path), "")
+    inside = under_archive(first)
+    if inside is None:
+        return f"files at {way.address or first}"
+    folder = inside.partition("/")[0]
+    return f"files over HTTPS or FTP, {_PUBLIC}/{folder} (download.idr_index_name = {folder!r})"
+
+
+def _listed(paths: Path | str | Iterable[Path | str]) -> Sequence[Path | str]:
+    return [paths] if isinstance(paths, (str, Path)) else list(paths)
