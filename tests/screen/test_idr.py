@@ -403,5 +403,6 @@ def test_numbers_of_wells_are_digits(tmp_path, number):
     plates.write_text(f"1-23\t{root}/1-23.pattern\n")
     annotation = tmp_path / "annotation.csv"
     annotation.write_text(f"Plate,Well Number,Gene\n1-23,{number},a\n")
-    with pytest.raises(TableError, match=r"annotation\.csv, .*Well Number|no wells"):
+    with pytest.raises(TableError, match="have no usable well: line 2") as caught:
         table_from_idr(plates, annotation)
+    assert len(str(caught.value)) < 1000

@@ -25,6 +25,7 @@ _PATH = "Path"
 _CORE = (PLATE, WELL, FRAMES, WELL_NUMBER, SITE, _PATH, SOURCE)
 _POSITION, _ANNOTATED = "position", "annotated"
 _MAX_ROWS = 702
+_SHOWN = 40  # characters of a cell in a message
 # Wells as some instruments number them: row and column, both from 1.
 _ROW_COLUMN = re.compile(
     r"(?:R|r)?0*([1-9]\d{0,2})\s*(?:/|-|,|C|c)\s*0*([1-9]\d{0,3})", flags=re.ASCII
@@ -255,7 +256,7 @@ def _positions(
         if position is None and place is not None:
             position = divmod(place - 1, widths.get(plate) or PLATE_COLUMNS)
         if position is None:
-            unusable.append(f"line {line} ({plate} {name or number})".replace(" )", ")"))
+            unusable.append(f"line {line} ({plate} {(name or number)[:_SHOWN]})".replace(" )", ")"))
         positions.append(position)
     return positions, tuple(unusable)
 
