@@ -135,7 +135,7 @@ class Published:
             return None
         except DownloadError as error:
             if not kept.is_file():
-                raise DownloadError(_without_network(address, error)) from error
+                raise DownloadError(_without_network(error)) from error
             logger.warning("%s; the copy of %s is used", error, _day(kept))
             return kept
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -175,9 +175,9 @@ def _fetched(address: str) -> bytes:
     return content
 
 
-def _without_network(address: str, error: DownloadError) -> str:
+def _without_network(error: DownloadError) -> str:
     return (
-        f"IDR's metadata cannot be had: {error} (asked for {address}). Without a network give a "
+        f"IDR's metadata cannot be had: {error}. Without a network give a "
         "copy of them by idr_data (--idr-data FOLDER): website/studies.tsv and "
         "website/download_urls.tsv, studies/<study>/ with the files of its repository, and "
         "ngff/<accession>_samples.csv"

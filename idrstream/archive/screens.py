@@ -118,9 +118,14 @@ def find_screen(published: Published, study: str, screen: str | None = None) -> 
     wanted = study.strip().casefold()
     known = {row["Study"] for row in rows}
     names = [name for name in known if wanted in (name.casefold(), name[:7].casefold())]
+    if not names and "-" in wanted:  # a study's whole name needs no table
+        newer = ScreenFacts(study.strip(), f"screen{(screen or 'A')[-1].upper()}")
+        if published.file("studies", _plates_path(newer)) is not None:
+            return newer
     if not names:
         near = difflib.get_close_matches(wanted, known | {name[:7] for name in known}, n=3)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
+        hint += " A study newer than that table is found by its whole name"
         msg = f"IDR's table of studies has no {study}{hint}"
         raise ConfigError(msg)
     here = [row for row in rows if row["Study"] in names]
@@ -135,14 +140,17 @@ def find_screen(published: Published, study: str, screen: str | None = None) -> 
     chosen = [row for name, row in screens.items() if name.casefold() == f"screen{letter}"]
     if not chosen and letter:
         facts = ScreenFacts(names[0], f"screen{letter.upper()}")
-        path_of_plates = f"{facts.study}/{facts.screen}/{facts.accession}-{facts.screen}-plates.tsv"
-        if published.file("studies", path_of_plates) is not None:
+        if published.file("studies", _plates_path(facts)) is not None:
             return facts  # newer than IDR's table
     if not chosen:
         which = f"no screen {screen}" if screen else "several screens"
         msg = f"{names[0]} has {which}: choose one of {', '.join(screens)} (screen, --screen)"
         raise ConfigError(msg)
     return _facts(chosen[0])
+
+
+def _plates_path(facts: ScreenFacts) -> str:
+    return f"{facts.study}/{facts.screen}/{facts.accession}-{facts.screen}-plates.tsv"
 
 
 def find_route(published: Published, facts: ScreenFacts) -> Route:

@@ -221,6 +221,8 @@ def test_idr_own_tables(shared_data):
     assert len(found.study.table) == 3 * 384 * 9
     assert found.study.table["URL"][0].endswith("/idr0036/20585.ome.zarr")
     assert find_screen(Published(Sources.at(folder)), "idr0013", "B").plates == 28
+    newer = screen_table("idr0125-way-cellpainting", idr_data=folder)  # not in the table of studies
+    assert len(newer.study.balance.plates.unread) == 3
 
 
 def test_pattern_files_that_lie_in_the_archive(server, published, tmp_path):
