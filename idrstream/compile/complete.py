@@ -12,7 +12,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def check_complete(table: pd.DataFrame, *, objects: int, features: Sequence[str]) -> None:
+def check_complete(
+    table: pd.DataFrame,
+    *,
+    objects: int,
+    features: Sequence[str],
+    defined: Sequence[str] | None = None,
+) -> None:
     """Raise if a batch's table is incomplete.
 
     Parameters
@@ -23,11 +29,13 @@ def check_complete(table: pd.DataFrame, *, objects: int, features: Sequence[str]
         Objects that were found in the batch's frames.
     features : sequence of str
         Names of the features of each of them.
+    defined : sequence of str, optional
+        Those that the engine knows for at least one object; by default all.
 
     Raises
     ------
     idrstream.errors.CompileError
-        When rows or columns are missing or too many, or a feature has no value for any object.
+        When rows or columns are missing or too many, or a feature lost all its values.
     """
     if len(table) != objects:
         raise CompileError(f"the table has {len(table)} rows for {objects} objects")
@@ -39,7 +47,9 @@ def check_complete(table: pd.DataFrame, *, objects: int, features: Sequence[str]
         raise CompileError(f"the table lacks {len(missing)} features, the first is {missing[0]}")
     if not objects:
         return
-    empty = [name for name in features if table[name].isna().all()]
+    empty = [
+        name for name in (features if defined is None else defined) if table[name].isna().all()
+    ]
     if empty:
         raise CompileError(
             f"{len(empty)} features have no value for any object, the first is {empty[0]}"

@@ -166,7 +166,14 @@ class EngineProfiling(BatchProfiling):
         table = compile_batch(
             self._project, profiled, names, extra_metadata=self._options.extra_metadata
         )
-        check_complete(table, objects=sum(image.objects for image in images), features=names)
+        known = [~np.isnan(frame.features.values).all(axis=0) for frame in profiled]
+        defined = np.any([np.zeros(len(names), bool), *known], axis=0)
+        check_complete(
+            table,
+            objects=sum(image.objects for image in images),
+            features=names,
+            defined=[name for name, there in zip(names, defined, strict=True) if there],
+        )
         have = {(i.task.plate, i.task.well_number, i.task.site, i.frame_number) for i in images}
         lost = sorted(self._keep.get(number, frozenset()) - have)
         if lost:
