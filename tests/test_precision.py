@@ -35,19 +35,17 @@ def test_the_segmentor_says_so_when_it_is_loaded():
             segmentor.load()
 
 
-def test_the_engine_says_so_when_it_is_loaded(tmp_path):
+def test_the_engine_says_so_when_it_is_loaded():
     from idrstream import models
-    from idrstream.profile import DeepProfilerProject
+    from idrstream.profile import DeepModel
 
-    project = DeepProfilerProject(
-        tmp_path, models.profiler_config_path(), models.profiler_checkpoint_path()
-    )
-    engine = TorchEngine(ProfileSettings(profile_device="cpu", profile_precision="bfloat16"))
+    model = DeepModel.read(models.profiler_config_path(), models.profiler_checkpoint_path())
+    engine = TorchEngine(model, ProfileSettings(profile_device="cpu", profile_precision="bfloat16"))
     if takes_bfloat16():
-        engine.load(project)
+        engine.load()
     else:
         with pytest.raises(ConfigError, match='use profile_precision = "float32"'):
-            engine.load(project)
+            engine.load()
 
 
 def test_on_a_processor_that_has_avx2_only():

@@ -115,7 +115,7 @@ def test_the_search_works_without_a_network(chromium, site, address, way):
     with opened(chromium, f"{start}index.html", within=start) as seen:
         seen.page.locator("input.md-search__input").fill("disk budget")
         found = seen.page.locator("a.md-search-result__link")
-        found.first.wait_for(timeout=20_000)
+        found.first.wait_for(timeout=90_000)  # the index is large
         assert any("disk.html" in (link.get_attribute("href") or "") for link in found.all())
         assert seen.console == []
         assert seen.requests == []

@@ -102,6 +102,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("IDRSTREAM_DEEPPROFILER_PYTHON", raising=False)  # that of the Makefile
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
