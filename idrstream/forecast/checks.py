@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from idrstream.errors import IdrStreamError
 from idrstream.files import check_own_folder
@@ -15,15 +14,6 @@ from idrstream.redact import redact
 from idrstream.run.components import Components
 from idrstream.schedule.disk.budget import disk_free_bytes
 from idrstream.text import format_size, parse_size
-
-
-@runtime_checkable
-class _Loads(Protocol):
-    """A component that can load its model before its first use."""
-
-    def load(self, *values: object) -> object:
-        """Load the model."""
-        ...
 
 
 def check_lock(folder: Path, role: str) -> Check:
