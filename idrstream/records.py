@@ -198,6 +198,9 @@ OBJECT_FIELDS = np.dtype(
 )
 """Columns of `Objects.table`."""
 
+OBJECT_KINDS = ("Nuclei", "Cells", "Cytoplasm")
+"""Names that `Objects` have: CellProfiler's and pycytominer's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:
@@ -219,6 +222,15 @@ class Objects:
         Diameter that was given or estimated, in pixels; NaN if unknown.
     channel : str
         Channel that they were found in; empty for the first.
+    related : tuple of Objects
+        Other kinds of objects of the same frame, such as ``Cells`` and ``Cytoplasm``. They have
+        the same rows: what has the same label belongs together. One that has no pixel has a row,
+        too, with an area of 0 and NaN as centroid.
+    children : NDArray, optional
+        Shape ``(n,)``, int32: the nuclei in the cell of each object, if it has a cell found on
+        its own; 0 where it has none.
+    left_out : Mapping[str, int]
+        Objects that were found but have no row, by reason.
     """
 
     name: str
@@ -227,10 +239,31 @@ class Objects:
     outlines: tuple[NDArray[np.int64], ...] | None = None
     diameter_px: float = math.nan
     channel: str = ""
+    related: tuple[Objects, ...] = ()
+    children: NDArray[np.int32] | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.table)
+
+    @property
+    def kinds(self) -> tuple[Objects, ...]:
+        """All kinds of objects of the frame, these first."""
+        return (self, *self.related)
+
+    def kind(self, name: str) -> Objects:
+        """Return the objects of one kind.
+
+        Raises
+        ------
+        KeyError
+            If there are none of that name.
+        """
+        found = next((of for of in self.kinds if of.name == name), None)
+        if found is None:
+            raise KeyError(name)
+        return found
 
     @property
     def locations(self) -> NDArray[np.float64]:

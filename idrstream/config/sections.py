@@ -284,6 +284,18 @@ class ProfileSettings:
         Literal["torch", "deepprofiler"],
         Doc("torch: PyTorch, in this process; deepprofiler: DeepProfiler, in one of its own."),
     ] = "torch"
+    engines: Annotated[
+        tuple[str, ...],
+        BeforeValidator(as_tuple),
+        Doc(
+            "Several engines, whose features stand side by side in one table, for example torch, "
+            "classical; by default the one of engine."
+        ),
+    ] = ()
+    deep_objects: Annotated[
+        Literal["nuclei", "cells"],
+        Doc("Kind of objects that torch and deepprofiler cut their crops around."),
+    ] = "nuclei"
     profile_device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], Doc("torch: where to compute.")
     ] = "auto"

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from idrstream.config import RunOptions
-from idrstream.profile import DeepProfilerEngine
 from idrstream.run.components import ENGINE, Components, StreamPaths
 
 
@@ -21,9 +20,7 @@ def shadow_components(components: Components, folder: Path) -> Components:
         A temporary folder.
     """
     preprocessor = components.preprocessor.for_dry_run(folder / "illumination")
-    engine = components.engine
-    if isinstance(engine, DeepProfilerEngine):
-        engine = engine.in_folder(folder / ENGINE)
+    engine = components.engine.in_folder(folder / ENGINE)
     return dataclasses.replace(components, preprocessor=preprocessor, engine=engine)
 
 

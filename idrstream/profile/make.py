@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from idrstream.config import ProfileSettings, checked
 from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
 from idrstream.profile.model import DeepModel
 from idrstream.profile.protocol import FeatureEngine, as_engine
+from idrstream.profile.several import OfOneKind, SeveralEngines
 from idrstream.profile.torch.engine import TorchEngine
 
 
@@ -34,6 +36,20 @@ def make_engine(settings: object, model: DeepModel, folder: Path) -> FeatureEngi
         settings = checked(ProfileSettings, {"engine": settings}, "engine")
     if not isinstance(settings, ProfileSettings):
         return as_engine(settings)
+    if settings.engines:
+        engines = {
+            name: make_engine(_only(settings, name), model, folder) for name in settings.engines
+        }
+        return SeveralEngines(engines)
+    engine: FeatureEngine
     if settings.engine == "torch":
-        return TorchEngine(model, settings)
-    return DeepProfilerEngine(model, folder, settings)
+        engine = TorchEngine(model, settings)
+    else:
+        engine = DeepProfilerEngine(model, folder, settings)
+    return engine if settings.deep_objects == "nuclei" else OfOneKind(engine, "Cells")
+
+
+def _only(settings: ProfileSettings, engine: str) -> ProfileSettings:
+    """Return settings of one of several engines."""
+    values = {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings)}
+    return checked(ProfileSettings, values | {"engine": engine, "engines": ()}, "engines")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from idrstream.describe import adapt
@@ -17,6 +18,7 @@ _METHODS = (
     "versions",
     "gpus",
     "disk_bytes",
+    "in_folder",
     "interrupt",
     "close",
 )
@@ -39,14 +41,16 @@ class FeatureEngine(Protocol):
         frames : sequence of Frame
             Frames of any sizes; their pixels are not changed.
         objects : sequence of Objects
-            For each frame its objects; may be none.
+            For each frame its objects; may be none. An engine that looks at one kind takes them
+            as they are; one that looks at cells and cytoplasm, too, takes `Objects.kinds`.
 
         Returns
         -------
         sequence of Features
             One per frame, in order, with a row per object, all with the same columns, also
             those of frames without objects. A feature that is not defined for an object is NaN;
-            none is infinite.
+            none is infinite. A column of another kind of object begins with its name, such as
+            ``Cells_``.
 
         Raises
         ------
@@ -74,6 +78,10 @@ class FeatureEngine(Protocol):
     def disk_bytes(self, frame: Frame, objects: Objects) -> int:  # noqa: ARG002
         """Return how much disk space a frame takes at most while `profile` runs."""
         return 0
+
+    def in_folder(self, folder: Path) -> FeatureEngine:  # noqa: ARG002
+        """Return an engine that writes its files to another folder; by default it writes none."""
+        return self
 
     def interrupt(self) -> None:
         """End a running `profile` soon; it raises `ProfileError`. Called from another thread."""
