@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from idrstream.screen import Plan as Plan
     from idrstream.screen import read_table as read_table
     from idrstream.segment import CellPoseSegmentor as CellPoseSegmentor
+    from idrstream.simulate import PaintingSpec as PaintingSpec
     from idrstream.simulate import ScreenSpec as ScreenSpec
+    from idrstream.simulate import simulate_painting as simulate_painting
     from idrstream.simulate import simulate_screen as simulate_screen
     from idrstream.stream import IdrStream as IdrStream
     from idrstream.watch.background import BackgroundRun as BackgroundRun
@@ -87,6 +89,7 @@ _HOMES = {
     "Movie": "records",
     "Objects": "records",
     "OmeZarrDownloader": "download",
+    "PaintingSpec": "simulate",
     "Plan": "screen",
     "Preprocessor": "preprocess",
     "Published": "records",
@@ -105,6 +108,7 @@ _HOMES = {
     "load_settings": "config",
     "make_downloader": "download",
     "read_table": "screen",
+    "simulate_painting": "simulate",
     "simulate_screen": "simulate",
     "table_from_idr": "archive",
 }

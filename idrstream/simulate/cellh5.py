@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,22 +30,24 @@ _ROWS = 64
 
 def write_cellh5(
     path: Path,
-    frames: NDArray[np.uint8],
+    frames: NDArray[np.unsignedinteger[Any]],
     masks: NDArray[np.uint16],
     *,
     valid: NDArray[np.bool_],
     screen: str,
     well_number: int,
+    position: int = 1,
+    channels: Sequence[str] = ("rfp",),
     interleaved: bool = False,
 ) -> None:
-    """Write one movie with one channel.
+    """Write one movie.
 
     Parameters
     ----------
     path : Path
         The file; it must not exist.
     frames : NDArray
-        Shape ``(t, y, x)``, uint8.
+        Shape ``(t, y, x)`` of one channel and plane, or ``(c, t, z, y, x)``; uint8 or uint16.
     masks : NDArray
         Shape ``(t, y, x)``, uint16: label images, 0 for background.
     valid : NDArray
@@ -54,6 +56,10 @@ def write_cellh5(
         Name of the plate's group.
     well_number : int
         Number of the well, counted from 1; names the experiment's group.
+    position : int
+        Number of the field in its well, counted from 1; names the position's group.
+    channels : sequence of str
+        Names of the channels, in their order.
     interleaved : bool
         Grow the tables frame by frame between the pixels, as CellCognition does while it works,
         and with a table of object features as large as its own, of random numbers. For the
@@ -68,28 +74,32 @@ def write_cellh5(
 
     # The default library bounds give superblock version 0, as the archive's files have.
     with h5py.File(path, "x") as file:
-        _write_definition(file.create_group("definition"))
-        position = file.create_group(
-            f"sample/0/plate/{screen}/experiment/{well_number:05d}/position/1"
+        _write_definition(file.create_group("definition"), channels)
+        place = file.create_group(
+            f"sample/0/plate/{screen}/experiment/{well_number:05d}/position/{position}"
         )
-        image = position.create_group("image")
+        image = place.create_group("image")
         if not interleaved:
-            _write_tables(position, masks, valid)
+            _write_tables(place, masks, valid)
         targets = [
             (_create_image(image, name, stack, valid), stack)
-            for name, stack in (("channel", frames), ("region", masks))
+            for name, stack in (("channel", _stack(frames)), ("region", _stack(masks)))
         ]
         # Frame by frame, so that pixels and labels lie interleaved in the file.
         for number in np.flatnonzero(valid):
             for dataset, stack in targets:
-                dataset[0, number, 0] = stack[number]
+                dataset[:, number] = stack[:, number]
             if interleaved:
-                _append_tables(position, masks, int(number))
+                _append_tables(place, masks, int(number))
+
+
+def _stack(frames: NDArray[Any]) -> NDArray[Any]:
+    """Return frames as ``(c, t, z, y, x)``."""
+    return frames if frames.ndim == 5 else frames[None, :, None]
 
 
 def _create_image(group: Any, name: str, stack: NDArray[Any], valid: NDArray[np.bool_]) -> Any:
-    times, height, width = stack.shape
-    shape = (1, times, 1, height, width)
+    shape, (height, width) = stack.shape, stack.shape[-2:]
     dataset = group.create_dataset(
         name,
         shape,
@@ -104,9 +114,12 @@ def _create_image(group: Any, name: str, stack: NDArray[Any], valid: NDArray[np.
     return dataset
 
 
-def _write_definition(group: Any) -> None:
+def _write_definition(group: Any, channels: Sequence[str]) -> None:
     channel = np.array(
-        [(b"rfp", b"rfp channel", True, (0.0, 0.0, 0.0), b"#ff0000")],
+        [
+            (name.encode(), f"{name} channel".encode(), True, (0.0, 0.0, 0.0), b"#ff0000")
+            for name in channels
+        ],
         dtype=[
             ("channel_name", "S50"),
             ("description", "S100"),

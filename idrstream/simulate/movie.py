@@ -16,6 +16,8 @@ from idrstream.simulate.spec import ScreenSpec
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from idrstream.simulate.painting_spec import PaintingSpec
+
 # Grey levels that the camera adds in the dark, and its electrons per grey level.
 CAMERA_OFFSET = 2.0
 _ELECTRONS_PER_LEVEL = 30.0
@@ -134,14 +136,16 @@ def simulate_movie(
     )
 
 
-def plate_flatfield(shape: tuple[int, int], spec: ScreenSpec, plate: str) -> NDArray[np.float32]:
+def plate_flatfield(
+    shape: tuple[int, int], spec: ScreenSpec | PaintingSpec, plate: str
+) -> NDArray[np.float32]:
     """Return the illumination of a plate.
 
     Parameters
     ----------
     shape : tuple of int
         ``(y, x)`` of a frame.
-    spec : ScreenSpec
+    spec : ScreenSpec or PaintingSpec
         Strength of the vignetting, and seed.
     plate : str
         Plate name; plates differ slightly.
@@ -175,12 +179,12 @@ def _draw(
     shown: list[Cell] = []
     for cell in cells:
         patch = render(cell.look, cell.phase, (cell.y, cell.x), cell.angle, cell.growth)
-        if _stamp(patch, signal, labels, len(shown) + 1):
+        if stamp(patch, signal, labels, len(shown) + 1):
             shown.append(cell)
     return signal, labels, shown
 
 
-def _stamp(
+def stamp(
     patch: Patch, signal: NDArray[np.float32], labels: NDArray[np.uint16], label: int
 ) -> bool:
     """Put a patch into the frame where no other nucleus is; return whether it is to be seen."""
@@ -199,7 +203,7 @@ def _stamp(
     # What a neighbour or the border cuts off is not drawn: a nucleus is in one piece.
     mine = inside & ~taken
     if cover.shape != patch.cover.shape or (inside & taken).any():
-        mine = _largest_part(mine)
+        mine = largest_part(mine)
         levels = np.where(mine | ~inside, levels, 0)
     if mine.sum() < max(_SMALLEST_PX, 0.5 * inside.sum()):
         return False
@@ -209,7 +213,8 @@ def _stamp(
     return True
 
 
-def _largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_part(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the largest connected part of a mask."""
     from scipy import ndimage
 
     parts, count = ndimage.label(mask)

@@ -27,7 +27,7 @@ from idrstream.simulate.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,7 +45,7 @@ _COLUMNS = (
     "DNA",
 )
 # Files that this module writes into a screen's folder, and may delete.
-_SCREENS, _TABLE, _TRUTH = "idr0013-screenA-plates.tsv", "data_to_process.tsv", "truth"
+_SCREENS, TABLE, TRUTH = "idr0013-screenA-plates.tsv", "data_to_process.tsv", "truth"
 
 
 def simulate_screen(
@@ -88,7 +88,8 @@ def simulate_screen(
     """
     spec = spec or ScreenSpec()
     folder = Path(folder)
-    _prepare(folder, overwrite=overwrite)
+    made = (f"{STUDY}/{ANALYSIS}/*/hdf5/*_01.ch5", f"{TRUTH}/*/*_01.npz")
+    prepare_folder(folder, overwrite=overwrite, table=_SCREENS, made=made)
     movies = []
     for plate in spec.plate_names:
         for well in spec.wells:
@@ -96,15 +97,15 @@ def simulate_screen(
                 on_movie(f"{plate} {well}")
             movies.append(_write_well(folder, spec, plate, well))
     plates = "".join(f"{p}\t../screens/{screen_name(p)}.screen\n" for p in spec.plate_names)
-    for name, text in ((_SCREENS, plates), (_TABLE, _table(spec))):
+    for name, text in ((_SCREENS, plates), (TABLE, _table(spec))):
         with atomic_path(folder / name) as part:
             part.write_text(text, encoding="utf-8")
     _LOG.info("simulated %d movies in %s: %s", len(movies), folder, asdict(spec))
     return SimulatedScreen(
         folder=folder,
         screens_path=folder / _SCREENS,
-        table_path=folder / _TABLE,
-        truth=folder / _TRUTH,
+        table_path=folder / TABLE,
+        truth=folder / TRUTH,
         study=STUDY,
         movies=tuple(movies),
     )
@@ -149,7 +150,25 @@ def load_truth(path: Path) -> SimulatedMovie:
         raise MovieError(msg) from error
 
 
-def _prepare(folder: Path, *, overwrite: bool) -> None:
+def prepare_folder(folder: Path, *, overwrite: bool, table: str, made: Sequence[str]) -> None:
+    """Create the folder of a simulated screen, or empty it of an earlier one.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    overwrite : bool
+        Whether an earlier screen may be deleted.
+    table : str
+        File that only such a screen has, beside the folder ``truth``.
+    made : sequence of str
+        Patterns of the files to delete.
+
+    Raises
+    ------
+    ConfigError
+        If it is a file, or has files and is not to be overwritten or no such screen.
+    """
     if folder.exists() and not folder.is_dir():
         msg = f"{folder} is a file; name a folder for the simulated screen"
         raise ConfigError(msg)
@@ -160,12 +179,12 @@ def _prepare(folder: Path, *, overwrite: bool) -> None:
                 "with --force (overwrite=True)"
             )
             raise ConfigError(msg)
-        if not ((folder / _SCREENS).is_file() and (folder / _TRUTH).is_dir()):
+        if not ((folder / table).is_file() and (folder / TRUTH).is_dir()):
             msg = f"{folder} has files that are not a simulated screen; name another folder"
             raise ConfigError(msg)
-        refuse_links(folder, f"{STUDY}/{ANALYSIS}", _TRUTH)
-        movies = folder.glob(f"{STUDY}/{ANALYSIS}/*/hdf5/*_01.ch5")
-        for path in (*movies, *folder.glob(f"{_TRUTH}/*/*_01.npz")):
+        found = [path for pattern in made for path in folder.glob(pattern)]
+        refuse_links(folder, *{path.parent.relative_to(folder).as_posix() for path in found})
+        for path in found:
             path.unlink()
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -179,7 +198,7 @@ def _write_well(folder: Path, spec: ScreenSpec, plate: str, well: str) -> Path:
     write_cellh5(
         path, movie.frames, movie.masks, valid=movie.valid, screen=screen, well_number=number
     )
-    truth = folder / _TRUTH / plate / f"{number:05d}_01.npz"
+    truth = folder / TRUTH / plate / f"{number:05d}_01.npz"
     truth.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(
         truth,

@@ -101,10 +101,10 @@ class ScreenSpec:
             If a value is out of range; the message names the field.
         """
         for field, low, high in _RANGES:
-            _in_range(field, getattr(self, field), low, high)
+            check_range(field, getattr(self, field), low, high)
         for field in ("wanted_frames", "invalid_frames"):
             for number in getattr(self, field):
-                _in_range(field, number, 1, self.frames)
+                check_range(field, number, 1, self.frames)
         for field in ("empty_wells", "small_wells"):
             for name in getattr(self, field):
                 _known_well(field, name)
@@ -144,28 +144,29 @@ class SimulatedScreen:
     ----------
     folder : Path
         The folder that mirrors the archive: it holds the study's folder.
-    screens_path : Path
-        Table without header: plate TAB ``../screens/<screen>.screen``.
+    screens_path : Path or None
+        Table without header: plate TAB ``../screens/<screen>.screen``; None where the table to
+        process names each file.
     table_path : Path
         The table to process.
     truth : Path
-        Folder of ``<plate>/<NNNNN>_01.npz``.
+        Folder of ``<plate>/<NNNNN>_<SS>.npz``: number of the well, and of the site in it.
     study : str
         Name of the study's folder.
     movies : tuple of Path
-        The CellH5 files, plate by plate.
+        The files of pixels, plate by plate.
     """
 
     folder: Path
-    screens_path: Path
+    screens_path: Path | None
     table_path: Path
     truth: Path
     study: str
     movies: tuple[Path, ...]
 
-    def truth_of(self, plate: str, number: int) -> Path:
-        """Return the truth file of a well, given its plate and its number counted from 1."""
-        return self.truth / plate / f"{number:05d}_01.npz"
+    def truth_of(self, plate: str, number: int, site: int = 1) -> Path:
+        """Return the truth file of a site, given its plate, its well's number and its own."""
+        return self.truth / plate / f"{number:05d}_{site:02d}.npz"
 
 
 _RANGES: tuple[tuple[str, float, float], ...] = (
@@ -185,7 +186,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 )
 
 
-def _in_range(field: str, value: float, low: float, high: float) -> None:
+def check_range(field: str, value: float, low: float, high: float) -> None:
+    """Raise `ConfigError` unless a value is in its range, and whole where its kind is."""
     whole = isinstance(low, int) and isinstance(high, int) and field not in _REAL
     if whole and (isinstance(value, bool) or int(value) != value):
         msg = f"{field}: {value!r} is not a whole number"
@@ -195,7 +197,12 @@ def _in_range(field: str, value: float, low: float, high: float) -> None:
         raise ConfigError(msg)
 
 
-_REAL = frozenset({"diameter_px", "background", "brightness", "vignetting", "noise", "blur_px"})
+_REAL = frozenset(
+    {
+        "diameter_px", "cell_diameter_px", "background", "brightness", "vignetting", "noise",
+        "blur_px",
+    }
+)  # fmt: skip
 
 
 def _known_well(field: str, name: str) -> None:
