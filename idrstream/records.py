@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,83 @@ class RawFrameQuality:
     source: str = ""
 
 
+class Box(NamedTuple):
+    """A rectangle of pixels, up to, not including, `bottom` and `right`."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(Y, X)`` in pixels."""
+        return self.bottom - self.top, self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rectangle as an index of an array ``(Y, X)``."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+class GreyLevels(NamedTuple):
+    """Grey levels of one channel that hold for a whole image.
+
+    Attributes
+    ----------
+    low, high : float
+        What the network sees as 0 and 1.
+    dark : float
+        What the smoothed image exceeds wherever there is an object.
+    """
+
+    low: float
+    high: float
+    dark: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Where a frame lies that is a part of a larger image, and what holds for that whole image.
+
+    Attributes
+    ----------
+    number, count : int
+        Number of the tile, counted from 1 along the rows, and tiles of the image.
+    region : Box
+        The pixels of the frame in the image.
+    core : Box
+        The part of it whose objects are this tile's: those whose centroid lies in it. The cores of
+        the tiles cover the image without overlap.
+    image : tuple of int
+        ``(Y, X)`` of the whole image in pixels.
+    levels : GreyLevels or None
+        Of the channel that is segmented; None: each tile by itself.
+    diameter_px : float
+        Usual diameter of the objects in the image; NaN if it was not estimated.
+    pixel_um : float
+        Side of a pixel in micrometres; NaN if unknown.
+    """
+
+    number: int
+    count: int
+    region: Box
+    core: Box
+    image: tuple[int, int]
+    levels: GreyLevels | None = None
+    diameter_px: float = math.nan
+    pixel_um: float = math.nan
+
+    @property
+    def first_label(self) -> int:
+        """Number in the whole image that the tile's label 0 would have.
+
+        Each tile has as many numbers as the others, so that none needs to know how many objects
+        they have; all are below 2**32.
+        """
+        return (self.number - 1) * ((2**32 - 1) // self.count)
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One frame of a movie, ready for segmentation.
@@ -137,6 +214,8 @@ class Frame:
         Quality measures of the first channel before the correction.
     channels : tuple of str
         Name of each channel.
+    tile : Tile, optional
+        Where it lies in a larger image, if it is a part of one; `number` is the tile's then.
 
     Raises
     ------
@@ -149,6 +228,7 @@ class Frame:
     task: ImageTask
     raw: RawFrameQuality | None = None
     channels: tuple[str, ...] = ("DNA",)
+    tile: Tile | None = None
 
     def __post_init__(self) -> None:
         """Check the shape."""

@@ -1,0 +1,1 @@
+"""Images larger than memory: cut into tiles that are streamed as frames."""

@@ -1,0 +1,161 @@
+"""The fixed grid of tiles that an image is cut into. Pure functions.
+
+Along each axis tiles of one side begin every ``side - overlap`` pixels; the last one is moved back
+to end with the image. The border between the cores of two neighbours is the middle of their
+overlap. So a grid follows from the size of the image alone.
+
+By default the side is a multiple of 256 plus 32 and the overlap 288: the network's own tiles
+(`idrstream.segment.network.tiles`), which begin every 256 pixels, then lie at the same places of
+the image in neighbours, and what it says of their overlap is the same to the bit if the image is
+not rescaled for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from idrstream.errors import ConfigError
+from idrstream.records import Box, GreyLevels, Tile
+
+SIDE_PX = 12 * 256 + 32
+OVERLAP_PX = 256 + 32
+_STEP_PX = 256
+_OBJECTS = 4  # usual diameters between a core and the border of its tile
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The tiles of an image.
+
+    Attributes
+    ----------
+    image : tuple of int
+        ``(Y, X)`` of the image in pixels.
+    side_px : int
+        Side of the tiles, as far as the image is as large.
+    overlap_px : int
+        By how much neighbours overlap, at least.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        If neighbours would overlap by more than half a tile.
+    """
+
+    image: tuple[int, int]
+    side_px: int = SIDE_PX
+    overlap_px: int = OVERLAP_PX
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        if not 0 <= 2 * self.overlap_px <= self.side_px or min(self.image) < 1:
+            raise ConfigError(
+                f"tiles of {self.side_px} pixels cannot overlap by {self.overlap_px}: make tile_px "
+                "at least twice tile_overlap_px"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of tiles."""
+        rows, columns = (len(self._starts(length)) for length in self.image)
+        return rows * columns
+
+    def boxes(self) -> Iterator[tuple[Box, Box]]:
+        """Yield region and core of each tile, row by row."""
+        for (y, core_y), (x, core_x) in product(*map(self._along, self.image)):
+            yield Box(y[0], x[0], y[1], x[1]), Box(core_y[0], core_x[0], core_y[1], core_x[1])
+
+    def _starts(self, length: int) -> list[int]:
+        step, last = self.side_px - self.overlap_px, length - self.side_px
+        return [*range(0, max(last, 0), step), max(last, 0)]
+
+    def _along(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        regions = [(start, min(start + self.side_px, length)) for start in self._starts(length)]
+        borders = [
+            (before[1] + after[0]) // 2 for before, after in zip(regions, regions[1:], strict=False)
+        ]
+        return list(zip(regions, zip([0, *borders], [*borders, length], strict=True), strict=True))
+
+
+def overlap_for(diameter_px: float) -> int:
+    """Return by how much tiles overlap for objects of a usual diameter.
+
+    Four diameters from the border of a core to that of the tile: at least twice the largest
+    object's, which has twice the usual diameter or less.
+    """
+    if math.isnan(diameter_px):
+        return OVERLAP_PX
+    beyond = max(0.0, 2 * _OBJECTS * diameter_px - OVERLAP_PX)
+    return OVERLAP_PX + math.ceil(beyond / _STEP_PX) * _STEP_PX
+
+
+def tiles_of(
+    grid: Grid,
+    *,
+    levels: GreyLevels | None = None,
+    diameter_px: float = math.nan,
+    pixel_um: float = math.nan,
+) -> Iterator[Tile]:
+    """Yield the tiles of an image, numbered from 1 row by row, with what holds for all of them."""
+    count = len(grid)
+    for number, (region, core) in enumerate(grid.boxes(), start=1):
+        yield Tile(number, count, region, core, grid.image, levels, diameter_px, pixel_um)
+
+
+def format_tile(tile: Tile) -> str:
+    """Return a tile as text for a cell of a table; `parse_tile` reads it."""
+    values = {
+        "number": tile.number,
+        "count": tile.count,
+        "region": tile.region,
+        "core": tile.core,
+        "image": tile.image,
+        "levels": tile.levels,
+        "diameter_px": None if math.isnan(tile.diameter_px) else tile.diameter_px,
+        "pixel_um": None if math.isnan(tile.pixel_um) else tile.pixel_um,
+    }
+    return json.dumps(values, separators=(",", ":"))
+
+
+def parse_tile(text: str) -> Tile:
+    """Return the tile that `format_tile` wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or lies outside its image.
+    """
+    try:
+        values = json.loads(text)
+        tile = Tile(
+            number=int(values["number"]),
+            count=int(values["count"]),
+            region=Box(*map(int, values["region"])),
+            core=Box(*map(int, values["core"])),
+            image=(int(values["image"][0]), int(values["image"][1])),
+            levels=GreyLevels(*map(float, values["levels"])) if values["levels"] else None,
+            diameter_px=_number(values["diameter_px"]),
+            pixel_um=_number(values["pixel_um"]),
+        )
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
+        raise ValueError(f"{text[:80]!r} is not a tile") from error
+    whole = Box(0, 0, *tile.image)
+    if not (_within(tile.core, tile.region) and _within(tile.region, whole)):
+        raise ValueError(f"{text[:80]!r} is not a tile within its image")
+    if not 1 <= tile.number <= tile.count < 2**31:
+        raise ValueError(f"{text[:80]!r} is not a tile of its image")
+    return tile
+
+
+def _within(inner: Box, outer: Box) -> bool:
+    return (
+        outer.top <= inner.top < inner.bottom <= outer.bottom
+        and outer.left <= inner.left < inner.right <= outer.right
+    )
+
+
+def _number(value: object) -> float:
+    return math.nan if value is None else float(value)  # type: ignore[arg-type]

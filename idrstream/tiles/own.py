@@ -1,0 +1,88 @@
+"""Which tile owns an object: the one that holds its centroid. Pure functions.
+
+Neighbours see the same object in their overlap, each completely. The cores of the tiles cover the
+image without overlap, so exactly one of them keeps it, and none needs to know the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idrstream.records import Objects, Tile
+
+
+def owned(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
+    """Return which objects of a tile are its own.
+
+    Parameters
+    ----------
+    table : NDArray
+        As `Objects.table`, in pixels of the tile.
+    tile : Tile
+        Where it lies.
+    """
+    y, x = table["y"] + tile.region.top, table["x"] + tile.region.left
+    top, left, bottom, right = tile.core
+    # A pixel reaches half a pixel around its centre. Both sides of a border compute the same
+    # centroid: a quotient of integers that lies on it is exact.
+    mine: NDArray[np.bool_] = (
+        (y >= top - 0.5) & (y < bottom - 0.5) & (x >= left - 0.5) & (x < right - 0.5)
+    )
+    return mine
+
+
+def cut_off(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
+    """Return which objects reach a border of the tile that is none of the image."""
+    return _reach(table, tile, of_image=False)
+
+
+def at_image_border(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
+    """Return which objects reach the border of the whole image."""
+    return _reach(table, tile, of_image=True)
+
+
+def kept(objects: Objects, keep: NDArray[np.bool_]) -> Objects:
+    """Return some of the objects of a frame, numbered anew from 1 in the same order.
+
+    Parameters
+    ----------
+    objects : Objects
+        The objects; their labels are not changed.
+    keep : NDArray of bool
+        Shape ``(n,)``: which of them.
+    """
+    table = objects.table[keep]
+    largest = int(objects.labels.max(initial=0))
+    numbers = np.zeros(largest + 1, np.int32)
+    numbers[table["label"]] = np.arange(1, len(table) + 1)
+    table["label"] = np.arange(1, len(table) + 1)
+    outlines = objects.outlines
+    if outlines is not None:
+        outlines = tuple(one for one, there in zip(outlines, keep, strict=True) if there)
+    return replace(objects, labels=numbers[objects.labels], table=table, outlines=outlines)
+
+
+def global_points(points: NDArray[np.float64], tile: Tile) -> NDArray[np.float64]:
+    """Return positions ``(y, x)`` of a tile in pixels of the whole image, shape ``(n, 2)``."""
+    shifted: NDArray[np.float64] = points + np.array([tile.region.top, tile.region.left], float)
+    return shifted
+
+
+def _reach(table: NDArray[Any], tile: Tile, *, of_image: bool) -> NDArray[np.bool_]:
+    (height, width), (image_height, image_width) = tile.region.shape, tile.image
+    top, left, bottom, right = tile.region
+    sides = (
+        ("top", 0, top == 0),
+        ("left", 0, left == 0),
+        ("bottom", height, bottom == image_height),
+        ("right", width, right == image_width),
+    )
+    reached: NDArray[np.bool_] = np.zeros(len(table), np.bool_)
+    for name, border, is_image in sides:
+        if is_image == of_image:
+            reached |= table[name] == border
+    return reached
