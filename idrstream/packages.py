@@ -32,3 +32,25 @@ def require(name: str, what_for: str) -> None:
     if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
         msg = f"{what_for} needs {name}, which is installed by itself: {INSTALL_ALONE}"
         raise MissingToolError(msg)
+
+
+def require_extra(package: str, extra: str, what_for: str) -> None:
+    """Check that a package of one of idrstream's extras is there, without importing it.
+
+    Parameters
+    ----------
+    package : str
+        Its name in Python.
+    extra : str
+        The extra that brings it.
+    what_for : str
+        What needs it, for the message.
+
+    Raises
+    ------
+    MissingToolError
+        With the command that installs it.
+    """
+    if sys.modules.get(package) is None and importlib.util.find_spec(package) is None:
+        msg = f"{what_for} needs {package}: pip install 'idrstream[{extra}]'"
+        raise MissingToolError(msg)

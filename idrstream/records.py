@@ -309,8 +309,9 @@ class Objects:
     children : NDArray, optional
         Shape ``(n,)``, int32: the nuclei in the cell of each object, if it has a cell found on
         its own; 0 where it has none.
-    left_out : Mapping[str, int]
-        Objects that were found but have no row, by reason.
+    match_counts : Mapping[str, int]
+        Where cells were found on their own: ``Cells_Without_Nucleus`` and
+        ``Nuclei_In_Larger_Ones_Cell``, which have no row, and ``Nuclei_Without_Cell``, which have.
     """
 
     name: str
@@ -321,7 +322,7 @@ class Objects:
     channel: str = ""
     related: tuple[Objects, ...] = ()
     children: NDArray[np.int32] | None = None
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    match_counts: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of objects."""

@@ -10,6 +10,7 @@ from idrstream.compile.single_cells import (
     check_extra_metadata,
     compile_batch,
     merge_with_pycytominer,
+    object_numbers,
 )
 from idrstream.compile.writers import WRITERS, TableWriter, write_csv_gz, write_parquet
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_extra_metadata",
     "compile_batch",
     "merge_with_pycytominer",
+    "object_numbers",
     "publish",
     "read_batch_table",
     "write_csv_gz",

@@ -48,7 +48,7 @@ class MaskFolder:
         self.root = root
 
     def add(self, frame: Frame, objects: Objects) -> None:
-        """Write the labels of a frame.
+        """Write the labels of a frame, of all kinds of objects.
 
         Raises
         ------
@@ -59,26 +59,13 @@ class MaskFolder:
         """
         import zarr
 
-        name, t = objects.name.lower(), frame.number - 1
         try:
             site: Any = zarr.open_group(self.root, mode="a").require_group(site_path(frame.task))
             labels = site.require_group("labels")
-            labels.attrs["ome"] = {"version": _VERSION, "labels": [name]}
-            image = labels.require_group(name)
-            if "0" not in image:
-                _create(image, frame, objects)
-            array = image["0"]
-            if array.shape[1:] != frame.shape:
-                msg = (
-                    f"{frame.name} has {_pixels(frame.shape)}, and the site's frames before "
-                    f"{_pixels(array.shape[1:])}: their masks do not fit into one image"
-                )
-                raise ImageError(msg)
-            if array.shape[0] <= t:
-                array.resize((t + 1, *array.shape[1:]))
-            array[t] = objects.labels
-            about = dict(image.attrs["idrstream"])
-            image.attrs["idrstream"] = {**about, "frames": sorted({*about["frames"], t + 1})}
+            names = [kind.name.lower() for kind in objects.kinds]
+            labels.attrs["ome"] = {"version": _VERSION, "labels": names}
+            for kind in objects.kinds:
+                _add_labels(labels, frame, kind)
         except OSError as error:
             msg = f"{self.root} cannot be written: {error}"
             raise StorageError(msg) from error
@@ -175,6 +162,25 @@ def _label_images(folder: Path, path: str) -> Iterator[tuple[Any, list[int]]]:
         if (store / path / "zarr.json").is_file():
             image: Any = zarr.open_group(store / path, mode="r")
             yield image["0"], list(image.attrs["idrstream"]["frames"])
+
+
+def _add_labels(labels: Any, frame: Frame, objects: Objects) -> None:
+    """Write the labels of one kind of objects into the group of a site."""
+    image, t = labels.require_group(objects.name.lower()), frame.number - 1
+    if "0" not in image:
+        _create(image, frame, objects)
+    array = image["0"]
+    if array.shape[1:] != frame.shape:
+        msg = (
+            f"{frame.name} has {_pixels(frame.shape)}, and the site's frames before "
+            f"{_pixels(array.shape[1:])}: their masks do not fit into one image"
+        )
+        raise ImageError(msg)
+    if array.shape[0] <= t:
+        array.resize((t + 1, *array.shape[1:]))
+    array[t] = objects.labels
+    about = dict(image.attrs["idrstream"])
+    image.attrs["idrstream"] = {**about, "frames": sorted({*about["frames"], t + 1})}
 
 
 def _pixels(shape: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from idrstream.errors import ConfigError
+from idrstream.records import OBJECT_KINDS
 
 PREFIX = "Metadata_"
 OBJECT_OUTLINES = "object_outlines"  # computed, not a column of the table
@@ -13,11 +14,17 @@ OUTLINE_COLUMN = "Object_Outline"
 X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
 OBJECT_COUNT, NEGATIVE = "Metadata_Object_Count", "Metadata_Negative_Control"
 REFERENCE = "Metadata_Reference"
+NUMBER = "Metadata_ObjectNumber"
+"""Label of a row's objects in their label images, within a frame."""
+CHILDREN = "Metadata_Cells_Children_Nuclei_Count"
+"""Nuclei in a row's cell, where cells were found on their own; 0 without a cell."""
+TOUCHES_BORDER = tuple(f"Metadata_{kind}_TouchesBorder" for kind in OBJECT_KINDS)
+"""1 where an object of the kind touches the border of the image."""
 
 RESERVED = (
     "Metadata_Plate", "Metadata_Well", "Metadata_Well_Number", "Metadata_Site", "Metadata_Frame",
     "Metadata_DNA", "Metadata_Model", "Metadata_Stream_Batch",
-    OBJECT_COUNT, NEGATIVE, REFERENCE,
+    OBJECT_COUNT, NEGATIVE, REFERENCE, NUMBER, CHILDREN, *TOUCHES_BORDER,
 )  # fmt: skip
 """Columns of batch tables and collections that only idrstream fills."""
 

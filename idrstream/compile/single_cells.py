@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.compile.names import (
+    CHILDREN,
     GENE,
+    NUMBER,
     OBJECT_OUTLINES,
     OUTLINE_COLUMN,
     X_COLUMN,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-    from idrstream.records import Features, ImageTask
+    from idrstream.records import Features, ImageTask, Objects
 
 _FRAME = "Metadata_Frame_In_Batch"  # joins the index and its objects; not in the table
 
@@ -47,12 +49,29 @@ class ProfiledFrame:
         A row per object.
     outlines : tuple of NDArray, optional
         For each object shape ``(k, 2)``, int, ``(y, x)``.
+    numbers : Mapping[str, NDArray]
+        Further columns, with an integer for each object; see `object_numbers`.
     """
 
     image: ProjectImage
     locations: NDArray[np.float64]
     features: Features
     outlines: tuple[NDArray[np.int64], ...] | None = None
+    numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+
+def object_numbers(objects: Objects) -> dict[str, NDArray[np.int64]]:
+    """Return the columns that tie the objects of a frame to their label images and cells.
+
+    ``Metadata_ObjectNumber``, ``Metadata_<kind>_TouchesBorder`` for each kind, and
+    ``Metadata_Cells_Children_Nuclei_Count`` where cells were found on their own.
+    """
+    columns = {NUMBER: objects.table["label"]}
+    for kind in objects.kinds:
+        columns[f"Metadata_{kind.name}_TouchesBorder"] = kind.table["touches_border"]
+    if objects.children is not None:
+        columns[CHILDREN] = objects.children
+    return {name: values.astype(np.int64) for name, values in columns.items()}
 
 
 def check_extra_metadata(
@@ -90,7 +109,8 @@ def compile_batch(
     Columns: ``Object_Outline`` if requested (a JSON list of ``[x, y]`` points),
     ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
     ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
-    underscores for blanks, and the features (float32). A batch without objects gives a table
+    underscores for blanks, those of `object_numbers` (int64) if the frames have them, and the
+    features (float32). A batch without objects gives a table
     without rows, with the same columns.
 
     Parameters
@@ -119,6 +139,8 @@ def compile_batch(
     if OBJECT_OUTLINES in extra_metadata:
         columns[OUTLINE_COLUMN] = _texts(_outlines(frames))
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
+    numbers = list(dict.fromkeys(name for frame in frames for name in frame.numbers))
+    columns |= {n: np.concatenate([frame.numbers[n] for frame in frames]) for n in numbers}
     names = list(features)
     values = np.concatenate(
         [np.empty((0, len(names)), np.float32), *(frame.features.values for frame in frames)]
@@ -131,7 +153,7 @@ def compile_batch(
         raise CompileError(msg)
     own = [OUTLINE_COLUMN] if OUTLINE_COLUMN in objects else []
     metadata = [name for name in index if name != _FRAME]
-    return table[[*own, X_COLUMN, Y_COLUMN, *metadata, *names]]
+    return table[[*own, X_COLUMN, Y_COLUMN, *metadata, *numbers, *names]]
 
 
 def merge_with_pycytominer(objects: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from idrstream.config.options import (
     Scope,
     described_options,
     options_in,
+    parse_distance,
 )
 from idrstream.config.paths import absolute_path, is_coordinate
 from idrstream.config.sections import (
@@ -57,6 +58,7 @@ __all__ = [
     "is_coordinate",
     "load_settings",
     "options_in",
+    "parse_distance",
     "settings_from_json",
     "takes_options",
     "usable_settings",

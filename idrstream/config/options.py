@@ -19,6 +19,7 @@ ENVIRONMENT_PREFIX = "IDRSTREAM_"
 
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
+_DISTANCE = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(px|um|µm|μm)")
 _MOST_BATCHES = 1_000_000
 
 STRICT = {"extra": "forbid", "str_strip_whitespace": True}
@@ -196,3 +197,30 @@ def valid_size(value: str | int | None, info: ValidationInfo) -> str | int | Non
 def valid_size_or_zero(value: str | int | None, info: ValidationInfo) -> str | int | None:
     """Return a size such as ``50MB``, or 0, as it is, once it is known to be one."""
     return value if value in (0, "0") else valid_size(value, info)
+
+
+def valid_distance(value: str) -> str:
+    """Return a distance such as ``10px`` or ``3.2um``, or nothing, as it is."""
+    if value:
+        parse_distance(value, 1.0)
+    return value
+
+
+def parse_distance(value: str, pixel_size_um: float) -> float:
+    """Return a distance such as ``10px`` or ``3.2um`` in pixels.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or micrometres and the size of a pixel is not known.
+    """
+    found = _DISTANCE.fullmatch(value.strip())
+    if found is None or not float(found[1]):
+        msg = f"{value!r} is not a distance such as 10px or 3.2um"
+        raise ValueError(msg)
+    if found[2] == "px":
+        return float(found[1])
+    if not pixel_size_um:
+        msg = f"{value} can be taken as pixels only with pixel_size_um, the side of a pixel"
+        raise ValueError(msg)
+    return float(found[1]) / pixel_size_um

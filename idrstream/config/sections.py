@@ -25,6 +25,7 @@ from idrstream.config.options import (
     as_tuple,
     named_channels,
     options_in,
+    valid_distance,
     valid_size,
     valid_size_or_zero,
 )
@@ -261,6 +262,49 @@ class SegmentSettings:
     min_size: Annotated[
         int, Ge(-1), Doc("Leave out masks of fewer pixels; -1 keeps all."), Scope.RESULT
     ] = 15
+    cells: Annotated[
+        Literal["none", "expand", "propagate", "cellpose"],
+        Doc(
+            "How cells are found around the nuclei: not at all, by growing the nuclei, by a seeded "
+            "watershed on a channel as CellProfiler's Propagation, or by a second Cellpose model."
+        ),
+        Scope.RESULT,
+    ] = "none"
+    cell_distance: Annotated[
+        str,
+        AfterValidator(valid_distance),
+        Doc(
+            "How far a cell reaches from its nucleus, such as 10px or 3.2um; by default 10px with "
+            "expand, any distance with propagate."
+        ),
+        Scope.RESULT,
+    ] = ""
+    pixel_size_um: Annotated[
+        float,
+        Ge(0),
+        AllowInfNan(False),
+        Doc("Side of a pixel in micrometres, for distances in um; 0: unknown."),
+        Scope.RESULT,
+    ] = 0.0
+    cell_channels: Annotated[
+        tuple[str, ...],
+        BeforeValidator(as_tuple),
+        Doc(
+            "propagate, cellpose: names of the channels that show the cells; one, or for cellpose "
+            "two: the cells' and the nuclei's."
+        ),
+        Scope.RESULT,
+    ] = ()
+    cell_model: Annotated[
+        PathOrModel, Doc("cellpose: model of the cells, as model_type."), Scope.RESULT
+    ] = "cyto3"
+    cell_diameter: Annotated[
+        float,
+        Ge(0),
+        AllowInfNan(False),
+        Doc("cellpose: diameter of the cells in pixels; 0: estimated for every frame."),
+        Scope.RESULT,
+    ] = 0.0
     tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that a GPU takes together.")] = 32
     size_model: Annotated[OptionalPath, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"

@@ -276,7 +276,7 @@ class _Maker:
             return None
         lanes, components = self._options, self._components
         project = DeepProfilerProject(self._paths.project_dir, components.model)
-        kept = TableOptions.of(self._options, self._paths.folder)
+        kept = TableOptions.of(self._options, self._paths.folder, components)
         profiling = EngineProfiling(project, components.engine, self._paths.folder, kept)
         batches = [decision.batches[number] for number in decision.run]
         counts = [[len(task.frames) for task in tasks] for tasks in batches]
@@ -308,7 +308,11 @@ class _Maker:
             images = sum(count for count, _ in self._done)
             each = [size / max(1, count) for count, size in self._done]
             basis = f"as the {images:,} images that are done"
-        model, options = self._components.model, TableOptions.of(self._options, self._paths.folder)
+        components = self._components
+        model, options = (
+            components.model,
+            TableOptions.of(self._options, self._paths.folder, components),
+        )
         pixels = math.prod(model.config.size or FRAME_PX)
         kept = frames * kept_bytes(options, model, _NUCLEI, pixels)
         if kept:

@@ -6,7 +6,7 @@ import csv
 import io
 import logging
 import math
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,12 +38,15 @@ class BatchNotes:
         self._folder = folder
         self._pictures = pictures
         self._measures: dict[_Key, FrameMeasures] = {}
+        self._matches: dict[_Key, Mapping[str, int]] = {}
         self._drawn: dict[str, Picture] = {}
 
     def add(self, frame: Frame, nuclei: Objects) -> None:
         """Measure a frame; draw it if its picture would be kept."""
         frame_key = _frame_key(frame.task, frame.number)
         self._measures[frame_key] = measure(frame, nuclei)
+        if nuclei.match_counts:
+            self._matches[frame_key] = nuclei.match_counts
         key = picture_key(*frame_key)
         if self._pictures.wants(key):
             self._drawn[key] = draw(frame, nuclei, key)
@@ -52,12 +55,14 @@ class BatchNotes:
         """Forget a frame that is left out of the batch after all."""
         key = _frame_key(frame.task, frame.number)
         self._measures.pop(key, None)
+        self._matches.pop(key, None)
         self._drawn.pop(picture_key(*key), None)
 
     def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
         """Write the file of the batch and its pictures into the output folder.
 
-        Rows are in the order of `tasks`; frames that were not added have no row.
+        Rows are in the order of `tasks`; frames that were not added have no row. Where cells were
+        matched with nuclei, the counts of `Objects.match_counts` are the last columns.
 
         Raises
         ------
@@ -65,18 +70,24 @@ class BatchNotes:
             If they cannot be written.
         """
         path = qc_path(self._folder, number)
+        counts = list(dict.fromkeys(name for match in self._matches.values() for name in match))
+        if counts:
+            sums = [f"{n} {sum(m.get(n, 0) for m in self._matches.values())}" for n in counts]
+            log.info("Batch %d: cells matched with nuclei: %s", number, ", ".join(sums))
         try:
             with (
                 atomic_file(path) as packed,
                 io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
             ):
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
+                writer.writerow([*COLUMNS, *counts])
                 for task in tasks:
                     for frame in task.frames:
-                        measures = self._measures.get(_frame_key(task, frame))
-                        if measures is not None:
-                            writer.writerow(_row(task, frame, measures))
+                        key = _frame_key(task, frame)
+                        if key in self._measures:
+                            match = self._matches.get(key, {})
+                            row = _row(task, frame, self._measures[key])
+                            writer.writerow([*row, *(match.get(name, 0) for name in counts)])
             self._pictures.keep(self._drawn.values())
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error}") from error
@@ -84,6 +95,7 @@ class BatchNotes:
     def clear(self) -> None:
         """Forget the batch."""
         self._measures.clear()
+        self._matches.clear()
         self._drawn.clear()
 
 

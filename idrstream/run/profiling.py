@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.compile import WRITERS, ProfiledFrame, check_complete, compile_batch, publish
+from idrstream.compile import (
+    WRITERS,
+    ProfiledFrame,
+    check_complete,
+    compile_batch,
+    object_numbers,
+    publish,
+)
 from idrstream.compile.masks import BYTES_A_ROW, MaskFolder, masks_path
 from idrstream.errors import CompileError
 from idrstream.files import delete_folder, move_folder
 from idrstream.folder.outputs import project_path
 from idrstream.profile import DeepProfilerProject, check_features
 from idrstream.profile.deepprofiler.features_file import write_features
-from idrstream.records import OBJECT_FIELDS, Frame, ImageTask, Objects
+from idrstream.records import OBJECT_FIELDS, OBJECT_KINDS, Frame, ImageTask, Objects
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
 
 if TYPE_CHECKING:
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
     from idrstream.profile import DeepModel, FeatureEngine
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Features, KeptFolder, Published
+    from idrstream.run.components import Components
 
 _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
@@ -35,6 +43,7 @@ _ROWS = 20  # of pixels of an object
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
+_KINDS = tuple(f"{kind}_" for kind in OBJECT_KINDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +60,10 @@ class TableOptions:
         Output folder, where masks and projects are kept.
     masks, project : bool
         Whether they are kept.
+    channels : tuple of str
+        Channels that frames will have; by default those of the model.
+    kinds : tuple of str
+        Kinds of objects that they will have.
     """
 
     extra_metadata: tuple[str, ...] = ()
@@ -58,16 +71,20 @@ class TableOptions:
     kept: Path | None = None
     masks: bool = False
     project: bool = False
+    channels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = OBJECT_KINDS[:1]
 
     @classmethod
-    def of(cls, options: RunOptions, folder: Path) -> TableOptions:
-        """Return what the options of a run say, for an output folder."""
+    def of(cls, options: RunOptions, folder: Path, components: Components) -> TableOptions:
+        """Return what the options of a run and its components say, for an output folder."""
         return cls(
             extra_metadata=options.extra_metadata,
             output_format=options.output_format,
             kept=folder,
             masks=options.keep_masks,
             project=options.keep_project,
+            channels=tuple(components.preprocessor.channel_names),
+            kinds=components.segmentor.kinds(),
         )
 
 
@@ -212,8 +229,8 @@ class EngineProfiling(BatchProfiling):
         """Return how much disk space a frame will probably need, as long as none was read."""
         points = _OBJECTS * _OUTLINE_POINTS if self._outlines else 0
         model = self._project.model
-        frame = _usual_frame(model)
-        objects = Objects("Nuclei", np.zeros((1, 1), np.int32), np.zeros(_OBJECTS, OBJECT_FIELDS))
+        frame = self._usual_frame()
+        objects = self._usual_objects((1, 1), _OBJECTS)
         kept = kept_bytes(self._options, model, _OBJECTS, math.prod(frame.shape))
         kept += self._record_bytes(_OBJECTS, points)
         return DiskNeed(kept, self._engine.disk_bytes(frame, objects))
@@ -223,7 +240,8 @@ class EngineProfiling(BatchProfiling):
         shapes = objects.outlines if self._outlines else None
         points = sum(len(outline) for outline in shapes or ())
         pixels, model = math.prod(frame.shape), self._project.model
-        rows = int((objects.table["bottom"] - objects.table["top"]).sum())
+        tables = [kind.table for kind in objects.kinds]
+        rows = sum(int((table["bottom"] - table["top"]).sum()) for table in tables)
         kept = kept_bytes(
             self._options, model, len(objects), pixels, frame.pixels.itemsize, rows=rows
         )
@@ -280,27 +298,42 @@ class EngineProfiling(BatchProfiling):
 
     def _columns_of_none(self) -> tuple[str, ...]:
         """Return the names of the features, for a batch without any frame."""
-        frame = _usual_frame(self._project.model)
-        none = Objects("Nuclei", np.zeros(frame.shape, np.int32), np.empty(0, OBJECT_FIELDS))
-        return self._engine.profile([frame], [none])[0].columns
+        frame = self._usual_frame()
+        return self._engine.profile([frame], [self._usual_objects(frame.shape, 0)])[0].columns
+
+    def _usual_frame(self) -> Frame:
+        """Return a frame as most will be, as long as none was read; it takes no memory."""
+        config = self._project.model.config
+        channels = self._options.channels or config.image_columns
+        pixels = np.broadcast_to(np.uint16(0), (len(channels), *(config.size or FRAME_PX)))
+        return Frame(pixels, 1, ImageTask("", "A1", 1, (1,)), channels=channels)
+
+    def _usual_objects(self, shape: tuple[int, int], count: int) -> Objects:
+        """Return so many objects of each kind, without a pixel."""
+        first, *others = (
+            Objects(kind, np.zeros(shape, np.int32), np.zeros(count, OBJECT_FIELDS))
+            for kind in self._options.kinds
+        )
+        return replace(first, related=tuple(others))
 
     def _keep_features(self, frame: Frame, objects: Objects, features: Features) -> None:
         self._size = frame.shape
         image = self._project.image_of(frame)
         outlines = objects.outlines if self._outlines else None
-        self._profiled[image.key] = ProfiledFrame(image, objects.locations, features, outlines)
+        several = objects.related or any(map(_has_kind, features.columns))
+        numbers = object_numbers(objects) if several else {}
+        self._profiled[image.key] = ProfiledFrame(
+            image, objects.locations, features, outlines, numbers
+        )
 
     def _record_bytes(self, objects: int, points: int) -> int:
         """Return the size of the locations and index line of a frame."""
         return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * _FILE_BYTES
 
 
-def _usual_frame(model: DeepModel) -> Frame:
-    """Return a frame as most will be, as long as none was read; it takes no memory."""
-    channels = model.config.image_columns
-    shape = (len(channels), *(model.config.size or FRAME_PX))
-    pixels = np.broadcast_to(np.uint16(0), shape)
-    return Frame(pixels, 1, ImageTask("", "A1", 1, (1,)), channels=channels)
+def _has_kind(column: str) -> bool:
+    """Return whether the name of a feature begins with a kind of objects."""
+    return column.startswith(_KINDS)
 
 
 def kept_bytes(
@@ -325,8 +358,9 @@ def kept_bytes(
     rows : int, optional
         Rows of pixels of all objects together, if they are known.
     """
-    rows = objects * _ROWS if rows is None else rows
-    masks = rows * BYTES_A_ROW + 6 * _FILE_BYTES if options.masks else 0
+    rows = objects * _ROWS * len(options.kinds) if rows is None else rows
+    files = 6 * len(options.kinds)
+    masks = rows * BYTES_A_ROW + files * _FILE_BYTES if options.masks else 0
     images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
     features = objects * len(model.columns) * 4 + _FILE_BYTES
     return masks + (images + features if options.project else 0)

@@ -300,7 +300,7 @@ class Session:
                 DeepProfilerProject(self._paths.project_dir, components.model),
                 components.engine,
                 tables,
-                TableOptions.of(options, self._paths.folder),
+                TableOptions.of(options, self._paths.folder, components),
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
             ),

@@ -7,6 +7,7 @@ outlines of one label image belong together row by row.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -91,6 +92,30 @@ def objects_in(
     table["touches_border"] = (top == 0) | (left == 0) | (bottom == height) | (right == width)
     shapes = trace_outlines(labels) if outlines else None
     return Objects(name, labels, table, shapes, diameter_px, channel)
+
+
+def same_rows(objects: Objects, rows: NDArray[Any]) -> Objects:
+    """Return objects with a row for each label of the rows of another kind.
+
+    Parameters
+    ----------
+    objects : Objects
+        Their labels are among those of `rows`.
+    rows : NDArray
+        Table of the other kind.
+
+    Returns
+    -------
+    Objects
+        With the rows' labels in their order; those without a pixel have an area of 0 and NaN as
+        centroid.
+    """
+    table = np.zeros(len(rows), OBJECT_FIELDS)
+    table["label"] = rows["label"]
+    table["y"] = table["x"] = np.nan
+    place = {label: at for at, label in enumerate(rows["label"].tolist())}
+    table[[place[label] for label in objects.table["label"].tolist()]] = objects.table
+    return dataclasses.replace(objects, table=table)
 
 
 def trace_outlines(labels: Labels) -> tuple[NDArray[np.int64], ...]:

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from idrstream.describe import adapt
 from idrstream.errors import SegmentationError
+from idrstream.records import OBJECT_KINDS
 
 if TYPE_CHECKING:
     from idrstream.records import Frame, Objects
+
+_METHODS = ("segment", "segment_many", "kinds", "check_channels", "load", "gpus")
 
 
 @runtime_checkable
@@ -46,6 +49,10 @@ class Segmentor(Protocol):
                 found.append(error)
         return found
 
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of objects that frames get; see `Objects.kinds`; by default nuclei."""
+        return OBJECT_KINDS[:1]
+
     def check_channels(self, names: Sequence[str]) -> None:  # noqa: ARG002
         """Raise `ConfigError` if frames of these channels cannot be segmented; by default not."""
         return
@@ -61,4 +68,4 @@ class Segmentor(Protocol):
 
 def as_segmentor(given: object) -> Segmentor:
     """Return an object with ``segment(frame, *, outlines=False)`` as a segmentor; see `adapt`."""
-    return adapt(given, Segmentor, ("segment", "segment_many", "check_channels", "load", "gpus"))  # type: ignore[type-abstract]
+    return adapt(given, Segmentor, _METHODS)  # type: ignore[type-abstract]

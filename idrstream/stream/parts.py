@@ -227,10 +227,10 @@ class StreamParts:
         ConfigError
             Naming an unknown key or wrong value.
         """
-        from idrstream.segment import CellPoseSegmentor, as_segmentor
+        from idrstream.segment import as_segmentor, make_segmentor
 
         if isinstance(model_specs, (SegmentSettings, Mapping)):
-            self.segmentor = CellPoseSegmentor(model_specs)
+            self.segmentor = make_segmentor(model_specs)
         else:
             self.segmentor = as_segmentor(model_specs)
         self._set("Segmentor", self.segmentor)

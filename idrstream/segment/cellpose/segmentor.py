@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("idrstream.segment")
 
+_OF_CELLS = {
+    "cells", "cell_distance", "pixel_size_um", "cell_channels", "cell_model", "cell_diameter",
+}  # fmt: skip
+
 
 class _LazyModel:
     """The model, loaded once at first use, however many threads and segmentors ask for it."""
@@ -107,6 +111,9 @@ class CellPoseSegmentor(Segmentor):
         # Of a file it is the content that counts, not where it lies.
         described = {**described_options(self.settings), "diameter": self.settings.diameter or None}
         described["model_type"] = Path(self.settings.model_type).name
+        described["cell_model"] = Path(self.settings.cell_model).name
+        if self.settings.cells == "none":  # nothing of them changes a result
+            described = {k: v for k, v in described.items() if k not in _OF_CELLS}
         return {"name": "cellpose", **described, "model_sha256": digests}
 
     def gpus(self) -> list[str]:
@@ -218,7 +225,8 @@ class CellPoseSegmentor(Segmentor):
         Parameters
         ----------
         pixels : NDArray
-            Shape ``(Y, X)``; not changed.
+            Shape ``(Y, X)``, or ``(2, Y, X)`` for a model of two channels, such as Cellpose's of
+            cells, whose second channel shows the nuclei; not changed.
 
         Returns
         -------
@@ -235,19 +243,20 @@ class CellPoseSegmentor(Segmentor):
         idrstream.errors.UserError
             When the model cannot be loaded, see `load`.
         """
-        check_pixels(pixels)
+        first = pixels[0] if pixels.ndim == 3 and len(pixels) == 2 else pixels
+        check_pixels(first)
         loaded = self._model.get()
         with one_frames_errors(), one_thread_each(free_threads(self.settings.threads)):
-            diameter_px = self._diameter(pixels, loaded)
+            diameter_px = self._diameter(first, loaded)
             found = loaded.model.eval(
-                pixels,
+                np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels,
                 diameter=diameter_px,
-                channels=list(self.settings.channels),
+                channels=[1, 2] if pixels.ndim == 3 else list(self.settings.channels),
                 batch_size=self.settings.tile_batch_size,
                 **self._mask_options(),
             )[0]
             # Cellpose squeezes what it returns; a frame one pixel wide would lose an axis.
-            masks = np.reshape(found, pixels.shape)
+            masks = np.reshape(found, first.shape)
         return as_labels(masks, drop_edge=self.settings.remove_edge_masks), diameter_px
 
     def _mask_options(self) -> dict[str, Any]:

@@ -48,10 +48,15 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
         msg = f"segmentor: size_model {size_model} is not a file"
         raise ConfigError(msg)
     model_type = _find_model(given.model_type)
-    return dataclasses.replace(given, model_type=model_type, size_model=size_model)
+    cell_model = given.cell_model
+    if given.cells == "cellpose":
+        cell_model = _find_model(cell_model, "cell_model")
+    return dataclasses.replace(
+        given, model_type=model_type, cell_model=cell_model, size_model=size_model
+    )
 
 
-def _find_model(name: str) -> str:
+def _find_model(name: str, option: str = "model_type") -> str:
     """Return the name of a known model, or the path of a model file."""
     if name == SHIPPED or name in BUILT_IN:
         return name
@@ -62,7 +67,7 @@ def _find_model(name: str) -> str:
     near = difflib.get_close_matches(name, [SHIPPED, *BUILT_IN], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     msg = (
-        f"segmentor: model_type {name!r} is neither a file, nor {SHIPPED!r}, nor one of "
+        f"segmentor: {option} {name!r} is neither a file, nor {SHIPPED!r}, nor one of "
         f"Cellpose's models ({', '.join(BUILT_IN)}).{hint}"
     )
     raise ConfigError(msg)

@@ -99,10 +99,12 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
     def _run_net(self, x: Any, rescale: float = 1.0, resample: bool = True, **options: Any) -> Any:
         """Return flows ``(2, 1, Y, X)``, cell probability ``(1, Y, X)`` and style of one image.
 
-        ``x`` has the shape ``(1, Y, X, 2)``, is normalised, and its second channel is empty.
+        ``x`` has the shape ``(1, Y, X, 2)`` and is normalised; when its second channel is not
+        empty, the network runs as Cellpose runs it.
         """
         runner = self._runner
-        if runner is None or len(x) != 1 or options.get("do_3D") or options.get("augment"):
+        ours = runner is not None and len(x) == 1 and not x[..., 1].any()
+        if runner is None or not ours or options.get("do_3D") or options.get("augment"):
             return super()._run_net(x, rescale=rescale, resample=resample, **options)
         found = self._flows(runner, np.ascontiguousarray(x[0, :, :, 0]), float(rescale))
         values = _resized(found.values, x.shape[1:3]) if resample else found.values
