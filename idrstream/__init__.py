@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from idrstream.archive import table_from_files as table_from_files
     from idrstream.archive import table_from_idr as table_from_idr
     from idrstream.collect import Collected as Collected
     from idrstream.collect import CollectOptions as CollectOptions
@@ -110,6 +111,7 @@ _HOMES = {
     "read_table": "screen",
     "simulate_painting": "simulate",
     "simulate_screen": "simulate",
+    "table_from_files": "archive",
     "table_from_idr": "archive",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import posixpath
 import time
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.http import HttpClient
+from idrstream.download.listing import Names, folder_at
 from idrstream.errors import DownloadError, RemoteFileNotFoundError
 from idrstream.files import atomic_path
 
@@ -23,7 +25,10 @@ Kind = Literal["website", "studies", "ngff", "archive"]
 _RAW = "https://raw.githubusercontent.com"
 _MAX_BYTES = 256 * 2**20
 _DAY_S = 86_400.0
-_ATTEMPTS = 3
+_NAMES = ".names.json"  # what is in a folder, beside the files of it that are kept
+_LIMITS = DownloadSettings(
+    download_attempts=3, stall_timeout_s=30.0, retry_wait_s=0.5, longest_retry_wait_s=5.0
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,31 @@ class Published:
             part.write_bytes(content)
         return kept
 
+    def names(self, path: str) -> Names:
+        """Return what is in a folder of the images' archive.
+
+        Raises
+        ------
+        DownloadError
+            If it cannot be listed; `RemoteFileNotFoundError` if there is none.
+        """
+        path = posixpath.normpath(path)
+        if path.startswith(("/", "..")):
+            msg = f"{path!r} leads out of the archive"
+            raise DownloadError(msg)
+        address = self.address("archive", path)
+        kept = self._kept("archive", f"{path}/{_NAMES}")
+        if "://" in address and kept.is_file():
+            age_s = time.time() - kept.stat().st_mtime
+            if age_s < self.sources.max_age_s:
+                return Names(*map(tuple, json.loads(kept.read_text(encoding="utf-8"))))
+        names = folder_at(address, _LIMITS).names()
+        if "://" in address:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(kept) as part:
+                part.write_text(json.dumps(names), encoding="utf-8")
+        return names
+
     def _kept(self, kind: Kind, path: str) -> Path:
         root = str(getattr(self.sources, kind))
         folder = f"{kind}-{hashlib.sha256(root.encode()).hexdigest()[:12]}"
@@ -158,14 +188,7 @@ def cache_folder() -> Path:
 
 def _fetched(address: str) -> bytes:
     """Return a file of a web server, which is text or packed text, never a web page."""
-    client = HttpClient(
-        DownloadSettings(
-            download_attempts=_ATTEMPTS,
-            stall_timeout_s=30.0,
-            retry_wait_s=0.5,
-            longest_retry_wait_s=5.0,
-        )
-    )
+    client = HttpClient(_LIMITS)
     parts = urlsplit(address)
     url = parts._replace(path=quote(parts.path)).geturl()
     content: bytes = client.ask(url, {}, lambda reply: client.content(reply, url, most=_MAX_BYTES))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from idrstream.archive.plates import archive_plate, place_of
 from idrstream.archive.published import Published, Sources
 from idrstream.archive.screens import (
     Route,
@@ -26,7 +27,7 @@ from idrstream.errors import ConfigError, TableError
 from idrstream.screen.columns import CHANNEL_NAMES, PLATE, SOURCE, channel_columns
 from idrstream.screen.study.archive_paths import in_metadata, under_archive
 from idrstream.screen.study.balance import Balance
-from idrstream.screen.study.manifest import ARCHIVE, WHOLE_PLATES
+from idrstream.screen.study.field_rows import ARCHIVE, WHOLE_PLATES, OpenedPlate
 from idrstream.screen.study.study_table import StudyTable, no_image, study_table
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def table_from_idr(
     gene_column: str | None = None,
     pattern_values: Sequence[str] = (),
     channels: str | Iterable[str] = (),
+    plane: int | None = None,
     screen: str | None = None,
     route: Route_ = "auto",
     idr_data: Sources | Path | str | None = None,
@@ -132,6 +134,8 @@ def table_from_idr(
         For images whose channels are in files of their own: the wanted ones, each as ``DNA`` or
         ``DNA=Hoechst``, by name (in any case), by the value of the pattern's block, or by
         position from 0. By default all, under their own names.
+    plane : int, optional
+        The plane to take, from 1, where planes are in files of their own; by default all.
     screen : str, optional
         For an accession with several screens: ``"A"``.
     route : {"auto", "zarr", "files"}
@@ -162,7 +166,7 @@ def table_from_idr(
     found = described_table(
         study, annotation_csv, screen_files, screen=screen, route=route, idr_data=idr_data,
         frames=frames, movie_frames=movie_frames, where=where, plates=plates, sites=sites,
-        gene_column=gene_column, pattern_values=pattern_values, channels=channels,
+        gene_column=gene_column, pattern_values=pattern_values, channels=channels, plane=plane,
     )  # fmt: skip
     made = found.study if isinstance(found, ScreenTable) else found
     for sentence in made.balance.gaps():
@@ -193,7 +197,7 @@ def described_table(
         if screen is not None or route != "auto" or idr_data is not None:
             msg = f"{study} is a plates file: screen, route and idr_data are for an accession"
             raise ConfigError(msg)
-        return study_table(study, annotation_csv, screen_files, **options)
+        return study_table(study, annotation_csv, screen_files, open_plate=_place_named, **options)
     if annotation_csv is not None or list(_listed(screen_files)):
         msg = f"{study} is an accession: annotation_csv and screen_files come from IDR"
         raise ConfigError(msg)
@@ -243,8 +247,14 @@ def screen_table(
         if options.get("where") or options.get("gene_column"):
             msg = f"{facts.study} {facts.screen} has no annotation: where and gene_column need one"
             raise ConfigError(msg)
-    made = study_table(plates_tsv, annotation, fetch=files.named, **options)
     way = find_route(published, facts)
+    made = study_table(
+        plates_tsv,
+        annotation,
+        fetch=files.named,
+        open_plate=(lambda target: archive_plate(published, _public(target, way))),
+        **options,
+    )
     if not way.address:
         missing.append("route: IDR's table of routes does not have the study")
     made = replace(
@@ -313,6 +323,11 @@ class _StudyFiles:
         if not path.startswith(f"{self.facts.study}/"):
             return None
         return self.published.file("studies", path)
+
+
+def _place_named(target: str) -> OpenedPlate | None:
+    """Return the plate that a plates file names by its whole path or address."""
+    return place_of(target) if target.startswith("/") or "://" in target else None
 
 
 def _with_public_paths(table: pd.DataFrame, way: Route) -> pd.DataFrame:

@@ -15,14 +15,22 @@ from idrstream.screen.columns import channel_columns
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.archive.table import ScreenTable
+    from idrstream.screen.study.study_table import StudyTable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the study's files and the choice of its images."""
     parser.add_argument(
-        "plates", metavar="ACCESSION|PLATES.tsv",
+        "plates", metavar="ACCESSION|PLATES.tsv", nargs="?",
         help="an accession such as idr0036, or a study's own plates file",
     )  # fmt: skip
     add = parser.add_argument
+    add(
+        "--files", action="append", default=[], metavar="PATTERN|FOLDER|INDEX|CSV",
+        help="any files instead: a pattern such as 'plates/{plate}/{well}_s{site}_w{channel}.tif', "
+        "a plate's folder or index, or a LoadData CSV; may be repeated",
+    )  # fmt: skip
     add(
         "--annotation",
         type=as_path,
@@ -63,44 +71,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channel", action="append", default=[], metavar="NAME[=CHANNEL]",
         help="channel in a file of its own, by name, pattern value or position; may be repeated",
     )  # fmt: skip
+    add(
+        "--plane", type=int, metavar="N",
+        help="plane from 1, where planes are in files of their own; by default all",
+    )  # fmt: skip
 
 
 def handle(namespace: argparse.Namespace) -> int:
     """Print what there is, and write the table."""
-    from idrstream.archive import table as archive
+    from idrstream.archive.table import ScreenTable
     from idrstream.screen.study.study_table import no_image
 
     out: Path | None = namespace.out
+    if bool(namespace.files) == bool(namespace.plates):
+        msg = "give an accession or a plates file, or --files, and not both"
+        raise ConfigError(msg)
     if out is not None:
         _refuse_format(out)
-        inputs = [Path(namespace.plates), namespace.annotation, *namespace.screens]
-        _refuse_input(out, inputs)
-    found = archive.described_table(
+        named = [*map(Path, namespace.files or [namespace.plates])]
+        _refuse_input(out, [*named, namespace.annotation, *namespace.screens])
+    found = _found(namespace)
+    made = found.study if isinstance(found, ScreenTable) else found
+    say(f"{found if isinstance(found, ScreenTable) else made.balance}\n")
+    if out is None:
+        return 0
+    if made.table.empty:
+        raise TableError(f"{namespace.plates or namespace.files}: {no_image(made.balance)}")
+    _write(made.table, out)
+    say(_summary(made.table, out))
+    return 0
+
+
+def _found(namespace: argparse.Namespace) -> StudyTable | ScreenTable:
+    """Return what the options name."""
+    from idrstream.archive.files import files_table
+    from idrstream.archive.table import described_table
+
+    options: dict[str, Any] = {
+        "frames": namespace.frames,
+        "movie_frames": namespace.movie_frames,
+        "where": _where(namespace.where),
+        "plates": namespace.plate,
+        "sites": namespace.site,
+        "gene_column": namespace.gene_column,
+        "channels": namespace.channel,
+        "plane": namespace.plane,
+    }
+    if namespace.files:
+        _refuse_of_studies(namespace)
+        return files_table(namespace.files, namespace.annotation, **options)
+    return described_table(
         namespace.plates,
         namespace.annotation,
         namespace.screens,
         screen=namespace.screen,
         route=namespace.route,
         idr_data=namespace.idr_data,
-        frames=namespace.frames,
-        movie_frames=namespace.movie_frames,
-        where=_where(namespace.where),
-        plates=namespace.plate,
-        sites=namespace.site,
-        gene_column=namespace.gene_column,
         pattern_values=namespace.pattern_value,
-        channels=namespace.channel,
+        **options,
     )
-    made = found.study if isinstance(found, archive.ScreenTable) else found
-    text = str(found) if isinstance(found, archive.ScreenTable) else str(made.balance)
-    say(f"{text}\n")
-    if out is None:
-        return 0
-    if made.table.empty:
-        raise TableError(f"{namespace.plates}: {no_image(made.balance)}")
-    _write(made.table, out)
-    say(_summary(made.table, out))
-    return 0
+
+
+def _refuse_of_studies(namespace: argparse.Namespace) -> None:
+    given = {
+        "--screens": namespace.screens,
+        "--screen": namespace.screen,
+        "--idr-data": namespace.idr_data,
+        "--pattern-value": namespace.pattern_value,
+        "--route": namespace.route != "auto",
+    }
+    wrong = [option for option, value in given.items() if value]
+    if wrong:
+        msg = f"{', '.join(wrong)} is for studies of IDR, not for --files"
+        raise ConfigError(msg)
 
 
 def _write(table: pd.DataFrame, out: Path) -> None:

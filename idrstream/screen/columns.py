@@ -13,6 +13,7 @@ CORE_COLUMNS = (PLATE, WELL, WELL_NUMBER, FRAMES, SITE)
 PLACE_COLUMNS = ("Path", "URL")
 SOURCE = "Source"
 CHANNEL_NAMES = "Channel Names"  # of the channels in one file, in order, separated by ;
+PLANES = "Planes"  # of a frame, where the row's paths are patterns of a file for each plane
 PLATE_FORMAT = "Plate Format"  # wells of the row's plate; kept as metadata, too
 GENE, CONTROL = "Original Gene Target", "Control Type"  # as IDR's annotations call them
 

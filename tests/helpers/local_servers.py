@@ -31,7 +31,7 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         root {root};
-        location / {{ add_header Repr-Digest $digest; }}
+        location / {{ autoindex on; add_header Repr-Digest $digest; }}
         location /norange/ {{ alias {root}/; max_ranges 0; }}
         location /slow/ {{ alias {root}/; limit_rate {rate}; }}
         location /busy/ {{ add_header Retry-After 7 always; return 503; }}

@@ -13,7 +13,7 @@ import pytest
 from idrstream.errors import TableError
 from idrstream.screen import tasks_from_table
 from idrstream.screen.columns import channel_columns
-from idrstream.screen.study.manifest import WHOLE_PLATES
+from idrstream.screen.study.field_rows import WHOLE_PLATES
 from idrstream.screen.study.plates_file import read_plates_file
 from idrstream.screen.study.study_table import study_table
 

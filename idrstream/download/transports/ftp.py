@@ -26,6 +26,7 @@ from idrstream.errors import (
 
 _BLOCK_BYTES = 256 * 1024
 _MOST_LINES = 1000  # of an answer, such as a greeting
+_LS_LINE = re.compile(r"([d-])\S{9,10}\s+\d+\s+\S+\s+\S+\s+\d+\s+\S+\s+\d+\s+[\d:]+ (.+)")
 
 
 class FtpTransport(SourceTransport):
@@ -105,6 +106,42 @@ class FtpTransport(SourceTransport):
             finally:
                 _close(ftp, None)
 
+    def names(self, folder: str, most: int) -> tuple[list[str], list[str]]:
+        """Return the names of the files and of the folders in a folder, at most `most`."""
+        path = self._path(folder) if folder else self._folder
+        address = f"ftp://{self.host}{path}"
+        lines: list[str] = []
+
+        def take(line: str) -> None:
+            lines.append(line)
+            if len(lines) > most:
+                msg = f"the folder has more than {most:,} names"
+                raise ftplib.error_proto(msg)  # noqa: S321, public data
+
+        with (
+            connection_to(self.host, self.settings.connections_per_host),
+            self._errors(address),
+        ):
+            ftp = self._connect()
+            try:
+                try:
+                    ftp.retrlines(f"MLSD {path}", take)
+                    parse = _named_by_facts
+                except ftplib.error_perm as error:
+                    _refuse_missing(error, address)
+                    ftp.retrlines(f"LIST {path}", take)  # vsftpd has no MLSD
+                    parse = _named_by_ls
+            except ftplib.error_perm as error:
+                _refuse_missing(error, address)
+                raise
+            finally:
+                _close(ftp, None)
+        found = [parse(line) for line in lines]
+        return (
+            [name for kind, name in found if kind == "file"],
+            [name for kind, name in found if kind == "dir"],
+        )
+
     def _path(self, remote: str) -> str:
         return f"{self._folder.rstrip('/')}/{check_remote(remote).lstrip('/')}"
 
@@ -159,13 +196,13 @@ class FtpTransport(SourceTransport):
     @contextmanager
     def _errors(self, address: str) -> Iterator[None]:
         try:
-            with network_errors(address, OSError, EOFError, ftplib.error_proto):
+            with network_errors(address, OSError, EOFError, ftplib.error_proto, UnicodeError):
                 yield
         except ftplib.error_temp as error:
             msg = f"{address}: the server answered {printable(str(error))}"
             kind = BusyError if str(error).startswith("421") else TransientDownloadError
             raise kind(msg) from error
-        except (ftplib.error_perm, ftplib.error_reply) as error:
+        except ftplib.Error as error:
             msg = f"{address}: the server answered {printable(str(error))}"
             raise DownloadError(msg) from error
 
@@ -185,6 +222,27 @@ class _Connection(ftplib.FTP):
             msg = "the server's answer does not end"
             raise ftplib.error_proto(msg)  # noqa: S321, public data
         return super().getline()
+
+
+def _named_by_facts(line: str) -> tuple[str, str]:
+    """Return kind and name in a line of MLSD: ``type=file;size=3; name``."""
+    facts, _, name = line.partition(" ")
+    match = re.search(r"(?i)(?:^|;)type=(file|dir);", facts)
+    return (match[1].lower() if match else "", name)
+
+
+def _named_by_ls(line: str) -> tuple[str, str]:
+    """Return kind and name in a line of LIST, as ``ls -l`` writes it."""
+    match = _LS_LINE.fullmatch(line)
+    if match is None:
+        return "", ""
+    return ("dir" if match[1] == "d" else "file"), match[2]
+
+
+def _refuse_missing(error: ftplib.error_perm, address: str) -> None:
+    if str(error).startswith("550"):
+        msg = f"there is no {address} ({printable(str(error))})"
+        raise RemoteFileNotFoundError(msg) from error
 
 
 def _close(ftp: ftplib.FTP, data: socket.socket | None) -> None:

@@ -105,6 +105,11 @@ class HttpTransport(SourceTransport):
         refuse_packed(reply, url)
         return length_of(reply, url)
 
+    def content_of(self, url: str, most: int) -> bytes:
+        """Return the whole answer of a quoted URL of this server, of at most `most` bytes."""
+        client = self._client()
+        return client.ask(url, {}, lambda reply: client.content(reply, url, most=most))
+
     def open_ranges(self, remote: str, head_bytes: int) -> HttpFile | None:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
         try:

@@ -26,6 +26,8 @@ class Plates:
         Have images, none of whose wells is annotated.
     unread : mapping of str to str
         Address of the index or folder that has to be read to know the images.
+    reasons : mapping of str to str
+        Why it could not be read, where that was tried.
     only_annotated : tuple of str
         Plates of the annotation that the plates file does not have: in no other group.
     renamed : mapping of str to str
@@ -39,6 +41,7 @@ class Plates:
     unread: dict[str, str] = field(default_factory=dict)
     only_annotated: tuple[str, ...] = ()
     renamed: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     @property
     def listed(self) -> int:
@@ -149,7 +152,11 @@ class Balance:
         )
         yield from _named(
             "plate(s) whose index or folder has to be read in the archive",
-            [f"{plate}: {path}" for plate, path in plates.unread.items()],
+            [
+                f"{plate}: {path}"
+                + (f" ({plates.reasons[plate]})" if plate in plates.reasons else "")
+                for plate, path in plates.unread.items()
+            ],
         )
         yield from _named("annotated well(s) have no image", lines.without_image)
         yield from _named("line(s) of the annotation have no usable well", lines.unusable)

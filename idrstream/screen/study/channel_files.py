@@ -36,12 +36,15 @@ class ChannelFile:
         What distinguishes its file's name.
     named : bool
         Whether the study names the channel.
+    planes : int
+        Planes of a time point where `path` is the pattern of several files; else 0.
     """
 
     name: str
     path: str
     value: str = ""
     named: bool = True
+    planes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from idrstream.errors import TableError
 from idrstream.screen.cells import whole_number
-from idrstream.screen.columns import CHANNEL_NAMES, FRAMES, PLATE, SITE, SOURCE, WELL, WELL_NUMBER
+from idrstream.screen.columns import (
+    CHANNEL_NAMES,
+    FRAMES,
+    PLANES,
+    PLATE,
+    SITE,
+    SOURCE,
+    WELL,
+    WELL_NUMBER,
+)
 from idrstream.screen.plates import shape_of_numbers
 from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.balance import Images, Lines
-from idrstream.screen.study.manifest import ARCHIVE, WHOLE_PLATES, FieldRow
+from idrstream.screen.study.field_rows import ARCHIVE, WHOLE_PLATES, FieldRow
 from idrstream.screen.wells import PLATE_COLUMNS, well_name, well_position
 
 if TYPE_CHECKING:
@@ -317,13 +326,15 @@ def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
     )
     if any(names := [_names_in_file(row) for row in rows[["source", "channels"]].to_numpy()]):
         core[CHANNEL_NAMES] = names
+    if rows["planes"].any():
+        core[PLANES] = [str(planes) if planes else "" for planes in rows["planes"]]
     return core
 
 
 def _names_in_file(row: Any) -> str:
     """Return the names of the channels in one file; those of patterns are names of files."""
     source, channels = row
-    return "" if source == "pattern" else ";".join(channels)
+    return "" if source in ("pattern", "index") else ";".join(channels)
 
 
 def _well(position: tuple[int, int], columns: int) -> str:

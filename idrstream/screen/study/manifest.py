@@ -3,70 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
-from idrstream.errors import TableError
+from idrstream.errors import DownloadError, TableError
 from idrstream.records import ImageTask
 from idrstream.screen.study.archive_paths import in_metadata
 from idrstream.screen.study.channel_files import (
     ChannelFile,
-    WantedChannel,
     by_position,
     channel_files,
     choose_channels,
     file_of_values,
 )
+from idrstream.screen.study.field_rows import ARCHIVE, Choice, FieldRow, OpenPlate
 from idrstream.screen.study.idr0013 import IDR0013_STUDY, Idr0013Locator, PlateScreens
+from idrstream.screen.study.index_rows import rows_of_index
 from idrstream.screen.study.plates_file import PlateEntry
 from idrstream.screen.study.study_files import ScreenField, read_pattern_file, read_screen_file
 from idrstream.screen.wells import PLATE_COLUMNS, PLATE_ROWS, well_name
-
-ARCHIVE = "/uod/idr/filesets/"
-"""Prefix of paths in the archive's metadata: the folder of the files on its server."""
-
-
-WHOLE_PLATES = frozenset({"key file", "directory"})
-"""Sources that stand for a whole plate, whose images are not known."""
-
-
-class FieldRow(NamedTuple):
-    """A field of a well and its file, or files; `position` is row and column from 0."""
-
-    plate: str
-    position: tuple[int, int] | None  # None: any well of the plate
-    columns: int
-    site: int
-    path: str  # empty: its channels are in files of their own
-    source: str
-    files: tuple[ChannelFile, ...] = ()
-    channels: tuple[str, ...] = ()  # names of all channels, in their order
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The wanted files of images: by the values of a pattern, or by channels (none: all)."""
-
-    pattern_values: tuple[str, ...] = ()
-    channels: tuple[WantedChannel, ...] = ()
-
 
 Fetch: TypeAlias = Callable[[str], "Path | None"]
 """Returns a file that is not here, by what a study's files call it."""
 
 
 class Finder:
-    """Finds the ``.screen`` and ``.pattern`` files that a study's files name."""
+    """Finds the ``.screen`` and ``.pattern`` files that a study's files name, and reads indexes.
+
+    Attributes
+    ----------
+    unread : dict
+        Why the index or folder of a plate could not be read, by plate.
+    notes : list of str
+        What is worth knowing of those that were.
+    """
 
     def __init__(
         self,
         plates_tsv: Path,
         given: Path | str | Iterable[Path | str],
         fetch: Fetch | None = None,
+        open_plate: OpenPlate | None = None,
     ) -> None:
         self.plates_tsv = plates_tsv
+        self.unread: dict[str, str] = {}
+        self.notes: list[str] = []
         self._fetch = fetch
+        self._open_plate = open_plate
         paths = [given] if isinstance(given, (str, Path)) else list(given)
         self._folders: list[Path] = []
         self._by_name: dict[str, Path] = {}
@@ -93,6 +77,22 @@ class Finder:
         found = next((path for path in candidates if path.is_file()), None)
         return self._fetch(target) if found is None and self._fetch is not None else found
 
+    def open(self, entry: PlateEntry, choice: Choice) -> list[FieldRow]:
+        """Return the images of a plate whose index or folder can be read; none if it cannot."""
+        if self._open_plate is None:
+            return []
+        try:
+            opened = self._open_plate(entry.target)
+            if opened is None:
+                return []
+            where = f"plate {entry.plate}, {entry.target}"
+            rows = list(rows_of_index(entry.plate, opened.index, opened.folder, choice, where))
+        except DownloadError as error:  # one plate's index never sinks the table
+            self.unread[entry.plate] = str(error)
+            return []
+        self.notes += [f"plate {entry.plate}: {note}" for note in opened.index.notes]
+        return rows
+
 
 def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[FieldRow]:
     """Yield the images of a plate; one row for a plate whose files do not name its wells.
@@ -112,8 +112,10 @@ def rows_of(entry: PlateEntry, finder: Finder, choice: Choice) -> Iterator[Field
         plate = ScreenField(0, 0, 0, entry.target, entry.line)
         files, names = _files_of_pattern(plate, finder.plates_tsv, finder, choice)
         yield _row(entry, None, 0, 1, files, names)
-    else:
+    elif entry.kind == "zarr" or not (rows := finder.open(entry, choice)):
         yield FieldRow(entry.plate, None, 0, 1, entry.target, entry.kind)
+    else:
+        yield from rows
 
 
 def _screen_rows(

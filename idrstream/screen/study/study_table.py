@@ -6,25 +6,20 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ConfigError, TableError
 from idrstream.screen.columns import FRAMES, GENE, PLATE, SOURCE
-from idrstream.screen.frames import parse_frames
+from idrstream.screen.indexes.records import PlateIndex
 from idrstream.screen.study.annotation import choose_rows, read_annotation
 from idrstream.screen.study.balance import Balance, Plates
 from idrstream.screen.study.channel_files import wanted_channels
+from idrstream.screen.study.choices import frames_text, wanted_plane, wanted_sites
+from idrstream.screen.study.field_rows import WHOLE_PLATES, Choice, FieldRow, OpenedPlate, OpenPlate
+from idrstream.screen.study.index_rows import rows_of_index
 from idrstream.screen.study.join import Annotated, Joined, wells_of_annotation, wells_of_files
-from idrstream.screen.study.manifest import (
-    WHOLE_PLATES,
-    Choice,
-    Fetch,
-    FieldRow,
-    Finder,
-    name_channels,
-    rows_of,
-)
-from idrstream.screen.study.plate_names import match_names
+from idrstream.screen.study.manifest import Fetch, Finder, name_channels, rows_of
+from idrstream.screen.study.plate_names import file_name, match_names, unlike
 from idrstream.screen.study.plates_file import PlateEntry, read_plates_file
 from idrstream.text import shorten_list
 
@@ -64,20 +59,44 @@ class StudyTable:
     names: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the files of a study name.
+
+    Attributes
+    ----------
+    path : Path
+        Where that stands, for messages.
+    entries, chosen : sequence of PlateEntry
+        All plates, and those that are wanted.
+    rows : list of FieldRow
+        Images of the wanted plates.
+    notes : tuple of str
+        What is worth knowing.
+    unread : mapping of str to str
+        Why the index or folder of a plate could not be read.
+    """
+
+    path: Path
+    entries: Sequence[PlateEntry]
+    chosen: Sequence[PlateEntry]
+    rows: list[FieldRow]
+    notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+
 def study_table(
     plates_tsv: Path | str,
     annotation_csv: Path | str | None = None,
     screen_files: Path | str | Iterable[Path | str] = (),
     *,
-    frames: str | int | Sequence[int] = 1,
-    movie_frames: int | None = None,
-    where: Mapping[str, str | Sequence[str]] | None = None,
     plates: Iterable[str] | None = None,
-    sites: int | Iterable[int] | None = None,
-    gene_column: str | None = None,
     pattern_values: Sequence[str] = (),
     channels: str | Iterable[str] = (),
+    plane: int | None = None,
     fetch: Fetch | None = None,
+    open_plate: OpenPlate | None = None,
+    **options: Any,
 ) -> StudyTable:
     """Return the table of a study's own files, with the balance of what is in it and what is not.
 
@@ -87,39 +106,107 @@ def study_table(
         The study's plates file.
     fetch : callable, optional
         Returns a ``.screen`` or ``.pattern`` file that is not here, by what names it.
-    annotation_csv, screen_files, frames, movie_frames, where, plates, sites, gene_column
+    open_plate : callable, optional
+        Reads the index or folder of a plate, by what names it.
+    annotation_csv, screen_files, plates, pattern_values, channels, plane
         As for `idrstream.table_from_idr`.
-    pattern_values, channels
-        As for `idrstream.table_from_idr`.
+    **options
+        Its frames, movie_frames, where, sites and gene_column.
 
     Raises
     ------
     TableError, ConfigError
         As `table_from_idr`, but for a table without rows, whose balance says why.
     """
-    import pandas as pd
-
     plates_tsv = Path(plates_tsv)
     listed = read_plates_file(plates_tsv)
-    entries = _chosen_plates(listed.entries, plates, plates_tsv)
-    choice = Choice(tuple(pattern_values), wanted_channels(channels))
-    annotation = _annotation(annotation_csv, where, gene_column)
-    finder = Finder(plates_tsv, screen_files, fetch)
-    wanted_sites = _sites(sites)
-    found = [row for entry in entries for row in rows_of(entry, finder, choice)]
+    chosen = _chosen_plates(listed.entries, plates, plates_tsv)
+    choice = Choice(tuple(pattern_values), wanted_channels(channels), wanted_plane(plane))
+    finder = Finder(plates_tsv, screen_files, fetch, open_plate)
+    rows = [row for entry in chosen for row in rows_of(entry, finder, choice)]
+    notes = (*listed.notes, *finder.notes)
+    found = _Found(plates_tsv, listed.entries, chosen, rows, notes, finder.unread)
+    return _table_of(found, annotation_csv, **options)
+
+
+def opened_table(
+    opened: Sequence[tuple[str, OpenedPlate]],
+    source: str,
+    annotation_csv: Path | str | None = None,
+    *,
+    plates: Iterable[str] | None = None,
+    channels: str | Iterable[str] = (),
+    plane: int | None = None,
+    notes: Iterable[str] = (),
+    **options: Any,
+) -> StudyTable:
+    """Return the table of plates whose images are known.
+
+    Parameters
+    ----------
+    opened : sequence of (str, OpenedPlate)
+        Plates with their names.
+    source : str
+        Where they are, for messages.
+    annotation_csv, plates, channels, plane, **options
+        As for `study_table`.
+    notes : iterable of str
+        What is worth knowing.
+
+    Raises
+    ------
+    TableError, ConfigError
+        As for `study_table`.
+    """
+    choice = Choice((), wanted_channels(channels), wanted_plane(plane))
+    entries: list[PlateEntry] = []
+    indexes: dict[str, PlateIndex] = {}
+    for number, (name, plate) in enumerate(opened, start=1):
+        unique = unlike(file_name(name), indexes)
+        entries.append(PlateEntry(unique, plate.folder, "directory", number, name))
+        indexes[unique] = plate.index
+    chosen = _chosen_plates(entries, plates, Path(source))
     rows = [
         row
-        for row in name_channels(found)
-        if row.position is None or wanted_sites is None or row.site in wanted_sites
+        for entry in chosen
+        for row in rows_of_index(
+            entry.plate, indexes[entry.plate], entry.target, choice, f"plate {entry.plate}"
+        )
+    ]
+    said = [*notes]
+    said += [f"plate {e.plate}: {note}" for e in chosen for note in indexes[e.plate].notes]
+    found = _Found(Path(source), entries, chosen, rows, tuple(said))
+    return _table_of(found, annotation_csv, **options)
+
+
+def _table_of(
+    files: _Found,
+    annotation_csv: Path | str | None,
+    *,
+    frames: str | int | Sequence[int] = 1,
+    movie_frames: int | None = None,
+    where: Mapping[str, str | Sequence[str]] | None = None,
+    sites: int | Iterable[int] | None = None,
+    gene_column: str | None = None,
+) -> StudyTable:
+    """Join the images of a study with its annotation, and count what is left over."""
+    import pandas as pd
+
+    annotation = _annotation(annotation_csv, where, gene_column)
+    chosen_sites = wanted_sites(sites)
+    rows = [
+        row
+        for row in name_channels(files.rows)
+        if row.position is None or chosen_sites is None or row.site in chosen_sites
     ]
     manifest = pd.DataFrame(rows, columns=list(FieldRow._fields))
-    names = {entry.plate: entry.name for entry in entries}
+    names = {entry.plate: entry.name for entry in files.chosen}
+    all_names = {entry.plate: entry.name for entry in files.entries}
     if annotation is None:
         matched = dict(names)
         joined = wells_of_files(manifest)
     else:
-        own = {entry.plate: entry.name for entry in listed.entries}
-        matched = match_names(own, annotation.table[PLATE])
+        matched = match_names(all_names, annotation.table[PLATE])
         if not matched:
             some = shorten_list(annotation.table[PLATE].unique(), 3)
             msg = f"{annotation.path}, column Plate: has none of the plates, but {some}"
@@ -129,23 +216,23 @@ def study_table(
         joined = _other_plates(joined, annotation, matched, wanted)
     table = _streamable(joined.table)
     table = _finish(_with_names(table, names), frames, movie_frames, gene_column)
-    images = replace(joined.images, not_chosen=joined.images.not_chosen + len(found) - len(rows))
-    groups = _plates(listed.entries, entries, found, table, matched)
+    left_out = len(files.rows) - len(rows)
+    images = replace(joined.images, not_chosen=joined.images.not_chosen + left_out)
+    groups = _plates(files, table, matched)
     if annotation is not None:
         only = set(annotation.table[PLATE]) - {""} - set(matched.values())
         groups = replace(groups, only_annotated=tuple(sorted(only)))
-    balance = Balance(groups, joined.lines, images, listed.notes)
+    balance = Balance(groups, joined.lines, images, files.notes)
     without = groups.not_annotated
     table.attrs["plates_without_annotation"] = list(without)
     if without:
         logger.warning(
             "%d of %d plates have no annotation in %s and are left out: %s",
-            len(without), len(entries), annotation_csv, shorten_list(without, _SHOWN),
+            len(without), len(files.chosen), annotation_csv, shorten_list(without, _SHOWN),
         )  # fmt: skip
-    names = {entry.plate: entry.name for entry in listed.entries}
     found_channels = tuple(dict.fromkeys(name for row in rows for name in row.channels))
     differ = len({row.channels for row in rows}) > 1
-    return StudyTable(table, balance, found_channels, differ, names)
+    return StudyTable(table, balance, found_channels, differ, all_names)
 
 
 def _streamable(table: pd.DataFrame) -> pd.DataFrame:
@@ -160,6 +247,9 @@ def _streamable(table: pd.DataFrame) -> pd.DataFrame:
 def no_image(balance: Balance) -> str:
     """Return why a table has no rows."""
     plates = balance.plates
+    if plates.reasons:
+        plate, reason = next(iter(plates.reasons.items()))
+        return f"the index of plate {plate} cannot be used: {reason}. {balance}"
     if plates.unread:
         plate, address = next(iter(plates.unread.items()))
         return (
@@ -208,21 +298,15 @@ def _with_names(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     return table.assign(**{PLATE_NAME: [names[plate] for plate in table[PLATE]]})
 
 
-def _plates(
-    entries: Sequence[PlateEntry],
-    chosen: Sequence[PlateEntry],
-    found: Sequence[FieldRow],
-    table: pd.DataFrame,
-    matched: Mapping[str, str],
-) -> Plates:
+def _plates(files: _Found, table: pd.DataFrame, matched: Mapping[str, str]) -> Plates:
     """Put every plate of the plates file into its group."""
     sources: dict[str, FieldRow] = {}
-    for row in found:
+    for row in files.rows:
         sources.setdefault(row.plate, row)
-    used, asked = set(table[PLATE]), {entry.plate for entry in chosen}
+    used, asked = set(table[PLATE]), {entry.plate for entry in files.chosen}
     groups: dict[str, list[str]] = {}
     unread: dict[str, str] = {}
-    for entry in entries:
+    for entry in files.entries:
         first = sources.get(entry.plate)
         if first is not None and _is_unread(first, entry.plate in used):
             unread[entry.plate] = entry.target
@@ -234,11 +318,12 @@ def _plates(
         else:
             group = "not_chosen" if entry.plate in matched else "not_annotated"
         groups.setdefault(group, []).append(entry.plate)
-    own = {entry.plate: entry.name for entry in entries}
+    own = {entry.plate: entry.name for entry in files.entries}
     renamed = {plate: name for plate, name in matched.items() if name not in (plate, own[plate])}
     return Plates(
         **{group: tuple(plates) for group, plates in groups.items()},
         unread=unread,
+        reasons={plate: files.unread[plate] for plate in unread if plate in files.unread},
         renamed=renamed,
     )
 
@@ -262,16 +347,6 @@ def _chosen_plates(
     return [entry for entry in entries if {entry.plate, entry.name} & wanted]
 
 
-def _sites(sites: int | Iterable[int] | None) -> frozenset[int] | None:
-    if sites is None:
-        return None
-    chosen = frozenset([sites] if isinstance(sites, int) else sites)
-    if not chosen or min(chosen) < 1:
-        msg = f"sites is {sites!r}; fields of a well count from 1"
-        raise ConfigError(msg)
-    return chosen
-
-
 def _finish(
     table: pd.DataFrame,
     frames: str | int | Sequence[int],
@@ -290,23 +365,5 @@ def _finish(
             raise ConfigError(msg)
         table[FRAMES] = table[column]
     else:
-        table[FRAMES] = _frames_text(frames, movie_frames)
+        table[FRAMES] = frames_text(frames, movie_frames)
     return table.reset_index(drop=True)
-
-
-def _frames_text(frames: str | int | Sequence[int], movie_frames: int | None) -> str:
-    text = frames if isinstance(frames, str) else None
-    if text is None:
-        text = ",".join(map(str, [frames] if isinstance(frames, int) else frames))
-    if text == "all" or text.startswith("every "):
-        if movie_frames is None or movie_frames < 1:
-            msg = f'frames = "{text}" needs movie_frames, the number of frames of the longest movie'
-            raise ConfigError(msg)
-        step = text.removeprefix("every ").strip() if text != "all" else "1"
-        text = f"1-{movie_frames}:{step}"
-    try:
-        parse_frames(text)
-    except ValueError as error:
-        msg = f"frames: {error}"
-        raise ConfigError(msg) from error
-    return text
