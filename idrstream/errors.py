@@ -12,7 +12,8 @@
     │   ├── LockedError        another stream uses the folder or the GPU
     │   ├── PlanChangedError   the output folder belongs to another plan
     │   ├── JournalError       the output folder's journal cannot be used
-    │   └── CollectError       the batches of an output folder cannot be collected
+    │   ├── CollectError       the batches of an output folder cannot be collected
+    │   └── ClusterError       workers on other machines cannot be had or used
     ├── ImageError             the image is skipped, its batch continues
     │   ├── DownloadError      the movie could not be downloaded
     │   │   ├── RemoteFileNotFoundError  the source has no such movie
@@ -22,6 +23,7 @@
     │   │   └── FrameError     one frame: out of range, not valid, never written
     │   └── SegmentationError  the segmentation of a frame failed
     └── BatchError             the batch is recorded as failed, the stream continues
+        ├── WorkerDiedError    workers died at it, again and again
         ├── ProfileError       profiling failed or its output is incomplete
         └── CompileError       the tables of a batch do not match
 
@@ -133,6 +135,12 @@ class CollectError(UserError):
     exit_code = 10
 
 
+class ClusterError(UserError):
+    """Workers on other machines cannot be had, reached or used; the message says why."""
+
+    exit_code = 11
+
+
 class ImageError(IdrStreamError):
     """One image cannot be processed; it is recorded and its batch continues."""
 
@@ -167,6 +175,10 @@ class SegmentationError(ImageError):
 
 class BatchError(IdrStreamError):
     """One batch failed; it is recorded and the stream continues."""
+
+
+class WorkerDiedError(BatchError):
+    """Several workers died at a batch, one after the other, and at no other."""
 
 
 class ProfileError(BatchError):

@@ -32,6 +32,7 @@ exit codes:
   8    the output folder's journal cannot be used
   9    the disk budget is too small
   10   the batches of an output folder cannot be collected as they are
+  11   workers on other machines cannot be had or used
   70   an unforeseen error: the message says where its traceback is
   130  interrupted; finished batches are kept
 docs/errors.md has cause and cure of every error.

@@ -60,6 +60,31 @@ class LaneNow:
     share: float
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerNow:
+    """A worker of a stream on several machines.
+
+    Attributes
+    ----------
+    name, host, job : str
+        The worker, its machine, and its job in a queue system if it is in one.
+    batches : tuple of int
+        Batches in progress.
+    done : int
+        Batches done of the work it has.
+    memory_bytes, peak_bytes : int
+        Its memory, now and at most.
+    """
+
+    name: str
+    host: str
+    job: str
+    batches: tuple[int, ...]
+    done: int
+    memory_bytes: int
+    peak_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
     """State of a running stream.
@@ -88,6 +113,10 @@ class Live:
         Disk use of ``tmp_dir``, now and at most.
     disk_limit_bytes : int or None
         The disk budget.
+    workers : tuple of WorkerNow
+        The workers, of a stream on several machines.
+    waiting : str
+        What waits for a worker, and why.
     """
 
     holder: Holder
@@ -102,6 +131,8 @@ class Live:
     disk_bytes: int = 0
     disk_peak_bytes: int = 0
     disk_limit_bytes: int | None = None
+    workers: tuple[WorkerNow, ...] = ()
+    waiting: str = ""
 
 
 def write_small(path: Path, content: dict[str, Any]) -> None:
@@ -141,6 +172,10 @@ def read_live(folder: Path, who: Holder | None) -> Live | None:
     try:
         content["holder"] = Holder(**content["holder"])
         content["lanes"] = tuple(LaneNow(**lane) for lane in content["lanes"])
+        content["workers"] = tuple(
+            WorkerNow(**{**worker, "batches": tuple(worker["batches"])})
+            for worker in content.get("workers", ())
+        )
         content["phase"] = LivePhase(content["phase"])
         live = Live(**content)
     except (KeyError, TypeError, ValueError):

@@ -12,6 +12,7 @@ TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
 QUALITY = ("qc", "pictures")  # measures of frames, example pictures
 PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
+CLUSTER = "cluster"  # what workers on other machines are told, write and leave
 CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is one data set
 
 # What a stream writes into these folders beside the tables of batches.
@@ -19,6 +20,9 @@ _NOTES = re.compile(
     rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
     rf"|{QUALITY[0]}/batch_[0-9]+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
+)
+_OF_CLUSTER = re.compile(
+    rf"{CLUSTER}/(?:(?:stream|deaths)\.json|(?:inbox|staging|workers|logs|jobs)/.+)"
 )
 _BESIDE = frozenset({"provenance.json", "report.html"})
 _TABLE_COPY = re.compile(rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz")
@@ -36,6 +40,11 @@ def batch_number(name: str) -> int | None:
 def is_note(name: str) -> bool:
     """Return whether a name in an output folder is one of a stream's files beside its tables."""
     return _NOTES.fullmatch(name) is not None
+
+
+def is_of_cluster(name: str) -> bool:
+    """Return whether a name in an output folder is that of a file of or for workers."""
+    return _OF_CLUSTER.fullmatch(name) is not None
 
 
 def is_leftover(name: str) -> bool:

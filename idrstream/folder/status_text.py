@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TextIO
 
 from idrstream.folder.live import LaneNow, LivePhase
 from idrstream.schedule.lanes import LaneReport
-from idrstream.text import format_duration, format_size
+from idrstream.text import as_ranges, format_duration, format_size
 from idrstream.visible import visible_line
 
 if TYPE_CHECKING:
     from idrstream.folder.journal.records import Failure
+    from idrstream.folder.live import Live
     from idrstream.folder.status import Status
 
 _BAR = 24
@@ -137,7 +138,21 @@ def facts(status: Status) -> list[tuple[str, str]]:
         limit = "" if live.disk_limit_bytes is None else f" of {format_size(live.disk_limit_bytes)}"
         peak = format_size(live.disk_peak_bytes)
         found.append(("disk", f"{format_size(live.disk_bytes)} now, at most {peak}{limit}"))
+    if live is not None and live.workers:
+        found.append(("workers", workers_text(live)))
+    if live is not None and live.waiting:
+        found.append(("waiting", live.waiting))
     return found
+
+
+def workers_text(live: Live) -> str:
+    """Return how many workers there are, where, at which batches, and the largest memory."""
+    hosts = {worker.host for worker in live.workers}
+    numbers = sorted(number for worker in live.workers for number in worker.batches)
+    at = f", at batches {as_ranges(numbers)}" if numbers else ""
+    peak = max(worker.peak_bytes for worker in live.workers)
+    machines = "one machine" if len(hosts) == 1 else f"{len(hosts)} machines"
+    return f"{len(live.workers)} on {machines}{at}, memory at most {format_size(peak)}"
 
 
 def one_line(status: Status, now: datetime | None = None) -> str:

@@ -22,7 +22,7 @@ from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
-from idrstream.folder.names import batch_number, is_leftover, is_note
+from idrstream.folder.names import batch_number, is_leftover, is_note, is_of_cluster
 from idrstream.folder.outputs import wrong_masks
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.opening import inside
@@ -211,7 +211,7 @@ def _unknown_files(folder: Path, known: set[str]) -> tuple[list[Problem], list[s
     for name in sorted(set(_files(folder)) - known - own):
         if batch_number(name) is not None or is_leftover(name):
             strays.append(Problem(name, "stray", "belongs to no batch that is done"))
-        elif not is_note(name):
+        elif not (is_note(name) or is_of_cluster(name)):
             others.append(name)
     return strays, others
 

@@ -206,7 +206,8 @@ class PerPlate:
 
     def missing(self, plate: str) -> bool:
         """Return whether a plate has no model yet, neither in memory nor in the folder."""
-        return self._find(plate) is None
+        with self._lock:
+            return plate not in self._models and not self.path(plate).is_file()
 
     def fit(
         self, plate: str, stack: NDArray[Any], *, wells: Sequence[str] = ()

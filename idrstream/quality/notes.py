@@ -117,11 +117,11 @@ def forget(folder: Path, numbers: Set[int]) -> None:
         number = path.stem.removeprefix("batch_")
         if not number.isdigit() or int(number) not in numbers:
             continue
-        store.forget(_keys_in(path))
+        store.forget(picture_keys(path))
         path.unlink()
 
 
-def _keys_in(path: Path) -> list[str]:
+def picture_keys(path: Path) -> list[str]:
     """Return the names of the pictures of a batch; none if its measures cannot be read."""
     try:
         with open_regular(path) as packed, io.TextIOWrapper(packed, "utf-8", newline="") as file:

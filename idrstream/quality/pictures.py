@@ -23,6 +23,7 @@ import numpy as np
 
 from idrstream.files import atomic_file
 from idrstream.opening import inside
+from idrstream.text import parse_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -168,6 +169,11 @@ class PictureStore:
     def _delete(self, key: str) -> None:
         for name in _names(key):
             inside(self.folder, f"{PICTURES}/{name}").unlink(missing_ok=True)
+
+
+def pictures_bytes(size: str | int | None) -> int:
+    """Return the space for example pictures that an option names; 0 for none."""
+    return 0 if size in (0, "0") else parse_size(size) or 0
 
 
 def picture_paths(folder: Path, key: str) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from idrstream.folder.journal.reader import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.journal.writer import as_json
 from idrstream.folder.locks import Lock, folder_lock, gpu_lock
-from idrstream.folder.names import CELLS, ILLUMINATION, QUALITY, TABLES
+from idrstream.folder.names import CELLS, CLUSTER, ILLUMINATION, QUALITY, TABLES
 from idrstream.folder.outputs import (
     clear_parts,
     clear_unfinished,
@@ -44,7 +44,9 @@ from idrstream.folder.seal import seal
 from idrstream.folder.versions import changed_versions, versions
 from idrstream.opening import everybody_may_write, refuse_links
 from idrstream.preprocess.selectors import check_selectors
+from idrstream.quality.pictures import pictures_bytes
 from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
+from idrstream.run.elsewhere import make_coordinator
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
 from idrstream.schedule.disk.budget import tree_bytes
@@ -56,12 +58,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from idrstream.cluster.coordinator import Coordinator
+    from idrstream.cluster.work import Executor
     from idrstream.config import RunOptions
     from idrstream.profile import FeatureEngine
     from idrstream.records import Movie
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
     from idrstream.schedule.runner import Runner
+    from idrstream.schedule.stages import Stages
     from idrstream.screen import Plan
     from idrstream.segment import Segmentor
 
@@ -81,12 +86,21 @@ class Session:
         What it is made of.
     options : RunOptions
         Options of this run.
+    executor : Executor, optional
+        Has the workers; by default this process does the work.
     """
 
-    def __init__(self, paths: StreamPaths, components: Components, options: RunOptions) -> None:
+    def __init__(
+        self,
+        paths: StreamPaths,
+        components: Components,
+        options: RunOptions,
+        executor: Executor | None = None,
+    ) -> None:
         self._paths = paths
         self._components = components
         self._options = options
+        self._executor = executor
 
     def run(
         self,
@@ -147,15 +161,21 @@ class Session:
             leftover_bytes = self._clear_leftovers(journal)
             if begun is not None:
                 begun()
-            with self._ready(decision):
+            with self.ready() if decision.run and self._executor is None else nullcontext():
                 keep = journal.published_frames(set(decision.run) - set(decision.dropped))
                 self._begin(journal, requested, decision, table)
                 tables = place_tables(
                     paths.folder, self._options.output_format, journal.outputs().values()
                 )
-                runner = self._runner(
-                    [journal, log_events, controls, *listeners], keep, tables, leftover_bytes
-                )
+                runner: Runner | Coordinator
+                hearing: list[Listener] = [journal, log_events, controls, *listeners]
+                if self._executor is None:
+                    runner = self.runner(hearing, keep, tables, leftover_bytes)
+                else:
+                    runner = make_coordinator(
+                        self._executor, self._paths, self._components, self._options, hearing,
+                        identity=requested.identity, keep=keep, tables=tables,
+                    )  # fmt: skip
                 controls.attach(runner)
                 try:
                     result = runner.run(_plan(requested, decision))
@@ -219,18 +239,17 @@ class Session:
         return before - tree_bytes(work)
 
     @contextmanager
-    def _ready(self, decision: Decision) -> Iterator[None]:
-        """Load the model and take the GPUs, when there is something to run at all."""
+    def ready(self) -> Iterator[None]:
+        """Load the models and take the GPUs."""
         with ExitStack() as held:
-            if decision.run:
-                components = self._components
-                # What is missing or cannot be used shows before the first download.
-                components.preprocessor.load()
-                components.segmentor.load()
-                components.engine.load()
-                if not self._options.share_gpu:
-                    for lock in _gpu_locks(components.segmentor, components.engine):
-                        held.enter_context(lock)
+            components = self._components
+            # What is missing or cannot be used shows before the first download.
+            components.preprocessor.load()
+            components.segmentor.load()
+            components.engine.load()
+            if not self._options.share_gpu:
+                for lock in _gpu_locks(components.segmentor, components.engine):
+                    held.enter_context(lock)
             yield
 
     def _begin(
@@ -271,26 +290,56 @@ class Session:
         delete_tables(paths.folder, old)
         _say(decision)
 
-    def _runner(
+    def runner(
         self,
         listeners: Sequence[Listener],
         keep: Mapping[int, Set[FrameKey]],
         tables: Path,
-        leftover_bytes: int,
+        leftover_bytes: int = 0,
+        failed_plates: Mapping[str, Exception] | None = None,
     ) -> Runner:
+        """Return what runs a plan in this process; see `Runner`.
+
+        Parameters
+        ----------
+        listeners : sequence of Listener
+            Called with every event.
+        keep : Mapping[int, set]
+            Frames that the new table of a batch must have.
+        tables : Path
+            Folder of the tables.
+        leftover_bytes : int
+            What a stream that died had left in ``tmp_dir``.
+        failed_plates : Mapping[str, Exception], optional
+            Plates that have no illumination model, and why.
+        """
+        from idrstream.schedule.runner import Runner
+
+        return Runner(
+            self.stages(keep, tables),
+            self._paths.work_dir / "downloads",
+            listeners,
+            plate_wells=self._paths.plate_wells,
+            options=self._options,
+            budget_bytes=parse_size(self._options.disk_budget),
+            leftover_bytes=leftover_bytes,
+            failed_plates=failed_plates,
+        )
+
+    def stages(self, keep: Mapping[int, Set[FrameKey]], tables: Path) -> Stages:
+        """Return what batches pass through; the parameters are those of `runner`."""
         from idrstream.download import limit_to_needed
         from idrstream.profile import DeepProfilerProject
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.profiling import EngineProfiling, TableOptions
-        from idrstream.schedule.runner import Runner
         from idrstream.schedule.stages import Stages
 
         components, options = self._components, self._options
         limit_to_needed(components.downloader, components.preprocessor)
         outlines = "object_outlines" in options.extra_metadata
-        pictures = PictureStore(self._paths.folder, _pictures_bytes(options.pictures))
-        stages = Stages(
+        pictures = PictureStore(self._paths.folder, pictures_bytes(options.pictures))
+        return Stages(
             downloader=components.downloader,
             wait_until_complete=self._wait_until_complete,
             preprocessor=components.preprocessor,
@@ -304,15 +353,6 @@ class Session:
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
             ),
-        )
-        return Runner(
-            stages,
-            self._paths.work_dir / "downloads",
-            listeners,
-            plate_wells=self._paths.plate_wells,
-            options=options,
-            budget_bytes=parse_size(options.disk_budget),
-            leftover_bytes=leftover_bytes,
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:
@@ -328,7 +368,7 @@ class Session:
 
 def _refuse_planted_links(folder: Path) -> None:
     """Refuse links below an output folder, and warn when everybody may put something there."""
-    refuse_links(folder, TABLES, CELLS, ILLUMINATION, *QUALITY)
+    refuse_links(folder, TABLES, CELLS, CLUSTER, ILLUMINATION, *QUALITY)
     channels = [path.name for path in (folder / ILLUMINATION).glob("*") if path.suffix != ".npz"]
     refuse_links(folder, *(f"{ILLUMINATION}/{name}" for name in channels))
     if everybody_may_write(folder):
@@ -337,11 +377,6 @@ def _refuse_planted_links(folder: Path) -> None:
             "the stream. Forbid it with chmod o-w",
             folder,
         )
-
-
-def _pictures_bytes(size: str | int | None) -> int:
-    """Return the space for example pictures; 0 for none."""
-    return 0 if size in (0, "0") else parse_size(size) or 0
 
 
 def _plan(requested: RequestedPlan, decision: Decision) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -54,6 +54,7 @@ class Flow:
         plate_wells: int,
         disk_wait_s: float,
         leftover_bytes: int,
+        failed_plates: Mapping[str, Exception],
     ) -> None:
         self._plan = plan
         self._tmp_dir = downloads.parent
@@ -63,7 +64,7 @@ class Flow:
         self._folders = MovieFolders(downloads)
         self._space = Space(context, downloads, budget_bytes)
         movies = Movies(context, self._space, self._folders)
-        self._plates = PlateModels(context, self._space, movies, plan, plate_wells)
+        self._plates = PlateModels(context, self._space, movies, plan, plate_wells, failed_plates)
         self._images = ImageLanes(context, self._space, movies, self._plates)
         self._batches = BatchLanes(context, self._space, plan)
         self._meter = DiskMeter(self._tmp_dir)

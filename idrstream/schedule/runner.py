@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +51,8 @@ class Runner:
         How long to wait on a full disk if the stream itself can free nothing.
     leftover_bytes : int
         What a crashed stream had left and was removed already, for the result.
+    failed_plates : Mapping[str, Exception], optional
+        Plates whose illumination model is not fitted again, and why they have none.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Runner:
         budget_bytes: int | None = None,
         disk_wait_s: float = 30.0,
         leftover_bytes: int = 0,
+        failed_plates: Mapping[str, Exception] | None = None,
     ) -> None:
         self._options = options or RunOptions()
         self._make_flow = partial(
@@ -75,6 +78,7 @@ class Runner:
             plate_wells=plate_wells,
             disk_wait_s=disk_wait_s,
             leftover_bytes=leftover_bytes,
+            failed_plates=failed_plates or {},
         )
         self._flow: Flow | None = None
 
@@ -137,3 +141,11 @@ class Runner:
     def lanes(self) -> tuple[LaneReport, ...]:
         """Return how busy the lanes are; empty if nothing runs."""
         return flow.lanes() if (flow := self._flow) else ()
+
+    def workers(self) -> tuple[()]:
+        """Return nothing: this process does the work."""
+        return ()
+
+    def waiting(self) -> str:
+        """Return nothing: no work waits for a worker."""
+        return ""

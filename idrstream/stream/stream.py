@@ -16,6 +16,7 @@ from idrstream.stream.verbs import FolderVerbs
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.cluster import Executor
     from idrstream.config import Settings
     from idrstream.forecast import StreamPlan
     from idrstream.run.components import StreamPaths
@@ -85,6 +86,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *arguments: Any,
         background: Literal[False] = False,
         listeners: Sequence[Listener] = (),
+        executor: Executor | None = None,
         **options: Any,
     ) -> RunResult: ...
     @overload
@@ -94,6 +96,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *arguments: Any,
         background: Literal[True],
         listeners: Sequence[Listener] = (),
+        executor: Executor | None = None,
         **options: Any,
     ) -> BackgroundRun: ...
     @takes_options(RunOptions, positional=4)  # type: ignore[misc]  # it takes the positional ones
@@ -103,6 +106,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *,
         background: bool = False,
         listeners: Sequence[Listener] = (),
+        executor: Executor | None = None,
         **options: Any,
     ) -> RunResult | BackgroundRun:
         """Extract the features of all images of a table that are not done yet.
@@ -121,6 +125,9 @@ class IdrStream(StreamParts, FolderVerbs):
             progress bars. See ``docs/control.md``.
         listeners : sequence of Listener
             Called with every event of the run.
+        executor : Executor, optional
+            Has the workers on this and other machines; by default this process does the work.
+            See ``docs/cluster.md``.
         **options
             The options of `RunOptions`, as ``docs/settings.md`` lists them.
 
@@ -147,7 +154,7 @@ class IdrStream(StreamParts, FolderVerbs):
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
-        session = Session(self.paths(), self.components(), chosen)
+        session = Session(self.paths(), self.components(), chosen, executor)
         if background:
             return BackgroundRun(
                 self.final_data_dir,

@@ -14,6 +14,7 @@ from idrstream.folder.verify import Verified, verify_folder
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.cluster import Executor
     from idrstream.collect import Collected, CollectOptions
     from idrstream.report.write import Report
     from idrstream.schedule.result import RunResult
@@ -29,7 +30,7 @@ class FolderVerbs:
         raise NotImplementedError
 
     @takes_options(RunOptions)
-    def resume(self, **options: Any) -> RunResult:
+    def resume(self, *, executor: Executor | None = None, **options: Any) -> RunResult:
         """Continue where the last run ended: run every batch that is not done.
 
         The table, batch size, extra metadata and format are those the folder was started with.
@@ -37,6 +38,8 @@ class FolderVerbs:
 
         Parameters
         ----------
+        executor : Executor, optional
+            Has the workers, as for `run_stream`.
         **options
             The options of `RunOptions`, as for `run_stream`.
 
@@ -55,10 +58,13 @@ class FolderVerbs:
         from idrstream.screen import read_table
 
         recorded = read_recorded_call(self.final_data_dir)
-        return self._run(read_table(recorded.table), **{**recorded.options, **options})
+        chosen = {**recorded.options, **options}
+        return self._run(read_table(recorded.table), executor=executor, **chosen)
 
     @takes_options(RunOptions)
-    def rerun(self, batch_ids: Iterable[int], **options: Any) -> RunResult:
+    def rerun(
+        self, batch_ids: Iterable[int], *, executor: Executor | None = None, **options: Any
+    ) -> RunResult:
         """Run batches again that failed or were published without some images.
 
         Complete batches are skipped unless ``force_recompute=True`` is given. A new
@@ -68,6 +74,8 @@ class FolderVerbs:
         ----------
         batch_ids : iterable of int
             Numbers of batches.
+        executor : Executor, optional
+            Has the workers, as for `run_stream`.
         **options
             The options of `RunOptions`, as for `run_stream`.
 
@@ -76,10 +84,12 @@ class FolderVerbs:
         RunResult
             What was done.
         """
-        return self.resume(batch_nums=tuple(batch_ids), **options)
+        return self.resume(batch_nums=tuple(batch_ids), executor=executor, **options)
 
     @takes_options(RunOptions)
-    def rerun_failed(self, kind: str | None = None, **options: Any) -> RunResult:
+    def rerun_failed(
+        self, kind: str | None = None, *, executor: Executor | None = None, **options: Any
+    ) -> RunResult:
         """Run every batch again that had a failure.
 
         Parameters
@@ -87,6 +97,8 @@ class FolderVerbs:
         kind : str, optional
             Only where something failed with this class of error, for example
             ``TransientDownloadError``.
+        executor : Executor, optional
+            Has the workers, as for `run_stream`.
         **options
             The options of `RunOptions`, as for `run_stream`.
 
@@ -95,7 +107,8 @@ class FolderVerbs:
         RunResult
             What was done.
         """
-        return self.rerun(failed_batches(self.final_data_dir, kind), **options)
+        numbers = failed_batches(self.final_data_dir, kind)
+        return self.rerun(numbers, executor=executor, **options)
 
     def failed(self, kind: str | None = None) -> pd.DataFrame:
         """Return the failures of all runs that are not resolved; see `read_failures`.

@@ -41,6 +41,7 @@ from idrstream.schedule.events import (
 )
 
 if TYPE_CHECKING:
+    from idrstream.cluster.coordinator import Coordinator
     from idrstream.schedule.runner import Runner
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class Controls:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._me = Holder()
-        self._runner: Runner | None = None
+        self._runner: Runner | Coordinator | None = None
         self._started: float | None = None
         self._paused_at: float | None = None
         self._paused_s = 0.0
@@ -143,7 +144,7 @@ class Controls:
         self._thread.join()
         self._remove()
 
-    def attach(self, runner: Runner) -> None:
+    def attach(self, runner: Runner | Coordinator) -> None:
         """Control a runner, before it runs."""
         self._runner = runner
 
@@ -215,6 +216,8 @@ class Controls:
         runner = self._runner
         lanes = () if runner is None else runner.lanes()
         disk = None if runner is None else runner.disk()
+        workers = () if runner is None else runner.workers()
+        waiting = "" if runner is None else runner.waiting()
         with self._lock:
             now = time.monotonic()
             started = now if self._started is None else self._started
@@ -234,6 +237,8 @@ class Controls:
                 disk_bytes=0 if disk is None else disk.now_bytes,
                 disk_peak_bytes=0 if disk is None else disk.peak_bytes,
                 disk_limit_bytes=None if disk is None else disk.limit_bytes,
+                workers=workers,
+                waiting=waiting,
             )
 
     def _phase(self) -> LivePhase:

@@ -7,6 +7,11 @@ the illumination of a plate is a smoothed mean.
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 from scipy import ndimage
 
@@ -34,8 +39,11 @@ def make_screen(folder, plates=2, wells=6):
 class ThresholdSegmentor(Segmentor):
     def __init__(self, quantile=0.9):
         self.quantile = quantile
+        self._before = None
 
     def segment(self, frame, *, outlines=False):
+        if self._before is not None:
+            self._before(frame)
         pixels = frame.plane()
         smooth = ndimage.gaussian_filter(pixels.astype(float), 2)
         labels, _ = ndimage.label(smooth > np.quantile(pixels, self.quantile))
@@ -115,3 +123,30 @@ def results(folder):
     places = ("batch_*", "cells/*", "illumination/*", "qc/*", "pictures/*")
     wanted = [path for place in places for path in folder.glob(place)]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in wanted}
+
+
+def make_worker_stream(
+    tmp_dir, final_data_dir, screen, poison="", slow_s=0.0, once="", made="", quantile=0.9
+):
+    """Make the stream of a worker; see `idrstream.cluster.Recipe`.
+
+    Its process is killed at images whose names begin with `poison`, if that is given; only the
+    first time if there is a file `once`, which is made then. `made` gets a line for every call.
+    """
+    if made:
+        with Path(made).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+    root = Path(screen)
+    place = SimpleNamespace(folder=root, screens_path=root / "idr0013-screenA-plates.tsv")
+    stream = make_stream(
+        place, Path(tmp_dir) / "models", tmp=tmp_dir, out=final_data_dir, quantile=quantile
+    )
+
+    def before(frame):
+        time.sleep(slow_s)
+        if poison and frame.name.startswith(poison) and not (once and Path(once).exists()):
+            Path(once or os.devnull).touch()
+            os.kill(os.getpid(), 9)
+
+    stream.segmentor._before = before
+    return stream

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ImageError, UserError
@@ -13,7 +14,9 @@ from idrstream.records import ImageTask, Movie
 from idrstream.schedule.context import Context
 from idrstream.schedule.disk.space import Space
 from idrstream.schedule.lanes import Outcome
+from idrstream.schedule.stages import Stages
 from idrstream.schedule.state import BatchState, ModelMovie, ModelMoviePhase, PlateFit
+from idrstream.schedule.steps import jobs
 from idrstream.schedule.steps.movies import Movies
 
 if TYPE_CHECKING:
@@ -44,10 +47,18 @@ class PlateModels:
         Its tasks name the wells of a plate.
     max_wells : int
         A model is fitted on at most this many wells.
+    failed : Mapping[str, Exception]
+        Plates that are known to have no model.
     """
 
     def __init__(
-        self, context: Context, space: Space, movies: Movies, plan: Plan, max_wells: int
+        self,
+        context: Context,
+        space: Space,
+        movies: Movies,
+        plan: Plan,
+        max_wells: int,
+        failed: Mapping[str, Exception],
     ) -> None:
         self._context = context
         self._space = space
@@ -55,7 +66,7 @@ class PlateModels:
         self._plan = plan
         self._max_wells = max_wells
         self._ready: set[str] = set()
-        self._errors: dict[str, Exception] = {}
+        self._errors = dict(failed)
         self._fits: dict[str, PlateFit] = {}
         self._kept: list[ModelMovie] = []
 
@@ -130,9 +141,8 @@ class PlateModels:
         return True
 
     def _start(self, plate: str, batch: BatchState) -> None:
-        tasks = [task for task in self._plan.tasks if task.plate == plate]
-        step = max(1, len(tasks) // self._max_wells)
-        fit = self._fits[plate] = PlateFit(plate, batch, tasks[::step][: self._max_wells])
+        tasks = tasks_for_model(self._plan, plate, self._max_wells)
+        fit = self._fits[plate] = PlateFit(plate, batch, tasks)
         log.info("Fitting the illumination of plate %s on %d wells", plate, len(fit.movies))
         self._context.stage_started("illumination", batch)
         self._context.submit("illumination", partial(self._fit, fit), partial(self._fitted, fit))
@@ -204,3 +214,49 @@ class PlateModels:
         """Delete a movie that a fit did not use, if it is on the disk."""
         if not movie.reply.empty() and isinstance(movie.reply.get(), Movie):
             self._movies.discard(movie)
+
+
+def tasks_for_model(plan: Plan, plate: str, max_wells: int) -> tuple[ImageTask, ...]:
+    """Return the images of a plate that its model is fitted on, spread over its wells."""
+    tasks = [task for task in plan.tasks if task.plate == plate]
+    step = max(1, len(tasks) // max_wells)
+    return tuple(tasks[::step][:max_wells])
+
+
+def fit_alone(stages: Stages, plate: str, tasks: Sequence[ImageTask], folder: Path) -> None:
+    """Fit the model of a plate outside a stream: its movies come one after the other.
+
+    Parameters
+    ----------
+    stages : Stages
+        The stages.
+    plate : str
+        The plate.
+    tasks : sequence of ImageTask
+        The images that it is fitted on; those that cannot be downloaded are left out.
+    folder : Path
+        Folder for one movie at a time.
+
+    Raises
+    ------
+    ImageError
+        If no model comes out of it.
+    UserError
+        As in a stream.
+    """
+
+    def movies() -> Generator[Movie, None, None]:
+        for task in tasks:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                movie, _ = jobs.download(stages, task, folder)
+            except ImageError as error:
+                log.warning("%s is left out of its plate's illumination: %s", task.name, error)
+                continue
+            try:
+                yield movie
+            finally:
+                jobs.delete(movie, folder)
+
+    with closing(movies()) as found:
+        stages.preprocessor.fit_plate(plate, found)

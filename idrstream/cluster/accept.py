@@ -1,0 +1,226 @@
+"""Takes attempts from the inbox: final names for their files, events for journal and listeners."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idrstream.cluster.receipts import Receipt, SkippedPart, masks_of, verify
+from idrstream.errors import CompileError, StorageError
+from idrstream.files import atomic_path
+from idrstream.opening import inside
+from idrstream.quality.pictures import Picture, PictureStore
+from idrstream.records import Batch, KeptFolder, Published, Skipped
+from idrstream.redact import redact
+from idrstream.schedule.events import (
+    BatchFinished,
+    BatchPublished,
+    Event,
+    ImageFinished,
+    StageFinished,
+)
+
+if TYPE_CHECKING:
+    from idrstream.folder.journal.reader import FrameKey
+    from idrstream.records import ImageTask
+
+log = logging.getLogger(__name__)
+
+Emit = Callable[[Event], bool]
+
+
+class Acceptor:
+    """Gives the files of verified attempts their final names and tells what came of batches.
+
+    Files stay in the attempt until the journal has recorded the batch: whoever is killed in
+    between finds them there.
+
+    Parameters
+    ----------
+    output : Path
+        Output folder.
+    pictures : PictureStore
+        Keeps the pictures of the lowest ranks.
+    keep : Mapping[int, set]
+        Frames in the existing tables of batches: a new table that lacks one is not taken.
+    emit : callable
+        Calls the listeners; returns False if one failed.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        pictures: PictureStore,
+        keep: Mapping[int, Set[FrameKey]],
+        emit: Emit,
+    ) -> None:
+        self._output = output
+        self._pictures = pictures
+        self._keep = keep
+        self._emit = emit
+
+    def take_batch(self, batch: Batch, attempt: Path, receipt: Receipt) -> BatchFinished | None:
+        """Take an attempt of a batch; return its end, or None if it could not be recorded.
+
+        Raises
+        ------
+        ClusterError
+            If the attempt differs from its receipt.
+        StorageError
+            If a file cannot be written under its final name.
+        """
+        verify(attempt, receipt)
+        skipped = _skipped(batch, receipt)
+        kind, error = receipt.error_kind, receipt.error
+        if receipt.table and (lost := self._lost(batch, receipt)):
+            kind, error = CompileError.__name__, lost
+        self._tell_images(batch, receipt)
+        nuclei = sum(image.nuclei for image in receipt.images)
+        published = None
+        if receipt.table and not error:
+            published = self._place(attempt, receipt)
+            if not self._emit(
+                BatchPublished(batch, published, nuclei, skipped, dict(receipt.seconds))
+            ):
+                return None
+        shutil.rmtree(attempt, ignore_errors=True)
+        finished = BatchFinished(
+            batch, published, nuclei, skipped, kind, redact(error), dict(receipt.seconds)
+        )
+        self._emit(finished)
+        return finished
+
+    def take_plate(self, attempt: Path, receipt: Receipt) -> None:
+        """Take the illumination model of a plate, unless it has one.
+
+        Raises
+        ------
+        ClusterError, StorageError
+            As `take_batch`.
+        """
+        verify(attempt, receipt)
+        for name in receipt.files:
+            target = inside(self._output, name)
+            if not target.exists():
+                _give(attempt / name, target)
+        shutil.rmtree(attempt, ignore_errors=True)
+
+    def _place(self, attempt: Path, receipt: Receipt) -> Published:
+        """Give the files their final names: the table after measures, masks and project last."""
+        names = [name for name in receipt.files if not name.startswith("pictures/")]
+        self._keep_pictures(attempt, receipt)
+        loose = [name for name in names if name.count("/") < 2]
+        for name in sorted(loose, key=lambda name: name == receipt.table):
+            _give(attempt / name, inside(self._output, name))
+        folders = {"/".join(name.split("/")[:2]) for name in names if name.count("/") >= 2}
+        for name in sorted(folders):
+            _give(attempt / name, inside(self._output, name))
+        masks = masks_of(attempt, receipt.batch)
+        return Published(
+            path=self._output / receipt.table,
+            rows=receipt.rows,
+            sha256=receipt.files[receipt.table],
+            columns=receipt.columns,
+            columns_sha256=receipt.columns_sha256,
+            masks=masks and KeptFolder(*masks),
+        )
+
+    def _keep_pictures(self, attempt: Path, receipt: Receipt) -> None:
+        keys = {
+            name[len("pictures/") :].partition("_")[0]
+            for name in receipt.files
+            if name.startswith("pictures/")
+        }
+
+        def content(key: str, what: str) -> bytes:
+            path = attempt / "pictures" / f"{key}_{what}.webp"
+            return path.read_bytes() if path.is_file() else b""
+
+        try:
+            self._pictures.keep(
+                Picture(key, content(key, "frame"), content(key, "nuclei")) for key in sorted(keys)
+            )
+        except OSError as error:
+            msg = f"the pictures of {self._output} cannot be written: {error}"
+            raise StorageError(msg) from error
+
+    def _tell_images(self, batch: Batch, receipt: Receipt) -> None:
+        for task, image in zip(batch.tasks, receipt.images, strict=False):
+            for stage, seconds in image.seconds.items():
+                size = image.bytes if stage == "download" else None
+                self._emit(StageFinished(stage, batch, task, seconds, size))
+            self._emit(ImageFinished(batch, task, image.nuclei, _skipped_of(task, image.skipped)))
+
+    def _lost(self, batch: Batch, receipt: Receipt) -> str:
+        """Return which frames of the existing table the new one lacks, as a message."""
+        have: set[FrameKey] = set()
+        for task, image in zip(batch.tasks, receipt.images, strict=False):
+            out = {part.frame for part in image.skipped}
+            if None not in out:
+                frames = set(task.frames) - out
+                have |= {(task.plate, task.well_number, task.site, frame) for frame in frames}
+        lost = sorted(self._keep.get(batch.number, frozenset()) - have)
+        if not lost:
+            return ""
+        plate, well_number, _, frame = lost[0]
+        return (
+            f"{len(lost)} frames that the batch's table has would be lost (first: plate "
+            f"{plate} well number {well_number} frame {frame}); the earlier table is kept"
+        )
+
+
+def _skipped(batch: Batch, receipt: Receipt) -> tuple[Skipped, ...]:
+    return tuple(
+        item
+        for task, image in zip(batch.tasks, receipt.images, strict=False)
+        for item in _skipped_of(task, image.skipped)
+    )
+
+
+def _skipped_of(task: ImageTask, parts: tuple[SkippedPart, ...]) -> tuple[Skipped, ...]:
+    return tuple(Skipped(task, part.frame, part.stage, part.kind, part.reason) for part in parts)
+
+
+def _give(source: Path, target: Path) -> None:
+    """Give a file or folder a second name, its final one; copy it where that is not possible.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    try:
+        if source.is_dir():
+            _give_folder(source, target)
+            return
+        with atomic_path(target) as part:
+            _link(source, part)
+    except OSError as error:
+        msg = f"{target} cannot be written: {error.strerror}"
+        raise StorageError(msg) from error
+
+
+def _give_folder(source: Path, target: Path) -> None:
+    part = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(source, part, copy_function=_link)
+        if target.is_dir():
+            shutil.rmtree(target)
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _link(source: str | Path, target: str | Path) -> str:
+    with suppress(OSError):  # a file system without hard links
+        os.link(source, target, follow_symlinks=False)
+        return str(target)
+    shutil.copyfile(source, target, follow_symlinks=False)
+    return str(target)

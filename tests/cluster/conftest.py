@@ -1,0 +1,51 @@
+"""A small screen, and what one machine makes of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from idrstream.cluster import Recipe
+
+FAULTS = Path(__file__).parents[1] / "faults"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def workers_find_quick_parts():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(FAULTS), prepend=os.pathsep)
+        patch.syspath_prepend(str(FAULTS))
+        yield
+
+
+@pytest.fixture(scope="session")
+def parts(workers_find_quick_parts):
+    import quick_parts
+
+    return quick_parts
+
+
+@pytest.fixture(scope="session")
+def screen(parts, tmp_path_factory):
+    return parts.make_screen(tmp_path_factory.mktemp("screen"), wells=3)
+
+
+@pytest.fixture(scope="session")
+def wanted(parts, screen, tmp_path_factory):
+    """Return the results of a stream on this machine."""
+    folder = tmp_path_factory.mktemp("one")
+    parts.make_stream(screen, folder).run_stream(parts.table_of(screen), 1, progress=False)
+    return parts.results(folder / "out")
+
+
+@pytest.fixture
+def recipe(screen):
+    def make(**arguments):
+        return Recipe(
+            function="quick_parts:make_worker_stream",
+            arguments={"screen": str(screen.folder), **arguments},
+        )
+
+    return make
