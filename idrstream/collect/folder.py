@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.cells import Cells, write_cells
+from idrstream.collect.described import FEATURES, read_features, write_features
 from idrstream.collect.options import CollectOptions
 from idrstream.collect.profiles import Profiles, make_profiles
 from idrstream.collect.source import Source, read_source
@@ -40,7 +41,7 @@ _SHOWN = 20
 _PART = ".idrstream.part"
 _OWN = re.compile(
     rf"{re.escape(PROVENANCE_NAME)}|tables/[0-9a-f]{{12}}\.csv\.gz"
-    rf"|cells/batch_\d+\.parquet|wells_\w+\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
+    rf"|features\.csv|cells/batch_\d+\.parquet|wells_\w+\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
     re.DOTALL,
 )
 
@@ -84,6 +85,13 @@ class Collected:
             msg = f"{self.folder} has no profiles: no well has nuclei"
             raise CollectError(msg)
         return pd.read_parquet(self.profiles_path)
+
+    def features(self) -> pd.DataFrame:
+        """Return what is known of the features, by name: `describe_features`.
+
+        Those that the profiles do not have after the last step have no weight (NaN).
+        """
+        return read_features(self.folder / FEATURES)
 
     def __str__(self) -> str:
         """Return a summary as text."""
@@ -170,20 +178,21 @@ def collect_folder(
             source.batches, annotations, part / "cells", rows_at_once=options.rows_at_once
         )
         made = make_profiles(cells, annotations, options, part)
+        write_features(part / FEATURES, cells.features, made.last, source.channels)
         if options.anndata:
-            _write_h5ad(cells, made, part)
+            _write_h5ad(source, cells, made, part)
         record = _record(source, cells, made, options)
         _write_provenance(folder, part, record)
     log.info("Collected %d nuclei of %d batches in %s", cells.rows, len(source.batches), target)
     return Collected(target, record)
 
 
-def _write_h5ad(cells: Cells, made: Profiles, folder: Path) -> None:
+def _write_h5ad(source: Source, cells: Cells, made: Profiles, folder: Path) -> None:
     from idrstream.collect.h5ad import write_cells_h5ad, write_profiles_h5ad
 
-    write_cells_h5ad(cells, folder / "cells.h5ad")
+    write_cells_h5ad(cells, folder / "cells.h5ad", source.channels)
     if made.last is not None:
-        write_profiles_h5ad(made.last, cells.features, folder / "wells.h5ad")
+        write_profiles_h5ad(made.last, cells.features, folder / "wells.h5ad", source.channels)
 
 
 def _write_provenance(folder: Path, part: Path, record: dict[str, Any]) -> None:

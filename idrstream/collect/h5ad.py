@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.collect.cells import Cells
+from idrstream.collect.described import describe_features
 from idrstream.errors import MissingToolError
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def check_anndata() -> None:
         raise MissingToolError(msg) from error
 
 
-def write_cells_h5ad(cells: Cells, path: Path) -> None:
+def write_cells_h5ad(cells: Cells, path: Path, channels: Sequence[str] = ()) -> None:
     """Write a dataset of single cells as AnnData.
 
-    ``X`` has the features (float32), ``obs`` all other columns except outlines, ``obsm["spatial"]``
-    the locations as x, y in pixels. ``obs`` is held in memory, ``X`` is not.
+    ``X`` has the features (float32), ``var`` what their names say (`describe_features`), ``obs``
+    all other columns except outlines, ``obsm["spatial"]`` the locations as x, y in pixels. ``obs``
+    is held in memory, ``X`` is not.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ def write_cells_h5ad(cells: Cells, path: Path) -> None:
         The dataset.
     path : Path
         The file.
+    channels : sequence of str
+        Names of the channels.
     """
     import anndata as ad
     import numpy as np
@@ -70,14 +74,16 @@ def write_cells_h5ad(cells: Cells, path: Path) -> None:
             if size
         ]
     x = da.concatenate(pieces) if pieces else np.empty((0, len(cells.features)), np.float32)
-    data = ad.AnnData(X=x, obs=obs, var=_var(cells.features))
+    data = ad.AnnData(X=x, obs=obs, var=_categories(describe_features(cells.features, channels)))
     data.obsm["spatial"] = obs[["Location_Center_X", "Location_Center_Y"]].to_numpy()
     with config.set(scheduler="synchronous"):  # one piece in memory at a time
         data.write_h5ad(path)
 
 
-def write_profiles_h5ad(profiles: Path, features: Sequence[str], path: Path) -> None:
-    """Write profiles of wells as AnnData, ``obs_names`` as ``<plate>_<well>``."""
+def write_profiles_h5ad(
+    profiles: Path, features: Sequence[str], path: Path, channels: Sequence[str] = ()
+) -> None:
+    """Write profiles of wells as AnnData, ``obs_names`` as ``<plate>_<well>``, ``var`` as cells."""
     import anndata as ad
     import pandas as pd
 
@@ -85,7 +91,8 @@ def write_profiles_h5ad(profiles: Path, features: Sequence[str], path: Path) -> 
     names = [name for name in table if name in set(features)]
     obs = table.drop(columns=names)
     obs.index = pd.Index(obs["Metadata_Plate"] + "_" + obs["Metadata_Well"], name=None)
-    ad.AnnData(X=table[names].to_numpy(), obs=_categories(obs), var=_var(names)).write_h5ad(path)
+    var = _categories(describe_features(names, channels))
+    ad.AnnData(X=table[names].to_numpy(), obs=_categories(obs), var=var).write_h5ad(path)
 
 
 def _dask() -> tuple[Any, Any, Any]:
@@ -113,9 +120,3 @@ def _categories(obs: pd.DataFrame) -> pd.DataFrame:
             made[name] = made[name].astype("category")
     made.index = made.index.astype(str)
     return made
-
-
-def _var(features: Sequence[str]) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(index=pd.Index(list(features), name=None))

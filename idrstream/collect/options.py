@@ -13,12 +13,17 @@ Normalization = Literal["standardize", "robustize", "mad_robustize", "none"]
 Reference = Literal["plate", "screen"]
 
 SELECTIONS = (
+    "blocklist",
+    "drop_na_columns",
     "variance_threshold",
     "correlation_threshold",
-    "drop_na_columns",
     "drop_outliers",
 )
-"""Operations of pycytominer's ``feature_select`` that need only the profiles."""
+"""Operations of pycytominer's ``feature_select`` that need only the profiles.
+
+Features without values go before correlations are compared: of two that agree the one with values
+has to stay.
+"""
 
 _CHOICES = {
     "aggregate": get_args(Aggregation),
@@ -45,8 +50,8 @@ class CollectOptions:
         Negative controls to compare a plate's wells with: its own, or all.
     feature_select : tuple of str, optional
         Operations of pycytominer, in this order; empty for no selection. By default
-        ``variance_threshold, correlation_threshold, drop_na_columns`` of normalised profiles,
-        none of others.
+        ``blocklist, drop_na_columns, variance_threshold, correlation_threshold`` of normalised
+        profiles, none of others.
     correlation_threshold : float
         One of two features that correlate more is dropped; 0 to 1.
     anndata : bool
@@ -122,7 +127,7 @@ class CollectOptions:
 
 
 def _usual_selections(normalize: str) -> tuple[str, ...]:
-    return () if normalize == "none" else SELECTIONS[:3]
+    return () if normalize == "none" else SELECTIONS[:4]
 
 
 def _check(name: str, values: Sequence[str], known: Sequence[str]) -> None:

@@ -19,9 +19,9 @@ from idrstream.collect.annotations import Annotations
 from idrstream.collect.cells import Cells, read_cells
 from idrstream.collect.controls import Controls
 from idrstream.collect.options import CollectOptions
+from idrstream.collect.selection import select_features, selection_parameters
 from idrstream.collect.source import WellKey
 from idrstream.compile.names import NEGATIVE, REFERENCE, X_COLUMN
-from idrstream.errors import CollectError
 from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
@@ -196,12 +196,13 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
             if shared is not None:  # reference rows, dropped after normalising
                 own = pd.concat([shared.assign(**{REFERENCE: True}), own], ignore_index=True)
             meta = [name for name in table if name not in set(features)]
-            done = normalize(own, features=features, meta_features=meta, **how)
-            if options.normalize == "mad_robustize":
-                flat = _without_spread(own.loc[own[REFERENCE].astype(bool), features])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # features without values
+                done = normalize(own, features=features, meta_features=meta, **how)
+            reference = own.loc[own[REFERENCE].astype(bool), features]
+            if flat := _without_spread(reference, options.normalize):
                 done[flat] = np.nan
-                if flat:
-                    no_spread[str(table["Metadata_Plate"].iloc[0])] = len(flat)
+                no_spread[str(table["Metadata_Plate"].iloc[0])] = len(flat)
             writer.write(done.iloc[len(own) - len(table) :].reset_index(drop=True))
     made.done(
         "pycytominer.normalize", "normalized",
@@ -217,10 +218,15 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
         )  # fmt: skip
 
 
-def _without_spread(reference: pd.DataFrame) -> list[str]:
-    """Return the features whose median deviation is nothing but rounding: there is no scale."""
+def _without_spread(reference: pd.DataFrame, method: str) -> list[str]:
+    """Return the features whose spread is nothing but rounding: a method has no scale for them."""
     middle = reference.median()
-    spread = (reference - middle).abs().median()
+    if method == "standardize":
+        spread = reference.std(ddof=0)
+    elif method == "robustize":
+        spread = reference.quantile(0.75) - reference.quantile(0.25)
+    else:
+        spread = (reference - middle).abs().median()
     flat = spread <= _ROUNDING * middle.abs()
     return [str(name) for name in reference.columns if flat[name]]
 
@@ -245,32 +251,19 @@ def _control_nuclei(cells: Cells, controls: Controls, by: str) -> dict[str, int]
 
 def _select(cells: Cells, options: CollectOptions, made: Profiles) -> None:
     import pandas as pd
-    from pycytominer import feature_select
 
     table = pd.read_parquet(
         made.path("normalized" if options.normalize != "none" else "aggregated")
     )
-    how: dict[str, Any] = {
-        "operation": list(options.selections),
-        "corr_threshold": options.correlation_threshold,
-        "na_cutoff": 0.05, "freq_cut": 0.05, "unique_cut": 0.01, "outlier_cutoff": 500.0,
-    }  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # constant features
-        chosen = feature_select(table, features=list(cells.features), **how)
-    features = [name for name in chosen if name in set(cells.features)]
-    if not features:
-        msg = (
-            "feature selection leaves no feature: choose other operations with --feature-select "
-            "(feature_select), or none"
-        )
-        raise CollectError(msg)
+    how = selection_parameters(options)
+    features, left_out = select_features(table, cells.features, options.selections, how)
+    gone = set(cells.features) - set(features)
     with _Writer(made.path("selected")) as writer:
-        writer.write(chosen)
+        writer.write(table.drop(columns=list(gone)))
     made.features = len(features)
     made.done(
-        "pycytominer.feature_select", "selected", how,
-        features=len(features), left_out=len(cells.features) - len(features),
+        "pycytominer.feature_select", "selected", {"operation": list(options.selections), **how},
+        features=len(features), left_out=left_out,
     )  # fmt: skip
 
 

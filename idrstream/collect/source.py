@@ -75,6 +75,8 @@ class Source:
         All images of the table.
     empty_wells : tuple of (str, int)
         Plate and well number of processed wells without nuclei.
+    channels : tuple of str
+        Names of the channels, in no order; empty if there is but one.
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class Source:
     left_out: tuple[dict[str, Any], ...]
     tasks: tuple[ImageTask, ...]
     empty_wells: tuple[WellKey, ...]
+    channels: tuple[str, ...] = ()
 
     def refuse_partial(self) -> None:
         """Raise if batches are missing.
@@ -147,6 +150,7 @@ def read_source(folder: Path) -> Source:
         ),
         tasks=read_kept_tasks(recorded.table),
         empty_wells=_empty_wells(images),
+        channels=recorded.channels,
     )
 
 

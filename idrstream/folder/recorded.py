@@ -27,12 +27,15 @@ class RecordedCall:
         All settings, if the stream was built from settings.
     is_own : bool
         Whether this user recorded them, on this machine, in this folder.
+    channels : tuple of str
+        Names of the channels, in no order; empty if there is but one.
     """
 
     table: Path
     options: Mapping[str, Any]
     settings: Mapping[str, Any] | None
     is_own: bool
+    channels: tuple[str, ...] = ()
 
 
 def read_recorded_call(folder: Path) -> RecordedCall:
@@ -60,7 +63,16 @@ def read_recorded_call(folder: Path) -> RecordedCall:
         msg = f"the journal of {folder} is damaged: its plan lacks {error}"
         raise JournalError(msg) from error
     own = is_sealed(folder, run.settings, run.seal)
-    return RecordedCall(inside(folder, plan.table_file), options, run.settings, own)
+    table_file = inside(folder, plan.table_file)
+    channels = _channels(plan.identity)
+    return RecordedCall(table_file, options, run.settings, own, channels)
+
+
+def _channels(identity: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the channels that a preprocessor of several says it stacks."""
+    preprocessor = identity.get("preprocessor")
+    named = preprocessor.get("channels") if isinstance(preprocessor, Mapping) else None
+    return tuple(map(str, named)) if isinstance(named, Mapping) else ()
 
 
 def failed_batches(folder: Path, kind: str | None = None) -> tuple[int, ...]:

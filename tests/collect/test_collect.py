@@ -68,6 +68,14 @@ def test_a_stream_becomes_one_dataset(streamed, tmp_path):
     )
     names = [name for name in profiles if name in features]
     np.testing.assert_array_equal(wells.X, profiles[names])
+    described = made.features()
+    assert described.index.tolist() == features
+    assert set(described["object"] + described["family"]) == {"Nucleiefficientnet"}
+    assert described["weight"].dropna().index.tolist() == names  # those of the profiles
+    for data in (cells, wells):
+        kept = described.loc[data.var_names, ["object", "family", "channel", "block"]]
+        assert (data.var[list(kept)].astype(str) == kept).all(axis=None)
+    np.testing.assert_array_equal(wells.var["weight"], described.loc[names, "weight"])
     assert wells.obs_names[0] == f"{profiles.Metadata_Plate[0]}_{profiles.Metadata_Well[0]}"
     assert record_of(made.folder) == made.record
     # With the stream's own, and the table that is needed to run it again.
@@ -140,7 +148,13 @@ def test_into_the_working_folder(streamed, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["collect", str(streamed), *PLAIN, "--out", "."]) == 0
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert before == ["cells", "provenance.json", "tables", "wells_aggregated.parquet"]
+    assert before == [
+        "cells",
+        "features.csv",
+        "provenance.json",
+        "tables",
+        "wells_aggregated.parquet",
+    ]
     assert main(["collect", str(streamed), *PLAIN, "--out", ".", "--replace"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert Path.cwd() == tmp_path  # and not a folder that is gone

@@ -182,13 +182,14 @@ def test_what_normalisation_lacks_is_named(tmp_path):
     )
 
 
-def test_a_feature_that_is_equal_in_all_controls_has_no_value(tmp_path, caplog):
+@pytest.mark.parametrize("normalize", ["standardize", "robustize", "mad_robustize"])
+def test_a_feature_that_is_equal_in_all_controls_has_no_value(tmp_path, caplog, normalize):
     annotations = Annotations.of(tasks())
     dataset, table = cells(tmp_path, tasks(), files=1)
     first = (table["Metadata_Plate"] == "P1") & (table["Metadata_Well_Number"] % 2 == 0)
     table.loc[first, FEATURES[2]] = 5.0  # the controls of one plate, all nuclei alike
     pq.write_table(pa.Table.from_pandas(table), dataset.files[0])
-    options = CollectOptions(normalize="mad_robustize", feature_select=())
+    options = CollectOptions(normalize=normalize, feature_select=())
     made = make_profiles(dataset, annotations, options, tmp_path)
     found = pd.read_parquet(made.last).set_index("Metadata_Plate")[FEATURES]
     assert found.loc["P1", FEATURES[2]].isna().all()
@@ -233,3 +234,47 @@ def test_features_are_selected_without_normalisation_if_that_is_asked(tmp_path):
 def test_wrong_options_are_named(option, value):
     with pytest.raises(ConfigError, match=option):
         CollectOptions(**{option: value})
+
+
+MIXED = [
+    *(f"Nuclei_efficientnet_{number}" for number in range(6)),
+    "Cells_AreaShape_Area", "Cells_Intensity_MeanIntensity_ER", "Nuclei_Granularity_16_ER",
+    "Cytoplasm_Texture_Contrast_ER_3_00_256", "Nuclei_AreaShape_EulerNumber",
+]  # fmt: skip
+
+
+def mixed(folder, listed):
+    """A dataset with features of a network and of CellProfiler's kind, some of no use."""
+    dataset, table = cells(folder, listed, files=1)
+    rng = np.random.default_rng(3)
+    for name in MIXED:
+        table[name] = rng.normal(10, 1, len(table))
+    effect = table["Metadata_Well_Number"] % 2 == 0
+    table["Cells_AreaShape_Area"] = rng.normal(900, 20, len(table)) + 300 * effect
+    table["Cytoplasm_Texture_Contrast_ER_3_00_256"] = np.nan  # of cells that have no cytoplasm
+    table["Nuclei_AreaShape_EulerNumber"] = np.where(effect, 0.0, 1.0)  # equal in all controls
+    pq.write_table(pa.Table.from_pandas(table.drop(columns=FEATURES)), dataset.files[0])
+    dataset.features = tuple(MIXED)
+    return dataset
+
+
+def test_mixed_features_without_value_spread_or_use_are_left_out(tmp_path):
+    dataset = mixed(tmp_path, tasks(("positive control", "negative control") * 2))
+    annotations = Annotations.of(tasks(("positive control", "negative control") * 2))
+    made = make_profiles(dataset, annotations, CollectOptions(), tmp_path)
+    left_out = made.steps[-1]["left_out"]
+    assert list(left_out) == [
+        "blocklist", "drop_na_columns", "variance_threshold", "correlation_threshold",
+    ]  # fmt: skip
+    # Granularity 16 is on pycytominer's list; contrast has no values; Euler's number no spread.
+    assert (left_out["blocklist"], left_out["drop_na_columns"]) == (1, 2)
+    kept = [name for name in pd.read_parquet(made.last) if not name.startswith("Metadata_")]
+    assert "Cells_AreaShape_Area" in kept
+    assert not set(kept) & set(MIXED[-3:])
+
+
+def test_selection_says_what_left_no_feature(tmp_path):
+    dataset = mixed(tmp_path, tasks())
+    dataset.features = tuple(MIXED[-3:])
+    with pytest.raises(CollectError, match=r"1 by blocklist, 2 by drop_na_columns.*feature-select"):
+        make_profiles(dataset, Annotations.of(tasks()), CollectOptions(), tmp_path)
