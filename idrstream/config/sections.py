@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator
 from typing_extensions import Doc
 
@@ -38,6 +38,18 @@ from idrstream.config.paths import (
 )
 
 Channel = Annotated[int, Ge(0), Le(3)]
+
+ClassicalFamily = Literal[
+    "size_shape", "zernike", "neighbours", "intensity", "granularity", "radial_distribution",
+    "texture", "colocalisation", "costes",
+]  # fmt: skip
+"""Families of CellProfiler's measurements."""
+
+
+def as_families(value: Any) -> Any:
+    """Return names of families; ``all`` for each."""
+    value = as_tuple(value)
+    return get_args(ClassicalFamily) if value == ("all",) else value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,8 +337,11 @@ class ProfileSettings:
     __pydantic_config__ = STRICT
 
     engine: Annotated[
-        Literal["torch", "deepprofiler"],
-        Doc("torch: PyTorch, in this process; deepprofiler: DeepProfiler, in one of its own."),
+        Literal["torch", "deepprofiler", "classical"],
+        Doc(
+            "torch: PyTorch, in this process; deepprofiler: DeepProfiler, in one of its own; "
+            "classical: CellProfiler's measurements."
+        ),
     ] = "torch"
     engines: Annotated[
         tuple[str, ...],
@@ -340,6 +355,15 @@ class ProfileSettings:
         Literal["nuclei", "cells"],
         Doc("Kind of objects that torch and deepprofiler cut their crops around."),
     ] = "nuclei"
+    classical_features: Annotated[
+        tuple[ClassicalFamily, ...],
+        BeforeValidator(as_families),
+        Len(min_length=1),
+        Doc("classical: what is measured; all for everything."),
+    ] = ("size_shape", "zernike", "neighbours", "intensity")
+    classical_processes: Annotated[
+        int | None, Ge(1), Doc("classical: processes that measure; by default one per processor.")
+    ] = None
     profile_device: Annotated[
         Literal["auto", "cpu", "cuda", "mps"], Doc("torch: where to compute.")
     ] = "auto"
@@ -363,7 +387,12 @@ class ProfileSettings:
         Power.RUNS,
     ] = None
     profile_timeout_s: Annotated[
-        float, Gt(0), Doc("Seconds after which a DeepProfiler run of one batch is given up.")
+        float,
+        Gt(0),
+        Doc(
+            "Seconds after which DeepProfiler's run of a batch, or classical's measuring of a "
+            "frame, is given up."
+        ),
     ] = 3600.0
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from idrstream.config import ProfileSettings, checked
+from idrstream.profile.classical.engine import ClassicalEngine
 from idrstream.profile.deepprofiler.engine import DeepProfilerEngine
 from idrstream.profile.model import DeepModel
 from idrstream.profile.protocol import FeatureEngine, as_engine
@@ -42,6 +43,8 @@ def make_engine(settings: object, model: DeepModel, folder: Path) -> FeatureEngi
         }
         return SeveralEngines(engines)
     engine: FeatureEngine
+    if settings.engine == "classical":
+        return ClassicalEngine(settings)
     if settings.engine == "torch":
         engine = TorchEngine(model, settings)
     else:

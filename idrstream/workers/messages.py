@@ -26,12 +26,14 @@ def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") 
 
 
 def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-    """Read one message without a body; None when the input has ended."""
+    """Read one message, its body as ``body`` if it has one; None when the input has ended."""
     prefix = stream.read(PREFIX.size)
     if len(prefix) < PREFIX.size:
         return None
     text = stream.read(PREFIX.unpack(prefix)[0])
     request: dict[str, Any] = json.loads(text)
+    if count := request.get("nbytes", 0):
+        request["body"] = stream.read(count)
     return request
 
 

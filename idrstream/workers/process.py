@@ -97,11 +97,13 @@ class WorkerProcess:
         self._stderr.seek(0)
         self._stderr.truncate()
 
-    def ask(self, request: dict[str, Any], timeout_s: float) -> tuple[dict[str, Any], bytes]:
+    def ask(
+        self, request: dict[str, Any], timeout_s: float, body: bytes = b""
+    ) -> tuple[dict[str, Any], bytes]:
         """Send a request and return the header and body of the reply."""
         assert self._popen.stdin is not None  # noqa: S101, it was asked for
         try:
-            write_message(self._popen.stdin, request)
+            write_message(self._popen.stdin, request, body)
         except OSError as error:
             raise self._died() from error
         return self.receive(timeout_s)

@@ -1,0 +1,1 @@
+"""CellProfiler's measurements of objects, by cp_measure."""
