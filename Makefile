@@ -2,6 +2,8 @@
 .PHONY: help demo test deepprofiler faults lint types docs format notebooks wheel-check clean
 PY := .venv/bin/python
 DEMO ?= idrstream_demo
+# Test processes side by side; a module's tests stay together, since they share fixtures.
+TEST_WORKERS ?= 2
 # DeepProfiler has a Python of its own; what needs it is skipped until `make deepprofiler` has made it.
 ifneq ($(wildcard .venv-deepprofiler/bin/python),)
 export IDRSTREAM_DEEPPROFILER_PYTHON ?= $(CURDIR)/.venv-deepprofiler/bin/python
@@ -21,7 +23,7 @@ demo:
 test:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	@$(PY) tests/tools/get_bioformats.py || echo "Tests of the Bio-Formats reader will be skipped."
-	$(PY) -m pytest -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
 
 deepprofiler:
 	@PYTHON="$(PYTHON)" tools/venv.sh --deepprofiler

@@ -58,6 +58,7 @@ class Fake:
             sys.stderr.flush()
             os._exit(3)
         if self.behaviour == "hangs":
+            Path(path).with_suffix(".hangs").touch()
             time.sleep(600)
         if self.behaviour == "one bad" and t == 1:
             raise ImageProblemError("bad chunk")

@@ -281,6 +281,26 @@ def test_what_is_not_installed_says_how(tmp_path, ch5, noise):
     ImageJReader("sc.fiji:fiji:2.14.0").check()
 
 
+def test_one_that_is_stopped_while_it_starts_is_not_called_missing(make, movie):
+    reader = make("hangs")
+    told: list[BaseException] = []
+
+    def read():
+        try:
+            reader.read(movie, [1])
+        except Exception as error:  # noqa: BLE001, whatever it is
+            told.append(error)
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    while reader._process is None:
+        time.sleep(0)
+    reader.interrupt()
+    thread.join(30)
+    assert [type(error) for error in told] == [MovieError]
+    assert "stopped" in str(told[0]) or "died" in str(told[0])
+
+
 @pytest.mark.parametrize("verb", ["interrupt", "close"])
 def test_one_that_hangs_is_killed_from_another_thread(make, movie, verb, monkeypatch):
     monkeypatch.setattr("idrstream.formats.java.process._PATIENCE_S", 0.1)
@@ -295,9 +315,8 @@ def test_one_that_hangs_is_killed_from_another_thread(make, movie, verb, monkeyp
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    while reader._process is None:
+    while not movie.with_suffix(".hangs").exists():
         time.sleep(0.05)
-    time.sleep(1)
     process = reader._process
     getattr(reader, verb)()
     thread.join(30)

@@ -36,7 +36,7 @@ class Fault:
 class FaultProxy:
     """Listens on loopback, hands on to `port` and plays `faults` in turn, then none."""
 
-    def __init__(self, port: int, stall_s: float = 2.0) -> None:
+    def __init__(self, port: int, stall_s: float = 30.0) -> None:
         self.faults: list[Fault] = []
         self.connections = 0
         self.most_at_once = 0

@@ -203,7 +203,7 @@ class JavaReader(BaseReader):
             self._check_not_interrupted(path, interrupts)
             if self._process is None or not self._process.alive:
                 self.close()
-                self._process = self._start()
+                self._process = self._start(path, interrupts)
             try:
                 header, body = self._process.ask(
                     {**request, "path": str(path)}, self.request_timeout_s
@@ -224,7 +224,7 @@ class JavaReader(BaseReader):
             msg = f"{path}: reading was stopped"
             raise MovieError(msg)
 
-    def _start(self) -> WorkerProcess:
+    def _start(self, path: Path, interrupts: int) -> WorkerProcess:
         self.check()
         started = time.monotonic()
         try:
@@ -237,6 +237,7 @@ class JavaReader(BaseReader):
             header, _ = process.receive(self.start_timeout_s)
         except DiedError as error:
             self.close()
+            self._check_not_interrupted(path, interrupts)
             msg = f"the {self.name} reader did not start: its process {error}"
             raise MissingToolError(msg) from error
         if "error" in header:

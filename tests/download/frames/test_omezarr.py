@@ -213,9 +213,7 @@ V3 = [
 
 
 @pytest.mark.parametrize("dtype", ["uint8", ">u2"])
-@pytest.mark.parametrize(
-    ("zarr_format", "options"), [(2, o) for o in V2] + [(3, o) for o in V3], ids=str
-)
+@pytest.mark.parametrize(("zarr_format", "options"), [(2, o) for o in V2] + [(3, o) for o in V3])
 def test_what_the_zarr_library_writes_is_read(server, tmp_path, zarr_format, options, dtype):
     native = np.dtype(dtype).newbyteorder("=").name
     pixels = noise(5, 1, 1, 60, 80, dtype=native).astype(dtype if zarr_format == 2 else native)
