@@ -8,8 +8,8 @@ columns.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import RemoteFileNotFoundError
+
+USUAL_FRAMES = 93
+"""Frames of a movie whose length is not known yet: as many as most of Mitocheck's have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,17 @@ class ImageTask:
     well_number : int
         Number of the well, counted from 1 along the rows of the plate.
     frames : tuple of int
-        Wanted frames, counted from 1, in the order requested, without repeats.
+        Wanted frames, counted from 1, in the order requested, without repeats; empty as long as
+        `every` is set and the length of the movie is not known.
     site : int
         Number of the site (field of view), counted from 1.
     metadata : Mapping[str, str]
         Every other column of the row: control type, gene target and what the user added.
     row : int
         Position of the row in the table, counted from 0, for messages.
+    every : int
+        Every so many frames of the movie are wanted, from the first to its last, whichever that
+        is; 0 if `frames` names them.
     """
 
     plate: str
@@ -46,11 +53,35 @@ class ImageTask:
     site: int = 1
     metadata: Mapping[str, str] = field(default_factory=dict)
     row: int = 0
+    every: int = 0
 
     @property
     def name(self) -> str:
         """The image's name in messages and the log."""
         return f"plate {self.plate} well {self.well}"
+
+    @property
+    def frames_text(self) -> str:
+        """The wanted frames as a table has them; the same whether the movie was opened or not."""
+        return frames_text(self.frames, self.every)
+
+    @property
+    def n_frames_expected(self) -> int:
+        """How many frames are wanted; a guess as long as the length of the movie is not known."""
+        return len(self.frames) or USUAL_FRAMES // max(1, self.every)
+
+    def with_length(self, n_frames: int) -> ImageTask:
+        """Return the image with its wanted frames, for a movie of so many."""
+        if not self.every:
+            return self
+        return replace(self, frames=tuple(range(1, n_frames + 1, self.every)))
+
+
+def frames_text(frames: Sequence[int], every: int = 0) -> str:
+    """Return the frames that an image wants as text, ``1,50``, ``all`` or ``all:3``."""
+    if every:
+        return "all" if every == 1 else f"all:{every}"
+    return ",".join(map(str, frames))
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,11 +113,11 @@ def table_from_idr(
         them. Not needed for files at the paths in the plates file.
     frames : str, int or sequence of int
         Frames of every movie, from 1: ``50``, ``[1, 50]``, ``"1-93:10"``, ``"all"`` or
-        ``"every 10"`` (both need `movie_frames`), or ``"column NAME"`` for the annotation's
+        ``"every 10"`` (as many as each movie has), or ``"column NAME"`` for the annotation's
         column of that name.
     movie_frames : int, optional
-        Frames of the longest movie. Frames beyond the end of a shorter one are skipped with
-        that reason when the stream comes to them.
+        Frames of the longest movie: ``"all"`` and ``"every 10"`` become ranges up to it. Frames
+        beyond the end of a shorter one are skipped with that reason.
     where : mapping, optional
         Rows of the annotation to keep: column to value or values, as
         ``{"Control Type": ["positive control", "negative control"]}``.

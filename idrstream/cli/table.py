@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", default="1", metavar="FRAMES",
         help='frames from 1: "50", "1,50", "1-93:10", "all", "every 10" or "column NAME" [1]',
     )  # fmt: skip
-    add("--movie-frames", type=int, metavar="N", help="frames of the longest movie, for all/every")
+    add("--movie-frames", type=int, metavar="N", help="all/every become ranges to N")
     add(
         "--where", action="append", default=[], metavar="COLUMN=VALUE",
         help="keep rows of the annotation with this value; may be repeated, also for one column",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Addresses of files: no property of a well, and may contain credentials.
 _ADDRESSES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
 
+ALL_FRAMES = 0
+
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
@@ -26,7 +28,8 @@ class Annotations:
     Attributes
     ----------
     images : dict
-        Values of `columns` by plate, well number, site and frame.
+        Values of `columns` by plate, well number, site and frame; `ALL_FRAMES` where the table
+        asks for as many as the movie has.
     columns : tuple of str
         Names in the collection, with ``Metadata_``; the first is the well's name.
     sources : tuple of str
@@ -45,7 +48,7 @@ class Annotations:
         images: dict[tuple[str, int, int, int], tuple[str, ...]] = {}
         for task in tasks:
             values = (task.well, *(redact(str(task.metadata.get(name, ""))) for name in used))
-            for frame in task.frames:
+            for frame in task.frames or (ALL_FRAMES,):
                 images[(task.plate, task.well_number, task.site, frame)] = values
         called = output_names(used)
         return cls(images, ("Metadata_Well", *(called[name] for name in used)), ("", *used))
@@ -67,7 +70,8 @@ class Annotations:
                 strict=True,
             )
         ]
-        unknown = sorted(set(keys) - self.images.keys())
+        whole = {key: (*key[:3], ALL_FRAMES) for key in set(keys) - self.images.keys()}
+        unknown = sorted(key for key, of_movie in whole.items() if of_movie not in self.images)
         if unknown:
             plate, well, site, frame = unknown[0]
             msg = (
@@ -82,7 +86,7 @@ class Annotations:
             "Metadata_Frame": pa.array([key[3] for key in keys], pa.int32()),
             "Metadata_Stream_Batch": pa.array([batch] * len(keys), pa.int32()),
         }
-        values = [self.images[key] for key in keys]
+        values = [self.images[whole.get(key, key)] for key in keys]
         for at, name in enumerate(self.columns):
             made[name] = pa.array([value[at] for value in values], pa.string())
         others = {name: table[name] for name in table.column_names if name not in made}

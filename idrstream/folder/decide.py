@@ -165,7 +165,10 @@ def _replanned(
     twice = [
         task.name
         for task in rest
-        if any((task.plate, task.well_number, task.site, frame) in frames for frame in task.frames)
+        if any(
+            (task.plate, task.well_number, task.site, frame) in frames
+            for frame in task.frames or (1,)  # of a movie of which every frame is wanted
+        )
     ]
     if twice:
         return Decision(
@@ -281,7 +284,7 @@ def _plan_changes(
         reasons.append(f"batch_size was {recorded.batch_size}, is {requested.batch_size}")
     missing = _missing(tasks, images)
     if missing:
-        names = [f"plate {i.plate} well {i.well} frames {i.frames}" for i in missing]
+        names = [f"plate {i.plate} well {i.well} frames {i.frames_text}" for i in missing]
         reasons.append(
             f"{len(missing)} images are no longer in the table ({shorten_list(names, _SHOWN)})"
         )
@@ -309,4 +312,6 @@ def _cut(items: tuple[Any, ...], batch_size: int, first: int) -> dict[int, tuple
 
 
 def _task(image: RecordedImage) -> ImageTask:
-    return ImageTask(image.plate, image.well, image.well_number, image.frames, image.site)
+    return ImageTask(
+        image.plate, image.well, image.well_number, image.frames, image.site, every=image.every
+    )

@@ -18,7 +18,7 @@ from typing import Any
 
 from idrstream.config import all_options
 from idrstream.describe import describe_part
-from idrstream.records import ImageTask
+from idrstream.records import ImageTask, frames_text
 from idrstream.redact import redacted
 from idrstream.screen.channels import channel_files
 
@@ -88,7 +88,7 @@ def _block_lines(tasks: Sequence[ImageTask], columns: Sequence[str]) -> Iterable
         [task.plate for task in tasks],
         _texts([task.well_number for task in tasks], str),
         _texts([task.site for task in tasks], str),
-        _texts([task.frames for task in tasks], lambda frames: ",".join(map(str, frames))),
+        _texts([(task.frames, task.every) for task in tasks], lambda pair: frames_text(*pair)),
         *(([_column(metadata, name) for name in columns]) or [repeat("")]),
         _file_names(metadata),
     ]

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from idrstream.config import RunOptions
 from idrstream.folder.identity import image_lines, images_sha256, result_columns
 from idrstream.folder.states import BatchState, ImageState
-from idrstream.records import ImageTask
+from idrstream.records import ImageTask, frames_text
 
 PlanChange = Literal["first", "same", "grown", "replanned", "forced"]
 
@@ -34,6 +34,12 @@ class RecordedImage(NamedTuple):
     state: ImageState = ImageState.PLANNED
     nuclei: int | None = None
     size_bytes: int | None = None
+    every: int = 0
+
+    @property
+    def frames_text(self) -> str:
+        """Its frames as a table has them, or those that its movie turned out to have."""
+        return frames_text(self.frames, self.every)
 
 
 @dataclass(frozen=True, slots=True)

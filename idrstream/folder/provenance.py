@@ -184,7 +184,7 @@ def _inputs(journal: JournalReader, addresses: Mapping[ImageKey, str]) -> list[t
     return [
         (
             batch, image.plate, image.well, image.well_number, image.site,
-            ",".join(map(str, image.frames)), image.state, image.size_bytes,
+            image.frames_text, image.state, image.size_bytes,
             addresses.get((image.plate, image.well_number, image.site)),
         )
         for batch, images in journal.images().items()

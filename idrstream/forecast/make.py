@@ -279,12 +279,11 @@ class _Maker:
         kept = TableOptions.of(self._options, self._paths.folder, components)
         profiling = EngineProfiling(project, components.engine, self._paths.folder, kept)
         batches = [decision.batches[number] for number in decision.run]
-        counts = [[len(task.frames) for task in tasks] for tasks in batches]
+        counts = [[task.n_frames_expected for task in tasks] for tasks in batches]
         need = profiling.usual_need()
         work = sorted((sum(of_batch) * need.kept_bytes for of_batch in counts), reverse=True)
         movies = min(lanes.prefetch, sum(map(len, counts)))
-        at_once = max(choose_sizes(lanes).frames_in_memory, *map(max, counts))
-        at_once = min(at_once, sum(map(sum, counts)))
+        at_once = min(choose_sizes(lanes).frames_in_memory, sum(map(sum, counts)))
         best = movies * sizes.largest + sum(work[: lanes.batches_in_flight])
         best += at_once * need.profiling_bytes
         limit = parse_size(self._options.disk_budget)
@@ -299,7 +298,7 @@ class _Maker:
         return Amount(best, best, best, f"{basis} at once")
 
     def _output(self, left: Sequence[ImageTask], n_batches: int, probed: int | None) -> Amount:
-        frames = sum(len(task.frames) for task in left) / max(1, len(left))
+        frames = sum(task.n_frames_expected for task in left) / max(1, len(left))
         guess = frames * _NUCLEI * len(self._components.model.columns) * _BYTES_A_FEATURE
         each, basis = [guess], f"if a frame has {_NUCLEI} nuclei"
         if probed:

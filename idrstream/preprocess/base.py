@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,15 +10,33 @@ from idrstream.describe import adapt
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
-    from idrstream.records import Frame, Movie, Skipped
+    from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 
 class BasePreprocessor:
     """Turn movies into corrected frames; everything but `process` has a default."""
 
+    def __init_subclass__(cls, **options: object) -> None:
+        """Have a class that overrides `process` alone called by it."""
+        super().__init_subclass__(**options)
+        if "process" in vars(cls) and "iterate" not in vars(cls):
+            cls.resolve = BasePreprocessor.resolve  # type: ignore[method-assign]
+            cls.iterate = BasePreprocessor.iterate  # type: ignore[method-assign]
+
     def process(self, movie: Movie) -> Sequence[Frame | Skipped]:
         """Return one result per wanted frame, in the order requested."""
         raise NotImplementedError
+
+    def resolve(self, movie: Movie) -> ImageTask:
+        """Return the image of a movie with the frames that the movie has."""
+        return movie.task
+
+    def iterate(self, movie: Movie, at_once: int) -> Iterator[Sequence[Frame | Skipped]]:  # noqa: ARG002
+        """Yield the results of `process` in their order, at most `at_once` frames at a time.
+
+        `movie` has the task that `resolve` returned. Here `process` is called for all frames.
+        """
+        yield self.process(movie)
 
     channel_names: Sequence[str] = ()
     """Names of the channels of all frames; empty if they are not known beforehand."""
@@ -49,7 +67,7 @@ class BasePreprocessor:
 def as_preprocessor(given: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
     methods = (
-        "process", "load", "needs_plate_model", "fit_plate", "for_dry_run", "interrupt", "close",
-        "frames_needed", "reader", "channel_names",
+        "process", "resolve", "iterate", "load", "needs_plate_model", "fit_plate", "for_dry_run",
+        "interrupt", "close", "frames_needed", "reader", "channel_names",
     )  # fmt: skip
     return adapt(given, BasePreprocessor, methods)

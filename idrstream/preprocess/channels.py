@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,25 @@ class ChannelPreprocessor(BasePreprocessor):
         MovieError
             If the movie lacks a channel as a whole, or cannot be read.
         """
-        views = [self._view(movie, name, key) for name, key in self.keys]
-        found = [one.process(file) for one, file in views]
+        movie = replace(movie, task=ChannelPreprocessor.resolve(self, movie))
+        # Not a subclass's own, which may call this.
+        groups = ChannelPreprocessor.iterate(self, movie, max(1, len(movie.task.frames)))
+        return [result for group in groups for result in group]
+
+    def resolve(self, movie: Movie) -> ImageTask:
+        """Return the image with the frames of the channel that has most; see `Preprocessor`."""
+        tasks = [one.resolve(file) for one, file in self._views(movie)]
+        return max(tasks, key=lambda task: len(task.frames))
+
+    def iterate(self, movie: Movie, at_once: int) -> Iterator[list[Frame | Skipped]]:
+        """Yield the results of `process`, at most `at_once` frames at a time."""
         names = tuple(self.channels)
-        return [_stacked(names, results) for results in zip(*found, strict=True)]
+        groups = [one.iterate(file, at_once) for one, file in self._views(movie)]
+        for found in zip(*groups, strict=True):
+            yield [_stacked(names, results) for results in zip(*found, strict=True)]
+
+    def _views(self, movie: Movie) -> list[tuple[Preprocessor, Movie]]:
+        return [self._view(movie, name, key) for name, key in self.keys]
 
     def _view(self, movie: Movie, name: str, key: str) -> tuple[Preprocessor, Movie]:
         """Return what reads a channel, and the file that it is in."""

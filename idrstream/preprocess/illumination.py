@@ -20,7 +20,7 @@ from idrstream.preprocess.basic import fit_basic
 from idrstream.preprocess.plate_model import IlluminationModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -81,10 +81,11 @@ class Illumination(Protocol):
         """Return the frames to read for the model, counted from 1; often more than wanted."""
         ...
 
-    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel | None:
+    def model_for(self, task: ImageTask, stack: Iterable[NDArray[Any]]) -> IlluminationModel | None:
         """Return the model for an image, given its context frames, or None for no correction.
 
-        `stack` has the shape ``(N, Y, X)``; it is not used when the model comes from elsewhere.
+        `stack` yields them one after the other, each with the shape ``(Y, X)``; it is not used
+        when the model comes from elsewhere.
         """
         ...
 
@@ -103,7 +104,11 @@ class NoIllumination:
         """Return no frames."""
         return ()
 
-    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel | None:  # noqa: ARG002
+    def model_for(
+        self,
+        task: ImageTask,  # noqa: ARG002
+        stack: Iterable[NDArray[Any]],  # noqa: ARG002
+    ) -> IlluminationModel | None:
         """Return None."""
         return None
 
@@ -119,7 +124,7 @@ class _PerMovie:
         """Return what changes a result."""
         return {"context": self.name, "darkfield": self.darkfield}
 
-    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:
+    def model_for(self, task: ImageTask, stack: Iterable[NDArray[Any]]) -> IlluminationModel:
         """Fit a model on the context frames of one image.
 
         Raises
@@ -245,7 +250,11 @@ class PerPlate:
         """Return no frames: the model of the plate does not depend on the movie."""
         return ()
 
-    def model_for(self, task: ImageTask, stack: NDArray[Any]) -> IlluminationModel:  # noqa: ARG002
+    def model_for(
+        self,
+        task: ImageTask,
+        stack: Iterable[NDArray[Any]],  # noqa: ARG002
+    ) -> IlluminationModel:
         """Return the plate's model.
 
         Raises

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
@@ -28,6 +30,10 @@ from idrstream.records import Frame, ImageTask, Movie, Skipped
 logger = logging.getLogger("idrstream.preprocess")
 
 STAGE = "preprocess"
+
+_FEW = 8  # frames that are read together, with those that their correction is fitted on
+_SPREAD = 4  # pixels between those that are looked at for a camera's offset
+_Read: TypeAlias = Callable[[Sequence[int]], dict[int, Pixels | FrameError]]
 
 
 @dataclass(slots=True)
@@ -97,19 +103,76 @@ class Preprocessor(BasePreprocessor):
         MovieError
             If the movie as a whole cannot be read, or there is no model to correct it with.
         """
+        movie = replace(movie, task=Preprocessor.resolve(self, movie))
+        # Not a subclass's own, which may call this.
+        groups = Preprocessor.iterate(self, movie, max(1, len(movie.task.frames)))
+        return [result for group in groups for result in group]
+
+    def resolve(self, movie: Movie) -> ImageTask:
+        """Return the image of a movie with the frames that the movie has.
+
+        Raises
+        ------
+        MovieError
+            If the movie as a whole cannot be read.
+        """
+        task = movie.task
+        if not task.every:
+            return task
+        return task.with_length(reader_at(self.reader, task.site).info(movie.path).n_frames)
+
+    def iterate(self, movie: Movie, at_once: int) -> Iterator[list[Frame | Skipped]]:
+        """Yield the results of `process` in their order, at most `at_once` frames at a time.
+
+        Parameters
+        ----------
+        movie : Movie
+            Complete on disk until the last frame was read, with the task that `resolve` returned.
+        at_once : int
+            Frames in memory, also of those that the correction is fitted on.
+
+        Yields
+        ------
+        list of Frame or Skipped
+            One for each wanted frame.
+        """
         task = movie.task
         reader = reader_at(self.reader, task.site)
         info = reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
         _check_fetched(movie, (*task.frames, *context), info)
-        read = reader.read(movie.path, list(dict.fromkeys((*task.frames, *context))))
-        if all(isinstance(read[number], FrameError) for number in task.frames):
-            model = None  # nothing to correct
-        else:
-            stack = _stack([read[number] for number in context], info)
-            model = self.illumination.model_for(task, stack)
-            self._warn_of_offset(task.plate, model, stack)
-        return [self._result(read[number], number, movie, model) for number in task.frames]
+        read: _Read = partial(reader.read, movie.path)
+        wanted = tuple(dict.fromkeys((*task.frames, *context)))
+        if len(wanted) <= max(at_once, _FEW):  # then each frame is read but once
+            known = read(wanted)
+            read = partial(_taken, known)
+        model: IlluminationModel | None = None
+        fitted = False
+        for group in _groups(task.frames, at_once):
+            pixels = read(group)
+            if not fitted and not all(isinstance(one, FrameError) for one in pixels.values()):
+                model, fitted = self._model_for(task, context, read, at_once), True
+            yield [self._result(pixels.pop(number), number, movie, model) for number in group]
+
+    def _model_for(
+        self, task: ImageTask, context: Sequence[int], read: _Read, at_once: int
+    ) -> IlluminationModel | None:
+        """Return the model of an image; its context is read group by group."""
+        some: list[Pixels] = []
+
+        def frames() -> Iterator[Pixels]:
+            for group in _groups(context, at_once):
+                for pixels in read(group).values():
+                    if isinstance(pixels, FrameError):
+                        logger.debug("left out of the illumination fit: %s", pixels)
+                        continue
+                    some.append(pixels[::_SPREAD, ::_SPREAD].copy())
+                    yield pixels
+
+        model = self.illumination.model_for(task, frames())
+        if some:
+            self._warn_of_offset(task.plate, model, np.stack(some))
+        return model
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie, and no others.
@@ -128,7 +191,8 @@ class Preprocessor(BasePreprocessor):
             correction is fitted on; as long as the plate has no model, also those that
             `fit_plate` takes of this movie.
         """
-        numbers = {*task.frames, *self.illumination.context(task.frames, info)}
+        wanted = task.with_length(info.n_frames).frames
+        numbers = {*wanted, *self.illumination.context(wanted, info)}
         if self.needs_plate_model(task.plate):
             numbers.update(_frames_for_model(info, self.frames_per_movie))
         return tuple(sorted(number for number in numbers if 1 <= number <= info.n_frames))
@@ -209,11 +273,11 @@ class Preprocessor(BasePreprocessor):
         except ImageError as error:
             msg = f"plate {plate} has no illumination model: {error}"
             raise MovieError(msg) from error
-        self._warn_of_offset(plate, model, stack)
+        self._warn_of_offset(plate, model, stack[:, ::_SPREAD, ::_SPREAD])
 
-    def _warn_of_offset(self, plate: str, model: IlluminationModel | None, stack: Pixels) -> None:
+    def _warn_of_offset(self, plate: str, model: IlluminationModel | None, some: Pixels) -> None:
         """Say once for each plate that its flatfield is even, and what that may mean."""
-        if model is None or plate in self._doubted or not may_be_offset(model, stack):
+        if model is None or plate in self._doubted or not may_be_offset(model, some):
             return
         self._doubted.add(plate)
         logger.warning(
@@ -284,6 +348,16 @@ class Preprocessor(BasePreprocessor):
                 raise stops from error
             logger.warning("%s is left out of its plate's model: %s", movie.task.name, error)
             return np.empty((0, 0, 0), dtype=np.uint8)
+
+
+def _groups(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + size] for start in range(0, len(numbers), size))
+
+
+def _taken(
+    known: Mapping[int, Pixels | FrameError], numbers: Sequence[int]
+) -> dict[int, Pixels | FrameError]:
+    return {number: known[number] for number in numbers}
 
 
 def spread(numbers: Sequence[int], count: int) -> list[int]:

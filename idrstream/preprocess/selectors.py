@@ -46,7 +46,7 @@ def check_selectors(preprocessor: object, tasks: Iterable[ImageTask]) -> None:
         column, address = _place(task)
         if not address or ".zarr" in address:  # of a plate of OME-Zarr the image is downloaded
             continue
-        for frame in task.frames:
+        for frame in task.frames or (1,):  # all frames, as every movie has a first
             key = (column, address, task.site if by_site else 0, frame)
             other = seen.setdefault(key, task)
             if _image(other) != _image(task):

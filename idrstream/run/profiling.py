@@ -222,7 +222,7 @@ class EngineProfiling(BatchProfiling):
 
     def expected_need(self, task: ImageTask) -> DiskNeed:
         """Return how much disk space all frames of an image will probably need."""
-        n_frames, need = len(task.frames), self.usual_need()
+        n_frames, need = task.n_frames_expected, self.usual_need()
         return DiskNeed(n_frames * need.kept_bytes, n_frames * need.profiling_bytes)
 
     def usual_need(self) -> DiskNeed:

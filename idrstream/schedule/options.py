@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from idrstream.config import RunOptions
 from idrstream.workers.threads import all_processors
 
+_FEWEST_READ = 4
+
 
 @dataclass(frozen=True, slots=True)
 class LaneSizes:
@@ -28,7 +30,12 @@ class LaneSizes:
     @property
     def frames_in_memory(self) -> int:
         """Frames read but not profiled: two groups more than are being segmented."""
-        return max(6, (self.groups_at_once + 2) * self.frames_at_once)
+        return max(2 * self.frames_per_read, (self.groups_at_once + 2) * self.frames_at_once)
+
+    @property
+    def frames_per_read(self) -> int:
+        """Frames of a movie that are read together."""
+        return max(_FEWEST_READ, self.frames_at_once)
 
 
 def choose_sizes(

@@ -10,7 +10,7 @@ A batch goes through these phases::
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -69,10 +69,15 @@ class ImageState(MovieState):
 
     Attributes
     ----------
+    rest : iterator or None
+        What reads the frames of its movie group by group, once the first was read.
+    n_read, n_reading : int
+        Frames that were read, and that are being read.
     earlier : ImageState or None
         An earlier image of the batch with frames of the same name, which is processed first.
     results : list
-        For each wanted frame the number of its nuclei, why it was skipped, or None.
+        For each wanted frame, once the movie was opened, the number of its nuclei, why it was
+        skipped, or None.
     n_pending_frames : int
         Frames without a result.
     n_profiling : int
@@ -83,6 +88,9 @@ class ImageState(MovieState):
         Whether all frames have results.
     """
 
+    rest: Iterator[Sequence[Frame | Skipped]] | None = None
+    n_read: int = 0
+    n_reading: int = 0
     earlier: ImageState | None = None
     results: list[Skipped | int | None] = field(default_factory=list)
     n_pending_frames: int = 0
@@ -173,8 +181,9 @@ class BatchState:
         """Add the images."""
         last: dict[tuple[str, int, int, int], ImageState] = {}
         for index, task in enumerate(self.batch.tasks):
-            image = ImageState(self, index, task, n_pending_frames=len(task.frames))
-            names = [(task.plate, task.well_number, task.site, frame) for frame in task.frames]
+            image = ImageState(self, index, task, n_pending_frames=task.n_frames_expected)
+            frames = task.frames or (1,)  # as every movie has a first
+            names = [(task.plate, task.well_number, task.site, frame) for frame in frames]
             # Images of one well wait for each other: the latest of those before is enough.
             before = [last[name] for name in names if name in last]
             image.earlier = max(before) if before else None

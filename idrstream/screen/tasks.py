@@ -30,7 +30,7 @@ from idrstream.screen.columns import (
     channel_columns,
     check_columns,
 )
-from idrstream.screen.frames import parse_frames
+from idrstream.screen.frames import frame_step, parse_frames
 from idrstream.screen.plates import PLATE_FORMATS, WellKey, plate_wells, wells_of
 from idrstream.screen.text import text_table
 
@@ -177,6 +177,7 @@ class _Rows:
         self.problems: dict[int, str] = {}
         self.plates = self._plates()
         self.frames: list[tuple[int, ...]] = self._parsed(FRAMES, parse_frames, ())
+        self.steps: list[int] = self._parsed(FRAMES, frame_step, 0)
         self.sites: list[int] = (
             self._parsed(SITE, site_number, 1) if SITE in cells else list(repeat(1, count))
         )
@@ -212,11 +213,14 @@ class _Rows:
             zip(*columns, strict=True) if columns else repeat((), self.count)
         )
         cores = zip(
-            self.plates, self.wells, self.numbers, self.frames, self.sites, others, strict=True
-        )
+            self.plates, self.wells, self.numbers, self.frames, self.sites, others, self.steps,
+            strict=True,
+        )  # fmt: skip
         return tuple(
-            ImageTask(plate, well, number, frames, site, dict(zip(names, texts, strict=True)), row)
-            for row, (plate, well, number, frames, site, texts) in enumerate(cores)
+            ImageTask(
+                plate, well, number, frames, site, dict(zip(names, texts, strict=True)), row, step
+            )
+            for row, (plate, well, number, frames, site, texts, step) in enumerate(cores)
             if row not in left_out
         )
 
@@ -313,14 +317,18 @@ class _Rows:
         columns = list(self.cells.values())
         seen: dict[tuple[str, ...], int] = {}
         first: dict[int, int] = {}
+        whole: int | None = None  # the row that asks for as many frames as there are
         repeated: list[int] = []
         for row in rows:
             content = tuple(column[row] for column in columns)
             if seen.setdefault(content, row) != row:
                 repeated.append(row)
                 continue
-            for frame in self.frames[row]:
-                earlier = first.setdefault(frame, row)
+            frames = self.frames[row] or tuple(first) or (1,)
+            if self.steps[row]:
+                whole = row if whole is None else whole
+            for frame in frames:
+                earlier = first.setdefault(frame, row if whole is None else whole)
                 if earlier != row:
                     self._problem(
                         row,

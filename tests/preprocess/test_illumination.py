@@ -195,7 +195,7 @@ def test_only_frames_without_contrast_is_an_error(level):
 
 @pytest.mark.parametrize("shape", [(0, 20, 20), (20, 20)])
 def test_no_frames_is_an_error(shape):
-    with pytest.raises(MovieError, match="no frames in shape"):
+    with pytest.raises(MovieError, match="has no frames"):
         fit_basic(np.zeros(shape, np.uint8))
 
 

@@ -70,7 +70,7 @@ def test_without_annotation(study):
     ("frames", "movie_frames", "text"),
     [
         (50, None, "50"), ([1, 5], None, "1,5"), ("1-9:2", None, "1-9:2"), ("all", 93, "1-93:1"),
-        ("every 10", 93, "1-93:10"),
+        ("every 10", 93, "1-93:10"), ("all", None, "all"), ("every 3", None, "all:3"),
     ],
 )  # fmt: skip
 def test_frames(study, frames, movie_frames, text):
@@ -79,7 +79,7 @@ def test_frames(study, frames, movie_frames, text):
     tasks_from_table(table)
 
 
-@pytest.mark.parametrize("frames", ["", "all", "every x", 0, [], "column Nothing", "x"])
+@pytest.mark.parametrize("frames", ["", "every 0", "every x", 0, [], "column Nothing", "x"])
 def test_wrong_frames(study, frames):
     with pytest.raises(ConfigError, match="frames"):
         table_from_idr(study / PLATES, frames=frames)

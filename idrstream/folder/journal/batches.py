@@ -19,10 +19,11 @@ from idrstream.schedule.events import (
     ImageFinished,
     StageFinished,
 )
+from idrstream.screen.frames import frames_range
 
 _IMAGE = (
-    "UPDATE images SET state = ?, attempts = attempts + 1, nuclei = ?, bytes = ?, seconds = ? "
-    "WHERE batch = ? AND position = ?"
+    "UPDATE images SET state = ?, attempts = attempts + 1, nuclei = ?, bytes = ?, seconds = ?, "
+    "frames = coalesce(?, frames) WHERE batch = ? AND position = ?"
 )
 
 
@@ -32,7 +33,7 @@ class _Running:
 
     attempt: int
     was_done: bool
-    positions: dict[tuple[str, int, int, tuple[int, ...]], int]
+    positions: dict[tuple[str, int, int, str], int]
     seconds: dict[int, dict[str, float]] = field(default_factory=dict)
     bytes: dict[int, int] = field(default_factory=dict)
     recorded: set[tuple[int, int | None]] = field(default_factory=set)
@@ -101,7 +102,8 @@ class BatchRecorder:
             running.failed.add(position)
         result = (
             state, event.nuclei, running.bytes.get(position),
-            seconds_as_json(running.seconds.pop(position, {})), event.batch.number, position,
+            seconds_as_json(running.seconds.pop(position, {})), _counted(event.task),
+            event.batch.number, position,
         )  # fmt: skip
         with self._writer.transaction(flushed=False):
             if running.was_done:
@@ -258,5 +260,10 @@ class BatchRecorder:
         )
 
 
-def _image_key(task: ImageTask) -> tuple[str, int, int, tuple[int, ...]]:
-    return task.plate, task.well_number, task.site, task.frames
+def _counted(task: ImageTask) -> str | None:
+    """Return the frames that a movie turned out to have, where the table did not name them."""
+    return frames_range(task.frames) if task.every and task.frames else None
+
+
+def _image_key(task: ImageTask) -> tuple[str, int, int, str]:
+    return task.plate, task.well_number, task.site, task.frames_text

@@ -23,6 +23,7 @@ from idrstream.folder.journal.schema import COLUMN_TYPES, JOURNAL_NAME
 from idrstream.folder.names import batch_number, is_table_copy
 from idrstream.folder.plans import RecordedBatch, RecordedImage, RecordedPlan
 from idrstream.folder.states import BatchState, ImageState, RunState
+from idrstream.screen.frames import frame_step, parse_frames
 from idrstream.text import parse_json
 
 P = ParamSpec("P")
@@ -170,7 +171,7 @@ class JournalReader:
         found: dict[int, frozenset[FrameKey]] = {}
         for number in numbers:
             images = self._made(
-                lambda *row: (*row[:-1], _numbers(row[-1])),
+                lambda *row: (*row[:-1], parse_frames(row[-1])),
                 "SELECT position, plate, well_number, site, frames FROM images "
                 "WHERE batch = ?1 AND (SELECT state FROM batches WHERE number = ?1) = 'done'",
                 number,
@@ -318,10 +319,11 @@ def _plan(size: int, in_order: int, images: int, sha256: str, text: str, *table:
 
 
 def _image(batch: int, *row: Any) -> tuple[int, RecordedImage]:
-    digest, plate, well, number, site, frames, state, *counts = row
+    digest, plate, well, number, site, frames, state, nuclei, size_bytes = row
     return batch, RecordedImage(
-        digest, plate, well, number, site, _numbers(frames), ImageState(state), *counts
-    )
+        digest, plate, well, number, site, parse_frames(frames), ImageState(state), nuclei,
+        size_bytes, frame_step(frames),
+    )  # fmt: skip
 
 
 def _run(*row: Any) -> RunRecord:
@@ -333,7 +335,3 @@ def _run(*row: Any) -> RunRecord:
         msg = "a run has no settings, parts, options or versions that a run can have"
         raise TypeError(msg)
     return run._replace(state=RunState(run.state), elapsed_s=float(run.elapsed_s))
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(map(int, text.split(",")))

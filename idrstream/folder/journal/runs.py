@@ -193,7 +193,7 @@ class RunRecorder:
             (
                 (
                     number, position, task.plate, task.well, task.well_number, task.site,
-                    ",".join(map(str, task.frames)), digest_of[id(task)],
+                    task.frames_text, digest_of[id(task)],
                 )
                 for number in decision.added
                 for position, task in enumerate(decision.batches[number])

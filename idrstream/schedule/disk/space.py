@@ -2,6 +2,8 @@
 
 Space is reserved in the order of the plan. An image reserves its movie, or what its frames will
 need if that is more, also while they are profiled: a movie is deleted once it is read, before that.
+Only a movie whose frames are read in several groups is there while the first are profiled: its
+image reserves both.
 A later batch gets space only if the batches before it can still finish: if their largest pending
 movie and everything that they will write still fit.
 """
@@ -68,7 +70,7 @@ class Space:
         known = item.size_bytes is not None
         need = self._movie_bytes(item)
         if isinstance(item, ImageState) and not self.movies_only:
-            need = max(need, self.expected_bytes(item))
+            need = self._with_frames(item, need)
         if limited:
             if not known and any(other.size_bytes is None for other in self._downloading):
                 return False  # one at a time: each may take all that is free
@@ -95,9 +97,9 @@ class Space:
         """Correct the reservation to the size of a movie and all files beside it."""
         self._largest_movie_bytes = max(self._largest_movie_bytes, size_bytes)
         self._end_download(item)
-        frames = self.expected_bytes(item) if isinstance(item, ImageState) else 0
-        frames = min(frames, self.budget.held(item))  # no more than it had, even if too little
-        if not self.budget.try_reserve(item, max(size_bytes, frames)):
+        both = self._with_frames(item, size_bytes) if isinstance(item, ImageState) else 0
+        both = min(both, self.budget.held(item))  # no more than it had, even if too little
+        if not self.budget.try_reserve(item, max(size_bytes, both)):
             limit = self.budget.limit_bytes or 0
             msg = (
                 f"the movie of {item.task.name} has {format_size(size_bytes)}, more than its "
@@ -132,6 +134,7 @@ class Space:
         need = image.batch.profiling.disk_need(state.frame, state.objects)
         self._largest_frame_bytes = max(self._largest_frame_bytes, sum(need))
         others = (image.n_pending_frames - image.n_profiling - 1) * self._frame_bytes(image)
+        others += self._unread_bytes(image)
         least = image.needed_bytes + sum(need)
         # Where it cannot grow for the others, it keeps what it has: they need it soon.
         enough = max(least, self.budget.held(image))
@@ -149,6 +152,7 @@ class Space:
         image.n_profiling -= 1
         image.needed_bytes -= state.need.profiling_bytes
         others = (image.n_pending_frames - image.n_profiling - 1) * self._frame_bytes(image)
+        others += self._unread_bytes(image)
         held = self.budget.held(image)
         self.budget.try_reserve(image, min(held, image.needed_bytes + others))
 
@@ -182,11 +186,21 @@ class Space:
         """Stop watching downloads."""
         self._watch.close()
 
+    def _with_frames(self, image: ImageState, movie_bytes: int) -> int:
+        """Return what an image with a movie of so many bytes needs, with its frames."""
+        frames = self.expected_bytes(image)
+        several = image.task.n_frames_expected > self._context.sizes.frames_per_read
+        return movie_bytes + frames if several else max(movie_bytes, frames)
+
+    def _unread_bytes(self, image: ImageState) -> int:
+        """Return the size of a movie that is on the disk while its first frames are profiled."""
+        return 0 if image.movie is None else self._movie_bytes(image)
+
     def _frame_bytes(self, image: ImageState) -> int:
         if self._largest_frame_bytes:
             return int(self._largest_frame_bytes * _MARGIN)
         need = image.batch.profiling.expected_need(image.task)
-        return sum(need) // max(1, len(image.task.frames))
+        return sum(need) // max(1, image.task.n_frames_expected)
 
     def _movie_bytes(self, item: MovieState) -> int:
         if item.size_bytes is None:

@@ -165,5 +165,6 @@ class BatchLanes:
 
 
 def _publish(batch: BatchState) -> tuple[Published, int]:
-    published = batch.profiling.publish(batch.batch.number, batch.batch.tasks)
+    tasks = [image.task for image in batch.images]
+    published = batch.profiling.publish(batch.batch.number, tasks)
     return published, published.path.stat().st_size

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from idrstream.errors import ImageError
-from idrstream.records import Frame, ImageTask, Skipped
+from idrstream.records import ImageTask, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.context import Context
 from idrstream.schedule.disk.space import Space
@@ -87,7 +87,8 @@ class ImageLanes:
 
     def _start_image(self, image: ImageState, kept: ModelMovie | None) -> None:
         task = image.task
-        log.info("Processing well %s from %s, frames %s", task.well, task.plate, list(task.frames))
+        frames = list(task.frames) or task.frames_text
+        log.info("Processing well %s from %s, frames %s", task.well, task.plate, frames)
         self._n_on_disk += 1
         if kept is None:
             self._movies.download(image, partial(self._downloaded, image))
@@ -119,36 +120,58 @@ class ImageLanes:
             while batch.fetched:
                 if context.stopping or not context.has_capacity("preprocess"):
                     return
+                image = batch.fetched[0]
+                image.n_reading = self._n_to_read(image)
                 n_frames = sum(state.n_frames_in_memory for state in context.batches)
                 n_frames += self._n_frames_reading
-                if n_frames and n_frames >= context.sizes.frames_in_memory:
+                if n_frames and n_frames + image.n_reading > context.sizes.frames_in_memory:
                     return
-                image = heapq.heappop(batch.fetched)
-                self._n_frames_reading += len(image.task.frames)
+                heapq.heappop(batch.fetched)
+                self._n_frames_reading += image.n_reading
                 context.stage_started("preprocess", batch, image.task)
-                context.submit(
-                    "preprocess", partial(jobs.read, context, image), partial(self._read, image)
-                )
+                call = partial(jobs.read, context, image, context.sizes.frames_per_read)
+                context.submit("preprocess", call, partial(self._read, image))
+
+    def _n_to_read(self, image: ImageState) -> int:
+        """Return how many frames of a movie are read next."""
+        left = image.task.n_frames_expected - image.n_read
+        return max(1, min(self._context.sizes.frames_per_read, left))
 
     def _read(self, image: ImageState, outcome: Outcome) -> None:
         batch = image.batch
-        self._n_frames_reading -= len(image.task.frames)
+        self._n_frames_reading -= image.n_reading
         self._context.stage_finished("preprocess", batch, image.task, outcome.seconds)
-        self._n_on_disk -= 1
-        self._movies.release(image)
         if outcome.error is not None:
+            self._release(image)
             self._fail(image, "preprocess", outcome.error)
             return
-        frames: Sequence[Frame | Skipped] = outcome.value
-        image.results = [None] * len(frames)
-        image.n_pending_frames = len(frames)
-        for position, frame in enumerate(frames):
+        read: jobs.FramesRead = outcome.value
+        first, image.task, image.rest = image.n_read, read.task, read.rest
+        image.n_read += len(read.results)
+        # A preprocessor of the user's may return other frames than were wanted.
+        n_frames = image.n_read if read.rest is None else len(read.task.frames)
+        image.results += [None] * (n_frames - len(image.results))
+        if not first:
+            image.n_pending_frames = n_frames
+        if read.rest is None:
+            image.n_pending_frames -= len(image.results) - n_frames
+            del image.results[n_frames:]
+            self._release(image)
+        else:
+            heapq.heappush(batch.fetched, image)
+        for position, frame in enumerate(read.results, first):
             if isinstance(frame, Skipped):
                 self._skip(image, position, frame)
             else:
                 batch.n_frames_in_memory += 1
                 heapq.heappush(self._to_segment, FrameState(image, position, frame))
         self._check_finished(image)
+
+    def _release(self, image: ImageState) -> None:
+        """Note that a movie was deleted."""
+        image.rest = None
+        self._n_on_disk -= 1
+        self._movies.release(image)
 
     # Segment
 
@@ -257,13 +280,17 @@ class ImageLanes:
         self._check_finished(image)
 
     def _fail(self, image: ImageState, stage: str, error: BaseException) -> None:
-        """Skip an image as a whole, or stop the stream."""
-        skipped = self._as_skipped(image.task, stage, error)
-        if skipped is not None:
+        """Skip an image as a whole, or the frames that were not read, or stop the stream."""
+        if not image.n_read:
             image.results = [None]
             image.n_pending_frames = 1
-            self._skip(image, 0, skipped)
-            self._check_finished(image)
+        for position in range(image.n_read, len(image.results)):
+            frame = image.task.frames[position] if image.n_read else None
+            skipped = self._as_skipped(image.task, stage, error, frame)
+            if skipped is None:
+                return
+            self._skip(image, position, skipped)
+        self._check_finished(image)
 
     def _as_skipped(
         self, task: ImageTask, stage: str, error: BaseException, frame: int | None = None

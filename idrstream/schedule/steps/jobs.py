@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idrstream.errors import UserError
@@ -32,14 +33,48 @@ def download(stages: Stages, task: ImageTask, folder: Path) -> tuple[Movie, int]
     return movie, size_bytes
 
 
-def read(context: Context, image: ImageState) -> Sequence[Frame | Skipped]:
-    """Read a movie and delete it."""
+@dataclass(frozen=True, slots=True)
+class FramesRead:
+    """Some frames of a movie.
+
+    Attributes
+    ----------
+    task : ImageTask
+        The image, with the frames that its movie has.
+    results : sequence of Frame or Skipped
+        The frames.
+    rest : iterator or None
+        What reads the next ones; None if these were the last, and the movie is deleted.
+    """
+
+    task: ImageTask
+    results: Sequence[Frame | Skipped]
+    rest: Iterator[Sequence[Frame | Skipped]] | None
+
+
+def read(context: Context, image: ImageState, count: int) -> FramesRead:
+    """Read the next frames of a movie; delete it after the last, or if that fails."""
     assert image.movie is not None  # noqa: S101, it was downloaded
+    task, rest = image.task, image.rest
+    more = False
     try:
-        return context.stages.preprocessor.process(image.movie)
+        if rest is None:
+            preprocessor = context.stages.preprocessor
+            task = preprocessor.resolve(image.movie)
+            rest = iter(preprocessor.iterate(replace(image.movie, task=task), count))
+        results = next(rest, None)
+        more = results is not None and image.n_read + len(results) < len(task.frames)
+        if not task.frames:  # a preprocessor of the user's, which reads all frames at once
+            task = replace(task, frames=tuple(map(_number, results or ())))
+        return FramesRead(task, results or (), rest if more else None)
     finally:
-        if context.state is not StreamState.ABANDONED:  # else another stream may use the folder
+        # Else another stream may use the folder.
+        if not more and context.state is not StreamState.ABANDONED:
             delete(image.movie, image.folder)
+
+
+def _number(result: Frame | Skipped) -> int:
+    return (result.number if isinstance(result, Frame) else result.frame_number) or 0
 
 
 def delete(movie: Movie, folder: Path | None) -> None:
