@@ -151,7 +151,8 @@ class Acceptor:
             raise StorageError(msg) from error
 
     def _tell_images(self, batch: Batch, receipt: Receipt) -> None:
-        for task, image in zip(batch.tasks, receipt.images, strict=False):
+        for planned, image in zip(batch.tasks, receipt.images, strict=False):
+            task = planned.with_length(image.length)
             for stage, seconds in image.seconds.items():
                 size = image.bytes if stage == "download" else None
                 self._emit(StageFinished(stage, batch, task, seconds, size))
@@ -163,7 +164,7 @@ class Acceptor:
         for task, image in zip(batch.tasks, receipt.images, strict=False):
             out = {part.frame for part in image.skipped}
             if None not in out:
-                frames = set(task.frames) - out
+                frames = set(task.with_length(image.length).frames) - out
                 have |= {(task.plate, task.well_number, task.site, frame) for frame in frames}
         lost = sorted(self._keep.get(batch.number, frozenset()) - have)
         if not lost:

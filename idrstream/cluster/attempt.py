@@ -26,7 +26,7 @@ from idrstream.schedule.events import (
 if TYPE_CHECKING:
     from idrstream.records import ImageTask, Skipped
 
-_Key = tuple[str, int, int, tuple[int, ...]]
+_Key = tuple[str, int, int, str]
 
 
 @dataclass(slots=True)
@@ -87,6 +87,7 @@ class AttemptWriter:
                 bytes=progress.bytes.get(key),
                 seconds=progress.seconds.pop(key, {}),
                 skipped=tuple(map(_part, event.skipped)),
+                length=max(event.task.frames, default=0) if event.task.every else 0,
             )
         elif isinstance(event, BatchPublished) or (
             isinstance(event, BatchFinished) and event.published is None
@@ -155,7 +156,7 @@ class AttemptWriter:
 
 
 def _key(task: ImageTask) -> _Key:
-    return task.plate, task.well_number, task.site, task.frames
+    return task.plate, task.well_number, task.site, task.frames_text
 
 
 def _part(item: Skipped) -> SkippedPart:

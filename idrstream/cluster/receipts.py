@@ -23,6 +23,7 @@ from idrstream.errors import ClusterError, StorageError
 from idrstream.files import atomic_file, file_sha256
 from idrstream.folder.names import batch_number, is_note
 from idrstream.opening import inside, read_regular
+from idrstream.screen.frames import MAX_FRAMES
 from idrstream.text import parse_json
 
 RECEIPT = "receipt.json"
@@ -44,12 +45,13 @@ class SkippedPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageReceipt:
-    """What became of an image."""
+    """What became of an image; `length` is its last frame, where the table asks for all of them."""
 
     nuclei: int = 0
     bytes: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     skipped: tuple[SkippedPart, ...] = ()
+    length: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +215,7 @@ def _parsed(content: Any) -> Receipt:
             bytes=None if image["bytes"] is None else int(image["bytes"]),
             seconds={str(k): float(v) for k, v in image["seconds"].items()},
             skipped=tuple(SkippedPart(**part) for part in image["skipped"]),
+            length=min(int(image.get("length", 0)), MAX_FRAMES),
         )
         for image in content.pop("images")
     )

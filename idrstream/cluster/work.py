@@ -198,7 +198,7 @@ def batch_key(identity: str, number: int, tasks: Sequence[ImageTask]) -> str:
         Its images; their rows in the table do not count.
     """
     images = [
-        [t.plate, t.well, t.well_number, t.site, t.frames, sorted(t.metadata.items())]
+        [t.plate, t.well, t.well_number, t.site, t.frames_text, sorted(t.metadata.items())]
         for t in tasks
     ]
     return hashlib.sha256(json.dumps([identity, number, images]).encode()).hexdigest()

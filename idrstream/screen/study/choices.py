@@ -33,11 +33,9 @@ def frames_text(frames: str | int | Sequence[int], movie_frames: int | None) -> 
     if text is None:
         text = ",".join(map(str, [frames] if isinstance(frames, int) else frames))
     if text == "all" or text.startswith("every "):
-        if movie_frames is None or movie_frames < 1:
-            msg = f'frames = "{text}" needs movie_frames, the number of frames of the longest movie'
-            raise ConfigError(msg)
         step = text.removeprefix("every ").strip() if text != "all" else "1"
-        text = f"1-{movie_frames}:{step}"
+        text = f"all:{step}" if movie_frames is None else f"1-{movie_frames}:{step}"
+        text = "all" if text == "all:1" else text
     try:
         parse_frames(text)
     except ValueError as error:
