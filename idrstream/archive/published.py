@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from idrstream.config import DownloadSettings
 from idrstream.download.client.http import HttpClient
@@ -166,7 +166,8 @@ class Published:
             age_s = time.time() - kept.stat().st_mtime
             if age_s < self.sources.max_age_s:
                 return Names(*map(tuple, json.loads(kept.read_text(encoding="utf-8"))))
-        names = folder_at(address, _LIMITS).names()
+        place = _quoted(address) if "://" in address else address
+        names = folder_at(place, _LIMITS).names()
         if "://" in address:
             kept.parent.mkdir(parents=True, exist_ok=True)
             with atomic_path(kept) as part:
@@ -189,13 +190,19 @@ def cache_folder() -> Path:
 def _fetched(address: str) -> bytes:
     """Return a file of a web server, which is text or packed text, never a web page."""
     client = HttpClient(_LIMITS)
-    parts = urlsplit(address)
-    url = parts._replace(path=quote(parts.path)).geturl()
+    url = _quoted(address)
     content: bytes = client.ask(url, {}, lambda reply: client.content(reply, url, most=_MAX_BYTES))
     if content[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
         msg = f"{url}: the server answers with a web page"
         raise DownloadError(msg)
     return content
+
+
+def _quoted(address: str) -> str:
+    """Return the URL of an address whose path is plain text, such as ``[1] #2``."""
+    scheme, _, rest = address.partition("://")
+    host, _, path = rest.partition("/")
+    return f"{scheme}://{host}/{quote(path)}"
 
 
 def _without_network(error: DownloadError) -> str:

@@ -38,7 +38,8 @@ def read_columbus(content: bytes, beside: Beside | None = None) -> PlateIndex:
         elif element.tag == "Reference" and (element.text or "").lower().strip().endswith(".xml"):
             names.append(relative_path(element.text or ""))
         elif element.tag == "Image" and element.get("id") is None:  # an image index itself
-            return make_index(plate.files(content), plate.channels, columns=plate.columns)
+            files = list(plate.files(content))
+            return make_index(files, plate.channels, columns=plate.columns, notes=plate.notes())
     indexes = [name for name in names if name.lower().endswith("columbusidx.xml")] or [_IMAGES]
     if len(indexes) > _MOST_INDEXES:
         msg = f"it names {len(indexes):,} other indexes"

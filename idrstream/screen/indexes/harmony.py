@@ -29,9 +29,8 @@ def read_harmony(content: bytes, beside: Beside | None = None) -> PlateIndex:  #
         If it is no such index.
     """
     plate = ImageList()
-    return make_index(
-        plate.files(content), plate.channels, columns=plate.columns, notes=plate.notes()
-    )
+    files = list(plate.files(content))
+    return make_index(files, plate.channels, columns=plate.columns, notes=plate.notes())
 
 
 class ImageList:

@@ -45,7 +45,10 @@ def index_names(names: Iterable[str]) -> list[str]:
     """Return those of a folder's files that are an index, the one to read first."""
     kinds = [kind for kind, _, _ in _KINDS]
     found = [name for name in names if index_kind(name)]
-    return sorted(found, key=lambda name: (kinds.index(index_kind(name)), len(name), name))
+    # Columbus' index of a measurement names the indexes of its images.
+    return sorted(
+        found, key=lambda name: (kinds.index(index_kind(name)), name[:11] != "Measurement", name)
+    )
 
 
 def read_index(name: str, content: bytes, beside: Beside | None = None) -> PlateIndex:

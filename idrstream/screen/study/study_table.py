@@ -214,7 +214,7 @@ def _table_of(
         wanted = {plate: name for plate, name in matched.items() if plate in names}
         joined = wells_of_annotation(manifest, wanted, annotation)
         joined = _other_plates(joined, annotation, matched, wanted)
-    table = _streamable(joined.table)
+    table = _streamable(joined.table, files.unread)
     table = _finish(_with_names(table, names), frames, movie_frames, gene_column)
     left_out = len(files.rows) - len(rows)
     images = replace(joined.images, not_chosen=joined.images.not_chosen + left_out)
@@ -235,11 +235,13 @@ def _table_of(
     return StudyTable(table, balance, found_channels, differ, all_names)
 
 
-def _streamable(table: pd.DataFrame) -> pd.DataFrame:
+def _streamable(table: pd.DataFrame, unread: Iterable[str]) -> pd.DataFrame:
     """Return the table without rows that stand for a whole plate, unless there are no others.
 
     A stream refuses such rows, and with them all others of the table; the balance counts them.
+    Those of plates that could not be read are always left out.
     """
+    table = table[~table[PLATE].isin(set(unread))]
     whole = table[SOURCE].isin(WHOLE_PLATES)
     return table if whole.all() else table[~whole].copy()
 
