@@ -237,6 +237,9 @@ class SegmentSettings:
 
     __pydantic_config__ = STRICT
 
+    segmentor: Annotated[
+        str, Doc("cellpose, which the other options are for, or an installed plug-in.")
+    ] = "cellpose"
     model_type: Annotated[
         PathOrModel,
         Doc("A Cellpose model name, a model file, or idrstream-nuclei (shipped)."),
@@ -337,10 +340,11 @@ class ProfileSettings:
     __pydantic_config__ = STRICT
 
     engine: Annotated[
-        Literal["torch", "deepprofiler", "classical"],
+        str,
         Doc(
-            "torch: PyTorch, in this process; deepprofiler: DeepProfiler, in one of its own; "
-            "classical: CellProfiler's measurements."
+            "torch: DeepProfiler's network in PyTorch, in this process; deepprofiler: DeepProfiler "
+            "in one of its own; classical: CellProfiler's measurements; model: the network in "
+            "model_folder; or the name of an installed plug-in."
         ),
     ] = "torch"
     engines: Annotated[
@@ -353,7 +357,7 @@ class ProfileSettings:
     ] = ()
     deep_objects: Annotated[
         Literal["nuclei", "cells"],
-        Doc("Kind of objects that torch and deepprofiler cut their crops around."),
+        Doc("Kind of objects that torch, deepprofiler and model cut their crops around."),
     ] = "nuclei"
     classical_features: Annotated[
         tuple[ClassicalFamily, ...],
@@ -364,15 +368,20 @@ class ProfileSettings:
     classical_processes: Annotated[
         int | None, Ge(1), Doc("classical: processes that measure; by default one per processor.")
     ] = None
+    model_folder: Annotated[
+        OptionalPath,
+        Doc("model: folder with model.pt2 or model.pt, which is code, and model.toml."),
+        Power.RUNS,
+    ] = None
     profile_device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"], Doc("torch: where to compute.")
+        Literal["auto", "cpu", "cuda", "mps"], Doc("torch, model: where to compute.")
     ] = "auto"
     profile_precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
-        Doc("torch: of the network; only float32 equals DeepProfiler."),
+        Doc("torch, model: of the network; only float32 equals DeepProfiler."),
     ] = "float32"
     crops_at_once: Annotated[
-        int | None, Ge(1), Doc("torch: crops that go through the network together.")
+        int | None, Ge(1), Doc("torch, model: crops that go through the network together.")
     ] = None
     dp_gpu: Annotated[str, Doc("Number of the GPU to profile on; -1 for none.")] = "0"
     dp_config: Annotated[OptionalPath, Doc("DeepProfiler configuration (JSON).")] = None

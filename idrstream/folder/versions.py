@@ -6,20 +6,22 @@ import platform
 from collections.abc import Mapping
 from importlib import metadata
 
+from idrstream.plugins import plugin_versions
+
 _PACKAGES = (
     "idrstream", "basicpy", "cellpose", "h5py", "numpy", "pandas", "pycytominer", "torch",
 )  # fmt: skip
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that change a result."""
+    """Return the versions of Python and of the packages that change a result, plug-ins too."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
-    return found
+    return {**plugin_versions(), **found}
 
 
 def changed_versions(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

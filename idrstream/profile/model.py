@@ -63,20 +63,38 @@ class DeepModel:
     def planes_among(self, have: Sequence[str]) -> tuple[int, ...]:
         """Return for each channel of the model its number among the names of a frame's.
 
-        The one channel of a frame serves a model of one, whatever their names.
-
         Raises
         ------
         idrstream.errors.ConfigError
-            When the frame lacks a channel.
+            When the frame lacks a channel; see `planes_among`.
         """
-        wanted = self.config.channels
-        if len(have) == 1 and len(set(wanted)) == 1:
-            return (0,) * len(wanted)
-        missing = [name for name in dict.fromkeys(wanted) if name not in have]
-        if missing:
-            raise ConfigError(
-                f"dataset.images.channels in {self.config.path} lists {', '.join(missing)}, but "
-                f"the frames have {', '.join(have)}; name the channels with image_channels"
-            )
-        return tuple(have.index(name) for name in wanted)
+        listed = f"dataset.images.channels in {self.config.path}"
+        return planes_among(self.config.channels, have, listed)
+
+
+def planes_among(wanted: Sequence[str], have: Sequence[str], listed: str) -> tuple[int, ...]:
+    """Return for each wanted channel its number among those of a frame.
+
+    The one channel of a frame serves a model of one, whatever their names.
+
+    Parameters
+    ----------
+    wanted, have : sequence of str
+        Channels of a model, of which a name may be there several times, and of a frame.
+    listed : str
+        Where the model lists its channels, for the message.
+
+    Raises
+    ------
+    idrstream.errors.ConfigError
+        When the frame lacks a channel.
+    """
+    if len(have) == 1 and len(set(wanted)) == 1:
+        return (0,) * len(wanted)
+    missing = [name for name in dict.fromkeys(wanted) if name not in have]
+    if missing:
+        raise ConfigError(
+            f"{listed} lists {', '.join(missing)}, but the frames have {', '.join(have)}; name the "
+            "channels with image_channels"
+        )
+    return tuple(have.index(name) for name in wanted)

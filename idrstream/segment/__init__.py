@@ -6,8 +6,9 @@ from idrstream.config import BUILT_IN, SHIPPED
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
 from idrstream.segment.labels import objects_in
 from idrstream.segment.locations import write_locations
+from idrstream.segment.make import make_segmentor
 from idrstream.segment.protocol import Segmentor, as_segmentor
-from idrstream.segment.with_cells import CellSegmentor, make_segmentor
+from idrstream.segment.with_cells import CellSegmentor
 
 __all__ = [
     "BUILT_IN",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from idrstream.packages import require_extra
 from idrstream.records import OBJECT_KINDS, Frame, Objects
 from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
-from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cells import FoundCells, expanded, matched, objects_of, propagated
 from idrstream.segment.protocol import Segmentor
 from idrstream.workers.threads import free_threads, in_threads
@@ -25,23 +23,6 @@ from idrstream.workers.threads import free_threads, in_threads
 _log = logging.getLogger("idrstream.segment")
 
 _EXPANSION_PX = 10.0
-
-
-def make_segmentor(settings: SegmentSettings | Mapping[str, Any]) -> Segmentor:
-    """Return the segmentor that settings mean: of nuclei, or with their cells.
-
-    Parameters
-    ----------
-    settings : SegmentSettings or Mapping
-        As of `CellPoseSegmentor`.
-
-    Raises
-    ------
-    idrstream.errors.ConfigError
-        When a setting is unknown, missing or does not fit.
-    """
-    checked = segment_settings(settings)
-    return CellPoseSegmentor(checked) if checked.cells == "none" else CellSegmentor(checked)
 
 
 class CellSegmentor(Segmentor):

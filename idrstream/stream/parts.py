@@ -227,12 +227,9 @@ class StreamParts:
         ConfigError
             Naming an unknown key or wrong value.
         """
-        from idrstream.segment import as_segmentor, make_segmentor
+        from idrstream.segment import make_segmentor
 
-        if isinstance(model_specs, (SegmentSettings, Mapping)):
-            self.segmentor = make_segmentor(model_specs)
-        else:
-            self.segmentor = as_segmentor(model_specs)
+        self.segmentor = make_segmentor(model_specs)
         self._set("Segmentor", self.segmentor)
 
     @takes_options(ProfileSettings)
@@ -250,8 +247,9 @@ class StreamParts:
         ----------
         config_path, checkpoint_path : path, optional
             The files; by default those that ship with idrstream.
-        engine : {"torch", "deepprofiler"} or FeatureEngine
-            What computes the features: PyTorch, or DeepProfiler itself; or an object that does.
+        engine : {"torch", "deepprofiler", "model"}, other text or FeatureEngine
+            What computes the features: PyTorch, DeepProfiler itself, the network in
+            ``model_folder``, or an installed plug-in of that name; or an object that does.
         **options
             The options of `ProfileSettings`.
 

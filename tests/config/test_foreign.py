@@ -19,7 +19,8 @@ from idrstream.errors import ConfigError
 BASE = {"table": "t", "final_data_dir": "out", "tmp_dir": "tmp"}
 POWERS = {
     "aspera_path": "p", "aspera_key_path": "k", "fiji_path": "f", "bioformats_jar": "b",
-    "deepprofiler_python": "d", "log": "l", "tmp_dir": "tmp", "final_data_dir": "out",
+    "deepprofiler_python": "d", "model_folder": "m", "log": "l", "tmp_dir": "tmp",
+    "final_data_dir": "out",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idrstream.profile.torch.crops import cut_crops, sample_positions
+from idrstream.profile.torch.crops import cut_crops, sample_positions, scale_by_range
 
 
 def one_crop(image, center, box_size):
@@ -47,7 +47,7 @@ def one_crop(image, center, box_size):
 )
 def test_crops_are_tensorflows(points, box_size, seed):
     image = np.random.default_rng(seed).integers(0, 255, (31, 43)).astype(np.float32)
-    crops = cut_crops(torch.from_numpy(image), np.array(points), box_size).numpy()
+    crops = scale_by_range(cut_crops(torch.from_numpy(image), np.array(points), box_size)).numpy()
     wanted = np.stack([one_crop(image, point, box_size) for point in points])
     assert crops.dtype == np.float32
     np.testing.assert_allclose(crops, wanted, atol=3e-7)
@@ -55,7 +55,7 @@ def test_crops_are_tensorflows(points, box_size, seed):
 
 def test_crops_of_one_value_and_beyond_the_border_are_zeros():
     image = torch.full((50, 60), 9.0)
-    crops = cut_crops(image, np.array([[25.0, 30.0], [-100.0, 30.0]]), 16)
+    crops = scale_by_range(cut_crops(image, np.array([[25.0, 30.0], [-100.0, 30.0]]), 16))
     assert crops.shape == (2, 16, 16)
     assert not crops.any()
 

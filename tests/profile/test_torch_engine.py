@@ -345,7 +345,8 @@ def test_by_name_and_by_settings(model, tmp_path):
     assert type(make(ProfileSettings(engine="deepprofiler"))) is DeepProfilerEngine
     assert make(ProfileSettings(dp_gpu="-1")).gpus() == []
     for name in ("jax", "command"):
-        with pytest.raises(ConfigError, match="engine: Input should be 'torch' or 'deepprofiler'"):
+        known = f"no engine '{name}'; known: torch, deepprofiler, classical, model"
+        with pytest.raises(ConfigError, match=known):
             make(name)
     with pytest.raises(ConfigError, match="int cannot be used as FeatureEngine: it has no method"):
         make(3)

@@ -68,7 +68,7 @@ def sample_positions(centers: NDArray[np.float64], box_size: int, length_px: int
 
 
 def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tensor:
-    """Cut and scale the crops of an image.
+    """Cut the crops of an image.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
     Returns
     -------
     Tensor
-        Shape ``(n, box_size, box_size)``, float32 from 0 to 1, on the image's device. Crops of one
-        value, and those wholly beyond the border, are zeros.
+        Shape ``(n, box_size, box_size)``, float32, on the image's device: grey levels, zeros beyond
+        the border.
     """
     y, x = (sample_positions(points[:, axis], box_size, image.shape[axis]) for axis in (0, 1))
 
@@ -109,6 +109,39 @@ def cut_crops(image: Tensor, points: NDArray[np.float64], box_size: int) -> Tens
     crops = row(y.high).sub_(top).mul_(on_device(y.weight)[:, :, None]).add_(top)
     if not (y.inside.all() and x.inside.all()):
         crops.masked_fill_(on_device(~y.inside)[:, :, None] | on_device(~x.inside)[:, None, :], 0)
-    low = crops.amin((1, 2), keepdim=True)
-    length = crops.amax((1, 2), keepdim=True) - low + _EPSILON
+    return crops
+
+
+def scale_by_range(crops: Tensor) -> Tensor:
+    """Scale each crop and channel, in place, from its minimum to its maximum.
+
+    Parameters
+    ----------
+    crops : Tensor
+        Shape ``(..., Y, X)``, float32.
+
+    Returns
+    -------
+    Tensor
+        The same, 0 to 1; crops of one value, and those wholly beyond the border, are zeros.
+    """
+    low = crops.amin((-2, -1), keepdim=True)
+    length = crops.amax((-2, -1), keepdim=True) - low + _EPSILON
     return crops.sub_(low).div_(length)
+
+
+def standardise(crops: Tensor) -> Tensor:
+    """Shift and scale each crop and channel, in place, to a mean of 0 and a deviation of 1.
+
+    Parameters
+    ----------
+    crops : Tensor
+        Shape ``(..., Y, X)``, float32.
+
+    Returns
+    -------
+    Tensor
+        The same; crops of one value are zeros.
+    """
+    deviation, mean = torch.std_mean(crops, (-2, -1), correction=0, keepdim=True)
+    return crops.sub_(mean).div_(deviation + _EPSILON)

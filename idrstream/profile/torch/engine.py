@@ -1,23 +1,23 @@
-"""DeepProfiler's features by PyTorch: same configuration, checkpoint and crops."""
+"""Features of crops by PyTorch: DeepProfiler's network, or another in a model folder."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.config import ProfileSettings
 from idrstream.errors import ConfigError, ProfileError
-from idrstream.profile.checkpoint import Checkpoint
-from idrstream.profile.checks import check_embedding, check_features
+from idrstream.profile.checks import check_features
 from idrstream.profile.model import DeepModel
 from idrstream.profile.protocol import FeatureEngine
 from idrstream.profile.torch.groups import Crops, Group, group_crops
+from idrstream.profile.torch.network import CropNetwork, EfficientNetCrops
 from idrstream.records import Features, Frame, Objects
 from idrstream.workers.precision import check_bfloat16
 from idrstream.workers.threads import in_threads, threads_limited, torch_threads
@@ -25,7 +25,7 @@ from idrstream.workers.threads import in_threads, threads_limited, torch_threads
 if TYPE_CHECKING:
     import torch
 
-    Network: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
+    from idrstream.profile.torch.network import BuiltNetwork
 
 _log = logging.getLogger("idrstream.profile")
 
@@ -38,7 +38,7 @@ _MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory", 
 
 
 class TorchEngine(FeatureEngine):
-    """Computes DeepProfiler's features with PyTorch, in this process.
+    """Computes features of crops with PyTorch, in this process.
 
     On a GPU crops of several frames go through the network together. On a processor each thread
     takes some crops of one frame, so that features do not depend on the number of threads or on
@@ -47,27 +47,29 @@ class TorchEngine(FeatureEngine):
 
     Parameters
     ----------
-    model : DeepModel
-        Configuration and checkpoint.
+    model : DeepModel or CropNetwork
+        DeepProfiler's configuration and checkpoint; or another network, such as a `ModelFolder`.
     settings : ProfileSettings, optional
         Device, precision and crops at once. Single precision equals DeepProfiler; half precisions
         are faster on GPUs that have them, and inexact.
     """
 
-    def __init__(self, model: DeepModel, settings: ProfileSettings | None = None) -> None:
+    def __init__(
+        self, model: DeepModel | CropNetwork, settings: ProfileSettings | None = None
+    ) -> None:
         settings = settings or ProfileSettings()
-        self._model = model
+        self._model = EfficientNetCrops(model) if isinstance(model, DeepModel) else model
         self._device_setting = _device_name(settings.profile_device, settings.dp_gpu)
         self._precision = settings.profile_precision
         self._crops_at_once = settings.crops_at_once
         self._limits: dict[str, int] = {}
-        self._network: tuple[object, Network] | None = None
+        self._network: tuple[object, BuiltNetwork] | None = None
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
     def describe(self) -> Mapping[str, object]:
-        """Return what changes a result: that it is PyTorch, and the precision."""
-        return {"name": "torch", "precision": self._precision}
+        """Return what changes a result: which kind of network, and the precision."""
+        return {**self._model.describe(), "precision": self._precision}
 
     def gpus(self) -> list[str]:
         """Return the GPU that is used, when one is, such as ``cuda:0``."""
@@ -75,7 +77,7 @@ class TorchEngine(FeatureEngine):
         return [] if device.type == "cpu" else [str(device)]
 
     def check_channels(self, names: Sequence[str]) -> None:
-        """Check that the channels of the model are among some names; see `DeepModel`."""
+        """Raise `ConfigError` unless the channels of the model are among some names."""
         self._model.planes_among(names)
 
     def load(self) -> None:
@@ -84,7 +86,7 @@ class TorchEngine(FeatureEngine):
         Raises
         ------
         idrstream.errors.ConfigError
-            When the feature layer, the weights or the device cannot be used.
+            When the network or the device cannot be used.
         """
         device = self._device()
         if self._precision == "bfloat16":
@@ -107,18 +109,22 @@ class TorchEngine(FeatureEngine):
             Crops(_channels(frame, model), of.locations)
             for frame, of in zip(frames, objects, strict=True)
         ]
-        values = np.empty((0, len(model.columns)), np.float32)
         with self._lock:
             self._stop.clear()
+            values = None
             if any(map(len, objects)):
                 values = self._features(crops, torch_threads())
+            network = self._network[1] if self._network else self._network_on(self._device())
+            columns = network.columns
+            if values is None:
+                values = np.empty((0, len(columns)), np.float32)
         ends = np.cumsum([len(of) for of in objects], dtype=np.int64)
         features = [
-            Features(of.name, model.columns, values[end - len(of) : end])
+            Features(of.name, columns, values[end - len(of) : end])
             for of, end in zip(objects, ends, strict=True)
         ]
         check_features(features, frames, objects)
-        check_embedding(features, frames, model)
+        model.check(features, frames)
         return features
 
     def interrupt(self) -> None:
@@ -181,46 +187,32 @@ class TorchEngine(FeatureEngine):
 
         from idrstream.profile.torch.crops import cut_crops
 
-        network, box_size = self._network_on(device), self._model.config.box_size
+        model, network = self._model, self._network_on(device)
 
         def cut(one: Crops) -> torch.Tensor:
             planes = torch.from_numpy(one.pixels).to(device).float()
-            return torch.stack([cut_crops(plane, one.points, box_size) for plane in planes], dim=1)
+            return torch.stack([cut_crops(plane, one.points, model.box_px) for plane in planes], 1)
 
         with torch.inference_mode():
-            crops = torch.cat([cut(one) for one in group])
+            crops = model.scale(torch.cat([cut(one) for one in group]))
             # A model of several channels that are the same image gets that image so many times.
-            crops = crops.expand(-1, len(self._model.config.channels), -1, -1)
-            crops = crops.to(dtype=self._dtype(), memory_format=torch.channels_last)
-            result: NDArray[np.float32] = network(crops).cpu().numpy()
+            crops = crops.expand(-1, len(model.channels), -1, -1)
+            crops = crops.contiguous(memory_format=torch.channels_last)
+            result: NDArray[np.float32] = network.run(crops).cpu().numpy()
         return result
 
-    def _network_on(self, device: torch.device) -> Network:
-        """Return the network on a device, rebuilt when checkpoint or configuration changed."""
+    def _network_on(self, device: torch.device) -> BuiltNetwork:
+        """Return the network on a device, rebuilt when its files changed."""
         import torch
 
-        from idrstream.profile.torch.efficientnet import build_network
-
-        config, path = self._model.config, self._model.checkpoint_path
-        status = path.stat()
-        key = (
-            path, status.st_size, status.st_mtime_ns,
-            config.conv_blocks, config.box_size, config.feature_layer, len(config.channels), device,
-        )  # fmt: skip
+        key = self._model.state(), device
         if self._network is not None and self._network[0] == key:
             return self._network[1]
         if device.type == "cuda" and self._precision == "float32":
             # TensorFloat-32 keeps 10 bits of each number: features would be off by 1e-3.
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
-        network = build_network(
-            Checkpoint.read(path),
-            conv_blocks=config.conv_blocks,
-            channels=len(config.channels),
-            box_size=config.box_size,
-            feature_layer=config.feature_layer,
-        )
-        self._network = (key, network.to(device=device, dtype=self._dtype()))
+        self._network = key, self._model.build(device, self._dtype())
         return self._network[1]
 
     def _device(self) -> torch.device:
@@ -259,7 +251,7 @@ class TorchEngine(FeatureEngine):
     def _usual(self, device: torch.device) -> int:
         """Return how many crops go through the network together when memory allows it."""
         pixels = _GPU_BATCH_PX if self._pools(device) else _CPU_BATCH_PX
-        return self._crops_at_once or max(1, pixels // self._model.config.box_size**2)
+        return self._crops_at_once or max(1, pixels // self._model.box_px**2)
 
     def _make_smaller(self, device: torch.device, crops: int, why: str) -> None:
         """Remember that a device's memory does not hold so many crops."""
@@ -286,7 +278,7 @@ class _NotOneCropFitsError(Exception):
     """The memory of a device does not hold one crop."""
 
 
-def _channels(frame: Frame, model: DeepModel) -> NDArray[Any]:
+def _channels(frame: Frame, model: CropNetwork) -> NDArray[Any]:
     """Return the channels of the model, shape ``(C, Y, X)``, uint8 or float32; one if all equal."""
     planes = model.planes_among(frame.channels)
     pixels: NDArray[Any] = frame.pixels[list(planes if len(set(planes)) > 1 else planes[:1])]

@@ -1,0 +1,109 @@
+"""The page about own engines: its package, built, installed, tested and streamed with."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from idrstream.compile import read_batch_table
+from idrstream.profile.torch.model_folder import ModelSpec
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SEGMENTOR = """
+from scipy import ndimage
+
+from idrstream.segment import Segmentor, objects_in
+
+
+class Bright(Segmentor):
+    def segment(self, frame, *, outlines=False):
+        smooth = ndimage.gaussian_filter(frame.plane().astype(float), 2)
+        labels, _ = ndimage.label(smooth > smooth.mean() + smooth.std())
+        return objects_in(labels.astype("int32"), outlines=outlines)
+"""
+
+
+def titled(page):
+    found = re.findall(r'```\w+ title="(\S+)"\n(.*?)```', (DOCS / page).read_text(), re.DOTALL)
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Return the folder that the page's package, with a segmentor beside it, is installed in."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
+    blocks = titled("own-engine.md")
+    (source / "grey_levels.py").write_text(blocks["grey_levels.py"] + SEGMENTOR)
+    points = '[project.entry-points."idrstream.segmentors"]\nbright = "grey_levels:Bright"\n'
+    broken = '\n[project.entry-points."idrstream.engines"]\nbroken = "grey_levels:Gone"\n'
+    text = blocks["pyproject.toml"].replace(
+        '[project.entry-points."idrstream.engines"]\n', broken.lstrip()
+    )
+    (source / "pyproject.toml").write_text(f"{text}\n{points}")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps",
+         "--no-build-isolation", "--disable-pip-version-check", "--target", target, source],
+        check=True,
+    )  # fmt: skip
+    return target
+
+
+def run(installed, *command, **options):
+    path = os.pathsep.join([str(installed), str(DOCS.parent)])
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, command)], env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, check=False, **options,
+    )  # fmt: skip
+
+
+def test_the_engine_of_the_page_passes_the_suite(installed, tmp_path):
+    path = tmp_path / "test_grey_levels.py"
+    path.write_text(titled("own-engine.md")["test_grey_levels.py"])
+    done = run(installed, "pytest", "-p", "no:cacheprovider", path, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "10 passed" in done.stdout
+
+
+def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path):
+    screen = quick.make_screen(tmp_path / "screen", plates=1, wells=2)
+    settings = tmp_path / "stream.toml"
+    profile = tomllib.loads(titled("own-engine.md")["stream.toml"])["profile"]
+    settings.write_text(
+        f'[stream]\ntable = "{screen.table_path}"\nfinal_data_dir = "out"\ntmp_dir = "tmp"\n'
+        f'progress = false\n[download]\nmethod = "local"\nroot = "{screen.folder}"\n'
+        f'screens_path = "{screen.screens_path}"\n[preprocess]\n'
+        f'perform_illumination_correction = false\n[segment]\nsegmentor = "bright"\n'
+        f'[profile]\nengine = "{profile["engine"]}"\n'
+    )
+    done = run(installed, "idrstream", "run", settings, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    cells = read_batch_table(tmp_path / "out" / "batch_0.csv.gz")
+    assert cells["GreyLevel_DNA"].between(1, 255).all()
+    assert len(cells) > 5
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert provenance["versions"][-1]["grey-levels"] == "1.0"
+    assert json.dumps({"name": "grey-levels", "form": 1}) in json.dumps(provenance)
+
+    again = run(installed, "idrstream", "resume", tmp_path / "out", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert run(installed, "idrstream", "report", "out", cwd=tmp_path).returncode == 0
+    other = run(installed, "idrstream", "run", settings, "--engine", "gray-levels", cwd=tmp_path)
+    assert "there is no engine 'gray-levels'; known: torch, deepprofiler, classical, model" in other.stderr
+    assert "Did you mean 'grey-levels'?" in other.stderr
+    broken = run(installed, "idrstream", "run", settings, "--engine", "broken", cwd=tmp_path)
+    assert "engine 'broken' (grey_levels:Gone of grey-levels) cannot be made: " in broken.stderr
+    away = run("", "idrstream", "run", settings, cwd=tmp_path)
+    assert "no segmentor 'bright'; known: cellpose (installed as plug-ins" in away.stderr
+
+
+def test_every_key_of_a_model_folder_is_on_its_page():
+    page = (DOCS / "engines.md").read_text()
+    for key in ModelSpec.__dataclass_fields__:
+        assert f"`{key}`" in page, key
