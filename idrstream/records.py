@@ -343,6 +343,8 @@ class Objects:
     match_counts : Mapping[str, int]
         Where cells were found on their own: ``Cells_Without_Nucleus`` and
         ``Nuclei_In_Larger_Ones_Cell``, which have no row, and ``Nuclei_Without_Cell``, which have.
+    of_neighbours : NDArray, optional
+        In a tile of a larger image: like `table`, the objects that other tiles own.
     """
 
     name: str
@@ -354,6 +356,7 @@ class Objects:
     related: tuple[Objects, ...] = ()
     children: NDArray[np.int32] | None = None
     match_counts: Mapping[str, int] = field(default_factory=dict)
+    of_neighbours: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of objects."""

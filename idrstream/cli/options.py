@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,15 @@ def add_setting_options(parser: argparse.ArgumentParser) -> None:
     add_section_options(parser, *SECTIONS)
 
 
-def add_section_options(parser: argparse.ArgumentParser, *sections: str) -> None:
-    """Add one option per setting of some sections."""
+def add_section_options(
+    parser: argparse.ArgumentParser, *sections: str, without: Collection[str] = ()
+) -> None:
+    """Add one option per setting of some sections, but for some by their flag."""
     for section in sections:
         group = parser.add_argument_group(f"[{section}]")
         for option in options_in(SECTIONS[section], section):
+            if option.flag in without:
+                continue
             # --force alone means --force true
             alone: dict[str, Any] = {"nargs": "?", "const": "true"} if option.kind is bool else {}
             group.add_argument(

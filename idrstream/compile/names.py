@@ -12,6 +12,8 @@ PREFIX = "Metadata_"
 OBJECT_OUTLINES = "object_outlines"  # computed, not a column of the table
 OUTLINE_COLUMN = "Object_Outline"
 X_COLUMN, Y_COLUMN = "Location_Center_X", "Location_Center_Y"
+LABEL = "Metadata_Label"  # number in the label image of a large image
+X_UM, Y_UM = "Metadata_Location_X_um", "Metadata_Location_Y_um"
 OBJECT_COUNT, NEGATIVE = "Metadata_Object_Count", "Metadata_Negative_Control"
 REFERENCE = "Metadata_Reference"
 NUMBER = "Metadata_ObjectNumber"
@@ -24,7 +26,7 @@ TOUCHES_BORDER = tuple(f"Metadata_{kind}_TouchesBorder" for kind in OBJECT_KINDS
 RESERVED = (
     "Metadata_Plate", "Metadata_Well", "Metadata_Well_Number", "Metadata_Site", "Metadata_Frame",
     "Metadata_DNA", "Metadata_Model", "Metadata_Stream_Batch",
-    OBJECT_COUNT, NEGATIVE, REFERENCE, NUMBER, CHILDREN, *TOUCHES_BORDER,
+    LABEL, X_UM, Y_UM, OBJECT_COUNT, NEGATIVE, REFERENCE, NUMBER, CHILDREN, *TOUCHES_BORDER,
 )  # fmt: skip
 """Columns of batch tables and collections that only idrstream fills."""
 

@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 from idrstream.compile.names import (
     CHILDREN,
     GENE,
+    LABEL,
     NUMBER,
     OBJECT_OUTLINES,
     OUTLINE_COLUMN,
     X_COLUMN,
+    X_UM,
     Y_COLUMN,
+    Y_UM,
     check_extra_columns,
     metadata_name,
 )
 from idrstream.errors import CompileError, ConfigError
 from idrstream.profile.model import MODEL
 from idrstream.segment.locations import format_outline
+from idrstream.tiles.own import global_points
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.profile.deepprofiler.project import DeepProfilerProject, ProjectImage
-    from idrstream.records import Features, ImageTask, Objects
+    from idrstream.records import Features, ImageTask, Objects, Tile
 
 _FRAME = "Metadata_Frame_In_Batch"  # joins the index and its objects; not in the table
 
@@ -51,6 +55,8 @@ class ProfiledFrame:
         For each object shape ``(k, 2)``, int, ``(y, x)``.
     numbers : Mapping[str, NDArray]
         Further columns, with an integer for each object; see `object_numbers`.
+    tile : Tile, optional
+        Where the frame lies in a larger image: the table has positions in that.
     """
 
     image: ProjectImage
@@ -58,6 +64,7 @@ class ProfiledFrame:
     features: Features
     outlines: tuple[NDArray[np.int64], ...] | None = None
     numbers: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    tile: Tile | None = None
 
 
 def object_numbers(objects: Objects) -> dict[str, NDArray[np.int64]]:
@@ -107,7 +114,9 @@ def compile_batch(
     """Return the table of a batch: one row per object, in the order of the frames.
 
     Columns: ``Object_Outline`` if requested (a JSON list of ``[x, y]`` points),
-    ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), ``Metadata_…`` of
+    ``Location_Center_X`` and ``Location_Center_Y`` (pixels, float64), of large images
+    ``Metadata_Label`` (the number in the label image) and the position in micrometres (NaN where
+    the size of a pixel is not known), ``Metadata_…`` of
     ``index.csv`` and ``Metadata_Model`` (texts), ``Metadata_…`` of the extra columns, with
     underscores for blanks, those of `object_numbers` (int64) if the frames have them, and the
     features (float32). A batch without objects gives a table
@@ -134,11 +143,13 @@ def compile_batch(
     import pandas as pd
 
     counts = [len(frame.locations) for frame in frames]
-    points = np.concatenate([np.empty((0, 2)), *(frame.locations for frame in frames)])
+    points = np.concatenate([np.empty((0, 2)), *map(_points, frames)])
     columns: dict[str, Any] = {_FRAME: np.repeat(np.arange(len(frames)), counts)}
     if OBJECT_OUTLINES in extra_metadata:
         columns[OUTLINE_COLUMN] = _texts(_outlines(frames))
     columns |= {X_COLUMN: points[:, 1], Y_COLUMN: points[:, 0]}
+    columns |= _of_tiles(frames, points)
+    own = [name for name in columns if name != _FRAME]
     numbers = list(dict.fromkeys(name for frame in frames for name in frame.numbers))
     columns |= {n: np.concatenate([frame.numbers[n] for frame in frames]) for n in numbers}
     names = list(features)
@@ -151,9 +162,8 @@ def compile_batch(
     if len(table) != len(objects):
         msg = f"pycytominer made {len(table)} rows of {len(objects)} objects"
         raise CompileError(msg)
-    own = [OUTLINE_COLUMN] if OUTLINE_COLUMN in objects else []
     metadata = [name for name in index if name != _FRAME]
-    return table[[*own, X_COLUMN, Y_COLUMN, *metadata, *numbers, *names]]
+    return table[[*own, *metadata, *numbers, *names]]
 
 
 def merge_with_pycytominer(objects: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
@@ -216,8 +226,29 @@ def _outlines(frames: Sequence[ProfiledFrame]) -> list[str]:
                 f"extra_metadata asks for {OBJECT_OUTLINES}, but {frame.image.name} was segmented "
                 'without; set "outlines": True for the segmentor'
             )
-        outlines.extend(map(format_outline, frame.outlines))
+        origin = (0, 0) if frame.tile is None else frame.tile.region[:2]
+        outlines.extend(format_outline(outline + np.array(origin)) for outline in frame.outlines)
     return outlines
+
+
+def _points(frame: ProfiledFrame) -> NDArray[np.float64]:
+    """Return positions in pixels of the image, of a tile in those of the whole one."""
+    return frame.locations if frame.tile is None else global_points(frame.locations, frame.tile)
+
+
+def _of_tiles(frames: Sequence[ProfiledFrame], points: NDArray[np.float64]) -> dict[str, Any]:
+    """Return what only tables of large images have: numbers in the label image, micrometres."""
+    tiles = [frame.tile for frame in frames if frame.tile is not None]
+    if not tiles or len(tiles) < len(frames):
+        return {}
+    counts = [len(frame.locations) for frame in frames]
+    labels = [tile.first_label + np.arange(1, n + 1) for tile, n in zip(tiles, counts, strict=True)]
+    pixel_um = np.repeat([tile.pixel_um for tile in tiles], counts)
+    return {
+        LABEL: np.concatenate(labels).astype(np.int64),
+        X_UM: points[:, 1] * pixel_um,
+        Y_UM: points[:, 0] * pixel_um,
+    }
 
 
 def _texts(values: Iterable[str]) -> NDArray[np.object_]:

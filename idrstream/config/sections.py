@@ -226,6 +226,19 @@ class PreprocessSettings:
             "is the number of its image, where a file has several."
         ),
     ] = None
+    tile_px: Annotated[
+        int,
+        Ge(0),
+        Doc(
+            "Side of the tiles that images larger than memory are cut into, overlap included, "
+            "such as 3104; 0: images are read whole. Illumination is not corrected across tiles."
+        ),
+    ] = 0
+    tile_overlap_px: Annotated[
+        int | None,
+        Ge(0),
+        Doc("By how much tiles overlap: by default 288, and 8 diameters of large objects."),
+    ] = None
     plate_wells: Annotated[
         int, Ge(1), Doc("plate: largest number of wells that a plate's model is fitted on.")
     ] = 12

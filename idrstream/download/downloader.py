@@ -80,7 +80,7 @@ class TransportDownloader(Downloader):
         self.addresses = Addresses(self._settings)
         self._shared = SharedFiles()
         own = replace(self._settings, fetch="auto", omezarr_plates=None, omezarr_roots=())
-        self._omezarr = OmeZarrDownloader(own, locate=self._zarr_addresses)
+        self._omezarr = OmeZarrDownloader(own, locate=self.zarr_addresses)
 
     @property
     def settings(self) -> DownloadSettings:
@@ -111,7 +111,7 @@ class TransportDownloader(Downloader):
         if channels := tasks_of_channels(task, self._channels):
             sizes = [self.size(one) for one in channels.values()]
             return None if None in sizes else sum(size or 0 for size in sizes)
-        if self._is_zarr(task):
+        if self.is_zarr(task):
             return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)
         return transport.size(remote)
@@ -149,7 +149,7 @@ class TransportDownloader(Downloader):
         """
         if channels := tasks_of_channels(task, self._channels):
             return download_channels(task, channels, folder, self.download)
-        if self._is_zarr(task):
+        if self.is_zarr(task):
             return self._omezarr.download(task, folder)
         transport, remote, name = self.resolve(task)
         target = Path(folder) / name
@@ -171,12 +171,14 @@ class TransportDownloader(Downloader):
                 self._shared.remember(location, movie.path, movie.source, movie.size_bytes)
             return movie
 
-    def _is_zarr(self, task: ImageTask) -> bool:
+    def is_zarr(self, task: ImageTask) -> bool:
+        """Return whether a task's movie is OME-Zarr."""
         location = self.locator.movie_path(task)
         path = urlsplit(location).path if "://" in location else location
         return any(part.lower().endswith(".zarr") for part in PurePosixPath(path).parts)
 
-    def _zarr_addresses(self, task: ImageTask) -> list[str]:
+    def zarr_addresses(self, task: ImageTask) -> list[str]:
+        """Return where a task's OME-Zarr may be."""
         location = self.locator.movie_path(task)
         if "://" in location:
             return [location]

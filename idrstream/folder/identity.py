@@ -21,6 +21,7 @@ from idrstream.describe import describe_part
 from idrstream.records import ImageTask, frames_text
 from idrstream.redact import redacted
 from idrstream.screen.channels import channel_files
+from idrstream.screen.columns import TILE
 
 # Columns that reach every table, beside those named in `extra_metadata`.
 RESULT_COLUMNS = ("Gene_Replicate", "Original Gene Target", "Plate_Map_Name")
@@ -91,6 +92,7 @@ def _block_lines(tasks: Sequence[ImageTask], columns: Sequence[str]) -> Iterable
         _texts([(task.frames, task.every) for task in tasks], lambda pair: frames_text(*pair)),
         *(([_column(metadata, name) for name in columns]) or [repeat("")]),
         _file_names(metadata),
+        *([_column(metadata, TILE)] if any(TILE in row for row in metadata) else []),
     ]
     return map("\x1f".join, zip(*parts, strict=False))
 

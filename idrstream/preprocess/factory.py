@@ -19,6 +19,7 @@ from idrstream.preprocess.illumination import (
     WholeMovie,
 )
 from idrstream.preprocess.preprocessor import Preprocessor
+from idrstream.preprocess.tiles import TilePreprocessor
 
 if TYPE_CHECKING:
     from idrstream.config.sections import PreprocessSettings
@@ -65,7 +66,7 @@ def make_illumination(
 
 def make_preprocessor(
     settings: PreprocessSettings, models_folder: Path, *, reader: MovieReader | None = None
-) -> Preprocessor | ChannelPreprocessor:
+) -> Preprocessor | ChannelPreprocessor | TilePreprocessor:
     """Build a preprocessor from its settings.
 
     Parameters
@@ -79,14 +80,16 @@ def make_preprocessor(
 
     Returns
     -------
-    Preprocessor or ChannelPreprocessor
-        For one channel, or for several. Nothing is started or opened yet.
+    Preprocessor, ChannelPreprocessor or TilePreprocessor
+        For one channel, for several, or for tiles of large images. Nothing is opened yet.
 
     Raises
     ------
     ConfigError
         If the chosen reader's location is missing.
     """
+    if settings.tile_px:
+        return TilePreprocessor(settings)
     if reader is not None or not settings.image_channels:
         return _one_channel(settings, models_folder, reader or _reader(settings, settings.channel))
     pairs = [one.partition("=") for one in settings.image_channels]

@@ -323,7 +323,7 @@ class EngineProfiling(BatchProfiling):
         several = objects.related or any(map(_has_kind, features.columns))
         numbers = object_numbers(objects) if several else {}
         self._profiled[image.key] = ProfiledFrame(
-            image, objects.locations, features, outlines, numbers
+            image, objects.locations, features, outlines, numbers, frame.tile
         )
 
     def _record_bytes(self, objects: int, points: int) -> int:

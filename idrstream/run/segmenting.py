@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.errors import SegmentationError
 from idrstream.quality.pictures import picture_key
+from idrstream.tiles.own import own_objects
 
 if TYPE_CHECKING:
     from idrstream.quality.pictures import PictureStore
@@ -37,9 +38,17 @@ class Segmenting:
     def __call__(self, frames: Sequence[Frame]) -> Results:
         """Return the nuclei of each frame, or the error of its segmentation."""
         outlines = self._outlines or any(map(self._has_picture, frames))
-        return self._segmentor.segment_many(frames, outlines=outlines)
+        results = self._segmentor.segment_many(frames, outlines=outlines)
+        return [_own(frame, found) for frame, found in zip(frames, results, strict=True)]
 
     def _has_picture(self, frame: Frame) -> bool:
         task = frame.task
         key = picture_key(task.plate, task.well_number, task.site, frame.number)
         return self._pictures.wants(key)
+
+
+def _own(frame: Frame, found: Objects | SegmentationError) -> Objects | SegmentationError:
+    """Return what a tile owns of what was found in it; of other frames everything."""
+    if frame.tile is None or isinstance(found, SegmentationError):
+        return found
+    return own_objects(found, frame.tile)

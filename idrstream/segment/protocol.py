@@ -11,8 +11,12 @@ from idrstream.records import OBJECT_KINDS
 
 if TYPE_CHECKING:
     from idrstream.records import Frame, Objects
+    from idrstream.tiles.sample import ImageSample, WholeImage
 
-_METHODS = ("segment", "segment_many", "kinds", "check_channels", "load", "gpus")
+
+_METHODS = (
+    "segment", "segment_many", "kinds", "check_channels", "whole_image", "load", "gpus", "channel",
+)  # fmt: skip
 
 
 @runtime_checkable
@@ -23,6 +27,9 @@ class Segmentor(Protocol):
     the same nuclei in the same order for the same pixels, and `Objects` of length zero when there
     are none.
     """
+
+    channel: str = ""
+    """Name of the channel that is segmented; empty for the first."""
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
         """Return the nuclei of `frame`, with their outlines if asked for.
@@ -56,6 +63,13 @@ class Segmentor(Protocol):
     def check_channels(self, names: Sequence[str]) -> None:  # noqa: ARG002
         """Raise `ConfigError` if frames of these channels cannot be segmented; by default not."""
         return
+
+    def whole_image(self, sample: ImageSample) -> WholeImage | None:  # noqa: ARG002
+        """Return what holds for all tiles of a large image, which frames bring in `Frame.tile`.
+
+        By default nothing: each tile is segmented by itself.
+        """
+        return None
 
     def load(self) -> None:
         """Load the model, so that what is missing shows before the first download."""

@@ -18,6 +18,8 @@ from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
 from idrstream.segment.cells import FoundCells, expanded, matched, objects_of, propagated
 from idrstream.segment.protocol import Segmentor
+from idrstream.tiles.own import at_image_border, kept
+from idrstream.tiles.sample import ImageSample, WholeImage
 from idrstream.workers.threads import free_threads, in_threads
 
 _log = logging.getLogger("idrstream.segment")
@@ -47,6 +49,7 @@ class CellSegmentor(Segmentor):
         self.settings = settings
         all_nuclei = dataclasses.replace(settings, cells="none", remove_edge_masks=False)
         self._nuclei = CellPoseSegmentor(all_nuclei)
+        self.channel = self._nuclei.channel
         self._cells: CellPoseSegmentor | None = None
         self._distance_px = _distance_px(settings)
         _check_channels(settings)
@@ -65,6 +68,10 @@ class CellSegmentor(Segmentor):
             return nuclei
         files = model_files(self._cells.settings)
         return {**nuclei, "cell_model_sha256": [model_digest(path) for path in files]}
+
+    def whole_image(self, sample: ImageSample) -> WholeImage:
+        """Return grey levels and diameter of the nuclei for all tiles of an image."""
+        return self._nuclei.whole_image(sample)
 
     def kinds(self) -> tuple[str, ...]:
         """Return ``Nuclei``, ``Cells`` and ``Cytoplasm``."""
@@ -141,13 +148,17 @@ class CellSegmentor(Segmentor):
     def _with_cells(self, frame: Frame, nuclei: Objects, *, outlines: bool) -> Objects:
         try:
             found = self._find(frame, nuclei)
-            return objects_of(
+            drop_edge, tile = self.settings.remove_edge_masks, frame.tile
+            objects = objects_of(
                 found,
-                drop_edge=self.settings.remove_edge_masks,
+                drop_edge=drop_edge and tile is None,
                 outlines=outlines,
                 diameter_px=nuclei.diameter_px,
                 channel=nuclei.channel,
             )
+            if drop_edge and tile is not None:  # its own border is not the image's
+                return kept(objects, ~at_image_border(objects.table, tile))
+            return objects
         except UserError:
             raise
         except Exception as error:  # of this frame only, whatever a library raised

@@ -281,6 +281,8 @@ class StreamParts:
         ConfigError
             If one is missing; the message names the call that makes it.
         """
+        from idrstream.download.large import LargeImages, ReferenceDownloader
+        from idrstream.preprocess.tiles import TilePreprocessor
         from idrstream.run.components import Components
 
         made = {
@@ -295,6 +297,11 @@ class StreamParts:
             msg = f"call {', '.join(missing)} before the stream is run"
             raise ConfigError(msg)
         components: dict[str, Any] = {name: component for name, (component, _) in made.items()}
+        if isinstance(self.preprocessor, TilePreprocessor):  # it reads images where they are
+            self.preprocessor.images = LargeImages(
+                components["downloader"], z=self.preprocessor.settings.z
+            )
+            components["downloader"] = ReferenceDownloader(components["downloader"])
         return Components(**components)
 
     def _set(self, what: str, part: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -149,19 +150,24 @@ class IdrStream(StreamParts, FolderVerbs):
         UserError
             When the stream cannot continue without the user: a missing tool, a full disk.
         """
+        from idrstream.run.cutting import with_tiles
         from idrstream.run.session import Session
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
-        session = Session(self.paths(), self.components(), chosen, executor)
+        components = self.components()
+        session = Session(self.paths(), components, chosen, executor)
+        tiled = partial(
+            with_tiles, components, data_to_process, ignore_invalid=chosen.ignore_invalid_inputs
+        )
         if background:
             return BackgroundRun(
                 self.final_data_dir,
-                lambda begun: session.run(data_to_process, listeners, begun=begun),
+                lambda begun: session.run(tiled(), listeners, begun=begun),
             ).start()
         hearing = [ProgressBars(), *listeners] if chosen.progress else listeners
-        return session.run(data_to_process, hearing)
+        return session.run(tiled(), hearing)
 
     @takes_options(RunOptions)
     def plan(
@@ -195,6 +201,7 @@ class IdrStream(StreamParts, FolderVerbs):
             If no table is given and no stream has run in the output folder yet.
         """
         from idrstream.forecast.make import make_plan, read_begun_quietly
+        from idrstream.run.cutting import with_tiles
 
         if data_to_process is None:
             data_to_process, begun = read_begun_quietly(self.final_data_dir)
@@ -202,7 +209,10 @@ class IdrStream(StreamParts, FolderVerbs):
         chosen = checked(RunOptions, options, "plan")
         components, paths = self.components(), self.paths()
         with self._log.muted():  # a probe is no part of the stream's history
-            return make_plan(paths, components, chosen, data_to_process, probe=max(0, probe))
+            table = with_tiles(
+                components, data_to_process, ignore_invalid=chosen.ignore_invalid_inputs
+            )
+            return make_plan(paths, components, chosen, table, probe=max(0, probe))
 
     def paths(self) -> StreamPaths:
         """Return where the stream works."""

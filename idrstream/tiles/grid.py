@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from idrstream.errors import ConfigError
 from idrstream.records import Box, GreyLevels, Tile
@@ -74,9 +74,7 @@ class Grid:
 
     def _along(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         regions = [(start, min(start + self.side_px, length)) for start in self._starts(length)]
-        borders = [
-            (before[1] + after[0]) // 2 for before, after in zip(regions, regions[1:], strict=False)
-        ]
+        borders = [(before[1] + after[0]) // 2 for before, after in pairwise(regions)]
         return list(zip(regions, zip([0, *borders], [*borders, length], strict=True), strict=True))
 
 

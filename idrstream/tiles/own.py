@@ -51,19 +51,25 @@ def kept(objects: Objects, keep: NDArray[np.bool_]) -> Objects:
     Parameters
     ----------
     objects : Objects
-        The objects; their labels are not changed.
+        The objects, of all kinds; their labels are not changed.
     keep : NDArray of bool
         Shape ``(n,)``: which of them.
     """
-    table = objects.table[keep]
-    largest = int(objects.labels.max(initial=0))
+    largest = max(int(of.labels.max(initial=0)) for of in objects.kinds)
     numbers = np.zeros(largest + 1, np.int32)
-    numbers[table["label"]] = np.arange(1, len(table) + 1)
-    table["label"] = np.arange(1, len(table) + 1)
-    outlines = objects.outlines
-    if outlines is not None:
-        outlines = tuple(one for one, there in zip(outlines, keep, strict=True) if there)
-    return replace(objects, labels=numbers[objects.labels], table=table, outlines=outlines)
+    numbers[objects.table["label"][keep]] = np.arange(1, int(keep.sum()) + 1)
+
+    def only(of: Objects) -> Objects:
+        table = of.table[keep]
+        table["label"] = np.arange(1, len(table) + 1)
+        outlines = of.outlines
+        if outlines is not None:
+            outlines = tuple(one for one, there in zip(outlines, keep, strict=True) if there)
+        return replace(of, labels=numbers[of.labels], table=table, outlines=outlines)
+
+    children = None if objects.children is None else objects.children[keep]
+    related = tuple(map(only, objects.related))
+    return replace(only(objects), related=related, children=children)
 
 
 def global_points(points: NDArray[np.float64], tile: Tile) -> NDArray[np.float64]:
@@ -86,3 +92,9 @@ def _reach(table: NDArray[Any], tile: Tile, *, of_image: bool) -> NDArray[np.boo
         if is_image == of_image:
             reached |= table[name] == border
     return reached
+
+
+def own_objects(objects: Objects, tile: Tile) -> Objects:
+    """Return the objects that a tile owns; the others are kept as `Objects.of_neighbours`."""
+    mine = owned(objects.table, tile)
+    return replace(kept(objects, mine), of_neighbours=objects.table[~mine])

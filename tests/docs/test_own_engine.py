@@ -95,7 +95,10 @@ def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path):
     assert again.returncode == 0, again.stderr
     assert run(installed, "idrstream", "report", "out", cwd=tmp_path).returncode == 0
     other = run(installed, "idrstream", "run", settings, "--engine", "gray-levels", cwd=tmp_path)
-    assert "there is no engine 'gray-levels'; known: torch, deepprofiler, classical, model" in other.stderr
+    assert (
+        "there is no engine 'gray-levels'; known: torch, deepprofiler, classical, model"
+        in other.stderr
+    )
     assert "Did you mean 'grey-levels'?" in other.stderr
     broken = run(installed, "idrstream", "run", settings, "--engine", "broken", cwd=tmp_path)
     assert "engine 'broken' (grey_levels:Gone of grey-levels) cannot be made: " in broken.stderr

@@ -91,7 +91,8 @@ def test_an_object_larger_than_the_overlap_is_cut_where_it_is_owned() -> None:
     image = np.zeros((10, 30), np.int32)
     image[4, 5:24] = 1
     objects = objects_in(np.ascontiguousarray(image[first.region.slices]))
-    assert owned(objects.table, first).all() and cut_off(objects.table, first).all()
+    assert owned(objects.table, first).all()
+    assert cut_off(objects.table, first).all()
     assert not at_image_border(objects.table, first).any()
     image[:, 28:] = 2
     objects = objects_in(np.ascontiguousarray(image[second.region.slices]))
@@ -132,7 +133,9 @@ def test_a_tile_reads_back_from_its_text() -> None:
     )  # fmt: skip
     assert parse_tile(format_tile(tile)) == tile
     plain = parse_tile(format_tile(next(tiles_of(Grid((5, 7))))))
-    assert plain.levels is None and math.isnan(plain.diameter_px) and math.isnan(plain.pixel_um)
+    assert plain.levels is None
+    assert math.isnan(plain.diameter_px)
+    assert math.isnan(plain.pixel_um)
 
 
 @pytest.mark.parametrize(

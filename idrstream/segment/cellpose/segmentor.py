@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from idrstream.config import SegmentSettings, described_options
 from idrstream.errors import ConfigError, SegmentationError
 from idrstream.models import model_digest
-from idrstream.records import Frame, Objects
+from idrstream.records import Frame, Objects, Tile
 from idrstream.segment.cellpose.diameters import check_diameter, check_smallest
 from idrstream.segment.cellpose.groups import (
     Prepared,
@@ -27,13 +27,18 @@ from idrstream.segment.cellpose.groups import (
 )
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
 from idrstream.segment.cellpose.settings import segment_settings
+from idrstream.segment.cellpose.whole_image import whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
+from idrstream.segment.network.intensity import is_dark
 from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
+from idrstream.tiles.own import at_image_border, kept
 from idrstream.workers.threads import all_processors, free_threads, one_thread_each
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from idrstream.tiles.sample import ImageSample, WholeImage
 
 _log = logging.getLogger("idrstream.segment")
 
@@ -97,6 +102,7 @@ class CellPoseSegmentor(Segmentor):
 
     def __init__(self, settings: SegmentSettings | Mapping[str, Any]) -> None:
         self.settings = segment_settings(settings)
+        self.channel = self.settings.segment_channel
         self._model = _LazyModel(self.settings)
 
     def describe(self) -> dict[str, object]:
@@ -172,10 +178,17 @@ class CellPoseSegmentor(Segmentor):
             When the model cannot be loaded, see `load`.
         """
         try:
+            if frame.tile is not None:
+                return self._tile(frame, outlines=outlines)
             labels, diameter_px = self.masks(self._channel_of(frame))
         except SegmentationError as error:
             raise named(error, frame) from error
         return self._objects(labels, diameter_px, outlines=outlines)
+
+    def whole_image(self, sample: ImageSample) -> WholeImage:
+        """Return grey levels and diameter for all tiles of an image; see `Segmentor`."""
+        with one_thread_each(free_threads(self.settings.threads)):
+            return whole_image(sample, self._model.get(), self.settings.diameter)
 
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
@@ -259,6 +272,12 @@ class CellPoseSegmentor(Segmentor):
             masks = np.reshape(found, first.shape)
         return as_labels(masks, drop_edge=self.settings.remove_edge_masks), diameter_px
 
+    def _tile(self, frame: Frame, *, outlines: bool) -> Objects:
+        """Return the objects of a tile, by what holds for its whole image."""
+        prepared = self._prepare(frame)
+        (flows,) = self._run_network([prepared], free_threads(self.settings.threads))
+        return self._finish(prepared, flows, outlines=outlines)
+
     def _mask_options(self) -> dict[str, Any]:
         return {
             "flow_threshold": self.settings.flow_threshold,
@@ -272,28 +291,38 @@ class CellPoseSegmentor(Segmentor):
         check_pixels(pixels)
         loaded = self._model.get()
         with one_frames_errors():
-            diameter_px = self._diameter(pixels, loaded)
-            return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
+            diameter_px = self._diameter(pixels, loaded, frame.tile)
+            return Prepared(frame, _scaled(pixels, loaded, frame.tile), diameter_px)
 
-    def _run_network(self, group: Sequence[Prepared]) -> list[Any]:
-        """Return the flows of each of a group of frames."""
+    def _run_network(self, group: Sequence[Prepared], threads: int | None = None) -> list[Any]:
+        """Return the flows of each of a group of frames; None of a tile without anything in it."""
+        lit = [one for one in group if one.frame.tile is None or one.image.any()]
+        if not lit:
+            return [None] * len(group)
         # Where the GPU's memory is exhausted, the processor takes over.
-        threads = self.settings.threads or all_processors()
+        threads = threads or self.settings.threads or all_processors()
         with one_frames_errors(), one_thread_each(threads):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
-                [one.image for one in group], [one.diameter_px for one in group]
+                [one.image for one in lit], [one.diameter_px for one in lit]
             )
-            return flows
+        found = dict(zip(map(id, lit), flows, strict=True))
+        return [found.get(id(one)) for one in group]
 
     def _finish(self, prepared: Prepared, flows: Any, *, outlines: bool) -> Objects:
         """Do what comes after the network: masks and nuclei of a frame."""
         frame, diameter_px = prepared.frame, prepared.diameter_px
+        masks: NDArray[Any] = np.zeros(frame.shape, np.int32)
         with one_frames_errors():
             model = self._model.get().model
-            masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
-        labels = as_labels(masks, drop_edge=self.settings.remove_edge_masks)
-        return self._objects(labels, diameter_px, outlines=outlines)
+            if flows is not None:
+                masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
+        drop_edge, tile = self.settings.remove_edge_masks, frame.tile
+        labels = as_labels(masks, drop_edge=drop_edge and tile is None)
+        objects = self._objects(labels, diameter_px, outlines=outlines)
+        if drop_edge and tile is not None:  # its own border is not the image's
+            return kept(objects, ~at_image_border(objects.table, tile))
+        return objects
 
     def get_object_locations(self, image: NDArray[Any], *, outlines: bool = False) -> pd.DataFrame:
         """Return the nuclei of an image as the first IDR_stream did.
@@ -322,9 +351,13 @@ class CellPoseSegmentor(Segmentor):
             )
         return table
 
-    def _diameter(self, pixels: NDArray[Any], loaded: LoadedModel) -> float:
+    def _diameter(
+        self, pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None = None
+    ) -> float:
         """Return the diameter of the nuclei of a frame, one that the network can be asked for."""
         given = self.settings.diameter
+        if tile is not None and np.isfinite(tile.diameter_px):
+            return tile.diameter_px
         largest = float(max(*pixels.shape, loaded.model.diam_mean))
         smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
         if given:
@@ -339,3 +372,17 @@ class CellPoseSegmentor(Segmentor):
         if taken != found:
             _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
         return taken
+
+
+def _scaled(pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None) -> NDArray[np.float32]:
+    """Return pixels as the network wants them: a tile's by the grey levels of its whole image."""
+    if tile is None or tile.levels is None:
+        image: NDArray[np.float32] = loaded.model.normalised(pixels)
+        return image
+    low, high, dark = tile.levels
+    if is_dark(pixels, dark):
+        return np.zeros(pixels.shape, np.float32)
+    image = pixels.astype(np.float32)
+    image -= np.float32(low)
+    image /= np.float32(high - low)
+    return image

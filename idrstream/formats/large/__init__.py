@@ -1,0 +1,1 @@
+"""Images larger than memory, read by rectangles: tiled and striped TIFF, OME-Zarr."""

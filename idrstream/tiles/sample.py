@@ -1,0 +1,89 @@
+"""What holds for a whole image is measured on a sample of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from idrstream.records import Box, GreyLevels
+
+if TYPE_CHECKING:
+    from idrstream.formats.large.image import LargeImage
+
+_SAMPLE_PX = 1 << 22
+_LEAST_PX, _MOST_PX = 128, 512  # side of a window
+
+
+class WholeImage(NamedTuple):
+    """What holds for all tiles of an image.
+
+    Attributes
+    ----------
+    levels : GreyLevels or None
+        Of the channel that is segmented; None: each tile by itself.
+    diameter_px : float
+        Usual diameter of the objects; NaN if it is not known.
+    """
+
+    levels: GreyLevels | None = None
+    diameter_px: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSample:
+    """Windows of one channel, evenly spread over the image, at full resolution.
+
+    Attributes
+    ----------
+    windows : tuple of NDArray
+        Each of the shape ``(Y, X)``, all of one size; a small image is one window.
+    around : callable
+        Returns a square of so many pixels around a window, given its position and the side.
+    """
+
+    windows: tuple[NDArray[Any], ...]
+    around: Callable[[int, int], NDArray[Any]]
+
+
+def take_sample(image: LargeImage, channel: int) -> ImageSample:
+    """Read the sample of a channel: about four million pixels, whatever the image's size."""
+    height, width = image.info.shape
+    if height * width <= _SAMPLE_PX:
+        (whole,) = image.read([channel], Box(0, 0, height, width))
+        return ImageSample((whole,), lambda _at, _side: whole)
+    chunk = min(image.info.chunk)
+    side = min(max(chunk, _LEAST_PX), _MOST_PX)
+    count = max(2, round(math.sqrt(_SAMPLE_PX) / side))
+    boxes = [
+        Box(y, x, min(y + side, height), min(x + side, width))
+        for y in _starts(height, side, count, chunk)
+        for x in _starts(width, side, count, chunk)
+    ]
+
+    def around(at: int, side: int) -> NDArray[Any]:
+        box = boxes[at]
+        top, left = (
+            min(max(0, (start + stop - side) // 2), max(0, length - side))
+            for start, stop, length in (
+                (box.top, box.bottom, height),
+                (box.left, box.right, width),
+            )
+        )
+        box = Box(top, left, min(top + side, height), min(left + side, width))
+        found: NDArray[Any] = image.read([channel], box)[0]
+        return found
+
+    return ImageSample(tuple(image.read([channel], box)[0] for box in boxes), around)
+
+
+def _starts(length: int, side: int, count: int, chunk: int) -> list[int]:
+    """Return where windows begin: evenly spread, and with a chunk where that is one's size."""
+    fitting = max(1, length - side)
+    starts = [min(int((at + 0.5) * length / count - side / 2), fitting) for at in range(count)]
+    if chunk == side:
+        starts = [start // chunk * chunk for start in starts]
+    return sorted({max(0, min(start, fitting)) for start in starts})

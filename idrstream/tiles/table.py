@@ -1,0 +1,115 @@
+"""From rows of images to rows of tiles: the table that is streamed.
+
+Each row has all that its tile needs: where it lies, and the grey levels and diameter of its whole
+image. So whoever processes a row, in whatever order, on whatever machine, comes to the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from idrstream.errors import ImageError
+from idrstream.records import ImageTask, Tile
+from idrstream.screen import checked_rows
+from idrstream.screen.columns import FRAMES, TILE
+from idrstream.tiles.grid import Grid, format_tile, overlap_for, tiles_of
+from idrstream.tiles.sample import ImageSample, WholeImage, take_sample
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from idrstream.formats.large.image import LargeImage
+
+logger = logging.getLogger("idrstream.tiles")
+
+
+def tile_table(
+    table: pd.DataFrame,
+    cut: Callable[[ImageTask], Sequence[Tile]],
+    *,
+    ignore_invalid: bool = False,
+) -> pd.DataFrame:
+    """Return a table with a row for each tile of the images of another.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row for each image. One with a column ``Tile`` was made by this function already and is
+        returned as it is. ``Frames``, if there, is not used.
+    cut : callable
+        Returns the tiles of an image.
+    ignore_invalid : bool
+        Leave unusable rows out.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its rows in order, each as often as its image has tiles, with the tile's number in
+        ``Frames`` and the tile in ``Tile``. An image that cannot be read keeps one row, whose
+        failure the stream records.
+
+    Raises
+    ------
+    idrstream.errors.TableError
+        If rows cannot be used, or two are of one well and site.
+    """
+    if TILE in table:
+        return table
+    table = table.assign(**{FRAMES: "1"})
+    tasks = checked_rows(table, ignore_invalid=ignore_invalid).tasks
+    rows: list[int] = []
+    cells: list[tuple[str, str]] = []
+    for task in tasks:
+        try:
+            tiles = [(str(tile.number), format_tile(tile)) for tile in cut(task)]
+        except ImageError as error:
+            logger.error("%s cannot be cut into tiles: %s", task.name, error)
+            tiles = [("1", "")]
+        rows += [task.row] * len(tiles)
+        cells += tiles
+    found = table.iloc[rows].reset_index(drop=True)
+    frames, texts = zip(*cells, strict=True) if cells else ((), ())
+    return found.assign(**{FRAMES: list(frames), TILE: list(texts)})
+
+
+def cut_image(
+    image: LargeImage,
+    channel: int,
+    measure: Callable[[ImageSample], WholeImage | None],
+    *,
+    side_px: int,
+    overlap_px: int | None = None,
+) -> list[Tile]:
+    """Return the tiles of an image.
+
+    Parameters
+    ----------
+    image : LargeImage
+        The image.
+    channel : int
+        Channel that is segmented, counted from 0.
+    measure : callable
+        Returns what holds for the whole image.
+    side_px, overlap_px : int
+        See `Grid`; by default the overlap follows from the diameter.
+    """
+    whole = measure(take_sample(image, channel)) or WholeImage()
+    overlap = overlap_for(whole.diameter_px) if overlap_px is None else overlap_px
+    grid = Grid(image.info.shape, side_px, overlap)
+    tiles = list(
+        tiles_of(
+            grid,
+            levels=whole.levels,
+            diameter_px=whole.diameter_px,
+            pixel_um=image.info.pixel_um,
+        )
+    )
+    logger.info(
+        "%s: %d x %d pixels in %d tiles of %d with an overlap of %d; diameter %.1f px, %s",
+        image.where, *image.info.shape, len(tiles), side_px, overlap, whole.diameter_px,
+        "grey levels of each tile" if whole.levels is None else
+        "grey levels {:.0f} to {:.0f}".format(*whole.levels[:2]),
+    )  # fmt: skip
+    return tiles

@@ -1,0 +1,180 @@
+"""A large image as a stream: the objects of the whole image, once each, whatever the way."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from idrstream import IdrStream
+from idrstream.download.downloader import TransportDownloader
+from idrstream.download.large import LargeImages
+from idrstream.download.transports.local import LocalTransport
+from idrstream.records import Box, Frame, ImageTask
+from idrstream.run.cutting import with_tiles
+from idrstream.schedule.result import RunResult
+from idrstream.simulate.slide import SlideSpec, write_slide
+from tests.helpers.tiled import Means, Threshold
+
+SPEC = SlideSpec(700, 940, diameter_px=12.0, channels=3, empty=0.0, seed=5)
+NUMBERS = ["Location_Center_X", "Location_Center_Y", "Metadata_Label", "Nuclei_Area"]
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("slide") / "a.ome.tif", SPEC)
+
+
+def table_of(*images: Path) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "Plate": [path.name.partition(".")[0] for path in images],
+            "Well": "A1",
+            "Path": [str(path) for path in images],
+        }
+    )
+
+
+def new_stream(folder: Path, *, segmentor: Any = None, **preprocess: Any) -> IdrStream:
+    stream = IdrStream("large", folder / "tmp", folder / "out")
+    stream.init_downloader()
+    given = {"tile_px": 320, "tile_overlap_px": 96, "image_channels": ("DNA=dna", "Two=1")}
+    stream.init_preprocessor(**{**given, **preprocess})
+    stream.init_segmentor(segmentor or Threshold())
+    stream.copy_DP_files(engine=Means())
+    return stream
+
+
+def run(folder: Path, table: pd.DataFrame, **options: Any) -> RunResult:
+    stream = new_stream(folder, **options.pop("stream", {}))
+    try:
+        return stream.run_stream(table, **{"batch_size": 4, "progress": False, **options})
+    finally:
+        stream.close()
+
+
+def batches(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "out").glob("batch_*"))}
+
+
+def rows_of(folder: Path) -> pd.DataFrame:
+    tables = [pd.read_csv(path, index_col=0) for path in sorted((folder / "out").glob("batch_*"))]
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def whole(slide: Path) -> pd.DataFrame:
+    """What the same segmentor finds in the whole image."""
+    image = LargeImages(TransportDownloader(LocalTransport(slide.parent))).open(
+        ImageTask("P", "A1", 1, (1,), metadata={"Path": str(slide)})
+    )
+    task = ImageTask("P", "A1", 1, (1,))
+    pixels = image.read([0], Box(0, 0, SPEC.height, SPEC.width))
+    table = Threshold().segment(Frame(pixels, 1, task)).table
+    return pd.DataFrame({"x": table["x"], "y": table["y"], "area": table["area"]})
+
+
+@pytest.fixture(scope="module")
+def once(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("once")
+    result = run(folder, table_of(slide), extra_metadata=["object_outlines"])
+    assert not len(result.failures())
+    yield folder
+    shutil.rmtree(folder)
+
+
+def sorted_rows(*columns: Any) -> Any:
+    rows = np.column_stack([np.asarray(column, float) for column in columns]).round(6)
+    return rows[np.lexsort(rows.T)]
+
+
+def test_tiles_find_the_objects_of_the_whole_image(once: Path, whole: pd.DataFrame) -> None:
+    found = rows_of(once)
+    assert len(whole) > 300
+    assert np.array_equal(
+        sorted_rows(found["Location_Center_X"], found["Location_Center_Y"], found["Nuclei_Area"]),
+        sorted_rows(whole["x"], whole["y"], whole["area"]),
+    )
+    assert found["Metadata_Label"].is_unique
+    assert np.allclose(found["Metadata_Location_X_um"], found["Location_Center_X"] * SPEC.pixel_um)
+
+
+def test_outlines_lie_around_their_objects_in_the_whole_image(once: Path) -> None:
+    found = rows_of(once)
+    for row in found.sample(20, random_state=0).itertuples():
+        points = np.array(eval(row.Object_Outline))
+        centre = np.array([row.Location_Center_X, row.Location_Center_Y])
+        assert (points.min(0) <= centre).all()
+        assert (centre <= points.max(0)).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"preprocess_workers": 4, "frames_at_once": 3, "batches_in_flight": 3},
+        {"preprocess_workers": 1, "frames_at_once": 1, "batches_in_flight": 1, "prefetch": 1},
+    ],
+)
+def test_the_bytes_do_not_depend_on_workers(
+    slide: Path, tmp_path: Path, once: Path, options: dict[str, Any]
+) -> None:
+    run(tmp_path, table_of(slide), extra_metadata=["object_outlines"], **options)
+    assert batches(tmp_path) == batches(once)
+
+
+def test_the_bytes_do_not_depend_on_interruptions(slide: Path, tmp_path: Path, once: Path) -> None:
+    outlines = {"extra_metadata": ["object_outlines"]}
+    assert run(tmp_path, table_of(slide), batch_nums=[2], **outlines).nuclei > 0
+    assert run(tmp_path, table_of(slide), **outlines).nuclei > 0
+    assert batches(tmp_path) == batches(once)
+
+
+def test_the_objects_do_not_depend_on_the_order_of_the_tiles(
+    slide: Path, tmp_path: Path, once: Path
+) -> None:
+    stream = new_stream(tmp_path / "cut")
+    tiles = with_tiles(stream.components(), table_of(slide))
+    stream.close()
+    assert tiles["Tile"].is_unique
+    run(tmp_path, tiles.sample(frac=1, random_state=3), batch_size=5)
+    assert (
+        rows_of(tmp_path)[NUMBERS]
+        .sort_values("Metadata_Label", ignore_index=True)
+        .equals(rows_of(once)[NUMBERS].sort_values("Metadata_Label", ignore_index=True))
+    )
+
+
+def test_another_grid_finds_the_same_objects(slide: Path, tmp_path: Path, once: Path) -> None:
+    run(tmp_path, table_of(slide), stream={"tile_px": 450, "tile_overlap_px": 60})
+    positions = ["Location_Center_X", "Location_Center_Y", "Nuclei_Area"]
+    one, other = (sorted_rows(*(rows_of(f)[name] for name in positions)) for f in (tmp_path, once))
+    assert np.array_equal(one, other)
+
+
+def test_an_image_that_cannot_be_read_fails_alone(slide: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.tif"
+    bad.write_bytes(b"II*\x00 and nothing more")
+    result = run(tmp_path, table_of(bad, slide), batch_size=100)
+    failures = result.failures()
+    assert len(failures) == 1
+    assert "bad.tif" in failures["Reason"].iloc[0]
+    assert result.nuclei > 300
+
+
+def test_an_image_that_became_another_is_not_taken_for_it(slide: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(slide, tmp_path / "a.ome.tif")
+    stream = new_stream(tmp_path)
+    tiles = with_tiles(stream.components(), table_of(Path(copy)))
+    stream.close()
+    write_slide(tmp_path / "a.ome.tif", SlideSpec(500, 940))
+    result = run(tmp_path, tiles)
+    assert result.nuclei == 0
+    assert "make it anew" in result.failures()["Reason"].iloc[0]
+
+
+def test_the_file_of_the_image_stays(slide: Path, once: Path) -> None:
+    assert slide.is_file()
+    assert not any((once / "tmp").rglob("*.tif"))
