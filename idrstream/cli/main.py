@@ -68,6 +68,7 @@ _COMMANDS = {
         "add_rerun_arguments",
         "handle_rerun",
     ),
+    "cluster": _Command("idrstream.cli.cluster", "run a stream in the jobs of a queue system"),
     "report": _Command("idrstream.cli.report", "write the quality report of an output folder"),
     "verify": _Command("idrstream.cli.verify", "verify the tables in an output folder"),
     "collect": _Command("idrstream.cli.collect", "one dataset and well profiles of all batches"),

@@ -16,6 +16,8 @@ from idrstream.config import Scope, all_options, settings_from_json, usable_sett
 from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
+    from idrstream.cluster import Executor
+    from idrstream.config import ClusterSettings
     from idrstream.schedule.result import RunResult
     from idrstream.stream.stream import IdrStream
 
@@ -49,8 +51,11 @@ def add_folder(parser: argparse.ArgumentParser) -> None:
 def go_on(
     namespace: argparse.Namespace,
     work: Callable[[IdrStream, dict[str, Any]], RunResult],
+    make: Callable[[ClusterSettings, Path], Executor | None] | None = None,
 ) -> int:
     """Build the stream of an output folder again, let it work, and report the result.
+
+    `make` returns the executor, by default the one that the settings name.
 
     Raises
     ------
@@ -61,6 +66,7 @@ def go_on(
     from idrstream.folder.status import read_status
     from idrstream.run.log import errors_logged
     from idrstream.stream.build import build_stream, run_options
+    from idrstream.stream.executors import make_executor
     from idrstream.stream.stream import IdrStream
 
     folder: Path = namespace.folder
@@ -93,6 +99,7 @@ def go_on(
             for name, value in run_options(settings.stream).items()
             if name in given or known[name].scope not in (Scope.PLAN, Scope.CALL)
         }
+        options["executor"] = (make or make_executor)(settings.cluster, folder)
         result = work(stream, options)
     if not namespace.json:
         return report(result, folder)

@@ -102,6 +102,23 @@ def all_states(folder: ClusterFolder) -> Iterator[WorkerState]:
             yield state
 
 
+def batches_of(folder: ClusterFolder, work: str, worker: str = "") -> tuple[int, ...]:
+    """Return the batches that were in progress of a piece of work.
+
+    Parameters
+    ----------
+    folder : ClusterFolder
+        Where the workers' files are.
+    work : str
+        The work.
+    worker : str
+        Its worker, if that is known.
+    """
+    one = read_state(folder, worker) if worker else None
+    states = all_states(folder) if one is None else iter([one])
+    return next((state.batches for state in states if state.work == work), ())
+
+
 def live_workers(folder: ClusterFolder) -> list[WorkerState]:
     """Return the workers that wrote their state lately and have not ended.
 
@@ -117,8 +134,8 @@ def live_workers(folder: ClusterFolder) -> list[WorkerState]:
     return found
 
 
-def forget_ended(folder: ClusterFolder) -> None:
-    """Delete what workers left that are gone: staging, intermediates on this machine, state."""
+def forget_ended(folder: ClusterFolder, *, states: bool = True) -> None:
+    """Delete what workers left that are gone: staging, intermediates on this machine, `states`."""
     alive = {state.worker for state in live_workers(folder)}
     for state in list(all_states(folder)):
         if state.worker in alive:
@@ -129,7 +146,8 @@ def forget_ended(folder: ClusterFolder) -> None:
                 shutil.rmtree(tmp, ignore_errors=True)
                 with suppress(OSError):
                     tmp.parent.rmdir()
-        state_path(folder, state.worker).unlink(missing_ok=True)
+        if states:
+            state_path(folder, state.worker).unlink(missing_ok=True)
     if folder.staging.is_dir():
         for path in folder.staging.iterdir():
             if path.name not in alive:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cluster.accept import Acceptor
-from idrstream.cluster.beats import all_states, forget_ended, live_workers, read_state
+from idrstream.cluster.beats import all_states, batches_of, forget_ended, live_workers
 from idrstream.cluster.feed import Feed, Plates
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.receipts import Receipt, attempts, read_receipt
@@ -168,13 +168,12 @@ class Coordinator:
             self._look_after_foreign()
             if not self._feed.n_left:
                 return
-            nothing_to_give = self._paused or self._give()
-            if self._executor.detached and nothing_to_give and not self._paused:
-                self.stop(DETACHED)
-                return
+            all_given = not self._paused and self._give()
             for ended in self._executor.wait(_POLL_S):
                 self._take_up()
                 self._handle_end(ended)
+            if self._executor.detached and all_given:
+                self.stop(DETACHED)
 
     def _adopt(self) -> None:
         """Leave alone what workers of an earlier coordinator are doing."""
@@ -204,16 +203,17 @@ class Coordinator:
 
     def _give(self) -> bool:
         """Give work while there is capacity; return whether nothing more can be given now."""
-        for _ in range(self._executor.capacity()):
+        capacity = self._executor.capacity()
+        for _ in range(capacity):
             work = self._feed.take(self._executor.slice_size(self._feed.n_left))
             if work is None:
                 return True
             self._given[work.id] = work
             self._executor.give(work, self._folder.stream)
-            if not self._executor.detached:
+            if not self._executor.outlives:
                 for number in work.batches:
                     self._begin(number)
-        return False
+        return not capacity
 
     def _begin(self, number: int) -> None:
         self._begun.add(number)
@@ -278,8 +278,7 @@ class Coordinator:
         work = self._given.pop(ended.work.id, ended.work)
         left = [number for number in work.batches if self._feed.is_open(number)]
         self._begun.difference_update(left)
-        state = read_state(self._folder, ended.worker) if ended.worker else None
-        at_work = state.batches if state is not None and state.work == work.id else ()
+        at_work = batches_of(self._folder, work.id, ended.worker)
         suspects = [number for number in left if number in at_work]
         if ended.kind is EndKind.DIED:
             for number in suspects:
@@ -334,8 +333,7 @@ class Coordinator:
             self._take_up()
         except Exception as error:  # told, not hidden by what stopped the run
             self._error = self._error or error
-        if not self._executor.detached:
-            forget_ended(self._folder)
+        forget_ended(self._folder, states=not self._executor.outlives)
 
     def _emit(self, event: Event) -> bool:
         """Call the listeners; return False, and stop, if one fails."""

@@ -20,6 +20,8 @@ from idrstream.errors import ConfigError
 from idrstream.workers.process import DiedError, WorkerProcess
 from idrstream.workers.threads import all_processors
 
+DEADLINE = "IDRSTREAM_DEADLINE"
+"""Variable with the time at which a worker must have left, in seconds since 1970."""
 _LONGEST_S = 20 * 86400.0
 _GRACE_S = 25.0
 _LONGEST_REST_S = 60.0
@@ -36,24 +38,23 @@ class WorkerChild:
         What it needs to know of the stream.
     environment : Mapping[str, str]
         Variables beside those of this process.
+    digest : str
+        Digest of the file; by default of what is there.
     """
 
-    def __init__(self, stream_file: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, stream_file: Path, environment: Mapping[str, str], digest: str = "") -> None:
         self.stream_file = stream_file
-        self.digest = file_digest(stream_file)
+        self.digest = digest or file_digest(stream_file)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         command = [sys.executable, "-m", "idrstream.stream.worker", str(stream_file), self.digest]
         self._process = WorkerProcess(
             lambda _: [*command, "--name", self.name], "worker", environment
         )
 
-    def serves(self, stream_file: Path) -> bool:
+    def serves(self, stream_file: Path, digest: str) -> bool:
         """Return whether it is alive, and a worker of this stream."""
-        return (
-            self._process.alive
-            and stream_file == self.stream_file
-            and file_digest(stream_file) == self.digest
-        )
+        same = (stream_file, digest) == (self.stream_file, self.digest)
+        return same and self._process.alive
 
     def do(self, work: Work) -> Ended:
         """Do a piece of work; return how it ended."""
@@ -147,7 +148,7 @@ class Processes(Executor):
         slot = next(slot for slot in self._slots if slot.free)
         slot.busy = True
         child = slot.child
-        if child is None or not child.serves(stream_file):
+        if child is None or not child.serves(stream_file, file_digest(stream_file)):
             if child is not None:
                 child.end()
             child = slot.child = WorkerChild(stream_file, slot.environment)

@@ -134,6 +134,8 @@ class Executor(Protocol):
         How many work at once, at most: they share connections and disk budget.
     detached : bool
         Whether the coordinator leaves once everything is given.
+    outlives : bool
+        Whether workers go on when the coordinator has left.
     recipe : Recipe or None
         How workers make their components; None for a stream built from settings.
     connections : int
@@ -145,6 +147,7 @@ class Executor(Protocol):
 
     workers: int
     detached: bool = False
+    outlives: bool = False
     recipe: Recipe | None = None
     connections: int = CONNECTIONS
     tmp_dir: str = ""

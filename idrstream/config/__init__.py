@@ -7,6 +7,7 @@ it stands in its section (``[stream] batch_size = 10``), in the environment it i
 
 from __future__ import annotations
 
+from idrstream.config.cluster_section import ClusterSettings
 from idrstream.config.download_section import DownloadSettings
 from idrstream.config.foreign import executed, usable_settings
 from idrstream.config.keywords import takes_options
@@ -39,6 +40,7 @@ __all__ = [
     "ENVIRONMENT_PREFIX",
     "SECTIONS",
     "SHIPPED",
+    "ClusterSettings",
     "DownloadSettings",
     "Option",
     "Power",

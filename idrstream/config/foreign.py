@@ -75,7 +75,7 @@ def usable_settings(
 def executed(settings: Settings) -> list[str]:
     """Return what a stream of these settings would execute, each with its option."""
     found = [
-        f"{value} ({option.name})"
+        f"{'; '.join(value) if isinstance(value, tuple) else value} ({option.name})"
         for option in all_options().values()
         if option.power is Power.RUNS
         and (value := getattr(getattr(settings, option.section), option.name))

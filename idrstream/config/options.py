@@ -148,6 +148,11 @@ def as_tuple(value: Any) -> Any:
     return value
 
 
+def as_lines(value: Any) -> Any:
+    """Return lines of text as a tuple; commas stay."""
+    return tuple(line for line in value.splitlines() if line) if isinstance(value, str) else value
+
+
 def named_channels(values: tuple[str, ...]) -> tuple[str, ...]:
     """Return channels as ``NAME=KEY``, once names and keys are known to be unique.
 

@@ -14,6 +14,7 @@ from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator, AllowInfNan, BeforeValidator
 from typing_extensions import Doc
 
+from idrstream.config.cluster_section import ClusterSettings
 from idrstream.config.download_section import DownloadSettings
 from idrstream.config.options import (
     STRICT,
@@ -429,6 +430,7 @@ class Settings:
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
     segment: SegmentSettings = field(default_factory=SegmentSettings)
     profile: ProfileSettings = field(default_factory=ProfileSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -437,6 +439,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "preprocess": PreprocessSettings,
     "segment": SegmentSettings,
     "profile": ProfileSettings,
+    "cluster": ClusterSettings,
 }
 """The sections of a TOML file by name."""
 

@@ -59,9 +59,11 @@ def run_settings(stream: IdrStream, settings: Settings) -> RunResult:
         What was done.
     """
     from idrstream.screen import read_table
+    from idrstream.stream.executors import make_executor
 
+    executor = make_executor(settings.cluster, settings.stream.final_data_dir)
     result: RunResult = stream.run_stream(
-        read_table(settings.stream.table), **run_options(settings.stream)
+        read_table(settings.stream.table), executor=executor, **run_options(settings.stream)
     )
     return result
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from idrstream.cluster.attempt import AttemptWriter, plate_attempt
 from idrstream.cluster.beats import BEAT_S, WorkerState
 from idrstream.cluster.layout import ClusterFolder, StreamFile
+from idrstream.cluster.processes import DEADLINE
 from idrstream.cluster.receipts import Receipt
 from idrstream.cluster.work import EndKind, Work, identity_key
 from idrstream.errors import ClusterError, ImageError, MovieError, UserError, storage_error
@@ -30,7 +32,13 @@ from idrstream.files import own_folder
 from idrstream.folder.versions import versions
 from idrstream.records import Batch
 from idrstream.screen import Plan
-from idrstream.stream.worker_parts import host_name, make_worker_stream, memory, mirror_models
+from idrstream.stream.worker_parts import (
+    host_name,
+    job_here,
+    make_worker_stream,
+    memory,
+    mirror_models,
+)
 from idrstream.workers.messages import watched_requests, write_message
 
 if TYPE_CHECKING:
@@ -89,6 +97,7 @@ class Worker:
         self._session: Session | None = None
         self._stream: IdrStream | None = None
         self._versions: dict[str, str] = {}
+        self.ended = "left"
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._writer = AttemptWriter(
@@ -105,7 +114,11 @@ class Worker:
         """Release everything and delete what is its own."""
         self._end.set()
         self._held.close()
-        self._note(work="", todo=(), batches=(), ended=self.state.ended or "left")
+        shutil.rmtree(self.output.parent, ignore_errors=True)
+        shutil.rmtree(self._tmp, ignore_errors=True)
+        with suppress(OSError):
+            self._tmp.parent.rmdir()
+        self._note(todo=(), batches=(), ended=self.ended)
 
     def do(self, work: Work, *, skip: frozenset[int] = frozenset()) -> tuple[EndKind, str]:
         """Do a piece of work; return how it ended.
@@ -260,7 +273,10 @@ def main(arguments: list[str] | None = None) -> int:
             try:
                 if worker is None:
                     file = StreamFile.load(given.stream_file, given.digest)
-                    worker = held.enter_context(Worker(file, given.name))
+                    deadline = float(os.environ.get(DEADLINE) or 0) or None
+                    worker = held.enter_context(
+                        Worker(file, given.name, job=job_here(), deadline=deadline)
+                    )
                 kind, message = worker.do(Work.of_json(request))
             except UserError as error:
                 kind, message = EndKind.REFUSED, str(error)

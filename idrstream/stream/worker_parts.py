@@ -83,3 +83,13 @@ def memory() -> tuple[int, int]:
 def host_name() -> str:
     """Return the name of this machine."""
     return os.uname().nodename
+
+
+def job_here() -> str:
+    """Return the number of the job that this process is in; empty if it is in none."""
+    environment = os.environ
+    array, index = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    if array and index:
+        return f"{array}_{index}"
+    names = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")
+    return next((environment[name] for name in names if environment.get(name)), "")

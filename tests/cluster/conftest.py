@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import mini_slurm
 import pytest
 
 from idrstream.cluster import Recipe
@@ -49,3 +50,15 @@ def recipe(screen):
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory):
+    """Start a SLURM of two nodes on loopback; skip where it is not installed."""
+    if not mini_slurm.is_installed():
+        pytest.skip("SLURM and munge are not installed, or this user is not root")
+    folder = tmp_path_factory.mktemp("slurm")
+    with pytest.MonkeyPatch.context() as patch, mini_slurm.MiniSlurm(folder) as running:
+        patch.setenv("SLURM_CONF", str(running.conf))
+        yield running
+    assert running.steps() == []

@@ -21,6 +21,7 @@ POWERS = {
     "aspera_path": "p", "aspera_key_path": "k", "fiji_path": "f", "bioformats_jar": "b",
     "deepprofiler_python": "d", "model_folder": "m", "log": "l", "tmp_dir": "tmp",
     "final_data_dir": "out",
+    "prologue": "module load x", "worker_tmp_dir": "$TMPDIR",
 }  # fmt: skip
 
 
@@ -80,5 +81,6 @@ def test_what_is_executed_is_named():
 
     assert named() == []
     assert named(aspera_path="/x/ascp") == ["/x/ascp (aspera_path)"]
+    assert named(prologue="module load x\nulimit -c 0") == ["module load x; ulimit -c 0 (prologue)"]
     (own,) = named(engine="deepprofiler")
     assert own.endswith("(deepprofiler_python)")

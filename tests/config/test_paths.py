@@ -47,7 +47,7 @@ def test_these_settings_are_paths():
     wanted = ["aspera_key_path", "aspera_path", "bioformats_jar", "cell_model",
               "deepprofiler_python", "dp_checkpoint", "dp_config", "fiji_path",
               "final_data_dir", "log", "model_folder", "model_type", "omezarr_plates",
-              "omezarr_roots", "root", "screens_path", "size_model", "table",
+              "omezarr_roots", "root", "scheduler_file", "screens_path", "size_model", "table",
               "tmp_dir"]  # fmt: skip
     assert wanted == PATHS
 
