@@ -131,6 +131,7 @@ class Colony:
         self._margin = 1.5 * spec.diameter_px
         self._how = PHENOTYPES[gene_target(well)]
         self._last_track = 0
+        self._pace = spec.motion
         self.cells: list[Cell] = []
         area = (shape[0] + 2 * self._margin) * (shape[1] + 2 * self._margin)
         per_px = spec.nuclei_per_frame / (spec.height * spec.width)
@@ -138,7 +139,10 @@ class Colony:
         self._settle(count)
 
     def step(self) -> None:
-        """Let half an hour pass."""
+        """Let half an hour pass, or about that."""
+        if self._spec.uneven_times:
+            elapsed = float(np.exp(self._rng.normal(0, self._spec.uneven_times)))
+            self._pace = self._spec.motion * elapsed**0.5
         following: list[Cell] = []
         for cell in self.cells:
             following.extend(self._live(cell))
@@ -187,7 +191,7 @@ class Colony:
     def _live(self, cell: Cell) -> list[Cell]:
         rng = self._rng
         mitotic = cell.phase not in ("interphase", "polylobed")
-        pace = (0.03 if mitotic else 0.09) * self._spec.diameter_px
+        pace = (0.03 if mitotic else 0.09) * self._spec.diameter_px * self._pace
         cell = replace(
             cell,
             y=self._inside(cell.y + rng.normal(0, pace), self._shape[0]),

@@ -80,6 +80,12 @@ class ScreenSpec:
     vignetting: Annotated[float, Doc("how much darker the darkest corner is, 0 to 0.8")] = 0.35
     noise: Annotated[float, Doc("factor on the camera's noise: 0 for none, 1 as Mitocheck's")] = 1.0
     blur_px: Annotated[float, Doc("standard deviation of the point spread in pixels")] = 0.9
+    motion: Annotated[
+        float, Doc("factor on how far nuclei wander: 1 as most of Mitocheck's, 3 to test trackers")
+    ] = 1.0
+    uneven_times: Annotated[
+        float, Doc("spread of the time between frames, as the logarithm's standard deviation")
+    ] = 0.0
     wanted_frames: Annotated[
         tuple[int, ...],
         Doc("frames that the table asks for, such as 1,3,5 (default: the middle one)"),
@@ -183,6 +189,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
     ("vignetting", 0, 0.8),
     ("noise", 0, 20),
     ("blur_px", 0, 20),
+    ("motion", 0, 10),
+    ("uneven_times", 0, 2),
 )
 
 
@@ -200,7 +208,7 @@ def check_range(field: str, value: float, low: float, high: float) -> None:
 _REAL = frozenset(
     {
         "diameter_px", "cell_diameter_px", "background", "brightness", "vignetting", "noise",
-        "blur_px",
+        "blur_px", "motion", "uneven_times",
     }
 )  # fmt: skip
 
