@@ -473,6 +473,8 @@ class Published:
         Digest of their names, joined by line ends.
     masks : KeptFolder, optional
         Its label images, if they are kept.
+    tracks : KeptFolder, optional
+        The tables of its tracks, if objects were tracked.
     """
 
     path: Path
@@ -481,3 +483,4 @@ class Published:
     columns: int = 0
     columns_sha256: str = ""
     masks: KeptFolder | None = None
+    tracks: KeptFolder | None = None

@@ -2,12 +2,15 @@
 
 from contextlib import closing
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
 from idrstream.demo import config_for
+from idrstream.errors import PlanChangedError
 from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.verify import verify_folder
 
 FRAMES = 11  # more than are read together
 
@@ -56,3 +59,28 @@ def test_all_is_what_naming_every_frame_is(screen, tmp_path):
     again = run(screen, whole, "all", force_recompute=True)  # nothing that it had is missing
     assert again.failed_batches == ()
     assert len(run(screen, whole, "all").batches) == 0
+
+
+def test_tracks_are_columns_of_the_table_and_tables_beside_it(screen, tmp_path):
+    result = run(screen, tmp_path, "all", track=True)
+    assert result.failed_batches == ()
+    table = cells(tmp_path)
+    folder = tmp_path / "out" / "tracks" / "batch_0"
+    objects, tracks = (pd.read_csv(folder / f"{name}.csv") for name in ("objects", "tracks"))
+    assert objects["Track"].tolist() == table["Metadata_Track"].tolist()
+    assert objects["Parent"].tolist() == table["Metadata_Parent"].tolist()
+    np.testing.assert_allclose(objects["X"], table["Location_Center_X"], atol=1e-3)
+    keys = ["Well_Number", "Track"]
+    lengths = objects.groupby(keys).size()
+    assert lengths.to_dict() == tracks.set_index(keys)["Frames"].to_dict()
+    assert lengths.max() == FRAMES - 1  # all but the frame that is not valid
+    assert (tracks["Displacement_Px"] <= tracks["Path_Px"] + 1e-3).all()
+    problems = verify_folder(tmp_path / "out").problems
+    assert not problems
+    (folder / "tracks.csv").write_text("Track\n1\n")
+    (problem,) = verify_folder(tmp_path / "out").problems
+    assert problem.file == "tracks/batch_0"
+    run(screen, tmp_path, "all", track=True, verify=True)  # computed again
+    assert not verify_folder(tmp_path / "out").problems
+    with pytest.raises(PlanChangedError, match="track was true, is false"):
+        run(screen, tmp_path, "all")

@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cluster.receipts import Receipt, SkippedPart, masks_of, verify
+from idrstream.cluster.receipts import Receipt, SkippedPart, kept_of, verify
 from idrstream.errors import CompileError, StorageError
 from idrstream.files import atomic_path
 from idrstream.opening import inside
 from idrstream.quality.pictures import Picture, PictureStore
-from idrstream.records import Batch, KeptFolder, Published, Skipped
+from idrstream.records import Batch, Published, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.events import (
     BatchFinished,
@@ -121,14 +121,14 @@ class Acceptor:
         folders = {"/".join(name.split("/")[:2]) for name in names if name.count("/") >= 2}
         for name in sorted(folders):
             _give(attempt / name, inside(self._output, name))
-        masks = masks_of(attempt, receipt.batch)
+        kept = kept_of(attempt, receipt.batch)
         return Published(
             path=self._output / receipt.table,
             rows=receipt.rows,
             sha256=receipt.files[receipt.table],
             columns=receipt.columns,
             columns_sha256=receipt.columns_sha256,
-            masks=masks and KeptFolder(*masks),
+            **kept,
         )
 
     def _keep_pictures(self, attempt: Path, receipt: Receipt) -> None:

@@ -23,8 +23,10 @@ from idrstream.errors import ClusterError, StorageError
 from idrstream.files import atomic_file, file_sha256
 from idrstream.folder.names import batch_number, is_note
 from idrstream.opening import inside, read_regular
+from idrstream.records import KeptFolder
 from idrstream.screen.frames import MAX_FRAMES
 from idrstream.text import parse_json
+from idrstream.track.batch import TRACKS
 
 RECEIPT = "receipt.json"
 FORMAT, VERSION = "idrstream-receipt", 1
@@ -199,13 +201,11 @@ def verify(attempt: Path, receipt: Receipt) -> None:
         raise ClusterError(f"{attempt} cannot be read: {error}") from error
 
 
-def masks_of(attempt: Path, number: int) -> tuple[int, str] | None:
-    """Return size and digest of the masks of an attempt, as the journal has them."""
-    path = attempt / MASKS / f"batch_{number}.zarr"
-    if not path.is_dir():
-        return None
-    kept = kept_folder(path)
-    return kept.size_bytes, kept.sha256
+def kept_of(attempt: Path, number: int) -> dict[str, KeptFolder]:
+    """Return masks and tracks of an attempt, as `Published` has them."""
+    paths = {"masks": attempt / MASKS / f"batch_{number}.zarr"}
+    paths["tracks"] = attempt / TRACKS / f"batch_{number}"
+    return {name: kept_folder(path) for name, path in paths.items() if path.is_dir()}
 
 
 def _parsed(content: Any) -> Receipt:

@@ -130,6 +130,18 @@ class RunOptions:
         bool,
         Doc("Keep the label images in the output folder, as OME-Zarr labels; of batches to come."),
     ] = False
+    track: Annotated[
+        bool, Doc("Follow the objects of each movie from frame to frame."), Scope.RESULT
+    ] = False
+    track_max_step: Annotated[
+        float,
+        Gt(0),
+        Doc("How far an object moves between frames at most, in its diameters."),
+        Scope.RESULT,
+    ] = 1.5
+    track_max_gap: Annotated[
+        int, Ge(0), Doc("Frames in a row in which a tracked object may be missing."), Scope.RESULT
+    ] = 2
     keep_project: Annotated[
         bool,
         Doc("Keep each batch's DeepProfiler project with its images, for a look; large."),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from idrstream.compile.masks import MASKS
 from idrstream.files import final_name, is_partial
+from idrstream.track.batch import TRACKS
 
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
@@ -19,6 +20,7 @@ CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is
 _NOTES = re.compile(
     rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
     rf"|{QUALITY[0]}/batch_[0-9]+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
+    rf"|{TRACKS}/batch_[0-9]+(?:/(?:tracks|objects)\.csv)?"
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
 )
 _OF_CLUSTER = re.compile(

@@ -31,6 +31,7 @@ from idrstream.quality.notes import forget
 from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import PLATE_FORMAT, WELL, WELL_NUMBER
 from idrstream.screen.table import write_table
+from idrstream.track.batch import tracks_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def verify_outputs(
                     broken[number] = f"{name} has {wrong}"
                 elif doubted and file_sha256(inside(folder, name)) != table.sha256:
                     broken[number] = f"{name} was changed after it was published"
-                elif wrong := wrong_masks(folder, number, table, full=doubted):
+                elif wrong := wrong_kept(folder, number, table, full=doubted):
                     broken[number] = wrong
                 elif stat.st_mtime_ns != table.mtime_ns:
                     touched[number] = stat.st_mtime_ns
@@ -93,16 +94,18 @@ def verify_outputs(
     return VerifiedOutputs(broken, touched)
 
 
-def wrong_masks(folder: Path, number: int, table: PublishedTable, *, full: bool) -> str:
-    """Return what is wrong with the masks of a batch; empty if nothing is."""
-    if not table.masks_sha256:
-        return ""
-    path = masks_path(folder, number)
-    name = path.relative_to(folder).as_posix()
-    if not path.is_dir():
-        return f"{name} is missing"
-    if full and kept_folder(path).sha256 != table.masks_sha256:
-        return f"{name} was changed after it was published"
+def wrong_kept(folder: Path, number: int, table: PublishedTable, *, full: bool) -> str:
+    """Return what is wrong with the masks or tracks of a batch; empty if nothing is."""
+    kept = (
+        (masks_path(folder, number), table.masks_sha256),
+        (tracks_path(folder, number), table.tracks_sha256),
+    )
+    for path, sha256 in kept:
+        name = path.relative_to(folder).as_posix()
+        if sha256 and not path.is_dir():
+            return f"{name} is missing"
+        if sha256 and full and kept_folder(path).sha256 != sha256:
+            return f"{name} was changed after it was published"
     return ""
 
 
@@ -186,7 +189,8 @@ def _forget(folder: Path, numbers: Set[int]) -> None:
     """Delete what lies beside the tables of batches that are not done."""
     forget(folder, numbers)
     for number in numbers:
-        for path in (masks_path(folder, number), project_path(folder, number)):
+        beside = masks_path(folder, number), project_path(folder, number)
+        for path in (*beside, tracks_path(folder, number)):
             refuse_links(folder, path.relative_to(folder).as_posix())
             shutil.rmtree(path, ignore_errors=True)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from idrstream.compile.masks import masks_path
 from idrstream.compile.publish import columns_digest
 from idrstream.compile.readers import rows_and_names
 from idrstream.errors import LockedError, StorageError
@@ -23,7 +22,7 @@ from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.live import CONTROL_NAME, DETACHED_LOG, LIVE_NAME
 from idrstream.folder.locks import LOCK_NAME, folder_lock
 from idrstream.folder.names import batch_number, is_leftover, is_note, is_of_cluster
-from idrstream.folder.outputs import wrong_masks
+from idrstream.folder.outputs import wrong_kept
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.opening import inside
 from idrstream.text import shorten_list
@@ -189,11 +188,9 @@ def _problem(folder: Path, table: PublishedTable, *, quick: bool) -> Problem | N
         return Problem(table.file, "incomplete", f"{rows} rows instead of {table.rows}")
     number = batch_number(table.file)
     if number is not None:
-        masks = wrong_masks(folder, number, table, full=True)
-        if masks:
-            return Problem(
-                masks_path(folder, number).relative_to(folder).as_posix(), "changed", masks
-            )
+        wrong = wrong_kept(folder, number, table, full=True)
+        if wrong:
+            return Problem(wrong.partition(" ")[0], "changed", wrong)
     if len(names) != table.columns or columns_digest(names) != table.columns_sha256:
         reason = f"{len(names)} columns instead of {table.columns}, or other names"
         return Problem(table.file, "incomplete", reason)

@@ -26,6 +26,8 @@ from idrstream.profile import DeepProfilerProject, check_features
 from idrstream.profile.deepprofiler.features_file import write_features
 from idrstream.records import OBJECT_FIELDS, OBJECT_KINDS, Frame, ImageTask, Objects
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
+from idrstream.track import NucleusTracker
+from idrstream.track.batch import BatchTracks, tracks_path
 
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Features, KeptFolder, Published
     from idrstream.run.components import Components
+    from idrstream.track import Tracker
 
 _FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
@@ -64,6 +67,8 @@ class TableOptions:
         Channels that frames will have; by default those of the model.
     kinds : tuple of str
         Kinds of objects that they will have.
+    tracker : Tracker, optional
+        Follows the objects of each movie.
     """
 
     extra_metadata: tuple[str, ...] = ()
@@ -73,6 +78,7 @@ class TableOptions:
     project: bool = False
     channels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = OBJECT_KINDS[:1]
+    tracker: Tracker | None = None
 
     @classmethod
     def of(cls, options: RunOptions, folder: Path, components: Components) -> TableOptions:
@@ -85,6 +91,11 @@ class TableOptions:
             project=options.keep_project,
             channels=tuple(components.preprocessor.channel_names),
             kinds=components.segmentor.kinds(),
+            tracker=(
+                NucleusTracker(options.track_max_step, options.track_max_gap)
+                if options.track
+                else None
+            ),
         )
 
 
@@ -129,6 +140,7 @@ class EngineProfiling(BatchProfiling):
         self._outlines = "object_outlines" in self._options.extra_metadata
         self._profiled: dict[tuple[str, str, str], ProfiledFrame] = {}
         self._masks = MaskFolder(project.root.with_name(f"{project.root.name}_masks"))
+        self._tracks = BatchTracks(self._options.tracker) if self._options.tracker else None
         self._columns: tuple[str, ...] = ()  # of the batch
         self._size: tuple[int, int] | None = None  # of the frames, for the project's config
 
@@ -177,7 +189,7 @@ class EngineProfiling(BatchProfiling):
         """
         self._project.arrange(tasks)
         images = self._project.images
-        profiled = [self._profiled[image.key] for image in images]
+        profiled = self._tracked([self._profiled[image.key] for image in images], tasks)
         self._project.write_index()
         names = self._columns or self._columns_of_none()
         table = compile_batch(
@@ -205,7 +217,12 @@ class EngineProfiling(BatchProfiling):
         published = publish(table, path, WRITERS[self._options.output_format])
         # After the table: where a crash leaves the earlier masks, it is the table that differs
         # from the journal, which every start sees.
-        return replace(published, masks=self._publish_kept(number, profiled))
+        published = replace(published, masks=self._publish_kept(number, profiled))
+        tracks = tracks_path(self._folder_of_kept(), number)
+        if self._tracks is None:
+            delete_folder(tracks)
+            return published
+        return replace(published, tracks=self._tracks.publish(tracks))
 
     def clear(self) -> None:
         """Delete index, locations and features of the batch."""
@@ -213,6 +230,8 @@ class EngineProfiling(BatchProfiling):
             self._notes.clear()
         self._profiled.clear()
         self._columns = ()
+        if self._tracks is not None:
+            self._tracks.clear()
         self._masks.clear()
         self._project.clear()
 
@@ -271,6 +290,25 @@ class EngineProfiling(BatchProfiling):
             return error
         return None
 
+    def _tracked(
+        self, profiled: list[ProfiledFrame], tasks: Sequence[ImageTask]
+    ) -> list[ProfiledFrame]:
+        """Return the frames with the columns of their tracks, if objects are tracked."""
+        if self._tracks is None:
+            return profiled
+        found = self._tracks.columns(tasks)
+        keys = [
+            (i.task.plate, i.task.well_number, i.task.site, i.frame_number)
+            for i in (frame.image for frame in profiled)
+        ]
+        return [
+            replace(frame, numbers={**frame.numbers, **found[key]})
+            for frame, key in zip(profiled, keys, strict=True)
+        ]
+
+    def _folder_of_kept(self) -> Path:
+        return self._options.kept or self._folder
+
     def _publish_kept(self, number: int, profiled: Sequence[ProfiledFrame]) -> KeptFolder | None:
         """Move what is kept of the batch into the output folder; return what the masks are.
 
@@ -322,6 +360,8 @@ class EngineProfiling(BatchProfiling):
         outlines = objects.outlines if self._outlines else None
         several = objects.related or any(map(_has_kind, features.columns))
         numbers = object_numbers(objects) if several else {}
+        if self._tracks is not None:
+            self._tracks.add(frame, objects)
         self._profiled[image.key] = ProfiledFrame(
             image, objects.locations, features, outlines, numbers, frame.tile
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,13 +135,15 @@ class _Points:
         """Return the distance of pairs, for one frame's time."""
         apart: NDArray[np.float64] = np.linalg.norm(self.place[one] - self.place[other], axis=1)
         elapsed = np.abs(self.number[other] - self.number[one])
-        return apart / np.sqrt(np.maximum(elapsed, 1))
+        step: NDArray[np.float64] = apart / np.sqrt(np.maximum(elapsed, 1))
+        return step
 
     def unlike(self, one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return how unlike the areas of pairs are, 0 to 1."""
         ratio = self.log_area[other] - self.log_area[one]
         ratio[self.at_border[one] | self.at_border[other]] = 0  # only a part of it is seen
-        return np.minimum(ratio**2, 1.0)
+        unlike: NDArray[np.float64] = np.minimum(ratio**2, 1.0)
+        return unlike
 
     def candidates(self, reach: float) -> _Candidates:
         """Return the pairs in consecutive frames that a link may join."""
@@ -162,9 +165,7 @@ class _Points:
         if a == b or b == c:
             return (np.zeros(0, np.intp),) * 5
         tree = cKDTree(self.place[a:b])
-        pairs = tree.sparse_distance_matrix(
-            cKDTree(self.place[b:c]), far, output_type="coo_matrix"
-        )
+        pairs = tree.sparse_distance_matrix(cKDTree(self.place[b:c]), far, output_type="coo_matrix")
         order = np.lexsort((pairs.col, pairs.row))
         one, other = a + pairs.row[order].astype(np.intp), b + pairs.col[order].astype(np.intp)
         step = self.distance(one, other)
@@ -192,7 +193,8 @@ def _overlaps(
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     shared = np.where(keys[at] == wanted, counts[at], 0)
     smaller = np.minimum(now.table["area"][one], following.table["area"][other])
-    return np.minimum(shared / np.maximum(smaller, 1), 1.0)
+    shares: NDArray[np.float64] = np.minimum(shared / np.maximum(smaller, 1), 1.0)
+    return shares
 
 
 def _linked(points: _Points, links: _Candidates, reach: float) -> NDArray[np.intp]:
@@ -202,7 +204,7 @@ def _linked(points: _Points, links: _Candidates, reach: float) -> NDArray[np.int
     one, other = links.one[near], links.other[near]
     cost = links.square[near] / reach**2 + _AREA * links.unlike[near]
     bounds = np.searchsorted(one, points.first)
-    for start, stop in zip(bounds, bounds[1:], strict=False):
+    for start, stop in pairwise(bounds):
         here = slice(start, stop)
         taken = pairs_of_least_cost(one[here], other[here], cost[here], _ALONE)
         before[other[here][taken]] = one[here][taken]
@@ -238,9 +240,7 @@ def _close_gaps(points: _Points, before: NDArray[np.intp], reach: float, max_gap
     before[other[taken]] = one[taken]
 
 
-def _find_divisions(
-    points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp]
-) -> None:
+def _find_divisions(points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp]) -> None:
     """Find the mother of tracks that begin beside another; `mother` is changed in place."""
     starts = np.flatnonzero((before < 0) & (points.number > points.number[:1].sum()))
     daughter, sister, parent, cost = _possible_divisions(points, before, starts)
@@ -298,7 +298,7 @@ def _possible_divisions(
 
 
 def _as_tracks(points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp]) -> Tracks:
-    """Number the tracks: a daughter begins one, also where a link led to it."""
+    """Return numbered tracks: a daughter begins one, also where a link led to it."""
     count = len(points)
     track, parent, generation = (np.zeros(count, np.int32) for _ in range(3))
     divided = set(mother[mother >= 0].tolist())

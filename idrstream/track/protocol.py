@@ -23,7 +23,7 @@ class PackedLabels:
         """Return a label image, shape ``(Y, X)``, int32, compressed."""
         height, width = labels.shape
         rows = np.ascontiguousarray(labels, dtype=np.int32)
-        return cls((height, width), zlib.compress(rows, level=1))
+        return cls((height, width), zlib.compress(rows.data, level=1))
 
     def array(self) -> NDArray[np.int32]:
         """Return the label image."""

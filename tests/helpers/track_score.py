@@ -8,6 +8,7 @@ none make every link to them a false one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _cut(frame, track, parent):
     last, ends = int(track.max(initial=0)), {}
     for one, nodes in _nodes(frame, track, skip=0).items():
         now = one
-        for before, at in zip(nodes, nodes[1:], strict=False):
+        for before, at in pairwise(nodes):
             if frame[at] - frame[before] > GAP + 1:
                 last += 1
                 now = last
@@ -87,7 +88,7 @@ def _nodes(frame, track, skip=None):
 
 
 def _links(nodes, parents):
-    links = {pair for of in nodes.values() for pair in zip(of, of[1:], strict=False)}
+    links = {pair for of in nodes.values() for pair in pairwise(of)}
     for one, of in nodes.items():
         if parents.get(one) in nodes:
             links.add((nodes[parents[one]][-1], of[0]))

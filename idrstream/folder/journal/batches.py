@@ -11,7 +11,7 @@ from typing import Any
 from idrstream.folder.journal.runs import RunRecorder
 from idrstream.folder.journal.writer import JournalWriter, seconds_as_json
 from idrstream.folder.states import AttemptState, BatchState, ImageState
-from idrstream.records import Batch, ImageTask, Published, Skipped
+from idrstream.records import Batch, ImageTask, KeptFolder, Published, Skipped
 from idrstream.redact import redact
 from idrstream.schedule.events import (
     BatchFinished,
@@ -115,7 +115,7 @@ class BatchRecorder:
     def published(self, event: BatchPublished) -> None:
         """Record that a batch is done; durable when this returns."""
         running, published = self._running[event.batch.number], event.published
-        stat, masks = published.path.stat(), published.masks
+        stat = published.path.stat()
         with self._writer.transaction(flushed=True):
             for result in running.held:
                 self._writer.execute(_IMAGE, *result)
@@ -125,11 +125,12 @@ class BatchRecorder:
             self._writer.execute(
                 "UPDATE batches SET state = 'done', failed_images = ?, nuclei = ?, file = ?, "
                 "rows = ?, columns = ?, columns_sha256 = ?, size_bytes = ?, mtime_ns = ?, "
-                "sha256 = ?, masks_bytes = ?, masks_sha256 = ? WHERE number = ?",
+                "sha256 = ?, masks_bytes = ?, masks_sha256 = ?, tracks_bytes = ?, "
+                "tracks_sha256 = ? WHERE number = ?",
                 len(running.failed), event.nuclei, self._name_of(published), published.rows,
                 published.columns, published.columns_sha256, stat.st_size, stat.st_mtime_ns,
-                published.sha256, 0 if masks is None else masks.size_bytes,
-                "" if masks is None else masks.sha256, event.batch.number,
+                published.sha256, *_kept(published.masks), *_kept(published.tracks),
+                event.batch.number,
             )  # fmt: skip
             self._attempt(
                 event.batch,
@@ -258,6 +259,10 @@ class BatchRecorder:
             log_end=self._run.log_end(),
             **image,
         )
+
+
+def _kept(folder: KeptFolder | None) -> tuple[int, str]:
+    return (0, "") if folder is None else (folder.size_bytes, folder.sha256)
 
 
 def _counted(task: ImageTask) -> str | None:

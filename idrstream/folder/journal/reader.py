@@ -154,7 +154,7 @@ class JournalReader:
             number: PublishedTable(*table)
             for number, *table in self._rows(
                 "SELECT number, file, size_bytes, mtime_ns, sha256, rows, columns, columns_sha256, "
-                "masks_bytes, masks_sha256 "
+                "masks_bytes, masks_sha256, tracks_bytes, tracks_sha256 "
                 "FROM batches WHERE state = 'done' ORDER BY number"
             )
         }

@@ -61,6 +61,8 @@ class PublishedTable(NamedTuple):
     columns_sha256: str
     masks_bytes: int = 0
     masks_sha256: str = ""
+    tracks_bytes: int = 0
+    tracks_sha256: str = ""
 
 
 class PublishedAttempt(NamedTuple):

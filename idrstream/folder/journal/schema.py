@@ -124,6 +124,10 @@ MIGRATIONS = (
     ALTER TABLE batches ADD COLUMN masks_sha256 TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN seal TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE batches ADD COLUMN tracks_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE batches ADD COLUMN tracks_sha256 TEXT NOT NULL DEFAULT '';
+    """,
 )
 VERSION = len(MIGRATIONS)
 

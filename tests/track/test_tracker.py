@@ -1,0 +1,125 @@
+"""Nuclei are followed as the simulator moved them, whatever frames are missing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from track_score import score_tracks, without
+
+from idrstream import ScreenSpec
+from idrstream.segment import objects_in
+from idrstream.simulate import simulate_movie
+from idrstream.track import Detections, NucleusTracker, PackedLabels, Tracker
+from idrstream.track.assign import pairs_of_least_cost
+
+SIZE = {"frames": 25, "height": 320, "width": 420}
+
+
+def detections(movie, share=0.0):
+    """Return the true objects of a movie, less a share of them, with the truth of each."""
+    kept = without(movie.truth, share)
+    found, truth = [], []
+    for number, masks in enumerate(movie.masks):
+        here = (movie.truth.frame == number) & kept
+        labels = np.where(np.isin(masks, movie.truth.label[here]), masks, 0).astype(np.int32)
+        objects = objects_in(labels)
+        found.append(Detections(number + 1, objects.table, PackedLabels.of(labels)))
+        truth.append(np.flatnonzero(here)[np.argsort(movie.truth.label[here])])
+    return found, np.concatenate(truth)
+
+
+def score(movie, share=0.0, tracker=None):
+    frames, at = detections(movie, share)
+    tracks = (tracker or NucleusTracker()).track(frames)
+    truth = movie.truth
+    return score_tracks(
+        tracks.frame, truth.track[at], truth.parent[at], tracks.track, tracks.parent
+    )
+
+
+@pytest.fixture(scope="module")
+def calm():
+    return simulate_movie(ScreenSpec(**SIZE, nuclei_per_frame=30, seed=3), well="A15")
+
+
+@pytest.fixture(scope="module")
+def wild():
+    spec = ScreenSpec(**SIZE, nuclei_per_frame=30, seed=3, motion=3, uneven_times=0.4)
+    return simulate_movie(spec, well="A15")
+
+
+def test_calm_movies_are_followed_without_an_error(calm):
+    found = score(calm)
+    assert found.n_divisions > 10
+    assert found.links >= 0.999
+    assert found.divisions >= 0.95
+
+
+def test_fast_movies_with_a_tenth_missing_are_mostly_followed(wild):
+    found = score(wild, share=0.1)
+    assert found.links >= 0.97
+    assert found.divisions >= 0.75
+    # Closing gaps and telling sisters are what it takes.
+    assert score(wild, 0.1, NucleusTracker(max_gap=0)).links < found.links - 0.03
+    assert score(wild, 0.1, NucleusTracker(divisions=False)).divisions == 0
+
+
+def test_the_order_of_frames_and_of_objects_makes_no_difference(wild):
+    frames, _ = detections(wild, share=0.1)
+    tracks = NucleusTracker().track(frames)
+    shuffled = NucleusTracker().track(frames[::-1])
+    np.testing.assert_array_equal(tracks.track, shuffled.track)
+    mirrored = [replace(frame, table=frame.table[::-1]) for frame in frames]
+    other = NucleusTracker().track(mirrored)
+    same = np.lexsort((other.label, other.frame))
+    back = np.lexsort((tracks.label, tracks.frame))
+    pairs = set(zip(tracks.track[back].tolist(), other.track[same].tolist(), strict=True))
+    assert len(pairs) == len(np.unique(tracks.track)) == len(np.unique(other.track))
+
+
+def test_a_lineage_is_numbered_from_its_first_mother(calm):
+    frames, _ = detections(calm)
+    tracks = NucleusTracker().track(frames)
+    parents = tracks.parents()
+    for track, parent in parents.items():
+        mine = tracks.track == track
+        if parent:
+            before = tracks.track == parent
+            assert tracks.frame[before].max() < tracks.frame[mine].min()
+            assert tracks.generation[mine][0] == tracks.generation[before][0] + 1
+            assert sum(other == parent for other in parents.values()) == 2
+        else:
+            assert tracks.generation[mine].max() == 0
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_movies_with_hardly_anything_in_them(count):
+    labels = np.zeros((20, 20), np.int32)
+    labels[5:9, 5:9] = count
+    objects = objects_in(labels)
+    assert isinstance(NucleusTracker(), Tracker)
+    for frames in (1, 3):
+        found = NucleusTracker().track(
+            [Detections(n + 1, objects.table, PackedLabels.of(labels)) for n in range(frames)]
+        )
+        assert found.track.tolist() == [1] * count * frames
+    assert len(NucleusTracker().track([])) == 0
+
+
+def test_the_pairs_are_those_of_least_cost():
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        n, m, alone = *rng.integers(1, 9, 2), 0.4
+        costs = rng.random((n, m))
+        rows, columns = np.nonzero(costs < 0.8)
+        taken = pairs_of_least_cost(rows, columns, costs[rows, columns], alone)
+        whole = np.full((n + m, n + m), 1e6)
+        whole[:n, :m] = np.where(costs < 0.8, costs, 1e6)
+        whole[:n, m:][np.arange(n), np.arange(n)] = alone
+        whole[n:, :m][np.arange(m), np.arange(m)] = alone
+        whole[n:, m:] = 0
+        best = linear_sum_assignment(whole)
+        total = costs[rows[taken], columns[taken]].sum() + alone * (n + m - 2 * len(taken))
+        assert total == pytest.approx(whole[best].sum())
