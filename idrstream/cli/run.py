@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.cli.terminal import say, say_aside
 from idrstream.config import executed, load_settings
 from idrstream.config.foreign import ACCEPT
-from idrstream.errors import ConfigError, PlanChangedError
+from idrstream.errors import ConfigError, PlanChangedError, StorageError
 from idrstream.text import as_ranges
 from idrstream.visible import visible_line
+from idrstream.workers.steps import StepClock
 
 if TYPE_CHECKING:
     from idrstream.config import Settings
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detach", action="store_true",
         help="run in a process of its own, which outlives the terminal",
     )  # fmt: skip
+    add_profile_option(parser)
     add_again_options(parser)
     add_setting_options(parser)
 
@@ -57,11 +60,40 @@ def handle(namespace: argparse.Namespace) -> int:
         return code
     announce(settings)
     stream = build_stream(IdrStream, settings)
-    with closing(stream), errors_logged():
+    tiled = settings.preprocess.tile_px > 0
+    with closing(stream), errors_logged(), steps_measured(namespace.profile, show=tiled):
         if again is not None:
             warn_of_changes(again, stream, settings, accept=namespace.accept_differences)
         result = run_settings(stream, settings)
     return report(result, settings.stream.final_data_dir)
+
+
+def add_profile_option(parser: argparse.ArgumentParser) -> None:
+    """Add what measures the steps."""
+    parser.add_argument(
+        "--profile", type=as_path, metavar="STEPS.csv",
+        help="write time and peak memory of every passage of a step (read, scale, network, masks, "
+        "features, write)",
+    )  # fmt: skip
+
+
+@contextmanager
+def steps_measured(path: Path | None, *, show: bool) -> Iterator[None]:
+    """Measure the steps of what runs inside; show them as a table, and write them to a file."""
+    from idrstream.files import atomic_file
+
+    if path is None and not show:
+        yield
+        return
+    with StepClock() as clock:
+        yield
+    say(clock.table())
+    if path is not None:
+        try:
+            with atomic_file(path) as file:
+                file.write(clock.csv().encode())
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error}") from error
 
 
 def add_again_options(parser: argparse.ArgumentParser) -> None:

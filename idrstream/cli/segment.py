@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_section_options, as_path, given_options
-from idrstream.cli.run import report
+from idrstream.cli.run import add_profile_option, report, steps_measured
 from idrstream.cli.terminal import say
 from idrstream.config.load import layered
 from idrstream.errors import ConfigError
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=as_path, help="folder of the results [IMAGE.idrstream beside the first]"
     )
+    add_profile_option(parser)
     parser.add_argument("--tile-px", default=str(SIDE_PX), help=f"side of the tiles [{SIDE_PX}]")
     ours = {f"--{name.replace('_', '-')}" for name in _OURS}
     for section in ("preprocess", "segment", "profile", "stream", "download"):
@@ -72,7 +73,7 @@ def handle(namespace: argparse.Namespace) -> int:
     options = {k: v for k, v in given_options(namespace).items() if k not in _OURS}
     settings = layered(raw, None, options, "the options")
     stream = build_stream(IdrStream, settings)
-    with closing(stream), errors_logged():
+    with closing(stream), errors_logged(), steps_measured(namespace.profile, show=True):
         result = stream.run_stream(table_of(images), **run_options(settings.stream))
     say(f"Label images are in {out / 'labels'}\n")
     return report(result, settings.stream.final_data_dir)

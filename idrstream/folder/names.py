@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from idrstream.compile.masks import MASKS
+from idrstream.compile.pyramid import LABELS
 from idrstream.files import final_name, is_partial
 from idrstream.track.batch import TRACKS
 
@@ -19,8 +20,10 @@ CELLS = "cells"  # the tables of batches as Parquet: nothing else, so that it is
 # What a stream writes into these folders beside the tables of batches.
 _NOTES = re.compile(
     rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
-    rf"|{QUALITY[0]}/batch_[0-9]+\.csv|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
+    rf"|{QUALITY[0]}/batch_[0-9]+\.(?:csv|tiles\.npz)"
+    rf"|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
     rf"|{TRACKS}/batch_[0-9]+(?:/(?:tracks|objects)\.csv)?"
+    rf"|{LABELS}/[^/]+\.zarr(?:/.+)?"
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
 )
 _OF_CLUSTER = re.compile(

@@ -11,6 +11,7 @@ from idrstream.preprocess.base import BasePreprocessor
 from idrstream.records import Box, Frame, ImageTask, Movie, Skipped, Tile
 from idrstream.screen.columns import TILE
 from idrstream.tiles.grid import parse_tile
+from idrstream.workers.steps import step
 
 if TYPE_CHECKING:
     from idrstream.config import PreprocessSettings
@@ -73,6 +74,7 @@ class TilePreprocessor(BasePreprocessor):
         """
         task = movie.task
         image = self.image(task)
+        numbers = [image.info.channel(key, image.where) for key in self.channel_keys.values()]
         tile = tile_of(task)
         if image.info.shape != tile.image or task.frames != (tile.number,):
             raise MovieError(
@@ -80,8 +82,8 @@ class TilePreprocessor(BasePreprocessor):
                 f"pixels, and the table is for {tile.image[0]} x {tile.image[1]} "
                 f"(tile {tile.number}): make it anew"
             )
-        numbers = [image.info.channel(key, image.where) for key in self.channel_keys.values()]
-        pixels = image.read(numbers, tile.region, alone_in(tile))
+        with step("read"):
+            pixels = image.read(numbers, tile.region, alone_in(tile))
         return [Frame(pixels, tile.number, task, None, self.channel_names, tile)]
 
     def image(self, task: ImageTask) -> LargeImage:

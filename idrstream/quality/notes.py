@@ -15,6 +15,7 @@ from idrstream.files import atomic_file
 from idrstream.opening import inside, open_regular
 from idrstream.quality.measures import FrameMeasures, measure
 from idrstream.quality.pictures import Picture, PictureStore, draw, picture_key
+from idrstream.quality.tiles import SeenTile, in_order, seen_in, seen_path, write_seen
 from idrstream.redact import redact
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ class BatchNotes:
         self._measures: dict[_Key, FrameMeasures] = {}
         self._matches: dict[_Key, Mapping[str, int]] = {}
         self._drawn: dict[str, Picture] = {}
+        self._seen: dict[_Key, SeenTile] = {}
 
     def add(self, frame: Frame, nuclei: Objects) -> None:
         """Measure a frame; draw it if its picture would be kept."""
         frame_key = _frame_key(frame.task, frame.number)
         self._measures[frame_key] = measure(frame, nuclei)
+        if frame.tile is not None:
+            self._seen[frame_key] = seen_in(frame, nuclei)
         if nuclei.match_counts:
             self._matches[frame_key] = nuclei.match_counts
         key = picture_key(*frame_key)
@@ -57,6 +61,7 @@ class BatchNotes:
         self._measures.pop(key, None)
         self._matches.pop(key, None)
         self._drawn.pop(picture_key(*key), None)
+        self._seen.pop(key, None)
 
     def publish(self, number: int, tasks: Sequence[ImageTask]) -> None:
         """Write the file of the batch and its pictures into the output folder.
@@ -89,12 +94,14 @@ class BatchNotes:
                             row = _row(task, frame, self._measures[key])
                             writer.writerow([*row, *(match.get(name, 0) for name in counts)])
             self._pictures.keep(self._drawn.values())
+            write_seen(self._folder, number, in_order(self._seen, tasks))
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error}") from error
 
     def clear(self) -> None:
         """Forget the batch."""
         self._measures.clear()
+        self._seen.clear()
         self._matches.clear()
         self._drawn.clear()
 
@@ -118,6 +125,7 @@ def forget(folder: Path, numbers: Set[int]) -> None:
         if not number.isdigit() or int(number) not in numbers:
             continue
         store.forget(picture_keys(path))
+        seen_path(folder, int(number)).unlink(missing_ok=True)
         path.unlink()
 
 

@@ -32,6 +32,7 @@ _SECTIONS = (
     ("progress", "Progress"),
     ("failures", "Failures"),
     ("plates", "Plates"),
+    ("large", "Large images"),
     ("illumination", "Illumination"),
     ("pictures", "Examples"),
     ("distributions", "Distributions"),
@@ -148,6 +149,7 @@ def render(
     shading_text, shading = content.shading(data)
     examples_text, examples = content.examples(data)
     name = data.folder.absolute().name
+    large = content.large_images(data)
     page: str = _template().render(
         version=__version__,
         css=_text("page.css"),
@@ -155,7 +157,8 @@ def render(
         folder=str(data.folder.absolute()),
         made=f"{format_moment(time.time())} UTC",
         watch_s=watch_s,
-        sections=_SECTIONS,
+        sections=[item for item in _SECTIONS if item[0] != "large" or large],
+        large=large,
         kinds=_KINDS,
         warnings=warned,
         no_qc=_no_qc(data),

@@ -1,17 +1,28 @@
-"""Cuts the large images of a table into tiles before a stream starts."""
+"""Cuts the large images of a table into tiles, and puts their label images together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from idrstream.preprocess.tiles import TilePreprocessor
+from idrstream.compile.pyramid import labels_path, write_pyramid
+from idrstream.files import own_folder
+from idrstream.preprocess.tiles import TilePreprocessor, tile_of
+from idrstream.screen import checked_rows
+from idrstream.screen.columns import TILE
 from idrstream.tiles.table import cut_image, tile_table
+from idrstream.workers.steps import step
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from idrstream.config import RunOptions
     from idrstream.records import ImageTask, Tile
-    from idrstream.run.components import Components
+    from idrstream.run.components import Components, StreamPaths
+    from idrstream.run.session import Session
+    from idrstream.schedule.events import Listener
+    from idrstream.schedule.result import RunResult
 
 
 def with_tiles(
@@ -28,16 +39,58 @@ def with_tiles(
     segmentor.check_channels(reader.channel_names)
 
     def cut(task: ImageTask) -> list[Tile]:
-        image = reader.image(task)
+        with step("read"):
+            image = reader.image(task)
         name = segmentor.channel or reader.channel_names[0]
         for key in reader.channel_keys.values():  # all of them are there
             image.info.channel(key, image.where)
-        return cut_image(
-            image,
-            image.info.channel(reader.channel_keys[name], image.where),
-            segmentor.whole_image,
-            side_px=settings.tile_px,
-            overlap_px=settings.tile_overlap_px,
-        )
+        number = image.info.channel(reader.channel_keys[name], image.where)
+        with step("whole image"):
+            return cut_image(
+                image,
+                number,
+                segmentor.whole_image,
+                side_px=settings.tile_px,
+                overlap_px=settings.tile_overlap_px,
+            )
 
     return tile_table(table, cut, ignore_invalid=ignore_invalid)
+
+
+def keeps_labels(components: Components, options: RunOptions) -> RunOptions:
+    """Return the options of a run; of large images the label images are kept."""
+    tiled = isinstance(components.preprocessor, TilePreprocessor)
+    return replace(options, keep_masks=True) if tiled else options
+
+
+def run_in_tiles(
+    session: Session,
+    paths: StreamPaths,
+    components: Components,
+    options: RunOptions,
+    table: pd.DataFrame,
+    listeners: Sequence[Listener] = (),
+    *,
+    begun: Callable[[], None] | None = None,
+) -> RunResult:
+    """Run a table, of large images by tiles, and put their label images together."""
+    table = with_tiles(components, table, ignore_invalid=options.ignore_invalid_inputs)
+    result = session.run(table, listeners, begun=begun)
+    if isinstance(components.preprocessor, TilePreprocessor):
+        with step("labels"):
+            _write_label_images(paths, table, changed=bool(result.batches))
+    return result
+
+
+def _write_label_images(paths: StreamPaths, table: pd.DataFrame, *, changed: bool) -> None:
+    images: dict[tuple[str, int, int], dict[int, ImageTask]] = {}
+    for task in checked_rows(table, ignore_invalid=True).tasks:
+        if task.metadata.get(TILE):
+            key = (task.plate, task.well_number, task.site)
+            images.setdefault(key, {})[task.frames[0]] = task
+    with own_folder(paths.work_dir) as work:
+        for tasks in images.values():
+            one = next(iter(tasks.values()))
+            if changed or not labels_path(paths.folder, one).is_dir():
+                tiles = {number: tile_of(task) for number, task in tasks.items()}
+                write_pyramid(paths.folder, one, tiles, work)

@@ -28,6 +28,7 @@ from idrstream.records import OBJECT_FIELDS, OBJECT_KINDS, Frame, ImageTask, Obj
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
 from idrstream.track import NucleusTracker
 from idrstream.track.batch import BatchTracks, tracks_path
+from idrstream.workers.steps import step
 
 if TYPE_CHECKING:
     from idrstream.config import RunOptions
@@ -172,7 +173,8 @@ class EngineProfiling(BatchProfiling):
         problems = [self._add(frame, of) for frame, of in zip(frames, objects, strict=True)]
         good = [number for number, problem in enumerate(problems) if problem is None]
         chosen, of_chosen = [frames[n] for n in good], [objects[n] for n in good]
-        features = self._engine.profile(chosen, of_chosen) if good else ()
+        with step("features"):
+            features = self._engine.profile(chosen, of_chosen) if good else ()
         check_features(features, chosen, of_chosen, self._columns)
         for frame, of, found in zip(chosen, of_chosen, features, strict=True):
             self._columns = found.columns
@@ -214,7 +216,8 @@ class EngineProfiling(BatchProfiling):
         if self._notes is not None:  # before the table: every published batch has its notes
             self._notes.publish(number, tasks)
         path = self._folder / f"batch_{number}.{self._options.output_format}"
-        published = publish(table, path, WRITERS[self._options.output_format])
+        with step("write"):
+            published = publish(table, path, WRITERS[self._options.output_format])
         # After the table: where a crash leaves the earlier masks, it is the table that differs
         # from the journal, which every start sees.
         published = replace(published, masks=self._publish_kept(number, profiled))

@@ -150,24 +150,21 @@ class IdrStream(StreamParts, FolderVerbs):
         UserError
             When the stream cannot continue without the user: a missing tool, a full disk.
         """
-        from idrstream.run.cutting import with_tiles
+        from idrstream.run.cutting import keeps_labels, run_in_tiles
         from idrstream.run.session import Session
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
         components = self.components()
-        session = Session(self.paths(), components, chosen, executor)
-        tiled = partial(
-            with_tiles, components, data_to_process, ignore_invalid=chosen.ignore_invalid_inputs
-        )
+        chosen, paths = keeps_labels(components, chosen), self.paths()
+        session = Session(paths, components, chosen, executor)
+        run = partial(run_in_tiles, session, paths, components, chosen, data_to_process)
         if background:
             return BackgroundRun(
-                self.final_data_dir,
-                lambda begun: session.run(tiled(), listeners, begun=begun),
+                self.final_data_dir, lambda begun: run(listeners, begun=begun)
             ).start()
-        hearing = [ProgressBars(), *listeners] if chosen.progress else listeners
-        return session.run(tiled(), hearing)
+        return run([ProgressBars(), *listeners] if chosen.progress else listeners)
 
     @takes_options(RunOptions)
     def plan(

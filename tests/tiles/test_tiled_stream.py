@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
 
 from idrstream import IdrStream
 from idrstream.download.downloader import TransportDownloader
 from idrstream.download.large import LargeImages
 from idrstream.download.transports.local import LocalTransport
 from idrstream.records import Box, Frame, ImageTask
+from idrstream.report.write import write_report
 from idrstream.run.cutting import with_tiles
 from idrstream.schedule.result import RunResult
 from idrstream.simulate.slide import SlideSpec, write_slide
@@ -58,6 +60,11 @@ def run(folder: Path, table: pd.DataFrame, **options: Any) -> RunResult:
 
 def batches(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "out").glob("batch_*"))}
+
+
+def label_files(folder: Path) -> dict[str, bytes]:
+    root = folder / "out/labels"
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
 def rows_of(folder: Path) -> pd.DataFrame:
@@ -123,6 +130,7 @@ def test_the_bytes_do_not_depend_on_workers(
 ) -> None:
     run(tmp_path, table_of(slide), extra_metadata=["object_outlines"], **options)
     assert batches(tmp_path) == batches(once)
+    assert label_files(tmp_path) == label_files(once)
 
 
 def test_the_bytes_do_not_depend_on_interruptions(slide: Path, tmp_path: Path, once: Path) -> None:
@@ -130,6 +138,7 @@ def test_the_bytes_do_not_depend_on_interruptions(slide: Path, tmp_path: Path, o
     assert run(tmp_path, table_of(slide), batch_nums=[2], **outlines).nuclei > 0
     assert run(tmp_path, table_of(slide), **outlines).nuclei > 0
     assert batches(tmp_path) == batches(once)
+    assert label_files(tmp_path) == label_files(once)
 
 
 def test_the_objects_do_not_depend_on_the_order_of_the_tiles(
@@ -145,6 +154,47 @@ def test_the_objects_do_not_depend_on_the_order_of_the_tiles(
         .sort_values("Metadata_Label", ignore_index=True)
         .equals(rows_of(once)[NUMBERS].sort_values("Metadata_Label", ignore_index=True))
     )
+
+
+def test_the_label_image_has_the_numbers_of_the_table(once: Path) -> None:
+    found = rows_of(once)
+    labels = zarr.open_group(once / "out/labels/a-A-1-1.zarr/labels/nuclei", mode="r")
+    level = labels["0"]
+    assert level.dtype == np.uint32
+    pixels = level[:]
+    assert pixels.shape == (SPEC.height, SPEC.width)
+    numbers, areas = np.unique(pixels[pixels > 0], return_counts=True)
+    by_number = found.set_index("Metadata_Label")["Nuclei_Area"]
+    assert np.array_equal(areas, by_number.loc[numbers].to_numpy())
+    assert len(numbers) == len(found)
+
+
+def test_the_label_image_of_a_wide_slide_is_a_pyramid(tmp_path: Path) -> None:
+    spec = SlideSpec(300, 2300, diameter_px=12.0, empty=0.0, channels=2)
+    run(tmp_path, table_of(write_slide(tmp_path / "w.ome.tif", spec)))
+    image = zarr.open_group(tmp_path / "out/labels/w-A-1-1.zarr/labels/nuclei", mode="r")
+    scales = image.attrs["ome"]["multiscales"][0]["datasets"]
+    assert [one["path"] for one in scales] == ["0", "1", "2"]
+    assert scales[2]["coordinateTransformations"][0]["scale"] == [spec.pixel_um * 4] * 2
+    levels = [image[str(number)][:] for number in range(3)]
+    assert np.array_equal(levels[1], levels[0][::2, ::2])
+    assert np.array_equal(levels[2], levels[0][::4, ::4])
+    assert levels[0].any()
+
+
+def test_the_report_shows_the_whole_image_and_its_seams(once: Path) -> None:
+    page = write_report(once / "out", once / "report.html", features=False).path.read_text()
+    assert "Large images" in page
+    assert "neighbours agree on 100.00%" in page
+    assert "0 objects are there twice and 0 are lost" in page
+
+
+def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:
+    path = write_slide(
+        tmp_path / "e.ome.tif", SlideSpec(500, 500, density=0.0, empty=0.99, channels=2)
+    )
+    result = run(tmp_path, table_of(path))
+    assert (result.nuclei, len(result.failures())) == (0, 0)
 
 
 def test_another_grid_finds_the_same_objects(slide: Path, tmp_path: Path, once: Path) -> None:
@@ -169,7 +219,7 @@ def test_an_image_that_became_another_is_not_taken_for_it(slide: Path, tmp_path:
     stream = new_stream(tmp_path)
     tiles = with_tiles(stream.components(), table_of(Path(copy)))
     stream.close()
-    write_slide(tmp_path / "a.ome.tif", SlideSpec(500, 940))
+    write_slide(tmp_path / "a.ome.tif", SlideSpec(500, 940, channels=2))
     result = run(tmp_path, tiles)
     assert result.nuclei == 0
     assert "make it anew" in result.failures()["Reason"].iloc[0]

@@ -7,12 +7,14 @@ from idrstream.report.content.measures import feature_words, histograms, measure
 from idrstream.report.content.plates import plate_rows, plates
 from idrstream.report.content.progress import throughput, tiles
 from idrstream.report.content.runs import failures, run_rows, run_tables
+from idrstream.report.content.slides import large_images
 
 __all__ = [
     "examples",
     "failures",
     "feature_words",
     "histograms",
+    "large_images",
     "measure_words",
     "plate_rows",
     "plates",

@@ -33,6 +33,7 @@ from idrstream.segment.network.intensity import is_dark
 from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
+from idrstream.workers.steps import step
 from idrstream.workers.threads import all_processors, free_threads, one_thread_each
 
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ class CellPoseSegmentor(Segmentor):
         pixels = self._channel_of(frame)
         check_pixels(pixels)
         loaded = self._model.get()
-        with one_frames_errors():
+        with one_frames_errors(), step("scale"):
             diameter_px = self._diameter(pixels, loaded, frame.tile)
             return Prepared(frame, _scaled(pixels, loaded, frame.tile), diameter_px)
 
@@ -301,7 +302,7 @@ class CellPoseSegmentor(Segmentor):
             return [None] * len(group)
         # Where the GPU's memory is exhausted, the processor takes over.
         threads = threads or self.settings.threads or all_processors()
-        with one_frames_errors(), one_thread_each(threads):
+        with one_frames_errors(), one_thread_each(threads), step("network"):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
                 [one.image for one in lit], [one.diameter_px for one in lit]
@@ -313,7 +314,7 @@ class CellPoseSegmentor(Segmentor):
         """Do what comes after the network: masks and nuclei of a frame."""
         frame, diameter_px = prepared.frame, prepared.diameter_px
         masks: NDArray[Any] = np.zeros(frame.shape, np.int32)
-        with one_frames_errors():
+        with one_frames_errors(), step("masks"):
             model = self._model.get().model
             if flows is not None:
                 masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
