@@ -16,6 +16,7 @@ from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
 from idrstream.download.omezarr import OmeZarrDownloader
+from idrstream.download.plane_files import download_planes, needed_frames, plane_files
 from idrstream.download.protocol import (
     Downloader,
     FramesNeeded,
@@ -111,6 +112,10 @@ class TransportDownloader(Downloader):
         if channels := tasks_of_channels(task, self._channels):
             sizes = [self.size(one) for one in channels.values()]
             return None if None in sizes else sum(size or 0 for size in sizes)
+        if (files := plane_files(task)) is not None:  # as many as the first has, each
+            needed = len(needed_frames(task, files, self._frames_needed)) * files.planes
+            first = self.size(files.task(task, 1, 1))
+            return None if first is None else first * needed
         if self.is_zarr(task):
             return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)
@@ -149,6 +154,9 @@ class TransportDownloader(Downloader):
         """
         if channels := tasks_of_channels(task, self._channels):
             return download_channels(task, channels, folder, self.download)
+        if (files := plane_files(task)) is not None:
+            frames = needed_frames(task, files, self._frames_needed)
+            return download_planes(task, files, frames, folder, self.download)
         if self.is_zarr(task):
             return self._omezarr.download(task, folder)
         transport, remote, name = self.resolve(task)

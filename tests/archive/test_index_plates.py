@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import tifffile
 from local_servers import nginx
-from plates import CHANNELS, WRITERS, Key, harmony, number_of
+from plates import CHANNELS, WRITERS, Key, harmony, metaxpress, number_of
 
 from idrstream import table_from_idr
 from idrstream.archive import Sources, screen_table
 from idrstream.cli.main import main
 from idrstream.config import DownloadSettings
 from idrstream.download import make_downloader
-from idrstream.errors import DownloadError, TableError
+from idrstream.errors import DownloadError, MovieError, TableError
 from idrstream.screen import tasks_from_table
+from idrstream.screen.indexes.companion import read_companion
 
 STUDY = "idr0901-somebody-something"
 HEADER = "Study\tContainer\tSets\tWells\t5D Images\tSize\tAvg. Image Dim (XYZCT)\n"
@@ -50,6 +51,12 @@ class Archive:
         wells = "".join(f"{name},{well}\n" for name in names for well in ("A1", "B03", "H12"))
         self.write(f"{folder}-annotation.csv", f"Plate,Well\n{wells}")
 
+    def downloader(self):
+        root = f"{self.address}/archive"
+        return make_downloader(
+            DownloadSettings(method="https", https_root=root, idr_index_name=STUDY)
+        )
+
     def asked(self) -> list[str]:
         lines = (self.home / "access.log").read_text().splitlines()
         return [line.split('"')[1].split()[1] for line in lines]
@@ -77,11 +84,7 @@ def test_rows_of_single_files_that_the_stream_downloads(kind, archive, tmp_path)
     assert balance.lines.without_image == ("P1 H12",)
     assert len(balance.images.not_annotated) == 8
     assert found.study.channels == CHANNELS
-    downloader = make_downloader(
-        DownloadSettings(
-            method="https", https_root=f"{archive.address}/archive", idr_index_name=STUDY
-        )
-    )
+    downloader = archive.downloader()
     for task in tasks_from_table(table):
         movie = downloader.download(task, tmp_path / f"movie{task.row}")
         for channel, name in enumerate(("DNA", "Actin")):
@@ -157,3 +160,28 @@ def test_a_server_that_does_not_answer(archive):
     assert list(found.study.balance.plates.reasons) == ["P1"]
     with pytest.raises(DownloadError, match="IDR's metadata cannot be had"):
         screen_table("idr0901", idr_data=Sources.at("http://127.0.0.1:9", archive.home / "new"))
+
+
+def test_planes_in_files_of_their_own_are_one_movie(archive, tmp_path):
+    archive.add("P1", metaxpress(archive.files))  # its planes have the same name
+    table = archive.table(channels="DNA=Actin").study.table
+    assert table["Planes"].tolist() == ["2"] * 4
+    downloader = archive.downloader()
+    task = tasks_from_table(table)[3]
+    movie = downloader.download(task, tmp_path / "movie")
+    assert movie.path.name == "00015_02.companion.ome"
+    index = read_companion(
+        b"<OME><Well Row='1' Column='2'><WellSample><ImageRef ID='Image:0'/></WellSample></Well>"
+        + movie.path.read_bytes().partition(b'06">')[2]
+    )
+    assert [tifffile.imread(movie.path.parent / file.path)[0, 0] for file in index.files] == [
+        number_of(Key(1, 2, 2, 1, z)) for z in (0, 1)
+    ]
+    first = archive.files / "TimePoint_1" / "ZStep_1" / "P1_B03_s2_w2.TIF"
+    assert downloader.size(task) == 2 * first.stat().st_size
+    first.write_bytes(b"no image")
+    with pytest.raises(MovieError, match="is no TIFF; planes in files of their own"):
+        archive.downloader().download(task, tmp_path / "again")
+    wrong = replace(task, metadata={**task.metadata, "Planes": "3"})
+    with pytest.raises(DownloadError, match=r"Planes is '3', but its path names 2 files"):
+        downloader.download(wrong, tmp_path / "wrong")

@@ -13,8 +13,9 @@ import pytest
 from idrstream.errors import TableError
 from idrstream.screen import tasks_from_table
 from idrstream.screen.columns import channel_columns
+from idrstream.screen.indexes import index_kind
 from idrstream.screen.study.field_rows import WHOLE_PLATES
-from idrstream.screen.study.plates_file import read_plates_file
+from idrstream.screen.study.plates_file import plate_kind, read_plates_file
 from idrstream.screen.study.study_table import study_table
 
 
@@ -77,6 +78,9 @@ def test_every_plate_line_and_image_of_every_study_is_counted_once(studies):
         for plate, address in balance.plates.unread.items():
             assert plate
             assert address.startswith("/"), plates.name
+            # What the archive is asked for: an index that is read, a folder, or OME-Zarr.
+            read = index_kind(address) or plate_kind(address) in ("directory", "zarr")
+            assert read, f"{plates.name}: {address}"
         if len(streamed):
             assert len(tasks_from_table(streamed)) == len(streamed)
             located = streamed["Path"].ne("")
