@@ -241,8 +241,8 @@ class Frame:
         Frame number, counted from 1.
     task : ImageTask
         The image it belongs to.
-    raw : RawFrameQuality, optional
-        Quality measures of the first channel before the correction.
+    raw : tuple of RawFrameQuality
+        Quality measures of each channel before the correction; empty if unknown.
     channels : tuple of str
         Name of each channel.
     tile : Tile, optional
@@ -257,7 +257,7 @@ class Frame:
     pixels: NDArray[Any]
     number: int
     task: ImageTask
-    raw: RawFrameQuality | None = None
+    raw: tuple[RawFrameQuality, ...] = ()
     channels: tuple[str, ...] = ("DNA",)
     tile: Tile | None = None
 

@@ -64,12 +64,12 @@ def read_recorded_call(folder: Path) -> RecordedCall:
         raise JournalError(msg) from error
     own = is_sealed(folder, run.settings, run.seal)
     table_file = inside(folder, plan.table_file)
-    channels = _channels(plan.identity)
+    channels = recorded_channels(plan.identity)
     return RecordedCall(table_file, options, run.settings, own, channels)
 
 
-def _channels(identity: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the channels that a preprocessor of several says it stacks."""
+def recorded_channels(identity: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the channels that a preprocessor of several says it stacks, in no order."""
     preprocessor = identity.get("preprocessor")
     named = preprocessor.get("channels") if isinstance(preprocessor, Mapping) else None
     return tuple(map(str, named)) if isinstance(named, Mapping) else ()

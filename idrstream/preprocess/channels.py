@@ -213,4 +213,5 @@ def _stacked(names: Sequence[str], results: Sequence[Frame | Skipped]) -> Frame 
             return result
         frames.append(result)
     pixels: Any = np.concatenate([frame.pixels for frame in frames])
-    return replace(frames[0], pixels=pixels, channels=tuple(names))
+    raw = tuple(one for frame in frames for one in frame.raw)
+    return replace(frames[0], pixels=pixels, channels=tuple(names), raw=raw)

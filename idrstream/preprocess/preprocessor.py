@@ -332,7 +332,7 @@ class Preprocessor(BasePreprocessor):
                 raise pixels
             raw = measure_raw_frame(pixels, movie.source)
             corrected = pixels if model is None else model.correct(pixels)
-            return Frame(corrected[np.newaxis], number, task, raw, (self.channel,))
+            return Frame(corrected[np.newaxis], number, task, (raw,), (self.channel,))
         except FrameError as error:
             stops = storage_error(error)
             if stops is not None:

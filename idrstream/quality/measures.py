@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from idrstream.records import Frame, Objects
+    from idrstream.records import Frame, Objects, RawFrameQuality
 
 _NUCLEUS_PX = 2  # half the side of the square in which a nucleus's intensity is taken
 _BACKGROUND = 25.0  # percentile
@@ -18,6 +18,24 @@ _LEAST_PX = 48  # the shorter side of an image below which no slope is fitted
 _FOCUS_PX = 64  # side of the square around a nucleus whose spectrum is taken
 _MOST_SQUARES = 64
 _RINGS = np.arange(3, 9)  # periods in the side of such a square
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMeasures:
+    """The quality measures of one channel of a frame with several.
+
+    Attributes
+    ----------
+    intensity : float
+        Median over the cells, or the nuclei where no cells were found, of their mean grey level,
+        after the correction of the illumination, above the background.
+    background, saturated : float
+        As of `FrameMeasures`.
+    """
+
+    intensity: float
+    background: float
+    saturated: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +63,8 @@ class FrameMeasures:
         empty if unknown.
     source : str
         Where the movie came from.
+    channels : dict
+        Measures of each channel by its name, in their order; empty if there is but one.
     """
 
     nuclei: int
@@ -55,12 +75,15 @@ class FrameMeasures:
     saturated: float
     shading: tuple[float, ...]
     source: str
+    channels: dict[str, ChannelMeasures] = field(default_factory=dict)
 
 
 def measure(frame: Frame, nuclei: Objects) -> FrameMeasures:
     """Measure a frame, in the channel that its nuclei were found in."""
-    pixels, areas, raw = frame.plane(nuclei.channel), nuclei.table["area"], frame.raw
-    background = float(np.percentile(pixels, _BACKGROUND)) if pixels.size else np.nan
+    pixels, areas = frame.plane(nuclei.channel), nuclei.table["area"]
+    at = frame.channels.index(nuclei.channel) if nuclei.channel else 0
+    raw = _raw_of(frame, at)
+    background = _background(pixels)
     shading: tuple[float, ...] = ()
     if raw is not None and np.isfinite(raw.shading).all() and raw.shading.mean() > 0:
         shading = tuple((raw.shading / raw.shading.mean()).ravel().tolist())
@@ -73,7 +96,40 @@ def measure(frame: Frame, nuclei: Objects) -> FrameMeasures:
         saturated=np.nan if raw is None else raw.saturated,
         shading=shading,
         source="" if raw is None else raw.source,
+        channels=_measure_channels(frame, nuclei) if len(frame.channels) > 1 else {},
     )
+
+
+def _measure_channels(frame: Frame, nuclei: Objects) -> dict[str, ChannelMeasures]:
+    kinds = {of.name: of for of in nuclei.kinds}
+    shown = kinds.get("Cells", nuclei)
+    found = {}
+    for at, (name, pixels) in enumerate(zip(frame.channels, frame.pixels, strict=True)):
+        background = _background(pixels)
+        found[name] = ChannelMeasures(
+            intensity=_mean_in(pixels, shown) - background,
+            background=background,
+            saturated=raw.saturated if (raw := _raw_of(frame, at)) else np.nan,
+        )
+    return found
+
+
+def _raw_of(frame: Frame, channel: int) -> RawFrameQuality | None:
+    return frame.raw[channel] if channel < len(frame.raw) else None
+
+
+def _mean_in(pixels: NDArray[Any], objects: Objects) -> float:
+    """Return the median over the objects of their mean grey level; NaN if none has a pixel."""
+    labels = objects.labels.ravel()
+    sizes = np.bincount(labels)[objects.table["label"]] if len(objects) else np.zeros(0)
+    if not sizes.any():
+        return float("nan")
+    sums = np.bincount(labels, weights=pixels.ravel())[objects.table["label"]]
+    return float(np.median(sums[sizes > 0] / sizes[sizes > 0]))
+
+
+def _background(pixels: NDArray[Any]) -> float:
+    return float(np.percentile(pixels, _BACKGROUND)) if pixels.size else np.nan
 
 
 def focus_of(pixels: NDArray[Any], points: NDArray[np.float64]) -> float:

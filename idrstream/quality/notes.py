@@ -28,6 +28,8 @@ COLUMNS = (
     "Plate", "Well", "Well_Number", "Site", "Frame", "Nuclei", "Area", "Intensity", "Focus",
     "Background", "Saturated", "Shading", "Source",
 )  # fmt: skip
+CHANNEL_MEASURES = ("Intensity", "Background", "Saturated")
+"""Measures of each channel where there are several: ``Intensity_ER``."""
 
 _Key = tuple[str, int, int, int]
 
@@ -67,7 +69,8 @@ class BatchNotes:
         """Write the file of the batch and its pictures into the output folder.
 
         Rows are in the order of `tasks`; frames that were not added have no row. Where cells were
-        matched with nuclei, the counts of `Objects.match_counts` are the last columns.
+        matched with nuclei, the counts of `Objects.match_counts` come after them, and last,
+        where there are several, the measures of each channel.
 
         Raises
         ------
@@ -85,14 +88,18 @@ class BatchNotes:
                 io.TextIOWrapper(packed, encoding="utf-8", newline="") as file,
             ):
                 writer = csv.writer(file, lineterminator="\n")
-                writer.writerow([*COLUMNS, *counts])
+                channels = list(
+                    dict.fromkeys(n for m in self._measures.values() for n in m.channels)
+                )
+                writer.writerow([*COLUMNS, *counts, *channel_columns(channels)])
                 for task in tasks:
                     for frame in task.frames:
                         key = _frame_key(task, frame)
                         if key in self._measures:
                             match = self._matches.get(key, {})
                             row = _row(task, frame, self._measures[key])
-                            writer.writerow([*row, *(match.get(name, 0) for name in counts)])
+                            row += [match.get(name, 0) for name in counts]
+                            writer.writerow(row + _of_channels(self._measures[key], channels))
             self._pictures.keep(self._drawn.values())
             write_seen(self._folder, number, in_order(self._seen, tasks))
         except OSError as error:
@@ -156,6 +163,20 @@ def _row(task: ImageTask, frame: int, measures: FrameMeasures) -> list[object]:
         " ".join(str(round(share * 1000)) for share in measures.shading),
         redact(measures.source),
     ]  # fmt: skip
+
+
+def channel_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns with the measures of channels: ``Intensity_ER`` of ER."""
+    return [f"{measure}_{name}" for name in names for measure in CHANNEL_MEASURES]
+
+
+def _of_channels(measures: FrameMeasures, names: Sequence[str]) -> list[object]:
+    row: list[object] = []
+    for name in names:
+        one = measures.channels.get(name)
+        values = (one.intensity, one.background, one.saturated) if one else (math.nan,) * 3
+        row += [_number(v, digits) for v, digits in zip(values, (2, 2, 6), strict=True)]
+    return row
 
 
 def _number(value: float, digits: int) -> str:

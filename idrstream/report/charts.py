@@ -93,6 +93,35 @@ def plate_map(
     )
 
 
+def heat_map(
+    values: NDArray[np.float64],
+    high: float,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    words: str,
+) -> str:
+    """Return an array as coloured fields from 0 to `high`, with the names of rows and columns."""
+    left, top, wide, tall = 150, 18, 46, 15
+    width, height = wide * len(columns), tall * len(rows)
+    names = "".join(
+        f'<text x="{left - 4}" y="{top + tall * at + 11}" text-anchor="end">{escape(name)}</text>'
+        for at, name in enumerate(rows)
+    )
+    names += "".join(
+        f'<text x="{left + wide * at + wide // 2}" y="{top - 5}" text-anchor="middle">'
+        f"{escape(name)}</text>"
+        for at, name in enumerate(columns)
+    )
+    return (
+        f'<svg class="heat" role="img" viewBox="0 0 {left + width + 6} {top + height + 2}" '
+        f'aria-label="{escape(words)}">{names}'
+        f'<rect class="board" x="{left}" y="{top}" width="{width}" height="{height}"/>'
+        f'<image x="{left}" y="{top}" width="{width}" height="{height}" '
+        f'preserveAspectRatio="none" href="{data_uri(coloured(values, 0, high))}"/></svg>'
+    )
+
+
 def histogram(values: NDArray[np.float64], *, words: str, label: str, bins: int = 30) -> str:
     """Return a histogram; the last bar includes values above the 99.5th percentile."""
     top = float(np.quantile(values, 0.995))

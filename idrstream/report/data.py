@@ -15,9 +15,10 @@ from idrstream.errors import IdrStreamError, JournalError, StorageError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.journal.records import RunRecord
 from idrstream.folder.outputs import read_kept_tasks
+from idrstream.folder.recorded import recorded_channels
 from idrstream.folder.status import Status, read_failures, read_status
 from idrstream.opening import check_regular, inside
-from idrstream.quality.notes import COLUMNS, qc_path
+from idrstream.quality.notes import COLUMNS, channel_columns, qc_path
 from idrstream.quality.pictures import picture_key
 from idrstream.records import ImageTask
 from idrstream.screen.wells import well_position
@@ -57,12 +58,14 @@ class FolderData:
         The quality measures, one row per frame, with ``Batch, Key, Row, Column``.
     unmeasured : int
         Batches that are done and have no quality measures.
-    models : Mapping[str, NDArray]
-        Downscaled flatfields by plate.
+    models : Mapping[tuple[str, str], NDArray]
+        Downscaled flatfields by plate and channel; the channel is empty if there is but one.
     batches : pandas.DataFrame
         ``Batch, File, Rows``: published tables.
     tasks : tuple of ImageTask
         Images of the folder's copy of the table; none if it cannot be read.
+    channels : tuple of str
+        Names of the channels, in the order of the frames' stack; empty if there is but one.
     """
 
     folder: Path
@@ -73,14 +76,20 @@ class FolderData:
     failures: pd.DataFrame
     frames: pd.DataFrame
     unmeasured: int
-    models: Mapping[str, NDArray[np.float64]]
+    models: Mapping[tuple[str, str], NDArray[np.float64]]
     batches: pd.DataFrame
     tasks: tuple[ImageTask, ...]
+    channels: tuple[str, ...] = ()
 
     @property
     def plates(self) -> tuple[str, ...]:
         """Plates of the plan, in order."""
         return tuple(dict.fromkeys(self.images["Plate"]))
+
+    @property
+    def measured_channels(self) -> tuple[str, ...]:
+        """Channels with measures of their own, in the order of the frames' stack."""
+        return tuple(_channels_of(self.frames))
 
 
 def read_folder(folder: Path) -> FolderData:
@@ -114,6 +123,8 @@ def read_folder(folder: Path) -> FolderData:
     table_file = plans[-1].table_file if plans else ""
     _add_positions(images)
     frames, unmeasured = _frames(folder, batches["Batch"].tolist())
+    identity = plans[-1].identity if plans else {}
+    channels = tuple(dict.fromkeys([*_channels_of(frames), *recorded_channels(identity)]))
     return FolderData(
         folder=folder,
         status=status,
@@ -123,9 +134,10 @@ def read_folder(folder: Path) -> FolderData:
         failures=read_failures(folder),
         frames=frames,
         unmeasured=unmeasured,
-        models=_models(folder, tuple(dict.fromkeys(images["Plate"]))),
+        models=_models(folder, tuple(dict.fromkeys(images["Plate"])), channels),
         batches=batches,
         tasks=_tasks(inside(folder, table_file)) if table_file else (),
+        channels=channels,
     )
 
 
@@ -147,6 +159,8 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
         except (OSError, ValueError, StorageError):
             missing += 1
             continue
+        for name in channel_columns(_channels_of(found)):
+            found[name] = pd.to_numeric(found[name], errors="coerce")
         if len(found):  # a batch of movies that the source does not have measured none
             tables.append(found.assign(Batch=number))
     if not tables:
@@ -164,6 +178,16 @@ def _frames(folder: Path, numbers: list[int]) -> tuple[pd.DataFrame, int]:
     return frames, missing
 
 
+def _channels_of(frames: pd.DataFrame) -> list[str]:
+    """Return the channels of which all measures are there."""
+    names = [str(name).partition("_")[2] for name in frames.columns]
+    return [
+        name
+        for name in dict.fromkeys(names)
+        if name and set(channel_columns([name])) <= set(frames.columns)
+    ]
+
+
 def _add_positions(table: pd.DataFrame) -> None:
     """Add row and column of each well, from its name or from its number on a 384-well plate."""
     positions = []
@@ -179,27 +203,21 @@ def _add_positions(table: pd.DataFrame) -> None:
     table["Column"] = [column for _, column in positions]
 
 
-def _models(folder: Path, plates: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+def _models(
+    folder: Path, plates: tuple[str, ...], channels: tuple[str, ...]
+) -> dict[tuple[str, str], NDArray[np.float64]]:
+    """Return the models of plates, of several channels in their order."""
     from idrstream.preprocess.plate_model import IlluminationModel
 
     models = {}
     for plate in plates:
-        with suppress(IdrStreamError):  # the stream itself reports it
-            path = _model_path(folder, plate)
-            if path is not None:
-                models[plate] = _smaller(IlluminationModel.load(path).flatfield)
+        for channel in ("", *channels):
+            with suppress(IdrStreamError):  # the stream itself reports it
+                below = f"{channel}/" if channel else ""
+                path = inside(folder, f"{_ILLUMINATION}/{below}{plate}.npz")
+                if path.is_file():
+                    models[plate, channel] = _smaller(IlluminationModel.load(path).flatfield)
     return models
-
-
-def _model_path(folder: Path, plate: str) -> Path | None:
-    """Return the file of a plate's model; of several channels that of the first by name."""
-    beside = inside(folder, f"{_ILLUMINATION}/{plate}.npz").parent
-    channels = sorted(path.name for path in beside.glob("*") if path.is_dir())
-    for below in ("", *(f"{channel}/" for channel in channels)):
-        path = inside(folder, f"{_ILLUMINATION}/{below}{plate}.npz")
-        if path.is_file():
-            return path
-    return None
 
 
 def _smaller(field: NDArray[Any]) -> NDArray[np.float64]:

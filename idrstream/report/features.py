@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from idrstream.compile.feature_names import block_weights, parse_features
 from idrstream.compile.names import find_column, is_feature
 from idrstream.compile.readers import read_batch_table
 from idrstream.records import ImageTask
+from idrstream.report.families import FamilyEffects, family_effects
 from idrstream.screen.columns import CONTROL, GENE
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_NUCLEI = 60_000  # limit of what is read: an overview, not an analysis
 _MAD = 1.4826
+_MOST_MISSING = 0.05  # share of wells without a value, as of pycytominer's drop_na_columns
 NULL = 1000
 _KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
 
@@ -42,6 +46,10 @@ class FeatureOverview:
         ``Target, Wells, mAP, p``: positive controls against negative ones; None if there are none.
     why_no_precision : str
         Why `precision` is None.
+    families : tuple of FamilyEffects
+        What the positive controls change, by object, family and channel.
+    blocks : tuple of str
+        Blocks of features, which count alike.
     nuclei, batches : int
         Nuclei and batches that were read.
     of_batches : int
@@ -52,6 +60,8 @@ class FeatureOverview:
     explained: tuple[float, float]
     precision: pd.DataFrame | None
     why_no_precision: str
+    families: tuple[FamilyEffects, ...]
+    blocks: tuple[str, ...]
     nuclei: int
     batches: int
     of_batches: int
@@ -62,7 +72,8 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
 
     A profile is the mean of the features of a well's nuclei; each feature is then centred on the
     median of the plate's negative controls (of all its wells without such) and divided by
-    their scaled median absolute deviation over all plates. The axes are principal components.
+    their scaled median absolute deviation over all plates. Blocks of features, such as those of a
+    network and CellProfiler's, count alike. The axes are principal components.
     """
     import pandas as pd
 
@@ -71,7 +82,12 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
     if len(profiles) < 3:
         return None
     meta = _metadata(profiles.index.to_frame(index=False), data)
-    values = _normalised(profiles.to_numpy(dtype=np.float64), meta)
+    values, kept = _normalised(profiles.to_numpy(dtype=np.float64), meta)
+    parsed = parse_features(map(str, profiles.columns), data.channels)
+    named = [one for one, used in zip(parsed, kept, strict=True) if used]
+    targets = meta["Target"].where(_is(meta, "positive"), "")
+    families = family_effects(values, named, targets, data.channels)
+    values = values * np.array(block_weights(named)) if named else np.zeros((len(values), 1))
     centred = values - values.mean(axis=0)
     left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
     axes = left[:, :2] * lengths[:2]
@@ -84,6 +100,8 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
         explained=(shares[0], shares[1] if len(shares) > 1 else 0.0),
         precision=precision,
         why_no_precision=why,
+        families=families,
+        blocks=tuple(dict.fromkeys(one.block for one in named)),
         nuclei=nuclei,
         batches=len(chosen),
         of_batches=len(data.batches),
@@ -101,7 +119,7 @@ def _choose(data: FolderData) -> list[tuple[int, str]]:
 def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.DataFrame, int]:
     import pandas as pd
 
-    sums, counts = [], []
+    sums, counts, nuclei = [], [], 0
     for _, file in chosen:
         try:
             cells = read_batch_table(data.folder / file)
@@ -113,13 +131,15 @@ def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.D
             Metadata_Well=cells["Metadata_Well"].str.rsplit("_", n=1).str[0]
         )
         keys = [groups[name] for name in _KEYS]
-        sums.append(cells[features].groupby(keys, sort=False).sum())
-        counts.append(cells.groupby(keys, sort=False).size())
+        nuclei += len(cells)
+        values = cells[features].groupby(keys, sort=False)
+        sums.append(values.sum())
+        counts.append(values.count())  # of an object that is missing features have no value
     if not sums:
         return pd.DataFrame(), 0
     total = pd.concat(sums).groupby(level=[0, 1, 2], sort=False).sum()
     count = pd.concat(counts).groupby(level=[0, 1, 2], sort=False).sum()
-    return total.div(count, axis=0), int(count.sum())
+    return total / count.where(count > 0), nuclei
 
 
 def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
@@ -160,7 +180,10 @@ def _is(meta: pd.DataFrame, word: str) -> NDArray[np.bool_]:
     return found
 
 
-def _normalised(values: NDArray[np.float64], meta: pd.DataFrame) -> NDArray[np.float64]:
+def _normalised(
+    values: NDArray[np.float64], meta: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return normalised profiles of the features that can be, and which these are."""
     negative = _is(meta, "negative")
     values = values.copy()
     reference = np.zeros(len(values), dtype=bool)
@@ -168,14 +191,22 @@ def _normalised(values: NDArray[np.float64], meta: pd.DataFrame) -> NDArray[np.f
         here = (meta["Plate"] == plate).to_numpy()
         usual = here & negative if (here & negative).any() else here
         reference |= usual
-        values[here] -= np.median(values[usual], axis=0)
-    spread = _MAD * np.median(np.abs(values[reference]), axis=0)
+        values[here] -= _median(values[usual])
+    spread = _MAD * _median(np.abs(values[reference]))
     # Few reference wells can agree by chance: that must not raise a feature's weight.
-    whole = _MAD * np.median(np.abs(values), axis=0)
+    whole = _MAD * _median(np.abs(values))
     spread = np.maximum(spread, 0.1 * whole)
-    good = np.isfinite(spread) & (spread > 0)
-    kept: NDArray[np.float64] = np.clip(values[:, good] / spread[good], -50, 50)
-    return kept if kept.shape[1] else np.zeros((len(values), 1))
+    good = np.isfinite(spread) & (spread > 0) & (np.isnan(values).mean(axis=0) <= _MOST_MISSING)
+    kept = np.clip(values[:, good] / spread[good], -50, 50)
+    return np.nan_to_num(kept), good  # what is missing is as the controls are
+
+
+def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return medians of columns, NaN of those without values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        middle: NDArray[np.float64] = np.nanmedian(values, axis=0)
+    return middle
 
 
 def _precision(meta: pd.DataFrame, values: NDArray[np.float64]) -> tuple[pd.DataFrame | None, str]:

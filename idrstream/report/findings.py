@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,7 @@ def find_warnings(data: FolderData) -> tuple[Warned, ...]:
         *_failed(data),
         *_empty(frames),
         *_plates_off(frames),
-        *_saturated(frames),
+        *_saturated(data),
         *_vignetting(frames),
     )
 
@@ -178,21 +179,26 @@ def _off(measure: str, median: float, centre: float, mads: float) -> str:
     return f"differs in brightness: {name} is {far} {side} {values}"
 
 
-def _saturated(frames: pd.DataFrame) -> Iterable[Warned]:
-    for plate, rows in frames.groupby("Plate", sort=False):
-        shares = rows.groupby("Well", sort=False)["Saturated"].max().dropna()
+def _saturated(data: FolderData) -> Iterable[Warned]:
+    columns = {"": "Saturated"}
+    if data.measured_channels:
+        columns = {f" in {name}": f"Saturated_{name}" for name in data.measured_channels}
+    for (plate, rows), (where, column) in product(
+        data.frames.groupby("Plate", sort=False), columns.items()
+    ):
+        shares = rows.groupby("Well", sort=False)[column].max().dropna()
         usual = shares.median()
         bad = shares[(shares > SATURATED) & (shares > SATURATED_TIMES * usual)]
         if usual > SATURATED:
             text = (
-                f"Plate {plate} is saturated: in half of its wells more than {usual:.1%} of the "
-                "pixels are at the camera's highest level."
+                f"Plate {plate} is saturated{where}: in half of its wells more than {usual:.1%} of "
+                "the pixels are at the camera's highest level."
             )
             yield Warned("saturated", str(plate), text)
         for well, share in bad.items():
             text = (
-                f"Well {well} of plate {plate} is saturated: {share:.1%} of the pixels of a frame "
-                "are at the camera's highest level; intensities there mean nothing."
+                f"Well {well} of plate {plate} is saturated{where}: {share:.1%} of the pixels of a "
+                "frame are at the camera's highest level; intensities there mean nothing."
             )
             yield Warned("saturated", f"{plate} {well}", text)
 

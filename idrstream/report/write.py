@@ -167,6 +167,7 @@ def render(
         failures=content.failures(data),
         measures=content.measure_words(data),
         plate_rows=content.plate_rows(data),
+        channel_rows=content.channel_rows(data),
         plates=content.plates(data, warned),
         shading=shading,
         shading_text=shading_text,

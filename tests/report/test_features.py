@@ -22,7 +22,7 @@ def screen(negatives):
     meta = pd.DataFrame(rows, columns=["Plate", "Group", "Target"])
     values = rng.normal(size=(len(meta), 20))
     values[(meta["Group"] == "positive control").to_numpy()] += 6
-    return meta, _normalised(values, meta)
+    return meta, _normalised(values, meta)[0]
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -175,7 +175,7 @@ class TestNotes:
         notes = BatchNotes(tmp_path, PictureStore(tmp_path, 10**6))
         for number in (2, 1):
             frame = frame_of(
-                pixels, number, TASK, measure_raw_frame(pixels, "https://u:secret@host/a.ch5")
+                pixels, number, TASK, (measure_raw_frame(pixels, "https://u:secret@host/a.ch5"),)
             )
             nuclei = nuclei_of([(9, 9)])
             notes.add(frame, nuclei)

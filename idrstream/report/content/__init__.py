@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from idrstream.report.content.frames import examples, shading
-from idrstream.report.content.measures import feature_words, histograms, measure_words
+from idrstream.report.content.measures import (
+    channel_rows,
+    feature_words,
+    histograms,
+    measure_words,
+)
 from idrstream.report.content.plates import plate_rows, plates
 from idrstream.report.content.progress import throughput, tiles
 from idrstream.report.content.runs import failures, run_rows, run_tables
 from idrstream.report.content.slides import large_images
 
 __all__ = [
+    "channel_rows",
     "examples",
     "failures",
     "feature_words",

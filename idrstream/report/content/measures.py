@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from idrstream.quality.notes import CHANNEL_MEASURES
 from idrstream.report import charts
 
 if TYPE_CHECKING:
@@ -44,10 +45,34 @@ MEASURES = (
 )  # fmt: skip
 
 
+def channel_measures(data: FolderData) -> tuple[Measure, ...]:
+    """Return the intensity of each channel as a measure; none if there is but one channel."""
+    return tuple(
+        Measure(
+            f"Intensity_{name}", f"Intensity in {name}",
+            "Median over a frame's cells, or its nuclei where no cells were found, of their mean "
+            f"grey level in {name}, after the correction, above the background.",
+            1,
+        )
+        for name in data.measured_channels
+    )  # fmt: skip
+
+
+def channel_rows(data: FolderData) -> list[tuple[str, ...]]:
+    """Return medians of each plate and channel: intensity, background, saturated share."""
+    found = []
+    for plate, frames in data.frames.groupby("Plate", sort=False):
+        for name in data.measured_channels:
+            values = [frames[f"{one}_{name}"].median() for one in CHANNEL_MEASURES]
+            texts = (f"{v:.{n}f}" if v == v else "" for v, n in zip(values, (1, 1, 4), strict=True))
+            found.append((str(plate), name, *texts))
+    return found
+
+
 def scales(data: FolderData) -> dict[str, tuple[float, float]]:
     """Return the limits of each measure's colour scale, common to all plates."""
     found = {}
-    for item in MEASURES:
+    for item in (*MEASURES, *channel_measures(data)):
         values = data.frames[item.column].dropna()
         if len(values):
             low, high = np.quantile(values, (0.01, 0.99))
@@ -108,6 +133,8 @@ def feature_words(overview: FeatureOverview) -> dict[str, Any]:
         "centred on each plate's negative controls, or on all its wells if it has none, and "
         "scaled by their median absolute deviation. An overview, not an analysis."
     )
+    if len(overview.blocks) > 1:
+        text += f" The features of {' and '.join(overview.blocks)} count alike."
     precise: list[tuple[str, ...]] | None = None
     if overview.precision is not None:
         precise = [
@@ -127,5 +154,25 @@ def feature_words(overview: FeatureOverview) -> dict[str, Any]:
         "explained": f"{first + second:.0%}",
         "precision": precise,
         "why": overview.why_no_precision,
+        "families": _families(overview),
+        "families_high": f"{_families_high(overview):.0f}",
         "null": f"{NULL:,}",
     }
+
+
+def _families(overview: FeatureOverview) -> list[dict[str, str]]:
+    """Return what each target changes, as a map and in words."""
+    high = _families_high(overview)
+    found = []
+    for one in overview.families:
+        top = ", ".join(f"{name} ({value:+.1f})" for name, value in one.top)
+        words = f"{one.target}, {one.wells} wells. Most changed: {top}."
+        figure = charts.heat_map(one.effects, high, rows=one.rows, columns=one.columns, words=words)
+        found.append({"figure": figure, "words": words})
+    return found
+
+
+def _families_high(overview: FeatureOverview) -> float:
+    """Return the common end of the scale, at which strong effects saturate."""
+    tops = [float(np.nanmax(one.effects)) for one in overview.families]
+    return float(np.clip(np.median(tops), 3, 20)) if tops else 0.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from idrstream.report import charts
-from idrstream.report.content.measures import MEASURES, Measure, scales
+from idrstream.report.content.measures import MEASURES, Measure, channel_measures, scales
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def plates(data: FolderData, warned: Iterable[Warned]) -> list[dict[str, Any]]:
         frames = data.frames[data.frames["Plate"] == plate]
         crosses = failed.get(plate, set())
         maps = []
-        for item in MEASURES:
+        for item in (*MEASURES, *channel_measures(data)):
             if item.column not in ends or frames[item.column].isna().all():
                 continue
             wells = frames.groupby(["Row", "Column"], sort=False)[item.column].median()
