@@ -8,7 +8,9 @@ import pytest
 
 from idrstream import models
 from idrstream.cli.main import main
-from idrstream.demo import _masks_of, _prepare, config_for
+from idrstream.demo import config_for
+from idrstream.demo.command import prepare
+from idrstream.demo.nuclei import masks_of
 from idrstream.errors import ConfigError
 from idrstream.segment.locations import format_outline
 
@@ -42,9 +44,9 @@ def test_only_a_demo_is_ever_replaced(tmp_path):
     precious = tmp_path / "thesis.docx"
     precious.write_text("years of work")
     with pytest.raises(ConfigError, match="not a demo of idrstream"):
-        _prepare(tmp_path, force=True)
+        prepare(tmp_path, force=True)
     assert precious.exists()
-    _prepare(tmp_path / "new", force=False)
+    prepare(tmp_path / "new", force=False)
 
 
 def test_config_for_another_size_differs_only_in_the_size(tmp_path):
@@ -61,7 +63,7 @@ def test_config_for_another_size_differs_only_in_the_size(tmp_path):
 def test_masks_are_drawn_from_outlines_in_row_order():
     squares = [np.array([[2, 2], [2, 6], [6, 6], [6, 2]]), np.array([[10, 1], [10, 3], [12, 3]])]
     cells = pd.DataFrame({"Object_Outline": [format_outline(square) for square in squares]})
-    masks = _masks_of(cells, (16, 16))
+    masks = masks_of(cells, (16, 16))
     assert (masks == 1).sum() == 25
     assert masks[11, 3] == 2
     assert masks[0, 0] == 0

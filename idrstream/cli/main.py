@@ -49,7 +49,7 @@ class _Command(NamedTuple):
 
 
 _COMMANDS = {
-    "demo": _Command("idrstream.demo", "simulate a small screen and stream it to features"),
+    "demo": _Command("idrstream.demo.command", "simulate a small screen and stream it to features"),
     "simulate": _Command("idrstream.cli.simulate", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.cli.run", "run a stream from a TOML file"),
     "segment": _Command("idrstream.cli.segment", "segment an image larger than memory by tiles"),

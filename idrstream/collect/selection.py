@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from idrstream.compile.feature_names import POSITIONS, parse_features
 from idrstream.errors import CollectError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def select_features(
     """Return the features that are kept, and how many each operation leaves out.
 
     The same as ``feature_select`` with all operations at once, which fails when one of them leaves
-    none for the next.
+    none for the next; ``blocklist`` also leaves out positions in the image.
 
     Raises
     ------
@@ -47,6 +48,8 @@ def select_features(
     for operation in operations:
         if left:
             kept = _kept(profiles[left], left, operation, parameters)
+            if operation == "blocklist":  # where a cell lies in its image is no property of it
+                kept = [one.name for one in parse_features(kept) if one.family != POSITIONS]
             left_out[operation], left = len(left) - len(kept), kept
     if not left:
         counts = ", ".join(f"{count} by {name}" for name, count in left_out.items() if count)

@@ -15,9 +15,11 @@ from idrstream.records import OBJECT_KINDS
 
 CLASSICAL = "classical"
 """Block of the features that CellProfiler's categories have."""
+POSITIONS = "Location"
+"""Family of positions in the image."""
 _SHAPES = frozenset({"AreaShape", "Neighbors", "Children", "Parent", "Number"})
 _MEASURED = frozenset(
-    {"Correlation", "Granularity", "Intensity", "Location", "RadialDistribution", "Texture"}
+    {"Correlation", "Granularity", "Intensity", POSITIONS, "RadialDistribution", "Texture"}
 )
 
 

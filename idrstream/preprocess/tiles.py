@@ -84,7 +84,7 @@ class TilePreprocessor(BasePreprocessor):
             )
         with step("read"):
             pixels = image.read(numbers, tile.region, alone_in(tile))
-        return [Frame(pixels, tile.number, task, None, self.channel_names, tile)]
+        return [Frame(pixels, tile.number, task, (), self.channel_names, tile)]
 
     def image(self, task: ImageTask) -> LargeImage:
         """Return the image of a task, opened."""

@@ -94,7 +94,7 @@ def family_effects(
                 target=str(target),
                 wells=int(wells.sum()),
                 rows=tuple(", ".join(row) for row in rows),
-                columns=tuple(column or "no channel" for column in columns),
+                columns=tuple(column or "none" for column in columns),
                 effects=effects,
                 top=_top(mean, features),
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idrstream.compile.feature_names import block_weights, parse_features
+from idrstream.compile.feature_names import POSITIONS, block_weights, parse_features
 from idrstream.compile.names import find_column, is_feature
 from idrstream.compile.readers import read_batch_table
 from idrstream.records import ImageTask
@@ -82,8 +82,10 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
     if len(profiles) < 3:
         return None
     meta = _metadata(profiles.index.to_frame(index=False), data)
-    values, kept = _normalised(profiles.to_numpy(dtype=np.float64), meta)
     parsed = parse_features(map(str, profiles.columns), data.channels)
+    used = np.array([one.family != POSITIONS for one in parsed])  # no property of a cell
+    parsed = [one for one in parsed if one.family != POSITIONS]
+    values, kept = _normalised(profiles.to_numpy(dtype=np.float64)[:, used], meta)
     named = [one for one, used in zip(parsed, kept, strict=True) if used]
     targets = meta["Target"].where(_is(meta, "positive"), "")
     families = family_effects(values, named, targets, data.channels)

@@ -168,6 +168,7 @@ def render(
         measures=content.measure_words(data),
         plate_rows=content.plate_rows(data),
         channel_rows=content.channel_rows(data),
+        channel_measures=content.measure_words(data, content.channel_measures(data)),
         plates=content.plates(data, warned),
         shading=shading,
         shading_text=shading_text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from idrstream.report.content.frames import examples, shading
 from idrstream.report.content.measures import (
+    channel_measures,
     channel_rows,
     feature_words,
     histograms,
@@ -15,6 +16,7 @@ from idrstream.report.content.runs import failures, run_rows, run_tables
 from idrstream.report.content.slides import large_images
 
 __all__ = [
+    "channel_measures",
     "channel_rows",
     "examples",
     "failures",

@@ -32,9 +32,12 @@ def examples(data: FolderData) -> tuple[str, list[dict[str, Any]]]:
         example = _example(data.folder, row, data.measured_channels)
         if example is not None:
             found.append(example)
+    around = (
+        "nuclei and what is around them" if data.measured_channels else "nuclei in original size"
+    )
     text = (
         f"{len(found)} frames drawn at random, each plate in turn, with the outlines of the nuclei "
-        "found; below them nuclei of the same frame in original size. The choice depends only on "
+        f"found; below them {around} of the same frame. The choice depends only on "
         "plate, well, site and frame. Nuclei are numbered by the frame's rows in its batch table, "
         "from 1."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -80,11 +81,11 @@ def scales(data: FolderData) -> dict[str, tuple[float, float]]:
     return found
 
 
-def measure_words(data: FolderData) -> list[dict[str, Any]]:
-    """Return the measures with the limits of their scales."""
+def measure_words(data: FolderData, of: Sequence[Measure] = MEASURES) -> list[dict[str, Any]]:
+    """Return measures with the limits of their scales."""
     ends = scales(data)
     found = []
-    for item in MEASURES:
+    for item in of:
         low, high = ends.get(item.column, (None, None))
         found.append(
             {

@@ -1,18 +1,12 @@
-"""``idrstream demo``: stream a simulated screen and score the result against its truth."""
+"""Stream a simulated screen of nuclei and score the result against its truth."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from idrstream.cli.options import as_path
-from idrstream.cli.terminal import say
-from idrstream.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +15,6 @@ if TYPE_CHECKING:
 
     from idrstream.schedule.result import RunResult
     from idrstream.simulate import Score, ScreenSpec, SimulatedScreen
-
-_MARKER = ".idrstream-demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +48,6 @@ class Demo:
     score: DemoScore
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the folder and the size of the screen."""
-    parser.add_argument(
-        "folder", nargs="?", type=as_path, default=Path("idrstream_demo"), metavar="FOLDER",
-        help="folder for the screen and its results [idrstream_demo]",
-    )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace an earlier demo there")
-    for name, default, text in (
-        ("plates", 2, "plates"),
-        ("wells", 3, "wells of each plate"),
-        ("frames", 5, "frames of each movie"),
-        ("height", 1024, "height of a frame in pixels"),
-        ("width", 1344, "width of a frame in pixels"),
-        ("nuclei", 120, "nuclei in a frame"),
-        ("seed", 0, "seed of the simulation"),
-    ):
-        parser.add_argument(
-            f"--{name}", type=int, default=default, metavar="N", help=f"{text} [{default}]"
-        )
-
-
-def handle(namespace: argparse.Namespace) -> int:
-    """Run the demo and print its result and score."""
-    from idrstream.cli.run import summary
-    from idrstream.simulate import ScreenSpec
-
-    spec = ScreenSpec(
-        plates=namespace.plates,
-        wells_per_plate=namespace.wells,
-        frames=namespace.frames,
-        height=namespace.height,
-        width=namespace.width,
-        nuclei_per_frame=namespace.nuclei,
-        seed=namespace.seed,
-    )
-    _prepare(namespace.folder, force=namespace.force)
-    say(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
-    sys.stdout.flush()
-    demo = run_demo(namespace.folder, spec, progress=sys.stderr.isatty())
-    say(summary(demo.result, demo.features))
-    say(_verdict(demo))
-    return 1 if demo.result.rerun_batches else 0
-
-
 def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     """Simulate a screen and stream it to features.
 
@@ -121,7 +69,6 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     from idrstream import IdrStream, make_downloader, read_table, simulate_screen
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARKER).touch()
     screen = simulate_screen(folder / "screen", spec)
     features, work = folder / "features", folder / "tmp"
     stream = IdrStream("idr0013", work, features, log=features / "stream.log")
@@ -203,12 +150,12 @@ def score_demo(screen: SimulatedScreen, features: Path) -> DemoScore:
             ]
             true = truth.masks[number - 1]
             found_yx = here[["Location_Center_Y", "Location_Center_X"]].to_numpy()
-            masks += score_masks(_masks_of(here, true.shape), true, ignore_border=True)
+            masks += score_masks(masks_of(here, true.shape), true, ignore_border=True)
             locations += score_locations(found_yx, true, ignore_border=True)
     return DemoScore(masks, locations, _flatfield_correlation(screen, features))
 
 
-def _masks_of(cells: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
+def masks_of(cells: pd.DataFrame, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Draw the outlines of a frame's nuclei as masks 1 ... n, in the order of the rows."""
     import numpy as np
     from skimage.draw import polygon
@@ -241,7 +188,8 @@ def _flatfield_correlation(screen: SimulatedScreen, features: Path) -> float:
     return min(values, default=float("nan"))
 
 
-def _verdict(demo: Demo) -> str:
+def verdict(demo: Demo) -> str:
+    """Return how well the stream did, as text."""
     import numpy as np
 
     masks, locations = demo.score.masks, demo.score.locations
@@ -256,16 +204,3 @@ def _verdict(demo: Demo) -> str:
         f"The screen and its truth are in {demo.screen.folder}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _prepare(folder: Path, *, force: bool) -> None:
-    """Remove an earlier demo if forced; never any other folder."""
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not (folder / _MARKER).is_file():
-        msg = f"{folder} has files that are not a demo of idrstream; name another folder"
-        raise ConfigError(msg)
-    if not force:
-        msg = f"{folder} already has a demo; name another folder or give --force to replace it"
-        raise ConfigError(msg)
-    shutil.rmtree(folder)

@@ -1,0 +1,237 @@
+"""Stream a simulated Cell Painting screen and score the result against its truth."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from idrstream.demo.nuclei import masks_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from idrstream.collect import Collected
+    from idrstream.records import ImageTask
+    from idrstream.report.families import FamilyEffects
+    from idrstream.schedule.result import RunResult
+    from idrstream.simulate import PaintingSpec, Score, SimulatedScreen
+
+CELL_CHANNEL = "RNA"
+"""Channel that cells are found in; it fills them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaintingScore:
+    """Agreement of a stream's results with the truth of a simulated Cell Painting screen.
+
+    Nuclei at the image border are ignored, because the demo's segmentation removes them.
+
+    Attributes
+    ----------
+    masks, locations : Score
+        As of `idrstream.demo.DemoScore`.
+    cell_area : float
+        Correlation of the area of the cells found with that of the true cells; NaN if it was not
+        measured.
+    flatfield : float
+        Smallest correlation over plates and channels between estimated and true flatfield.
+    effects : tuple of FamilyEffects
+        What the treatments change in the normalised profiles of wells.
+    """
+
+    masks: Score
+    locations: Score
+    cell_area: float
+    flatfield: float
+    effects: tuple[FamilyEffects, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PaintingDemo:
+    """A finished demo: its screen, output folder, collection, report, result and score."""
+
+    screen: SimulatedScreen
+    features: Path
+    collected: Collected
+    report: Path
+    result: RunResult
+    score: PaintingScore
+
+
+def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> PaintingDemo:
+    """Simulate a Cell Painting screen, stream it to features, collect profiles and write a report.
+
+    Nuclei are profiled by the shipped network, in the DNA channel; nuclei, cells and cytoplasm are
+    measured in all channels where cp_measure is installed (``pip install idrstream[classical]``).
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``screen/`` (images and truth), ``features/`` (results, report and log) and
+        ``profiles/`` (the collection).
+    spec : PaintingSpec
+        What to simulate.
+    progress : bool
+        Whether to show progress bars.
+
+    Returns
+    -------
+    PaintingDemo
+        Its files, its result and score.
+    """
+    from idrstream import IdrStream, collect_folder, make_downloader, read_table
+    from idrstream.report.write import write_report
+    from idrstream.simulate import CHANNELS, simulate_painting
+
+    folder.mkdir(parents=True, exist_ok=True)
+    screen = simulate_painting(folder / "screen", spec)
+    features, work = folder / "features", folder / "tmp"
+    stream = IdrStream("demo", work, features, log=features / "stream.log")
+    engines = ["torch", "classical"] if importlib.util.find_spec("cp_measure") else ["torch"]
+    try:
+        stream.init_downloader(make_downloader(method="local", root=screen.folder))
+        stream.init_preprocessor(
+            None, True, illumination_context="plate", z=spec.focus,
+            image_channels=[f"{name}={name}" for name in CHANNELS],
+        )  # fmt: skip
+        stream.init_segmentor(
+            {
+                "model_type": "idrstream-nuclei",
+                "segment_channel": "DNA",
+                "cells": "propagate",
+                "cell_channels": [CELL_CHANNEL],
+            }
+        )
+        stream.copy_DP_files(engines=engines)
+        result = stream.run_stream(
+            read_table(screen.table_path),
+            batch_size=spec.wells_per_plate,
+            extra_metadata=["object_outlines"],
+            progress=progress,
+        )
+    finally:
+        stream.close()
+        shutil.rmtree(work, ignore_errors=True)
+    collected = collect_folder(features, folder / "profiles", partial=bool(result.rerun_batches))
+    report = write_report(features).path
+    return PaintingDemo(
+        screen, features, collected, report, result, score_demo(screen, features, collected)
+    )
+
+
+def score_demo(screen: SimulatedScreen, features: Path, collected: Collected) -> PaintingScore:
+    """Compare tables, flatfields and profiles of a stream with the truth of its screen.
+
+    Parameters
+    ----------
+    screen : SimulatedScreen
+        The screen that was streamed.
+    features : Path
+        Output folder, with object outlines and illumination models by plate.
+    collected : Collected
+        Its collection.
+    """
+    import pandas as pd
+
+    from idrstream.compile import read_batch_table
+    from idrstream.screen import read_table, tasks_from_table
+    from idrstream.simulate import Score, load_field_truth, score_locations, score_masks
+
+    tables = [read_batch_table(path) for path in sorted(features.glob("batch_*.csv.gz"))]
+    cells = pd.concat(tables, ignore_index=True)
+    masks = locations = Score(0, 0, 0, np.empty(0), np.empty(0))
+    areas: list[NDArray[np.float64]] = []
+    for task in tasks_from_table(read_table(screen.table_path)):
+        truth = load_field_truth(screen.truth_of(task.plate, task.well_number, task.site))
+        here = _rows_of(cells, task)
+        found_yx = here[["Location_Center_Y", "Location_Center_X"]].to_numpy()
+        shape = truth.nuclei.shape
+        masks += score_masks(masks_of(here, shape), truth.nuclei, ignore_border=True)
+        locations += score_locations(found_yx, truth.nuclei, ignore_border=True)
+        if "Cells_AreaShape_Area" in here:
+            at = np.clip(np.rint(found_yx).astype(int), 0, np.array(shape) - 1)
+            owner = truth.nuclei[at[:, 0], at[:, 1]]
+            true = np.bincount(truth.cells.ravel())[owner]
+            pairs = np.stack([here["Cells_AreaShape_Area"].to_numpy(), true], axis=1)
+            areas.append(pairs[owner > 0])
+    both = np.concatenate(areas) if areas else np.empty((0, 2))
+    return PaintingScore(
+        masks=masks,
+        locations=locations,
+        cell_area=float(np.corrcoef(both[:, 0], both[:, 1])[0, 1])
+        if len(both) > 1
+        else float("nan"),
+        flatfield=_flatfield_correlation(screen, features),
+        effects=treatment_effects(collected),
+    )
+
+
+def treatment_effects(collected: Collected) -> tuple[FamilyEffects, ...]:
+    """Return what the treatments change in the normalised profiles, with all their features."""
+    import pandas as pd
+
+    from idrstream.compile.feature_names import POSITIONS, parse_features
+    from idrstream.report.families import family_effects
+    from idrstream.screen.columns import CONTROL, GENE
+    from idrstream.simulate import CHANNELS
+
+    wells = pd.read_parquet(collected.folder / "wells_normalized.parquet")
+    names = [name for name in collected.features().index if wells[name].notna().all()]
+    said = [one for one in parse_features(names, CHANNELS) if one.family != POSITIONS]
+    control, target = (f"Metadata_{name.replace(' ', '_')}" for name in (CONTROL, GENE))
+    target = target if target in wells else "Metadata_Gene"
+    targets = wells[target].where(wells[control] != "negative control", "")
+    values = wells[[one.name for one in said]].to_numpy(np.float64)
+    return family_effects(values, said, targets, CHANNELS)
+
+
+def verdict(demo: PaintingDemo) -> str:
+    """Return how well the stream did, as text."""
+    masks, locations = demo.score.masks, demo.score.locations
+    lines = [
+        f"Against the truth of the simulated screen ({masks.n_true} nuclei off the border):",
+        f"  nuclei found (IoU 0.5)       {masks.recall:8.1%}",
+        f"  found where there is none    {1 - masks.precision:8.1%}",
+        f"  location error, median       {locations.median_distance_px:8.2f} px",
+        f"  flatfield correlation, worst {demo.score.flatfield:8.4f}",
+    ]
+    if not np.isnan(demo.score.cell_area):
+        lines.append(f"  cell area, correlation       {demo.score.cell_area:8.4f}")
+    if demo.score.effects:
+        lines.append("What each treatment changes most, in deviations of the negative controls:")
+        for one in demo.score.effects:
+            top = ", ".join(f"{name} {value:+.1f}" for name, value in one.top[:2])
+            lines.append(f"  {one.target + ':':22}{top}")
+    lines += [
+        f"Profiles of wells are in {demo.collected.folder}, the report is {demo.report}",
+        f"The screen and its truth are in {demo.screen.folder}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows_of(cells: pd.DataFrame, task: ImageTask) -> pd.DataFrame:
+    return cells[
+        (cells["Metadata_Plate"] == task.plate)
+        & (cells["Metadata_Well"] == f"{task.well_number}_{task.frames[0]}")
+        & (cells["Metadata_Site"].astype(str) == str(task.site))
+    ]
+
+
+def _flatfield_correlation(screen: SimulatedScreen, features: Path) -> float:
+    from idrstream.preprocess import IlluminationModel
+    from idrstream.simulate import CHANNELS, load_field_truth
+
+    values = []
+    for folder in sorted(path for path in screen.truth.iterdir() if path.is_dir()):
+        truth = load_field_truth(min(folder.glob("[0-9]*.npz")))
+        for channel, true in zip(CHANNELS, truth.flatfields, strict=True):
+            path = features / "illumination" / channel / f"{folder.name}.npz"
+            estimated = IlluminationModel.load(path).flatfield
+            values.append(float(np.corrcoef(estimated.ravel(), true.ravel())[0, 1]))
+    return min(values, default=float("nan"))
