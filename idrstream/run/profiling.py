@@ -24,10 +24,11 @@ from idrstream.files import delete_folder, move_folder
 from idrstream.folder.outputs import project_path
 from idrstream.profile import DeepProfilerProject, check_features
 from idrstream.profile.deepprofiler.features_file import write_features
+from idrstream.quality.pictures import pictures_bytes
 from idrstream.records import OBJECT_FIELDS, OBJECT_KINDS, Frame, ImageTask, Objects
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
 from idrstream.track import NucleusTracker
-from idrstream.track.batch import BatchTracks, tracks_path
+from idrstream.track.batch import FILMS, BatchTracks, tracks_path
 from idrstream.workers.steps import step
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class TableOptions:
         Kinds of objects that they will have.
     tracker : Tracker, optional
         Follows the objects of each movie.
+    films : int
+        Batches of which a film of one movie is made.
     """
 
     extra_metadata: tuple[str, ...] = ()
@@ -80,6 +83,7 @@ class TableOptions:
     channels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = OBJECT_KINDS[:1]
     tracker: Tracker | None = None
+    films: int = 0
 
     @classmethod
     def of(cls, options: RunOptions, folder: Path, components: Components) -> TableOptions:
@@ -97,6 +101,7 @@ class TableOptions:
                 if options.track
                 else None
             ),
+            films=FILMS if pictures_bytes(options.pictures) else 0,
         )
 
 
@@ -141,7 +146,11 @@ class EngineProfiling(BatchProfiling):
         self._outlines = "object_outlines" in self._options.extra_metadata
         self._profiled: dict[tuple[str, str, str], ProfiledFrame] = {}
         self._masks = MaskFolder(project.root.with_name(f"{project.root.name}_masks"))
-        self._tracks = BatchTracks(self._options.tracker) if self._options.tracker else None
+        self._tracks = (
+            BatchTracks(self._options.tracker, self._options.films)
+            if self._options.tracker is not None
+            else None
+        )
         self._columns: tuple[str, ...] = ()  # of the batch
         self._size: tuple[int, int] | None = None  # of the frames, for the project's config
 
@@ -225,7 +234,7 @@ class EngineProfiling(BatchProfiling):
         if self._tracks is None:
             delete_folder(tracks)
             return published
-        return replace(published, tracks=self._tracks.publish(tracks))
+        return replace(published, tracks=self._tracks.publish(tracks, number))
 
     def clear(self) -> None:
         """Delete index, locations and features of the batch."""

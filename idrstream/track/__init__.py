@@ -1,6 +1,25 @@
 """Objects followed through movies: who is who, who was born from whom."""
 
+from idrstream.track.export import export_ctc, export_geff
 from idrstream.track.linker import NucleusTracker
+from idrstream.track.measure import mitotic_likeness, track_table
+from idrstream.track.pictures import draw_tracks, film, lineage_svg, track_colour
 from idrstream.track.protocol import Detections, PackedLabels, Tracker, Tracks
+from idrstream.track.read import read_tracks
 
-__all__ = ["Detections", "NucleusTracker", "PackedLabels", "Tracker", "Tracks"]
+__all__ = [
+    "Detections",
+    "NucleusTracker",
+    "PackedLabels",
+    "Tracker",
+    "Tracks",
+    "draw_tracks",
+    "export_ctc",
+    "export_geff",
+    "film",
+    "lineage_svg",
+    "mitotic_likeness",
+    "read_tracks",
+    "track_colour",
+    "track_table",
+]

@@ -13,7 +13,9 @@ from idrstream.compile.masks import kept_folder
 from idrstream.errors import StorageError
 from idrstream.files import delete_folder, move_folder
 from idrstream.opening import inside
+from idrstream.quality.pictures import picture_key
 from idrstream.track.measure import intensities, mitotic_likeness, track_table
+from idrstream.track.pictures import draw_tracks, film
 from idrstream.track.protocol import Detections, PackedLabels, Tracker
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ TRACKS = "tracks"
 """Folder of the tables of tracks in the output folder."""
 COLUMNS = ("Metadata_Track", "Metadata_Parent", "Metadata_Generation")
 """Columns of the table of a batch."""
+
+FILM = "film.webp"
+FILMS = 12
+"""Batches of which a film is made."""
+_FILM_PX = 384  # longer side
 
 _Movie = tuple[str, int, int]
 
@@ -46,17 +53,23 @@ class BatchTracks:
     ----------
     tracker : Tracker
         Follows the objects of a movie.
+    films : int
+        A film is made of one movie of each batch with a number below this.
     """
 
     tracker: Tracker
+    films: int = 0
     _frames: dict[_Movie, dict[int, _FrameObjects]] = field(default_factory=dict)
     _tables: list[pd.DataFrame] = field(default_factory=list)
+    _filmed: _Film | None = None
 
     def add(self, frame: Frame, objects: Objects) -> None:
         """Add the objects of a frame."""
         found = Detections(frame.number, objects.table, PackedLabels.of(objects.labels))
         of_movie = self._frames.setdefault(_movie(frame.task), {})
         of_movie[frame.number] = _FrameObjects(found, intensities(frame, objects))
+        if self.films:
+            self._expose(frame, objects)
 
     def columns(
         self, tasks: Sequence[ImageTask]
@@ -82,8 +95,8 @@ class BatchTracks:
                 self._tables.append(_objects_table(task, frames, values))
         return found
 
-    def publish(self, target: Path) -> KeptFolder:
-        """Write ``tracks.csv`` and ``objects.csv`` of the tracked movies as a folder.
+    def publish(self, target: Path, number: int) -> KeptFolder:
+        """Write ``tracks.csv``, ``objects.csv`` and perhaps ``film.webp`` as a folder.
 
         Raises
         ------
@@ -102,6 +115,8 @@ class BatchTracks:
                 pd.concat(parts).to_csv(
                     part / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
+            if self._filmed is not None and number < self.films:
+                (part / FILM).write_bytes(self._filmed.developed(tables))
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error}") from error
         kept = kept_folder(part)
@@ -112,6 +127,55 @@ class BatchTracks:
         """Forget the batch."""
         self._frames.clear()
         self._tables.clear()
+        self._filmed = None
+
+    def _expose(self, frame: Frame, objects: Objects) -> None:
+        """Keep a small picture of a frame of the movie that is first by its digest.
+
+        Whichever order frames come in: that movie's are kept from its first on.
+        """
+        task = frame.task
+        key = picture_key(task.plate, task.well_number, task.site, 0)
+        if self._filmed is None or key < self._filmed.key:
+            self._filmed = _Film(key, _movie(task))
+        if key == self._filmed.key:
+            self._filmed.add(frame, objects)
+
+
+@dataclass(slots=True)
+class _Film:
+    """Small pictures of the frames of a movie."""
+
+    key: str
+    movie: _Movie
+    shrink: int = 1
+    pictures: dict[int, tuple[NDArray[Any], PackedLabels]] = field(default_factory=dict)
+
+    def add(self, frame: Frame, objects: Objects) -> None:
+        step = self.shrink = max(1, -(-max(frame.shape) // _FILM_PX))
+        height, width = (size // step * step for size in frame.shape)
+        blocks = frame.plane()[:height, :width].reshape(height // step, step, width // step, step)
+        small = blocks.mean(axis=(1, 3)).astype(frame.pixels.dtype)
+        labels = objects.labels[:height:step, :width:step]
+        self.pictures[frame.number] = small, PackedLabels.of(labels)
+
+    def developed(self, tables: Sequence[pd.DataFrame]) -> bytes:
+        """Return the film, with the tracks of its movie."""
+        found = [
+            table for table in tables
+            if tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
+        ]  # fmt: skip
+        objects = found[0] if found else _objects_table(None, (), ())
+        everything = np.concatenate([one.ravel()[::7] for one, _ in self.pictures.values()])
+        low, high = (float(level) for level in np.percentile(everything, (1, 99.8)))
+        return film(
+            [
+                draw_tracks(
+                    small, labels.array(), objects, number, shrink=self.shrink, levels=(low, high)
+                )
+                for number, (small, labels) in sorted(self.pictures.items())
+            ]
+        )
 
 
 def tracks_path(folder: Path, number: int) -> Path:

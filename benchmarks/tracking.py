@@ -1,0 +1,272 @@
+"""How well nuclei are followed: ours, laptrack, trackpy and the nearest neighbour, on known truth.
+
+    python benchmarks/tracking.py --frames 93 --seeds 0 1 --segment
+
+Movies from the simulator, easy (nuclei move as most of Mitocheck's) and hard (twice as many, three
+times as far, uneven times, a tenth not found). F1 of links, of divisions, and of complete tracks,
+as `tests/helpers/track_score.py` defines them; seconds of one core. The others get the true
+diameter and the best of several cutoffs; trackpy is used where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
+
+from track_score import TrackScore, score_tracks, without
+
+from idrstream import ScreenSpec
+from idrstream.segment import objects_in
+from idrstream.simulate import SimulatedMovie, simulate_movie
+from idrstream.track import Detections, NucleusTracker, PackedLabels
+
+DIAMETER_PX = 18.0
+EASY = {"nuclei_per_frame": 120}
+HARD = {"nuclei_per_frame": 240, "motion": 3.0, "uneven_times": 0.4}
+CUTOFFS = (0.6, 0.9, 1.2, 1.5)  # diameters, for the others
+
+
+@dataclass
+class Case:
+    """Objects that were found in a movie, and the true track of each; 0 for none."""
+
+    name: str
+    frames: list[Detections]
+    track: np.ndarray
+    parent: np.ndarray
+
+    @property
+    def points(self) -> np.ndarray:
+        """Frame, y and x of every object."""
+        parts = [
+            np.column_stack([np.full(len(f.table), f.number), f.table["y"], f.table["x"]])
+            for f in self.frames
+        ]
+        return np.concatenate(parts)
+
+
+def true_case(name: str, movie: SimulatedMovie, missing: float) -> Case:
+    """Return the true masks of a movie, less a share of its nuclei."""
+    return _case(name, movie, movie.masks, without(movie.truth, missing))
+
+
+def segmented_case(name: str, movie: SimulatedMovie, missing: float, segmentor: Any) -> Case:
+    """Return what a segmentor finds, each object with the nucleus that it overlaps most."""
+    from idrstream.records import Frame, ImageTask
+
+    task = ImageTask("P", "A15", 15, ())
+    masks = []
+    for number, pixels in enumerate(movie.frames, start=1):
+        (found,) = segmentor.segment_many([Frame(pixels[None], number, task)], outlines=False)
+        masks.append(found.labels)
+    rng = np.random.default_rng(0)
+    kept = [rng.random(int(labels.max()) + 1) >= missing for labels in masks]
+    masks = [np.where(keep[labels], labels, 0) for labels, keep in zip(masks, kept, strict=True)]
+    return _case(name, movie, masks, np.ones(len(movie.truth.frame), bool))
+
+
+def _case(name: str, movie: SimulatedMovie, masks: Sequence[np.ndarray], kept: np.ndarray) -> Case:
+    truth, frames, tracks, parents = movie.truth, [], [], []
+    for number, labels in enumerate(masks):
+        here = (truth.frame == number) & kept
+        image = np.asarray(labels, np.int32)
+        true = np.where(np.isin(movie.masks[number], truth.label[here]), movie.masks[number], 0)
+        if masks is movie.masks:
+            image = true.astype(np.int32)
+        objects = objects_in(image)
+        frames.append(Detections(number + 1, objects.table, PackedLabels.of(image)))
+        of = dict(zip(truth.label[here].tolist(), np.flatnonzero(here).tolist(), strict=True))
+        at = [of.get(label, -1) for label in _most_overlapping(image, true, objects.table)]
+        tracks.append([truth.track[one] if one >= 0 else 0 for one in at])
+        parents.append([truth.parent[one] if one >= 0 else 0 for one in at])
+    return Case(
+        name, frames, np.concatenate(tracks).astype(int), np.concatenate(parents).astype(int)
+    )
+
+
+def _most_overlapping(image: np.ndarray, true: np.ndarray, table: np.ndarray) -> list[int]:
+    """Return for each object the true label that it covers most, each at most once; else 0."""
+    both = (image > 0) & (true > 0)
+    pairs, counts = np.unique(
+        np.column_stack([image[both], true[both]]), axis=0, return_counts=True
+    )
+    found: dict[int, int] = {}
+    taken: set[int] = set()
+    sizes = np.bincount(true.ravel())
+    for at in np.argsort(-counts, kind="stable"):
+        one, other = int(pairs[at, 0]), int(pairs[at, 1])
+        if one not in found and other not in taken and counts[at] > 0.3 * sizes[other]:
+            found[one] = other
+            taken.add(other)
+    return [found.get(int(label), 0) for label in table["label"]]
+
+
+def ours(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """The default tracker with its defaults."""
+    tracks = NucleusTracker().track(case.frames)
+    return tracks.track, tracks.parent
+
+
+def nearest(cutoff: float) -> Callable[[Case], tuple[np.ndarray, np.ndarray]]:
+    """Each nucleus comes from the nearest one before; one that two come from has divided."""
+
+    def run(case: Case) -> tuple[np.ndarray, np.ndarray]:
+        points = case.points
+        before = np.full(len(points), -1)
+        for number in np.unique(points[:, 0]):
+            old, new = (np.flatnonzero(points[:, 0] == n) for n in (number - 1, number))
+            if len(old) and len(new):
+                far, at = cKDTree(points[old, 1:]).query(points[new, 1:])
+                near = far <= cutoff * DIAMETER_PX
+                before[new[near]] = old[at[near]]
+        return _from_links(before)
+
+    return run
+
+
+def laptrack(cutoff: float) -> Callable[[Case], tuple[np.ndarray, np.ndarray]]:
+    """Laptrack with splitting and gap closing."""
+
+    def run(case: Case) -> tuple[np.ndarray, np.ndarray]:
+        import pandas as pd
+        from laptrack import LapTrack
+
+        square, wide = (cutoff * DIAMETER_PX) ** 2, (1.5 * cutoff * DIAMETER_PX) ** 2
+        table = pd.DataFrame(case.points, columns=["frame", "y", "x"]).astype({"frame": int})
+        table["at"] = np.arange(len(table))
+        tracker = LapTrack(
+            cutoff=square, gap_closing_cutoff=wide, splitting_cutoff=wide,
+            gap_closing_max_frame_count=2,
+        )  # fmt: skip
+        found, splits, _ = tracker.predict_dataframe(
+            table, ["y", "x"], frame_col="frame", only_coordinate_cols=False
+        )
+        found = found.sort_values("at")
+        track = found["track_id"].to_numpy() + 1
+        parent_of = {
+            int(child) + 1: int(parent) + 1
+            for parent, child in zip(
+                splits.get("parent_track_id", ()), splits.get("child_track_id", ()), strict=True
+            )
+        }
+        return track, np.array([parent_of.get(int(one), 0) for one in track])
+
+    return run
+
+
+def trackpy(cutoff: float) -> Callable[[Case], tuple[np.ndarray, np.ndarray]]:
+    """Trackpy with a memory of two frames; it knows no divisions."""
+
+    def run(case: Case) -> tuple[np.ndarray, np.ndarray]:
+        import pandas as pd
+        import trackpy as tp
+
+        tp.quiet()
+        table = pd.DataFrame(case.points, columns=["frame", "y", "x"]).astype({"frame": int})
+        table["at"] = np.arange(len(table))
+        found = tp.link(table, search_range=cutoff * DIAMETER_PX, memory=2).sort_values("at")
+        track = found["particle"].to_numpy() + 1
+        return track, np.zeros(len(track), int)
+
+    return run
+
+
+def _from_links(before: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    children = np.bincount(before[before >= 0], minlength=len(before))
+    track, parent = np.zeros(len(before), int), np.zeros(len(before), int)
+    last = 0
+    for at, one in enumerate(before):
+        if one >= 0 and children[one] == 1:
+            track[at], parent[at] = track[one], parent[one]
+        else:
+            last += 1
+            track[at], parent[at] = last, track[one] if one >= 0 else 0
+    return track, parent
+
+
+def measure(case: Case, method: Callable) -> tuple[TrackScore, float] | None:
+    """Return score and seconds of processor time; None where a method gives up."""
+    frame = case.points[:, 0].astype(int)
+    begun = time.process_time()
+    try:
+        track, parent = method(case)
+    except Exception as error:  # trackpy refuses subnetworks that are too large
+        print(f"# {case.name}: {type(error).__name__}: {str(error)[:90]}", file=sys.stderr)
+        return None
+    seconds = time.process_time() - begun
+    return score_tracks(frame, case.track, case.parent, track, parent), seconds
+
+
+def best(case: Case, make: Callable) -> tuple[str, tuple[TrackScore, float] | None]:
+    """Return the result of the cutoff with the best links."""
+    found = {cutoff: measure(case, make(cutoff)) for cutoff in CUTOFFS}
+    done = {cutoff: one for cutoff, one in found.items() if one is not None}
+    if not done:
+        return "", None
+    cutoff = max(done, key=lambda one: done[one][0].links + done[one][0].divisions)
+    return f" ({cutoff:g})", done[cutoff]
+
+
+def main() -> None:
+    """Print one table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=93)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on height and width")
+    parser.add_argument("--segment", action="store_true", help="also on our segmentation")
+    parser.add_argument("--methods", nargs="+", default=["laptrack", "trackpy", "nearest"])
+    chosen = parser.parse_args()
+    others = {"laptrack": laptrack, "trackpy": trackpy, "nearest": nearest}
+    print(
+        "| movie | objects | tracker | links | divisions | within 1 frame | complete | core s |\n"
+        "|---|---|---|---|---|---|---|---|"
+    )
+    for seed in chosen.seeds:
+        for level, changes, missing in (("easy", EASY, 0.0), ("hard", HARD, 0.1)):
+            size = {
+                "height": round(1024 * chosen.scale),
+                "width": round(1344 * chosen.scale),
+                "nuclei_per_frame": round(changes["nuclei_per_frame"] * chosen.scale**2),
+            }
+            spec = ScreenSpec(frames=chosen.frames, seed=seed, **{**changes, **size})
+            movie = simulate_movie(spec, well="A15")
+            cases = [true_case(f"{level} {seed}, true masks", movie, missing)]
+            if chosen.segment:
+                from idrstream.segment import CellPoseSegmentor
+
+                segmentor = CellPoseSegmentor(
+                    {"model_type": "idrstream-nuclei", "diameter": DIAMETER_PX}
+                )
+                cases.append(
+                    segmented_case(f"{level} {seed}, segmented", movie, missing, segmentor)
+                )
+            for case in cases:
+                rows = [("ours", measure(case, ours))]
+                for name in chosen.methods:
+                    cutoff, result = best(case, others[name])
+                    rows.append((name + cutoff, result))
+                for name, result in rows:
+                    print(_line(case, name, result), flush=True)
+
+
+def _line(case: Case, name: str, result: tuple[TrackScore, float] | None) -> str:
+    if result is None:
+        return f"| {case.name} | {len(case.points):,} | {name} | gave up | | | | |"
+    score, seconds = result
+    numbers = (score.links, score.divisions, score.divisions_within_1, score.complete)
+    cells = " | ".join(f"{one:.4f}" for one in numbers)
+    return f"| {case.name} | {len(case.points):,} | {name} | {cells} | {seconds:.1f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The tables of tracks of an output folder, read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from idrstream.errors import JournalError
+from idrstream.opening import inside, open_regular
+from idrstream.track.batch import TRACKS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BATCH = re.compile(r"batch_([0-9]{1,18})")
+
+
+def read_tracks(folder: Path | str, what: Literal["tracks", "objects"] = "tracks") -> pd.DataFrame:
+    """Return the tracks of an output folder, or the objects along them.
+
+    Parameters
+    ----------
+    folder : path
+        Output folder of a stream with ``track = true``.
+    what : {"tracks", "objects"}
+        A row for each track, or for each object.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With ``Batch, Plate, Well, Well_Number, Site`` and the columns of `docs/movies.md`.
+        A track's number counts within its movie.
+
+    Raises
+    ------
+    JournalError
+        If the folder has none.
+    """
+    import pandas as pd
+
+    tables = []
+    for number, path in track_folders(Path(folder)):
+        with open_regular(inside(path, f"{what}.csv")) as file:
+            table = pd.read_csv(file)
+        table.insert(0, "Batch", number)
+        tables.append(table)
+    if not tables:
+        msg = f"{folder} has no tracks: run the stream with track = true"
+        raise JournalError(msg)
+    return pd.concat(tables, ignore_index=True)
+
+
+def track_folders(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Yield the batches of an output folder that have tracks, and where, by number."""
+    root = inside(folder, TRACKS)
+    if not root.is_dir():
+        return
+    found = {int(m[1]): p for p in root.iterdir() if (m := _BATCH.fullmatch(p.name))}
+    for number in sorted(found):
+        yield number, inside(folder, f"{TRACKS}/{found[number].name}")

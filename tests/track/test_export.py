@@ -1,0 +1,127 @@
+"""Tracks of a small movie as others read them."""
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from idrstream.compile.masks import MaskFolder, masks_path
+from idrstream.errors import JournalError
+from idrstream.records import Frame, ImageTask
+from idrstream.segment import objects_in
+from idrstream.track import (
+    NucleusTracker,
+    export_ctc,
+    export_geff,
+    lineage_svg,
+    read_tracks,
+)
+from idrstream.track.batch import BatchTracks, tracks_path
+
+# A nucleus that divides (frames 1-3, then 4-6), and one that is not found in frame 3.
+PLACES = {
+    1: [(20, 20), (60, 20)],
+    2: [(20, 21), (60, 21)],
+    3: [(20, 22)],
+    4: [(15, 22), (25, 22), (60, 22)],
+    5: [(13, 22), (27, 22), (61, 22)],
+    6: [(12, 22), (28, 22), (61, 23)],
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    task = ImageTask("P1", "A4", 4, tuple(PLACES), every=1)
+    tracks = BatchTracks(NucleusTracker(), films=1)
+    masks = MaskFolder(tmp_path / "masks_in_progress")
+    for number in reversed(PLACES):  # in any order
+        labels = np.zeros((80, 60), np.int32)
+        for label, (y, x) in enumerate(PLACES[number], start=1):
+            half = 3 if number > 3 and y < 40 else 4
+            labels[y - half : y + half + 1, x - half : x + half + 1] = label
+        pixels = (20 + 100 * (labels > 0)).astype(np.uint8)
+        frame, objects = Frame(pixels[None], number, task), objects_in(labels)
+        tracks.add(frame, objects)
+        masks.add(frame, objects)
+    tracks.columns([task])
+    tracks.publish(tracks_path(tmp_path, 0), 0)
+    masks.publish(masks_path(tmp_path, 0))
+    return tmp_path
+
+
+def test_the_tables_tell_the_story(folder):
+    tracks = read_tracks(folder)
+    assert tracks["Parent"].tolist() == [0, 0, 1, 1]
+    assert tracks["Generation"].tolist() == [0, 0, 1, 1]
+    assert tracks["Divides"].tolist() == [1, 0, 0, 0]
+    assert tracks[["First_Frame", "Last_Frame", "Frames"]].values.tolist() == [
+        [1, 3, 3], [1, 6, 5], [4, 6, 3], [4, 6, 3],
+    ]  # fmt: skip
+    mother = tracks.iloc[0]
+    assert mother["Displacement_Px"] == pytest.approx(2)
+    assert mother["Speed_Px_Per_Frame"] == pytest.approx(1)
+    assert mother["Confinement_Ratio"] == pytest.approx(1)
+    assert mother["MSD_1_Px2"] == pytest.approx(1)
+    assert mother["MSD_2_Px2"] == pytest.approx(4)
+    assert np.isnan(mother["MSD_4_Px2"])
+    assert read_tracks(folder, "objects")["Intensity"].round(6).unique().tolist() == [100]
+
+
+def test_the_challenges_format(folder, tmp_path):
+    (result,) = export_ctc(folder, tmp_path / "ctc")
+    text = (result / "res_track.txt").read_text()
+    lines = [tuple(map(int, line.split())) for line in text.splitlines()]
+    # The track with a gap goes on as another, whose parent it is.
+    assert lines == [(1, 0, 2, 0), (2, 0, 1, 0), (3, 3, 5, 2), (4, 3, 5, 1), (5, 3, 5, 1)]
+    for track, first, last, _ in lines:
+        for image in range(6):
+            there = (tifffile.imread(result / f"mask{image:03d}.tif") == track).any()
+            assert there == (first <= image <= last)
+
+
+def test_a_graph_in_geff(folder, tmp_path):
+    import geff
+
+    (path,) = export_geff(folder, tmp_path / "geff")
+    geff.validate_structure(path)
+    graph, _ = geff.read(path, backend="networkx")
+    assert graph.number_of_nodes() == sum(map(len, PLACES.values()))
+    assert nx.number_weakly_connected_components(graph) == 2
+    (mother,) = [node for node, degree in graph.out_degree if degree == 2]
+    assert graph.nodes[mother]["t"] == 2
+
+
+def test_a_film_and_a_tree(folder):
+    from PIL import Image
+
+    with Image.open(tracks_path(folder, 0) / "film.webp") as film:
+        assert film.n_frames == len(PLACES)
+        colours = set(film.convert("RGB").getdata())
+    assert len(colours) > 50  # outlines in colour over grey
+    tree = lineage_svg(read_tracks(folder), 1)
+    assert tree.count('stroke-dasharray="2 2"') == 2
+    assert ">3</text>" in tree
+    assert ">4</text>" in tree
+
+
+def test_a_folder_without_tracks(tmp_path):
+    with pytest.raises(JournalError, match="track = true"):
+        read_tracks(tmp_path)
+    with pytest.raises(JournalError):
+        export_ctc(tmp_path, tmp_path)
+
+
+def test_likeness_to_mitosis_and_frames_in_it(folder):
+    from idrstream.track.measure import mitotic_likeness, track_table
+
+    area, bright = np.array([100.0] * 9 + [40]), np.array([50.0] * 9 + [130])
+    likeness = mitotic_likeness(area, bright)
+    assert likeness[:9].max() < 0.1
+    assert likeness[9] > 0.9
+    objects = read_tracks(folder, "objects").assign(Mitotic=0.0)
+    mother = (objects["Track"] == 1) & (objects["Frame"] >= 2)
+    table = track_table(objects.assign(Mitotic=mother.astype(float)))
+    assert table["Mitotic_Frames"].tolist()[0] == 2
+    assert table["Mitotic_Frames"].isna().tolist() == [False, True, True, True]
+    assert isinstance(table, pd.DataFrame)
