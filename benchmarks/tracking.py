@@ -112,7 +112,7 @@ def _most_overlapping(image: np.ndarray, true: np.ndarray, table: np.ndarray) ->
 
 
 def ours(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """The default tracker with its defaults."""
+    """Track by the default tracker with its defaults."""
     tracks = NucleusTracker().track(case.frames)
     return tracks.track, tracks.parent
 

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 
 from idrstream import IdrStream, ScreenSpec, make_downloader, read_table, simulate_screen
+from idrstream.collect import collect_folder
 from idrstream.demo import config_for
 from idrstream.errors import PlanChangedError
 from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.verify import verify_folder
+from idrstream.report.write import write_report
+from idrstream.track.wells import track_features
 
 FRAMES = 11  # more than are read together
 
@@ -75,8 +78,16 @@ def test_tracks_are_columns_of_the_table_and_tables_beside_it(screen, tmp_path):
     assert lengths.to_dict() == tracks.set_index(keys)["Frames"].to_dict()
     assert lengths.max() == FRAMES - 1  # all but the frame that is not valid
     assert (tracks["Displacement_Px"] <= tracks["Path_Px"] + 1e-3).all()
-    problems = verify_folder(tmp_path / "out").problems
-    assert not problems
+    assert verify_folder(tmp_path / "out").is_good
+    page = write_report(tmp_path / "out").path.read_text()
+    assert "data:image/webp" in page.partition('id="tracks"')[2].partition("</section>")[0]
+    collected = collect_folder(tmp_path / "out", normalize="none").folder
+    wells = pd.read_parquet(collected / "tracks_wells.parquet")
+    assert wells["Tracks"].sum() == len(tracks)
+    assert "Metadata_Track" in pd.read_parquet(collected / "cells")
+    of_tracks = track_features(table)
+    assert len(of_tracks) == len(tracks)
+    assert of_tracks["Metadata_Frames"].sum() == len(table)
     (folder / "tracks.csv").write_text("Track\n1\n")
     (problem,) = verify_folder(tmp_path / "out").problems
     assert problem.file == "tracks/batch_0"

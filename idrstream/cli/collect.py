@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="drop one of two features that correlate more [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
+        "--minutes-per-frame", type=float, default=default.minutes_per_frame, metavar="MIN",
+        help="time between the frames of a movie, for rates of tracks [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
         "--rows-at-once", type=int, default=default.rows_at_once, metavar="N",
         help="about how many nuclei to hold in memory [%(default)s]",
     )  # fmt: skip

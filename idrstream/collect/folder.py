@@ -19,6 +19,7 @@ from idrstream.collect.described import FEATURES, read_features, write_features
 from idrstream.collect.options import CollectOptions
 from idrstream.collect.profiles import Profiles, make_profiles
 from idrstream.collect.source import Source, read_source
+from idrstream.collect.tracks import write_tracks
 from idrstream.errors import CollectError, StorageError
 from idrstream.folder.provenance import (
     PROVENANCE_NAME,
@@ -41,7 +42,7 @@ _SHOWN = 20
 _PART = ".idrstream.part"
 _OWN = re.compile(
     rf"{re.escape(PROVENANCE_NAME)}|tables/[0-9a-f]{{12}}\.csv\.gz"
-    rf"|features\.csv|cells/batch_\d+\.parquet|wells_\w+\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
+    rf"|features\.csv|cells/batch_\d+\.parquet|wells_\w+\.parquet|tracks(?:_wells)?\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
     re.DOTALL,
 )
 
@@ -179,6 +180,7 @@ def collect_folder(
         )
         made = make_profiles(cells, annotations, options, part)
         write_features(part / FEATURES, cells.features, made.last, source.channels)
+        write_tracks(folder, part, options.minutes_per_frame)
         if options.anndata:
             _write_h5ad(source, cells, made, part)
         record = _record(source, cells, made, options)

@@ -58,6 +58,8 @@ class CollectOptions:
         Also write the cells and the final profiles as AnnData.
     partial : bool
         Collect although batches are missing.
+    minutes_per_frame : float
+        Time between the frames of a movie, for rates of tracks.
     rows_at_once : int
         About how many cells to hold in memory.
     """
@@ -71,6 +73,7 @@ class CollectOptions:
     correlation_threshold: float = 0.9
     anndata: bool = False
     partial: bool = False
+    minutes_per_frame: float = 30.0
     rows_at_once: int = 20_000
 
     def __post_init__(self) -> None:
@@ -89,6 +92,9 @@ class CollectOptions:
         _check("feature_select", self.selections, SELECTIONS)
         if not 0 < self.correlation_threshold <= 1:
             msg = f"correlation_threshold is {self.correlation_threshold}; it must be in 0 to 1"
+            raise ConfigError(msg)
+        if not self.minutes_per_frame > 0:
+            msg = f"minutes_per_frame is {self.minutes_per_frame}; it must be more than 0"
             raise ConfigError(msg)
         if self.rows_at_once < 1:
             msg = f"rows_at_once is {self.rows_at_once}; it must be at least 1"

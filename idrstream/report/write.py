@@ -35,6 +35,7 @@ _SECTIONS = (
     ("large", "Large images"),
     ("illumination", "Illumination"),
     ("pictures", "Examples"),
+    ("tracks", "Tracks"),
     ("distributions", "Distributions"),
     ("features", "Features"),
     ("run", "What was run"),
@@ -149,7 +150,8 @@ def render(
     shading_text, shading = content.shading(data)
     examples_text, examples = content.examples(data)
     name = data.folder.absolute().name
-    large = content.large_images(data)
+    large, tracks = content.large_images(data), content.tracks(data)
+    optional = {"large": large, "tracks": tracks}
     page: str = _template().render(
         version=__version__,
         css=_text("page.css"),
@@ -157,8 +159,9 @@ def render(
         folder=str(data.folder.absolute()),
         made=f"{format_moment(time.time())} UTC",
         watch_s=watch_s,
-        sections=[item for item in _SECTIONS if item[0] != "large" or large],
+        sections=[item for item in _SECTIONS if optional.get(item[0], True)],
         large=large,
+        tracks=tracks,
         kinds=_KINDS,
         warnings=warned,
         no_qc=_no_qc(data),

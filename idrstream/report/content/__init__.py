@@ -14,6 +14,7 @@ from idrstream.report.content.plates import plate_rows, plates
 from idrstream.report.content.progress import throughput, tiles
 from idrstream.report.content.runs import failures, run_rows, run_tables
 from idrstream.report.content.slides import large_images
+from idrstream.report.content.tracks import tracks
 
 __all__ = [
     "channel_measures",
@@ -31,4 +32,5 @@ __all__ = [
     "shading",
     "throughput",
     "tiles",
+    "tracks",
 ]
