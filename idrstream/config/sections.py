@@ -192,9 +192,12 @@ class PreprocessSettings:
     __pydantic_config__ = STRICT
 
     reader: Annotated[
-        Literal["cellh5", "imagej", "bioformats"],
-        Doc("Reader of the movies; imagej is chosen when fiji_path is given."),
-    ] = "cellh5"
+        Literal["auto", "cellh5", "tiff", "imagej", "bioformats"],
+        Doc(
+            "Reader of the movies; auto reads TIFF and CellH5, without Java. imagej is chosen when "
+            "fiji_path is given."
+        ),
+    ] = "auto"
     fiji_path: Annotated[
         PathOrCoordinate, Doc("imagej: a Fiji.app folder or a Maven coordinate."), Power.RUNS
     ] = ""
@@ -231,12 +234,16 @@ class PreprocessSettings:
     z: Annotated[
         int | None, Ge(0), Doc("z-plane, counted from 0; needed when there are several.")
     ] = None
+    projection: Annotated[
+        Literal["max", "mean", "sharpest"] | None,
+        Doc("One image of all z-planes instead of one plane; sharpest takes the best focused."),
+    ] = None
     series: Annotated[
         int | None,
         Ge(0),
         Doc(
-            "bioformats: image to read of every file, counted from 0; by default the row's Site "
-            "is the number of its image, where a file has several."
+            "tiff, bioformats: image to read of every file, counted from 0; by default the row's "
+            "Site is the number of its image, where a file has several."
         ),
     ] = None
     tile_px: Annotated[

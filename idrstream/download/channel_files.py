@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from idrstream.download.protocol import Channels
 from idrstream.errors import DownloadError
 from idrstream.records import ImageTask, Movie
 from idrstream.screen.channels import channel_files, file_of_channel
@@ -14,11 +15,8 @@ from idrstream.text import shorten_list
 
 PATH = PLACE_COLUMNS[0]
 
-Wanted = Sequence[tuple[str, str]]
-"""Channels that will be read: name and key, as in ``image_channels``."""
 
-
-def tasks_of_channels(task: ImageTask, wanted: Wanted | None = None) -> dict[str, ImageTask]:
+def tasks_of_channels(task: ImageTask, wanted: Channels | None = None) -> dict[str, ImageTask]:
     """Return a task for the file of each channel; empty if one file has all channels.
 
     Parameters

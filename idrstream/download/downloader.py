@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from idrstream.config import DownloadSettings
 from idrstream.download.addresses import Addresses
 from idrstream.download.chain import TransportChain
-from idrstream.download.channel_files import Wanted, download_channels, tasks_of_channels
+from idrstream.download.channel_files import download_channels, tasks_of_channels
 from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
 from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.plane_files import download_planes, needed_frames, plane_files
 from idrstream.download.protocol import (
+    Channels,
     Downloader,
     FramesNeeded,
     Locator,
@@ -27,8 +28,10 @@ from idrstream.download.protocol import (
 from idrstream.download.transports.http import HttpTransport
 from idrstream.download.transports.local import LocalTransport
 from idrstream.errors import DownloadError
-from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
+
+if TYPE_CHECKING:
+    from idrstream.preprocess import BasePreprocessor
 
 
 class Resolved(NamedTuple):
@@ -69,7 +72,7 @@ class TransportDownloader(Downloader):
         self._settings = settings or DownloadSettings()
         self.fetch: FetchMode = self._settings.fetch
         self._frames_needed: FramesNeeded | None = None
-        self._channels: Wanted | None = None
+        self._channels: Channels | None = None
         self.transport = transport
         self.locator = (
             locator
@@ -127,20 +130,18 @@ class TransportDownloader(Downloader):
             return " ".join(map(self.locator.movie_path, channels.values()))
         return self.locator.movie_path(task)
 
-    def only_channels(self, wanted: Wanted | None) -> None:
-        """Limit later downloads of channels in files of their own to those that are read."""
-        self._channels = wanted
-
     def limit_to(
         self,
         frames_needed: FramesNeeded | None,
         *,
-        channel: int | None = None,
+        channels: Channels | None = None,
         z: int | None = None,
+        all_planes: bool = False,
     ) -> None:
-        """Limit later downloads to some frames, with all channels and planes of movie files."""
+        """Limit later downloads; of one file with all channels and planes only to some frames."""
         self._frames_needed = frames_needed  # chunks of a CellH5 movie hold several channels
-        self._omezarr.limit_to(frames_needed, channel=channel, z=z)
+        self._channels = channels
+        self._omezarr.limit_to(frames_needed, channels=channels, z=z, all_planes=all_planes)
 
     def interrupt(self) -> None:
         """Interrupt running downloads; called from another thread."""
@@ -204,44 +205,26 @@ class TransportDownloader(Downloader):
         return found
 
 
-@runtime_checkable
-class _ChoosesFrames(Protocol):
-    def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]: ...
-
-
-@runtime_checkable
-class _ReadsChannels(Protocol):
-    keys: Wanted
-
-
-@runtime_checkable
-class _HasReader(Protocol):
-    reader: object
-
-
-@runtime_checkable
-class _ReadsPlane(Protocol):
-    channel: int | None
-    z: int | None
-
-
-def limit_to_needed(downloader: Downloader, preprocessor: object) -> None:
-    """Limit a downloader to the frames, channel and plane that a preprocessor will read.
+def limit_to_needed(downloader: Downloader, preprocessor: BasePreprocessor) -> None:
+    """Limit a downloader to the frames, channels and planes that a preprocessor will read.
 
     Parameters
     ----------
     downloader : Downloader
         See `Downloader.limit_to`.
-    preprocessor : object
-        Its ``frames_needed(task, info)``, if it has one, returns frame numbers; the ``channel``
-        and ``z`` of its ``reader``, if they exist, say what is read of each frame.
+    preprocessor : BasePreprocessor
+        Its ``frames_needed`` returns frame numbers; its ``keys``, or the channel of its
+        ``reader``, and the reader's planes say what is read of each frame.
     """
-    needed = preprocessor.frames_needed if isinstance(preprocessor, _ChoosesFrames) else None
-    if isinstance(downloader, TransportDownloader):
-        wanted = preprocessor.keys if isinstance(preprocessor, _ReadsChannels) else None
-        downloader.only_channels(wanted)
-    reader = preprocessor.reader if isinstance(preprocessor, _HasReader) else None
-    if isinstance(reader, _ReadsPlane):
-        downloader.limit_to(needed, channel=reader.channel, z=reader.z)
-    else:
-        downloader.limit_to(needed)
+    needed = preprocessor.frames_needed if preprocessor.chooses_frames else None
+    reader = preprocessor.reader
+    if reader is None:
+        downloader.limit_to(needed, channels=preprocessor.keys or None)
+        return
+    chosen = reader.selection
+    downloader.limit_to(
+        needed,
+        channels=preprocessor.keys or (("", str(chosen.channel)),),
+        z=chosen.z,
+        all_planes=chosen.projection is not None,
+    )

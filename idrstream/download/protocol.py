@@ -20,6 +20,8 @@ from idrstream.records import ImageTask, Movie
 
 FramesNeeded = Callable[[ImageTask, MovieInfo], Sequence[int]]
 """Returns the numbers of the frames that are needed of a movie."""
+Channels = Sequence[tuple[str, str]]
+"""Channels that will be read: name and key, as in ``image_channels``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +257,9 @@ class Downloader(Protocol):
         self,
         frames_needed: FramesNeeded | None,  # noqa: ARG002
         *,
-        channel: int | None = None,  # noqa: ARG002
+        channels: Channels | None = None,  # noqa: ARG002
         z: int | None = None,  # noqa: ARG002
+        all_planes: bool = False,  # noqa: ARG002
     ) -> None:
         """Limit later downloads to what is needed; downloaders of whole movies ignore this.
 
@@ -265,8 +268,13 @@ class Downloader(Protocol):
         frames_needed : callable or None
             Returns the numbers of the frames needed, from the task and the movie's `MovieInfo`;
             None for all frames.
-        channel, z : int, optional
-            Channel and plane that will be read; None leaves the downloader's own choice.
+        channels : sequence of (str, str), optional
+            Channels that will be read: name and key, which is a number, from 0, or a name, as in
+            ``image_channels``. None leaves the downloader's own choice, as for the others.
+        z : int, optional
+            Plane that will be read, counted from 0.
+        all_planes : bool
+            Whether all planes will be read.
         """
         return
 

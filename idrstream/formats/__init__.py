@@ -5,7 +5,8 @@ from __future__ import annotations
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.make import make_reader
-from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader
+from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Selection, as_reader
+from idrstream.formats.tiff import TiffReader
 
 __all__ = [
     "BaseReader",
@@ -14,5 +15,8 @@ __all__ = [
     "ImageJReader",
     "MovieInfo",
     "MovieReader",
+    "Selection",
+    "TiffReader",
+    "as_reader",
     "make_reader",
 ]

@@ -1,19 +1,50 @@
-"""Readers from names and paths."""
+"""Readers from names and paths, and the one that chooses among the built-in ones."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from idrstream.config import is_coordinate
-from idrstream.errors import ConfigError
+from idrstream.errors import ConfigError, FrameError
 from idrstream.formats.cellh5.reader import CellH5Reader
+from idrstream.formats.complete import HDF5_SUFFIXES
 from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
-from idrstream.formats.reader import MovieReader
+from idrstream.formats.projection import Projection
+from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels, as_reader
+from idrstream.formats.tiff import TiffReader, is_tiff
 
-READER_NAMES = ("cellh5", "imagej", "bioformats")
+READER_NAMES = ("auto", "cellh5", "tiff", "imagej", "bioformats")
 FIJI_VARIABLE = "IDRSTREAM_FIJI"
 JAR_VARIABLE = "IDRSTREAM_BIOFORMATS_JAR"
+
+
+class AutoReader(TiffReader):
+    """Reads TIFF by `TiffReader` and all other files by `CellH5Reader`; see `BaseReader`."""
+
+    name = "auto"
+
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result: the same as of `CellH5Reader`, which others had before."""
+        return {**super().describe(), "name": CellH5Reader.name}
+
+    def finds_sites_in(self, path: str) -> bool:
+        """Return whether a file may have several sites: a CellH5 movie has one."""
+        return super().finds_sites_in(path) and Path(path).suffix.lower() not in HDF5_SUFFIXES
+
+    def info(self, path: Path) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        return super().info(path) if is_tiff(path) else self._cellh5().info(path)
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        """Read frames; see `MovieReader.read`."""
+        return super().read(path, numbers) if is_tiff(path) else self._cellh5().read(path, numbers)
+
+    def _cellh5(self) -> CellH5Reader:
+        chosen = self.selection
+        reader = CellH5Reader(channel=chosen.channel, z=chosen.z, projection=chosen.projection)
+        return reader if chosen.series is None else reader.at(series=chosen.series)
 
 
 def make_reader(
@@ -22,16 +53,17 @@ def make_reader(
     *,
     channel: int = 0,
     z: int | None = None,
+    projection: Projection | None = None,
     series: int | None = None,
-) -> MovieReader:
+) -> BaseReader:
     """Return the reader for a name, a path or an object.
 
     Parameters
     ----------
     reader : str, Path, MovieReader or None
-        ``cellh5``, ``imagej`` or ``bioformats``; a Fiji.app folder or Maven coordinate
-        (ImageJ); a ``.jar`` (Bio-Formats); an object with the methods of `MovieReader`; None
-        for the built-in CellH5 reader.
+        ``cellh5``, ``tiff``, ``imagej`` or ``bioformats``; a Fiji.app folder or Maven coordinate
+        (ImageJ); a ``.jar`` (Bio-Formats); an object with the methods of `MovieReader`, which has
+        chosen already; None or ``auto`` for the built-in readers of TIFF and CellH5.
     location : str or Path, optional
         Fiji.app folder, Maven coordinate or jar for a reader given by name; by default what
         the environment variables ``IDRSTREAM_FIJI`` and ``IDRSTREAM_BIOFORMATS_JAR`` name.
@@ -39,12 +71,14 @@ def make_reader(
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0, of movies with several.
+    projection : {"max", "mean", "sharpest"}, optional
+        Make one image of all planes instead.
     series : int, optional
-        Bio-Formats: image of a file to read, counted from 0; by default that of the site.
+        Image of a file to read, counted from 0; by default that of the site.
 
     Returns
     -------
-    MovieReader
+    BaseReader
         Nothing is started or opened yet.
 
     Raises
@@ -53,17 +87,29 @@ def make_reader(
         If there is no such reader, its location is missing, or it cannot choose a series.
     """
     if isinstance(reader, MovieReader):
-        return reader
-    built_in = reader is None or reader in ("cellh5", "h5py")
-    name, location = ("cellh5", None) if built_in else _name_and_location(str(reader), location)
-    if series is not None and name != "bioformats":
-        msg = f'preprocess.series: the {name} reader cannot choose an image; use "bioformats"'
+        return as_reader(reader)
+    kind = _BUILT_IN.get(str(reader or "auto"))
+    if kind is not None:
+        made = kind(channel=channel, z=z, projection=projection)
+    else:
+        name, location = _name_and_location(str(reader), location)
+        java = BioFormatsReader if name == "bioformats" else ImageJReader
+        made = java(location, channel=channel, z=z, projection=projection)
+    if series is not None and "series" not in made.selects:
+        msg = (
+            f"preprocess.series: the {made.name} reader cannot choose an image of a file; use "
+            '"tiff" or "bioformats"'
+        )
         raise ConfigError(msg)
-    if location is None:
-        return CellH5Reader(channel=channel, z=z)
-    if name == "bioformats":
-        return BioFormatsReader(location, channel=channel, z=z, series=series)
-    return ImageJReader(location, channel=channel, z=z)
+    return made if series is None else made.at(series=series)
+
+
+_BUILT_IN: dict[str, type[BaseReader]] = {
+    "auto": AutoReader,
+    "cellh5": CellH5Reader,
+    "h5py": CellH5Reader,
+    "tiff": TiffReader,
+}
 
 
 def _name_and_location(text: str, location: str | Path | None) -> tuple[str, str | Path]:

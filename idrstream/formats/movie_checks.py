@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from idrstream.errors import FrameError, MovieError
-from idrstream.formats.reader import MovieInfo, Pixels
+from idrstream.formats.reader import MovieInfo, Pixels, Selection
 
 _DTYPES = frozenset({"uint8", "uint16"})
 
@@ -17,26 +17,47 @@ def check_pixel_type(path: Path, dtype: str) -> None:
         raise MovieError(msg)
 
 
-def plane_to_read(path: Path, n_planes: int, z: int | None) -> int:
-    """Return the plane to read of a movie with `n_planes`, counted from 0.
+def channel_to_read(path: Path, n_channels: int, selection: Selection) -> int:
+    """Return the channel to read, counted from 0.
 
     Raises
     ------
     MovieError
-        If there are several and none was chosen, or the chosen one is not there.
+        If it is not there.
     """
+    if not 0 <= selection.channel < n_channels:
+        msg = f"{path} has {n_channels} channel(s); channel {selection.channel} is not among them"
+        raise MovieError(msg)
+    return selection.channel
+
+
+def planes_to_read(path: Path, n_planes: int, selection: Selection) -> range:
+    """Return the planes to read of a movie with `n_planes`, counted from 0.
+
+    Raises
+    ------
+    MovieError
+        If there are several and neither one nor a projection was chosen, or the chosen one is
+        not there.
+    """
+    z = selection.z
+    if selection.projection is not None:
+        return range(n_planes)
     if z is None:
         if n_planes == 1:
-            return 0
-        msg = f"{path} has {n_planes} z-planes: set the reader's z to the plane to read, from 0"
+            return range(1)
+        msg = (
+            f"{path} has {n_planes} z-planes: set preprocess.z to the plane to read, from 0, or "
+            'preprocess.projection to "max", "mean" or "sharpest"'
+        )
         raise MovieError(msg)
     if not 0 <= z < n_planes:
         msg = f"{path} has {n_planes} z-plane(s); plane {z} is not among them"
         raise MovieError(msg)
-    return z
+    return range(z, z + 1)
 
 
-def image_to_read(path: Path, n_images: int, site: int, series: int | None) -> int:
+def image_to_read(path: Path, n_images: int, selection: Selection) -> int:
     """Return the image to read of a file with `n_images`, counted from 0.
 
     Parameters
@@ -45,16 +66,15 @@ def image_to_read(path: Path, n_images: int, site: int, series: int | None) -> i
         The file, for messages.
     n_images : int
         Images that it has; Bio-Formats calls them series.
-    site : int
-        Site of the row, counted from 1: the number of its image where there are several.
-    series : int or None
-        The image to read whatever the site is, counted from 0.
+    selection : Selection
+        Its site, or the series to read whatever the site is.
 
     Raises
     ------
     MovieError
         If the image is not there.
     """
+    site, series = selection.site, selection.series
     if series is None and n_images == 1:
         return 0  # a file for each site
     number = site - 1 if series is None else series

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, Self, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
-from idrstream.errors import FrameError
+from idrstream.describe import adapt
+from idrstream.errors import ConfigError, FrameError
+from idrstream.formats.projection import Projection
 
 Pixels: TypeAlias = NDArray[Any]
 
@@ -28,12 +31,44 @@ class MovieInfo:
         ``uint8`` or ``uint16``.
     valid : tuple of bool
         For each frame whether its writer marked it as valid.
+    channels : tuple of str
+        Names of the file's channels in their order, where it tells them; else empty.
     """
 
     n_frames: int
     shape: tuple[int, int]
     dtype: str
     valid: tuple[bool, ...]
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is read of a file with several images, channels or planes.
+
+    Attributes
+    ----------
+    channel : int
+        Channel, counted from 0.
+    z : int or None
+        Plane, counted from 0; None if the file has but one, or they are projected.
+    projection : {"max", "mean", "sharpest"} or None
+        How several planes become one image; see `projected`.
+    series : int or None
+        Image of the file, counted from 0; None for that of the site.
+    site : int
+        Site of the row, counted from 1: the number of its image where a file has several.
+    alone : bool
+        Whether channels and planes count among those that are in the file itself, not in others
+        that it names: for files of which a table names each.
+    """
+
+    channel: int = 0
+    z: int | None = None
+    projection: Projection | None = None
+    series: int | None = None
+    site: int = 1
+    alone: bool = False
 
 
 @runtime_checkable
@@ -90,29 +125,8 @@ class MovieReader(Protocol):
         ...
 
 
-@runtime_checkable
-class SelectsSites(Protocol):
-    """What a reader has that finds several sites of a well in one file."""
-
-    selects_sites: bool
-
-    def at_site(self, site: int) -> MovieReader:
-        """Return what reads a site of a file, counted from 1."""
-        ...
-
-
-def selects_sites(reader: object) -> bool:
-    """Return whether a reader reads other pixels of the same file for another site."""
-    return isinstance(reader, SelectsSites) and reader.selects_sites
-
-
-def reader_at(reader: MovieReader, site: int) -> MovieReader:
-    """Return what reads a site, counted from 1; the reader itself if its files have one each."""
-    return reader.at_site(site) if isinstance(reader, SelectsSites) else reader
-
-
 class BaseReader:
-    """Base class of readers that read one channel and plane.
+    """Base class of readers: what they select, and defaults.
 
     Parameters
     ----------
@@ -120,25 +134,113 @@ class BaseReader:
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0; needed only for movies with several.
+    projection : {"max", "mean", "sharpest"}, optional
+        Read all planes instead, and make one image of them.
+
+    Attributes
+    ----------
+    selects : frozenset of str
+        Names of the fields of `Selection` that the reader obeys.
+    selection : Selection
+        What is read.
+
+    Raises
+    ------
+    ConfigError
+        If both a plane and a projection are chosen.
     """
 
     name = ""
-    selects_sites = False
+    selects: frozenset[str] = frozenset({"channel", "z", "projection"})
 
-    def __init__(self, *, channel: int = 0, z: int | None = None) -> None:
-        self.channel = channel
-        self.z = z
+    def __init__(
+        self,
+        *,
+        channel: int = 0,
+        z: int | None = None,
+        projection: Projection | None = None,
+    ) -> None:
+        if z is not None and projection is not None:
+            msg = f"preprocess.z = {z} and preprocess.projection = {projection!r}: choose one"
+            raise ConfigError(msg)
+        self.selection = Selection(channel, z, projection)
+
+    @property
+    def channel(self) -> int:
+        """Channel to read, counted from 0."""
+        return self.selection.channel
+
+    @property
+    def z(self) -> int | None:
+        """Plane to read, counted from 0."""
+        return self.selection.z
+
+    @property
+    def selects_sites(self) -> bool:
+        """Whether other pixels of the same file are read for another site."""
+        return "site" in self.selects and self.selection.series is None
+
+    def finds_sites_in(self, path: str) -> bool:  # noqa: ARG002
+        """Return whether other pixels of a file are read for another site; by its name."""
+        return self.selects_sites
+
+    def at(self, **changes: Any) -> Self:
+        """Return what reads something else of the same files, and shares what the reader holds.
+
+        Parameters
+        ----------
+        **changes
+            Fields of `Selection`. `site` and `alone` are ignored by a reader whose files have one
+            site each and name no others.
+
+        Raises
+        ------
+        ConfigError
+            If the reader cannot select by one of the others.
+        """
+        refused = sorted(changes.keys() - self.selects - {"site", "alone"})
+        if refused:
+            name = self.name or type(self).__name__
+            msg = f"the reader {name} cannot choose {refused[0]} = {changes[refused[0]]!r}"
+            raise ConfigError(msg)
+        twin = copy.copy(self)
+        known = {name: value for name, value in changes.items() if name in self.selects}
+        twin.selection = replace(self.selection, **known)
+        return twin
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result."""
-        return {"name": self.name, "channel": self.channel, "z": self.z}
+        chosen = {"series": self.selection.series, "projection": self.selection.projection}
+        return {
+            "name": self.name,
+            "channel": self.channel,
+            "z": self.z,
+            **{name: value for name, value in chosen.items() if value is not None},
+        }
 
-    def at_site(self, site: int) -> MovieReader:  # noqa: ARG002
-        """Return the reader: its files have one site each."""
-        return self  # type: ignore[return-value]  # a subclass has info and read
+    def info(self, path: Path) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        raise NotImplementedError
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        """Read frames; see `MovieReader.read`."""
+        raise NotImplementedError
 
     def interrupt(self) -> None:
         """Do nothing: reads are short and hold nothing."""
 
     def close(self) -> None:
         """Do nothing: files are closed after every call."""
+
+
+def as_reader(given: object) -> BaseReader:
+    """Return an object with the methods of `MovieReader` as a reader; see `adapt`.
+
+    It is taken to obey the fields of `Selection` that its own attribute ``selects`` names, by a
+    method ``at`` of its own; without one, it reads the same of every file.
+    """
+    if isinstance(given, BaseReader):
+        return given
+    methods = ("read", "info", "interrupt", "close", "name", "at", "selects")
+    own = {} if hasattr(given, "selects") else {"selects": frozenset[str]()}
+    return adapt(given, BaseReader, methods, **own)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from idrstream.describe import adapt
 from idrstream.errors import ConfigError
+from idrstream.formats.reader import MovieReader, as_reader
 
 if TYPE_CHECKING:
+    from idrstream.formats.reader import BaseReader, MovieInfo
     from idrstream.records import Frame, ImageTask, Movie, Skipped
 
 
@@ -41,6 +43,19 @@ class BasePreprocessor:
     channel_names: Sequence[str] = ()
     """Names of the channels of all frames; empty if they are not known beforehand."""
 
+    reader: BaseReader | None = None
+    """What reads the files, with what it selects of them; None if that is not known."""
+
+    keys: Sequence[tuple[str, str]] = ()
+    """Several channels by name, each with its number, from 0, or its name in the table."""
+
+    chooses_frames: bool = False
+    """Whether `frames_needed` says what is read; else whole files are downloaded."""
+
+    def frames_needed(self, task: ImageTask, info: MovieInfo) -> Sequence[int]:  # noqa: ARG002
+        """Return the frames that `process` reads of a movie, counted from 1."""
+        return range(1, info.n_frames + 1)
+
     def load(self) -> None:
         """Check that what `process` needs is installed; called before a stream starts."""
 
@@ -68,6 +83,9 @@ def as_preprocessor(given: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
     methods = (
         "process", "resolve", "iterate", "load", "needs_plate_model", "fit_plate", "for_dry_run",
-        "interrupt", "close", "frames_needed", "reader", "channel_names",
+        "interrupt", "close", "frames_needed", "channel_names", "keys",
     )  # fmt: skip
-    return adapt(given, BasePreprocessor, methods)
+    reader = getattr(given, "reader", None)
+    own = {"reader": as_reader(reader)} if isinstance(reader, MovieReader) else {}
+    chooses = hasattr(given, "frames_needed")
+    return adapt(given, BasePreprocessor, methods, chooses_frames=chooses, **own)

@@ -4,49 +4,26 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from idrstream.errors import MovieError
-from idrstream.formats.reader import MovieInfo, MovieReader, reader_at, selects_sites
+from idrstream.formats.reader import BaseReader, MovieInfo
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.preprocessor import PlateFrames, Preprocessor
 from idrstream.records import Frame, ImageTask, Movie, Skipped
-from idrstream.screen.channels import channel_at, channel_files, channel_names, file_of_channel
+from idrstream.screen.channels import (
+    channel_files,
+    channel_names,
+    file_of_channel,
+    number_of_channel,
+)
 
 logger = logging.getLogger("idrstream.preprocess")
-
-
-@dataclass(frozen=True, slots=True)
-class AllChannels:
-    """What is read of each frame: every channel of one plane, by readers like `one`."""
-
-    one: MovieReader
-    channel: int | None = None
-
-    @property
-    def name(self) -> str:
-        """Name of the readers."""
-        return self.one.name
-
-    @property
-    def z(self) -> int | None:
-        """The plane, counted from 0; None if there is but one."""
-        z: int | None = getattr(self.one, "z", None)
-        return z
-
-    @property
-    def selects_sites(self) -> bool:
-        """Whether they find several sites of a well in one file."""
-        return selects_sites(self.one)
-
-    def at_site(self, site: int) -> MovieReader:
-        """Return what reads a site of a file."""
-        return reader_at(self.one, site)
 
 
 class ChannelPreprocessor(BasePreprocessor):
@@ -60,29 +37,21 @@ class ChannelPreprocessor(BasePreprocessor):
         Which channel of a movie each is: its number, counted from 0, or its name; by default
         the number that its reader reads. In channels with files of their own, one of the same
         name comes before a number.
-    reader_of : callable, optional
-        Returns a reader of a channel by its number, for channels that only the row of an image
-        tells the number of.
     """
+
+    reader: BaseReader
 
     def __init__(
         self,
         channels: Mapping[str, Preprocessor],
         *,
         keys: Mapping[str, str] | None = None,
-        reader_of: Callable[[int], MovieReader] | None = None,
     ) -> None:
         self.channels = dict(channels)
         self.channel_names = tuple(channels)
-        given = {name: str(_number_of(one)) for name, one in self.channels.items()}
+        self.reader = next(iter(self.channels.values())).reader  # `keys` says which channels
+        given = {name: str(one.reader.channel) for name, one in self.channels.items()}
         self.keys: tuple[tuple[str, str], ...] = tuple((given | dict(keys or {})).items())
-        self._reader_of = reader_of
-        self._others: dict[tuple[str, int], Preprocessor] = {}
-
-    @property
-    def reader(self) -> AllChannels:
-        """What is read of each frame."""
-        return AllChannels(next(iter(self.channels.values())).reader)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: the channels by name."""
@@ -128,25 +97,25 @@ class ChannelPreprocessor(BasePreprocessor):
             files = list(channel_files(task.metadata)) or list(movie.channels)
             file = file_of_channel(files, name, key)
             if file is None or file not in movie.channels:
-                raise MovieError(_no_channel(task, key, files))
-            return self._at(name, 0), replace(movie.channels[file], task=task)
-        if key.isdecimal():
-            return self._at(name, int(key)), movie
-        at = channel_at(channel_names(task.metadata), key)
-        if at is None:
-            raise MovieError(_no_channel(task, key, channel_names(task.metadata)))
-        return self._at(name, at), movie
+                msg = f"{task.name}: there is no channel {key!r}; there are {', '.join(files)}"
+                raise MovieError(msg)
+            one = self._at(name, 0, alone=True)
+            return one, replace(movie.channels[file], task=task)
+        names = channel_names(task.metadata)
+        if not names and not key.isdecimal():
+            names = self.reader.at(site=task.site, channel=0).info(movie.path).channels
+        return self._at(name, number_of_channel(names, key)), movie
 
-    def _at(self, name: str, number: int) -> Preprocessor:
+    def _at(self, name: str, number: int, *, alone: bool = False) -> Preprocessor:
         """Return what reads the channel of a number, with the illumination of a name."""
         one = self.channels[name]
-        if self._reader_of is None or _number_of(one) == number:
+        if one.reader.channel == number and not alone:
             return one
-        if (name, number) not in self._others:
-            other = copy.copy(one)  # shares the models of its plates
-            other.reader = self._reader_of(number)
-            self._others.setdefault((name, number), other)
-        return self._others[name, number]
+        other = copy.copy(one)  # shares the models of its plates
+        other.reader = one.reader.at(channel=number, alone=alone)
+        return other
+
+    chooses_frames = True
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie; see `Preprocessor`."""
@@ -178,7 +147,6 @@ class ChannelPreprocessor(BasePreprocessor):
         return ChannelPreprocessor(
             {name: one.for_dry_run(folder / name) for name, one in self.channels.items()},
             keys=dict(self.keys),
-            reader_of=self._reader_of,
         )
 
     def load(self) -> None:
@@ -188,22 +156,13 @@ class ChannelPreprocessor(BasePreprocessor):
 
     def interrupt(self) -> None:
         """Stop the readers at once."""
-        for one in (*self.channels.values(), *list(self._others.values())):
+        for one in self.channels.values():
             one.interrupt()
 
     def close(self) -> None:
         """Close the readers."""
-        for one in (*self.channels.values(), *list(self._others.values())):
+        for one in self.channels.values():
             one.close()
-
-
-def _number_of(one: Preprocessor) -> int:
-    return int(getattr(one.reader, "channel", 0))
-
-
-def _no_channel(task: ImageTask, key: str, names: Sequence[str]) -> str:
-    there = f"there are {', '.join(names)}" if names else "the table does not name its channels"
-    return f"{task.name}: there is no channel {key!r}; {there}"
 
 
 def _stacked(names: Sequence[str], results: Sequence[Frame | Skipped]) -> Frame | Skipped:

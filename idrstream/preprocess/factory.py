@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from idrstream.errors import ConfigError
 from idrstream.formats.make import make_reader
-from idrstream.formats.reader import MovieReader
+from idrstream.formats.reader import BaseReader, MovieReader
 from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
@@ -94,15 +93,13 @@ def make_preprocessor(
         return _one_channel(settings, models_folder, reader or _reader(settings, settings.channel))
     pairs = [one.partition("=") for one in settings.image_channels]
     keys = {name: key or str(position) for position, (name, _, key) in enumerate(pairs)}
+    first = _reader(settings, 0)  # the channels share what it holds, such as a process
     return ChannelPreprocessor(
         {
-            name: _one_channel(
-                settings, models_folder / name, _reader(settings, _number(key)), name
-            )
+            name: _one_channel(settings, models_folder / name, first.at(channel=_number(key)), name)
             for name, key in keys.items()
         },
         keys=keys,
-        reader_of=partial(_reader, settings),
     )
 
 
@@ -121,17 +118,23 @@ def _one_channel(
     return Preprocessor(reader, illumination, channel=channel)
 
 
-def _reader(settings: PreprocessSettings, channel: int) -> MovieReader:
+def _reader(settings: PreprocessSettings, channel: int) -> BaseReader:
     name = "imagej" if settings.fiji_path else settings.reader
     option, location = {
-        "cellh5": ("", None),
         "imagej": ("fiji_path", settings.fiji_path),
         "bioformats": ("bioformats_jar", settings.bioformats_jar),
-    }[name]
+    }.get(name, ("", None))
     if option and not location:
         msg = f'preprocess.{option} is missing: preprocess.reader = "{name}" needs it'
         raise ConfigError(msg)
-    return make_reader(name, location, channel=channel, z=settings.z, series=settings.series)
+    return make_reader(
+        name,
+        location,
+        channel=channel,
+        z=settings.z,
+        projection=settings.projection,
+        series=settings.series,
+    )
 
 
 def _given(models_folder: Path | None) -> Path:

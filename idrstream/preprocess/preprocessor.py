@@ -14,7 +14,7 @@ import numpy as np
 
 from idrstream.describe import describe_part
 from idrstream.errors import FrameError, ImageError, MovieError, storage_error
-from idrstream.formats.reader import MovieInfo, MovieReader, Pixels, reader_at
+from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels, as_reader
 from idrstream.preprocess.base import BasePreprocessor
 from idrstream.preprocess.basic import may_be_offset, require_basic
 from idrstream.preprocess.illumination import (
@@ -59,6 +59,8 @@ class Preprocessor(BasePreprocessor):
         Name of the channel.
     """
 
+    reader: BaseReader
+
     def __init__(
         self,
         reader: MovieReader,
@@ -69,7 +71,7 @@ class Preprocessor(BasePreprocessor):
     ) -> None:
         self.channel = channel
         self.channel_names = (channel,)
-        self.reader = reader
+        self.reader = as_reader(reader)
         self.illumination = illumination
         self.frames_per_movie = frames_per_movie
         self._doubted: set[str] = set()  # plates whose flatfield may be wrong
@@ -119,7 +121,7 @@ class Preprocessor(BasePreprocessor):
         task = movie.task
         if not task.every:
             return task
-        return task.with_length(reader_at(self.reader, task.site).info(movie.path).n_frames)
+        return task.with_length(self.reader.at(site=task.site).info(movie.path).n_frames)
 
     def iterate(self, movie: Movie, at_once: int) -> Iterator[list[Frame | Skipped]]:
         """Yield the results of `process` in their order, at most `at_once` frames at a time.
@@ -137,7 +139,7 @@ class Preprocessor(BasePreprocessor):
             One for each wanted frame.
         """
         task = movie.task
-        reader = reader_at(self.reader, task.site)
+        reader = self.reader.at(site=task.site)
         info = reader.info(movie.path)
         context = self.illumination.context(task.frames, info)
         _check_fetched(movie, (*task.frames, *context), info)
@@ -173,6 +175,8 @@ class Preprocessor(BasePreprocessor):
         if some:
             self._warn_of_offset(task.plate, model, np.stack(some))
         return model
+
+    chooses_frames = True
 
     def frames_needed(self, task: ImageTask, info: MovieInfo) -> tuple[int, ...]:
         """Return the frames that `process` will read of a movie, and no others.
@@ -308,7 +312,7 @@ class Preprocessor(BasePreprocessor):
         MovieError
             If the movie as a whole cannot be read.
         """
-        reader = reader_at(self.reader, movie.task.site)
+        reader = self.reader.at(site=movie.task.site)
         info = reader.info(movie.path)
         chosen = _frames_for_model(info, per_movie)
         _check_fetched(movie, chosen, info)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
-from idrstream.formats.reader import selects_sites
 from idrstream.screen.channels import (
     channel_at,
     channel_files,
@@ -16,15 +15,17 @@ from idrstream.screen.channels import (
 from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS
 
 if TYPE_CHECKING:
+    from idrstream.formats.reader import BaseReader
+    from idrstream.preprocess.base import BasePreprocessor
     from idrstream.records import ImageTask
 
 
-def check_selectors(preprocessor: object, tasks: Iterable[ImageTask]) -> None:
+def check_selectors(preprocessor: BasePreprocessor, tasks: Iterable[ImageTask]) -> None:
     """Refuse rows of different images that would be given the same pixels.
 
     Parameters
     ----------
-    preprocessor : object
+    preprocessor : BasePreprocessor
         Its ``reader``, if it has one, says whether it finds several sites in one file.
     tasks : iterable of ImageTask
         The images.
@@ -36,18 +37,17 @@ def check_selectors(preprocessor: object, tasks: Iterable[ImageTask]) -> None:
         row lacks a wanted channel, or has channels in several files and none is wanted.
     """
     tasks = list(tasks)
-    _check_channels(getattr(preprocessor, "keys", ()), tasks)
-    reader = getattr(preprocessor, "reader", None)
+    _check_channels(preprocessor.keys, tasks)
+    reader = preprocessor.reader
     if reader is None:
         return
-    by_site = selects_sites(reader)
     seen: dict[tuple[str, str, int, int], ImageTask] = {}
     for task in tasks:
         column, address = _place(task)
         if not address or ".zarr" in address:  # of a plate of OME-Zarr the image is downloaded
             continue
         for frame in task.frames or (1,):  # all frames, as every movie has a first
-            key = (column, address, task.site if by_site else 0, frame)
+            key = (column, address, task.site if reader.finds_sites_in(address) else 0, frame)
             other = seen.setdefault(key, task)
             if _image(other) != _image(task):
                 raise TableError(_message(other, task, frame, f"{column} {address}", reader))
@@ -105,14 +105,14 @@ def _image(task: ImageTask) -> tuple[str, int, int]:
     return task.plate, task.well_number, task.site
 
 
-def _message(one: ImageTask, other: ImageTask, frame: int, place: str, reader: object) -> str:
-    name = getattr(reader, "name", "") or type(reader).__name__
+def _message(one: ImageTask, other: ImageTask, frame: int, place: str, reader: BaseReader) -> str:
+    name = reader.name or type(reader).__name__
     images = " and ".join(
         f"{task.name} site {task.site} (row {task.row + 1})" for task in (one, other)
     )
-    reads = "the image that Site numbers" if selects_sites(reader) else "one image"
+    reads = "the image that Site numbers" if reader.finds_sites_in(place) else "one image"
     return (
         f"{images} would get the same pixels: both name frame {frame} of {place}, of which the "
         f"reader {name} reads {reads}. Give each image a file of its own, or, where the sites of a "
-        'well are the images of one file, use reader = "bioformats" without series'
+        'well are the images of one file, use reader = "tiff" or "bioformats" without series'
     )

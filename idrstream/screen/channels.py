@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from idrstream.errors import MovieError
 from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS, channel_columns
 
 
@@ -48,6 +49,31 @@ def channel_at(names: Sequence[str], key: str, values: Sequence[str] = ()) -> in
     if key.isdecimal() and int(key) < len(names):
         return int(key)
     return None
+
+
+def number_of_channel(names: Sequence[str], key: str) -> int:
+    """Return the number of a channel in one file, counted from 0.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the file's channels; empty if they are not known.
+    key : str
+        Its number, or its name in any case.
+
+    Raises
+    ------
+    MovieError
+        If there is no such name; says which there are.
+    """
+    if key.isdecimal():
+        return int(key)
+    at = channel_at(names, key)
+    if at is None:
+        there = f"there are {', '.join(names)}" if names else "its channels have no names"
+        msg = f"there is no channel {key!r}; {there}"
+        raise MovieError(msg)
+    return at
 
 
 def file_of_channel(files: Sequence[str], name: str, key: str) -> str | None:

@@ -9,7 +9,7 @@ Examples
 
         @pytest.fixture
         def make(self):
-            return MyReader            # (*, channel=0, z=None) -> MovieReader
+            return MyReader   # (*, channel=0, z=None, projection=None) -> MovieReader
 
         @pytest.fixture
         def write(self, tmp_path):
@@ -28,7 +28,8 @@ import pytest
 from numpy.typing import NDArray
 
 from idrstream.errors import FrameError, MovieError
-from idrstream.formats.reader import MovieReader, reader_at, selects_sites
+from idrstream.formats.projection import Projection
+from idrstream.formats.reader import MovieReader, as_reader
 
 Make = Callable[..., MovieReader]
 Write = Callable[..., Path]
@@ -107,27 +108,46 @@ class ReaderTests:
             with pytest.raises(MovieError, match="3 z-planes"):
                 make().info(path)
 
+    @pytest.mark.parametrize("how", ["max", "mean", "sharpest"])
+    def test_the_projection(self, make: Make, write: Write, how: Projection) -> None:
+        """All planes become one image; of one plane it is the plane."""
+        movie = _movie(channels=2 if self.several_channels else 1, planes=4, dtype="uint8")
+        movie[-1, 2, 2] //= 3  # flat, beside it noise
+        if not self.several_planes:
+            movie = movie[:, :, :1]
+        reader = make(channel=len(movie) - 1, projection=how)
+        stack = movie[-1, 2].astype(np.float64)
+        laplacian = stack[:, 1:-1, 1:-1] * 4 - sum(
+            np.roll(stack, by, axis)[:, 1:-1, 1:-1] for by in (-1, 1) for axis in (1, 2)
+        )
+        expected = {
+            "max": stack.max(axis=0),
+            "mean": np.floor(stack.mean(axis=0) + 0.5),
+            "sharpest": stack[np.argmax([plane.var() for plane in laplacian])],
+        }[how]
+        _check(reader.read(write("movie", movie), [3])[3], expected)
+
     def test_a_file_for_each_site(self, make: Make, write: Write) -> None:
         """A file with one image is that of its row, whatever the number of the site."""
         movie = _movie()
         path = write("movie", movie)
         for site in (1, 2, 7):
-            _check(reader_at(make(), site).read(path, [2])[2], movie[0, 1, 0])
+            _check(as_reader(make()).at(site=site).read(path, [2])[2], movie[0, 1, 0])
 
     def test_several_sites_in_a_file(self, make: Make, write: Write) -> None:
         """Each site has its own pixels, sizes and frames; one that is not there is refused."""
-        reader = make()
-        assert selects_sites(reader) == self.several_sites
+        reader = as_reader(make())
+        assert reader.selects_sites == self.several_sites
         if not self.several_sites:
             return
         sites = [_movie(seed=1), _movie(seed=2, shape=(16, 20)), _movie(seed=3)]
         path = write("movie", *sites)
         for site, movie in [*enumerate(sites, start=1), (1, sites[0])]:
-            at = reader_at(reader, site)
+            at = reader.at(site=site)
             assert at.info(path).shape == movie.shape[3:]
             _check(at.read(path, [2])[2], movie[0, 1, 0])
         with pytest.raises(MovieError, match="site 4"):
-            reader_at(reader, 4).read(path, [2])
+            reader.at(site=4).read(path, [2])
 
     def test_another_file_of_the_same_name(self, make: Make, write: Write) -> None:
         """Nothing of an older file is kept."""

@@ -125,7 +125,7 @@ def test_one_damaged_chunk_costs_one_frame(ch5, noise):
 def test_channels_and_planes(ch5, noise):
     movie = noise(2, 3, 2, 8, 8)
     path = ch5(movie)
-    with pytest.raises(MovieError, match="has 2 z-planes: set the reader's z"):
+    with pytest.raises(MovieError, match="has 2 z-planes: set preprocess"):
         CellH5Reader().info(path)
     frames = CellH5Reader(channel=1, z=1).read(path, [2])
     np.testing.assert_array_equal(frames[2], movie[1, 1, 1])

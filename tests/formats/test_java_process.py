@@ -24,6 +24,7 @@ FAKE = Path(__file__).with_name("fake_worker.py")
 
 
 class FakeReader(JavaReader):
+    selects = BioFormatsReader.selects
     """The real reader; only what it starts is the stand-in."""
 
     name = "fake"
@@ -74,28 +75,38 @@ def test_frames_and_everything_that_is_none(make, movie):
 
 def test_the_site_is_an_image_of_the_file(make, movie):
     reader = make("images")
-    assert reader.info(movie, site=2).n_frames == 4
-    frames = reader.read(movie, [1, 4], site=3)
+    assert reader.at(site=2).info(movie).n_frames == 4
+    frames = reader.at(site=3).read(movie, [1, 4])
     assert (frames[1] == 2001).all()
     assert (frames[4] == 2004).all()
     with pytest.raises(MovieError, match=r"has 3 image\(s\); site 4 is not among them"):
-        reader.read(movie, [1], site=4)
-    assert (make().read(movie, [1], site=9)[1] == 1).all()  # a file for each site
+        reader.at(site=4).read(movie, [1])
+    assert (make().at(site=9).read(movie, [1])[1] == 1).all()  # a file for each site
     chosen = make("images", series=1)
-    assert (chosen.read(movie, [1], site=3)[1] == 1001).all()
+    assert (chosen.at(site=3).read(movie, [1])[1] == 1001).all()
     with pytest.raises(MovieError, match="series 3 is not among them"):
         make("images", series=3).info(movie)
 
 
+def test_what_reads_other_channels_shares_the_process(make, movie):
+    reader = make("images")
+    reader.info(movie)
+    other = reader.at(site=2)
+    other.read(movie, [1])
+    assert other._java.process is reader._java.process
+    other.close()
+    assert reader._java.process is None
+
+
 def test_it_starts_late_once_and_goes_with_its_folder(make, movie):
     with make() as reader:
-        assert reader._process is None
+        assert reader._java.process is None
         reader.info(movie)
-        process = reader._process
+        process = reader._java.process
         reader.read(movie, [1])
-        assert reader._process is process
+        assert reader._java.process is process
         assert (Path(process.folder) / "java leaves this").exists()
-    assert reader._process is None
+    assert reader._java.process is None
     assert process._popen.poll() is not None
     assert not Path(process.folder).exists()
     assert reader.info(movie).n_frames == 3
@@ -104,7 +115,7 @@ def test_it_starts_late_once_and_goes_with_its_folder(make, movie):
 def test_a_forgotten_reader_takes_its_process_with_it(movie):
     reader = FakeReader("well")
     reader.info(movie)
-    process = reader._process
+    process = reader._java.process
     popen, folder = process._popen, process.folder
     del reader, process
     gc.collect()
@@ -118,7 +129,7 @@ def test_an_interpreter_that_ends_takes_its_process_with_it(movie):
         "from idrstream.formats.java.process import JavaReader\n"
         f"JavaReader._command = lambda s, f: [sys.executable, {str(FAKE)!r}, s.location, f]\n"
         f"r = JavaReader('well'); r.info(Path({str(movie)!r}))\n"
-        "print(r._process._popen.pid, r._process.folder)\n"
+        "print(r._java.process._popen.pid, r._java.process.folder)\n"
     )
     root = str(Path(idrstream.__file__).parents[1])
     done = subprocess.run(
@@ -141,7 +152,7 @@ def test_it_has_a_folder_of_its_own_and_finds_the_package(make, movie, monkeypat
     with pytest.raises(MovieError) as caught:
         reader.info(movie)
     folder, path = str(caught.value).split(": in ")[1].split(" with ")
-    assert folder == reader._process.folder
+    assert folder == reader._java.process.folder
     package, relative = path.split(os.pathsep)
     assert package == str(Path(idrstream.__file__).parents[1])
     assert relative == str(before / "relative")
@@ -165,8 +176,8 @@ def test_it_dies_and_is_started_again(make, movie):
 def test_killed_between_two_requests(make, movie):
     reader = make()
     reader.info(movie)
-    reader._process._popen.kill()
-    reader._process._popen.wait()
+    reader._java.process._popen.kill()
+    reader._java.process._popen.wait()
     assert reader.info(movie).n_frames == 3
 
 
@@ -174,7 +185,7 @@ def test_it_hangs(make, movie):
     reader = make("hangs", request_timeout_s=0.5)
     with pytest.raises(MovieError, match=r"the fake process did not answer within 0\.5 s"):
         reader.read(movie, [1])
-    assert reader._process is None
+    assert reader._java.process is None
 
 
 @pytest.mark.parametrize(
@@ -191,7 +202,7 @@ def test_it_does_not_start(make, movie, behaviour, message):
     reader = make(behaviour, **timeout)
     with pytest.raises(MissingToolError, match=message):
         reader.info(movie)
-    assert reader._process is None
+    assert reader._java.process is None
 
 
 def test_no_such_program(movie, monkeypatch):
@@ -208,14 +219,14 @@ def test_no_such_program(movie, monkeypatch):
         ("nowords", MovieError, "cannot be read by fake: ValueError"),
         ("missing later", MissingToolError, "install it"),
         ("float", MovieError, "float32 pixels"),
-        ("planes", MovieError, "set the reader's z"),
+        ("planes", MovieError, "set preprocess"),
     ],
 )
 def test_movies_it_refuses(make, movie, behaviour, error, message):
     reader = make(behaviour)
     with pytest.raises(error, match=message):
         reader.info(movie)
-    assert reader._process.alive
+    assert reader._java.process.alive
 
 
 def test_one_bad_frame(make, movie):
@@ -249,7 +260,7 @@ def test_cellh5_is_asked_what_java_does_not_know(make, ch5, noise):
 def test_threads_share_one_process(make, movie):
     reader = make()
     reader.info(movie)
-    process = reader._process
+    process = reader._java.process
     wrong: list[str] = []
 
     def work(number: int) -> None:
@@ -264,7 +275,7 @@ def test_threads_share_one_process(make, movie):
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert reader._process is process
+    assert reader._java.process is process
 
 
 def test_what_is_not_installed_says_how(tmp_path, ch5, noise):
@@ -317,7 +328,7 @@ def test_one_that_hangs_is_killed_from_another_thread(make, movie, verb, monkeyp
     thread.start()
     while not movie.with_suffix(".hangs").exists():
         time.sleep(0.05)
-    process = reader._process
+    process = reader._java.process
     getattr(reader, verb)()
     thread.join(30)
     assert not thread.is_alive()

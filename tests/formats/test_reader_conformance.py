@@ -9,8 +9,7 @@ import pytest
 import tifffile
 from movie_files import write_ch5
 
-from idrstream.formats import BioFormatsReader, CellH5Reader, ImageJReader
-from idrstream.formats.reader import reader_at, selects_sites
+from idrstream.formats import BioFormatsReader, CellH5Reader, ImageJReader, TiffReader, make_reader
 from idrstream.testing.readers import ReaderTests
 
 
@@ -42,6 +41,36 @@ class TestCellH5(ReaderTests):
     @pytest.fixture
     def write(self, write_cellh5):
         return write_cellh5
+
+
+class TestTiff(ReaderTests):
+    several_sites = True
+
+    @pytest.fixture
+    def make(self):
+        return TiffReader
+
+    @pytest.fixture
+    def write(self, write_tiff):
+        return write_tiff
+
+
+class TestAutoOnTiff(TestTiff):
+    @pytest.fixture
+    def make(self):
+        return make_reader
+
+
+class TestAutoOnCellH5(TestTiff):
+    """Only TIFF has several sites in a file."""
+
+    @pytest.fixture
+    def make(self):
+        return make_reader
+
+    @pytest.fixture
+    def write(self, write_cellh5, write_tiff):
+        return lambda name, *movies: (write_tiff if movies[1:] else write_cellh5)(name, *movies)
 
 
 class Closing:
@@ -80,10 +109,10 @@ class TestBioFormats(Closing, ReaderTests):
         movies = [np.full((1, 2, 1, 8, 9), value, np.uint8) for value in (1, 2)]
         path = write("movie", *movies)
         with reader(location, series=1) as chosen:
-            assert not selects_sites(chosen)
+            assert not chosen.selects_sites
             assert chosen.describe()["series"] == 1
             for site in (1, 2, 9):
-                assert (reader_at(chosen, site).read(path, [1])[1] == 2).all()
+                assert (chosen.at(site=site).read(path, [1])[1] == 2).all()
 
 
 @pytest.mark.java

@@ -102,7 +102,7 @@ def test_bioformats_planes_and_pixel_types(bioformats, bioformats_jar, tmp_path,
     stack = noise(1, 3, 1, 8, 9)[0, :, 0]
     path = tmp_path / "z.ome.tif"
     tifffile.imwrite(path, stack, ome=True, metadata={"axes": "ZYX"}, photometric="minisblack")
-    with pytest.raises(MovieError, match="has 3 z-planes: set the reader's z"):
+    with pytest.raises(MovieError, match="has 3 z-planes: set preprocess"):
         bioformats.info(path)
     with BioFormatsReader(bioformats_jar, z=2) as reader:
         np.testing.assert_array_equal(reader.read(path, [1])[1], stack[2])
@@ -146,7 +146,7 @@ def test_nothing_is_held_or_left(bioformats_jar, ch5, noise):
     path = ch5(noise(1, 2, 1, 16, 16))
     reader = BioFormatsReader(bioformats_jar)
     reader.read(path, [1])
-    process = reader._process
+    process = reader._java.process
     held = [str(link.readlink()) for link in Path(f"/proc/{process._popen.pid}/fd").iterdir()]
     assert str(path) not in held
     reader.close()

@@ -103,7 +103,7 @@ def test_wrong_names_are_answered_with_those_that_exist(tmp_path, archive):
         with pytest.raises(TableError, match=message):
             check_selectors(preprocessor(tmp_path, *channels), [task(**FILES), one][-1:])
     source = make_downloader(method="local", root=tmp_path / "mirror")
-    source.only_channels([("DNA", "DAPI")])
+    source.limit_to(None, channels=[("DNA", "DAPI")])
     with pytest.raises(DownloadError, match="channel DAPI has no file; there are ERSyto, Hoechst"):
         source.download(task(**FILES), tmp_path / "new")
     with pytest.raises(MovieError, match="no channel 'DAPI'; there are A, B"):

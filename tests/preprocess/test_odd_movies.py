@@ -55,7 +55,7 @@ def test_uint16_stays_uint16_down_to_the_project(process, tmp_path):
 def test_several_channels_and_planes(process):
     pixels, frames = process((2, 3, 1, 16, 16), channel=1)
     np.testing.assert_array_equal(frames[1].plane(), pixels[1, 2, 0])
-    with pytest.raises(MovieError, match="has 2 z-planes: set the reader's z"):
+    with pytest.raises(MovieError, match="has 2 z-planes: set preprocess"):
         process((1, 3, 2, 16, 16))
     pixels, frames = process((1, 3, 2, 16, 16), z=1)
     np.testing.assert_array_equal(frames[0].plane(), pixels[0, 0, 1])

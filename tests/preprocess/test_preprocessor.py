@@ -255,16 +255,13 @@ def test_the_reader_is_asked_for_the_site_of_the_row(tmp_path):
     asked = []
 
     class BySite(BaseReader):
-        selects_sites = True
-
-        def at_site(self, site):
-            asked.append(site)
-            return self
+        selects = BaseReader.selects | {"site"}
 
         def info(self, path):
             return MovieInfo(2, (4, 5), "uint8", (True, True))
 
         def read(self, path, numbers):
+            asked.append(self.selection.site)
             return {number: np.full((4, 5), 10 * asked[-1], np.uint8) for number in numbers}
 
     preprocessor = Preprocessor(BySite(), make_illumination("off"))
@@ -382,7 +379,7 @@ class TestOwnPreprocessors:
         assert made.for_dry_run(tmp_path) is made
         assert describe_part(made) == describe_part(mine)
         assert describe_part(made)["gamma"] == 2
-        assert not hasattr(made, "frames_needed")
+        assert not made.chooses_frames
 
     def test_more_methods_are_used(self):
         class More(self.OnlyProcess):

@@ -33,9 +33,9 @@ class Hangs:
         in_threads(lambda _: time.sleep(600), [1, 2], 2)
 
 def tell(reader):
-    while reader._process is None:
+    while reader._java.process is None:
         time.sleep(0.05)
-    print("at work", reader._process.pid, flush=True)
+    print("at work", reader._java.process.pid, flush=True)
 
 if {what!r} == "reader":
     reader = FakeReader("hangs")

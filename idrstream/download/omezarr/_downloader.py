@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +20,7 @@ from idrstream.download.omezarr._image import (
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store
-from idrstream.download.protocol import Downloader, FramesNeeded
+from idrstream.download.protocol import Channels, Downloader, FramesNeeded
 from idrstream.errors import (
     ConfigError,
     DownloadError,
@@ -33,6 +33,7 @@ from idrstream.formats.hdf5_ranges.small import Layout, SmallMovie
 from idrstream.formats.movie_checks import check_pixel_type
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
+from idrstream.screen.channels import channel_names, number_of_channel
 from idrstream.screen.study.archive_paths import check_name
 
 logger = logging.getLogger("idrstream.download")
@@ -80,9 +81,9 @@ class OmeZarrDownloader(Downloader):
 
     Attributes
     ----------
-    channel, z : int or None
-        Channel and plane to download, counted from 0, as `limit_to` sets them; by default all
-        channels, and the plane of images that have one.
+    channels, z, all_planes
+        What to download, as `limit_to` sets it; by default all channels, and the plane of images
+        that have one.
 
     Raises
     ------
@@ -103,8 +104,9 @@ class OmeZarrDownloader(Downloader):
         self.plates = None if plates is None else PlateTable.read(plates)
         self.roots = settings.omezarr_roots or IDR0013_ROOTS
         self.pattern = settings.omezarr_pattern
-        self.channel: int | None = None
+        self.channels: Channels | None = None
         self.z: int | None = None
+        self.all_planes = False
         self._frames_needed: FramesNeeded | None = None
         self._groups: dict[str, Group] = {}
         self._locate = locate or self._addresses
@@ -120,13 +122,14 @@ class OmeZarrDownloader(Downloader):
         self,
         frames_needed: FramesNeeded | None,
         *,
-        channel: int | None = None,
+        channels: Channels | None = None,
         z: int | None = None,
+        all_planes: bool = False,
     ) -> None:
-        """Limit later downloads to some frames, a channel and a plane."""
+        """Limit later downloads to some frames, channels and planes."""
         self._frames_needed = frames_needed
-        if channel is not None or z is not None:
-            self.channel, self.z = channel, z
+        if channels is not None or z is not None or all_planes:
+            self.channels, self.z, self.all_planes = channels, z, all_planes
 
     def size(self, task: ImageTask) -> int | None:
         """Return the most bytes that a task's movie will take on disk.
@@ -139,7 +142,7 @@ class OmeZarrDownloader(Downloader):
 
         def most_bytes(found: _Found) -> int:
             image = found.image
-            n_planes = len(self._planes(image)) * len(self._needed(task, image))
+            n_planes = len(self._planes(task, image)) * len(self._needed(task, image))
             height, width = image.shape[3:]
             # gzip adds little to data that it cannot compress; the rest is for groups.
             return n_planes * int(height * width * image.array.dtype.itemsize * 1.01) + 64 * 1024
@@ -192,24 +195,30 @@ class OmeZarrDownloader(Downloader):
         group = (
             f"sample/0/plate/{task.plate}/experiment/{task.well_number:05d}/position/{task.site}"
         )
+        planes = self._planes(task, image)
         layout = Layout.new(group, image.shape, image.array.dtype, (1, 1, 1, rows, columns))
         problems: dict[int, str] = {}
         with SmallMovie(target, layout, numbers) as movie:
             for number in numbers:
-                for c, z in self._planes(image):
+                for c, z in planes:
                     try:
                         movie.write_plane((c, number - 1, z), image.plane(c, number - 1, z))
                     except ChunkError as error:
                         problems[number] = str(error)
             movie.explain(problems)
+            movie.name_channels(image.channels)
 
-    def _planes(self, image: ZarrImage) -> list[tuple[int, int]]:
+    def _planes(self, task: ImageTask, image: ZarrImage) -> list[tuple[int, int]]:
         """Return the channels and planes to download, as far as the image has them."""
         n_channels, _, n_planes, _, _ = image.shape
-        channels = range(n_channels) if self.channel is None else [self.channel]
-        plane = self.z if self.z is not None else 0
-        # Without a choice among several planes none is fetched; the reader reports it.
-        planes = [] if self.z is None and n_planes > 1 else [plane]
+        channels: Iterable[int] = range(n_channels)
+        if self.channels is not None:
+            names = channel_names(task.metadata) or image.channels
+            channels = dict.fromkeys(number_of_channel(names, key) for _, key in self.channels)
+        planes: Iterable[int] = range(n_planes)
+        if not self.all_planes:
+            # Without a choice among several planes none is fetched; the reader reports it.
+            planes = [] if self.z is None and n_planes > 1 else [self.z or 0]
         return [(c, z) for c in channels for z in planes if c < n_channels and z < n_planes]
 
     def _needed(self, task: ImageTask, image: ZarrImage) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ the attribute ``ome``, those before on Zarr 2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -57,10 +57,13 @@ class ZarrImage:
         Its pixels.
     axes : tuple of str
         Name of each axis of the array; any of c, t, z, y and x, in the array's order.
+    channels : tuple of str
+        Names of the channels in its OMERO metadata; empty if not all have one.
     """
 
     array: ZarrArray
     axes: tuple[str, ...]
+    channels: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -164,7 +167,16 @@ def open_image(store: Store, group: Group, *, fill: bool = False) -> ZarrImage:
     if problem:
         msg = f"{where}: {problem}: not a microscope's image"
         raise MovieError(msg)
-    return image
+    channels = channels_of(group)
+    return replace(image, channels=channels if len(channels) == image.shape[0] else ())
+
+
+def channels_of(group: Group) -> tuple[str, ...]:
+    """Return the names of an image's channels in its OMERO metadata; empty if one has none."""
+    listed = _mapping(group.attributes.get("omero")).get("channels")
+    labels = [_mapping(one).get("label") for one in listed] if isinstance(listed, list) else []
+    names = tuple(str(label).strip() for label in labels if isinstance(label, str))
+    return names if len(names) == len(labels) and all(names) else ()
 
 
 def _size_problem(image: ZarrImage) -> str:

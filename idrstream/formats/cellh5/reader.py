@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,22 @@ import numpy as np
 from idrstream.errors import FrameError, MovieError
 from idrstream.formats.cellh5.hdf5_guard import check_chunk
 from idrstream.formats.cellh5.layout import channel_dataset, movie_info, numbers_of
-from idrstream.formats.movie_checks import frame_problem, hole, plane_to_read
+from idrstream.formats.movie_checks import (
+    channel_to_read,
+    frame_problem,
+    hole,
+    planes_to_read,
+)
+from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 
 FETCHED_FRAMES = "idrstream_fetched_frames"
 """Attribute of a file with only some frames of its movie: their numbers, counted from 1."""
 FRAME_PROBLEMS = "idrstream_frame_problems"
 """Attribute of such a file: why frames have no pixels, as JSON, ``{"50": "reason"}``."""
-_MAX_PROBLEMS = 65_000
+CHANNEL_NAMES = "idrstream_channel_names"
+"""Attribute of a file made of another format: the names of its channels, as a JSON list."""
+_MAX_TEXT = 65_000
 
 
 class CellH5Reader(BaseReader):
@@ -87,12 +95,11 @@ class CellH5Reader(BaseReader):
     def _stored(self, file: Any, path: Path) -> _Stored:
         dataset = channel_dataset(file, path)
         n_channels, _, n_planes, _, _ = dataset.shape
-        if not 0 <= self.channel < n_channels:
-            msg = f"{path} has {n_channels} channel(s); channel {self.channel} is not among them"
-            raise MovieError(msg)
-        plane = plane_to_read(path, n_planes, self.z)
-        info = movie_info(dataset, path)
-        return _Stored(dataset, info, path, self.channel, plane, _fetched(file), _problems(file))
+        channel = channel_to_read(path, n_channels, self.selection)
+        planes = planes_to_read(path, n_planes, self.selection)
+        info = replace(movie_info(dataset, path), channels=_names(file))
+        how = self.selection.projection
+        return _Stored(dataset, info, path, channel, planes, how, _fetched(file), _problems(file))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ class _Stored:
     info: MovieInfo
     path: Path
     channel: int
-    plane: int
+    planes: range
+    projection: Projection | None
     fetched: frozenset[int] | None
     problems: Mapping[str, str]
 
@@ -111,12 +119,15 @@ class _Stored:
         problem = self.problem(number)
         if problem is not None:
             return problem
-        for coordinates in self._chunks(number - 1):
+        return projected((self._plane(number, z) for z in self.planes), self.projection)
+
+    def _plane(self, number: int, z: int) -> Pixels | FrameError:
+        for coordinates in self._chunks(number - 1, z):
             bad = check_chunk(self.dataset, coordinates, f"frame {number} of {self.path}")
             if bad is not None:
                 return bad
         try:
-            pixels = self.dataset[self.channel, number - 1, self.plane]
+            pixels = self.dataset[self.channel, number - 1, z]
         except (OSError, RuntimeError, MemoryError) as error:
             return FrameError(f"frame {number} of {self.path} cannot be decoded: {error}")
         native = pixels.astype(self.info.dtype, copy=False)
@@ -143,18 +154,18 @@ class _Stored:
         if self.dataset.chunks is None:
             return (1 if _is_unallocated(self.dataset) else 0), 1
         storage = self.dataset.id
-        coordinates = self._chunks(t)
+        coordinates = [one for z in self.planes for one in self._chunks(t, z)]
         missing = sum(
             storage.get_chunk_info_by_coord(one).byte_offset is None for one in coordinates
         )
         return missing, len(coordinates)
 
-    def _chunks(self, t: int) -> list[tuple[int, ...]]:
-        """Return the first elements of the chunks that a frame is in."""
+    def _chunks(self, t: int, z: int) -> list[tuple[int, ...]]:
+        """Return the first elements of the chunks that a plane is in."""
         chunks = self.dataset.chunks
         if chunks is None:
             return []
-        index = (self.channel, t, self.plane)
+        index = (self.channel, t, z)
         fixed = [position // size * size for position, size in zip(index, chunks, strict=False)]
         rows, columns = (
             range(0, length, size) for length, size in zip(self.info.shape, chunks[3:], strict=True)
@@ -176,11 +187,20 @@ def _fetched(file: Any) -> frozenset[int] | None:
 
 
 def _problems(file: Any) -> dict[str, str]:
-    if FRAME_PROBLEMS not in file.attrs:
-        return {}
-    stored = file.attrs.get_id(FRAME_PROBLEMS)
-    if stored.dtype.kind != "S" or stored.dtype.itemsize > _MAX_PROBLEMS or stored.shape:
-        msg = f"attribute {FRAME_PROBLEMS!r} is of type {stored.dtype}, shape {stored.shape}"
-        raise ValueError(msg)
-    content = json.loads(bytes(file.attrs[FRAME_PROBLEMS]))
+    content = _json(file, FRAME_PROBLEMS) or {}
     return {str(number): str(reason) for number, reason in content.items()}
+
+
+def _names(file: Any) -> tuple[str, ...]:
+    return tuple(str(name) for name in _json(file, CHANNEL_NAMES) or ())
+
+
+def _json(file: Any, name: str) -> Any:
+    """Return an attribute that is JSON; None if there is none."""
+    if name not in file.attrs:
+        return None
+    stored = file.attrs.get_id(name)
+    if stored.dtype.kind != "S" or stored.dtype.itemsize > _MAX_TEXT or stored.shape:
+        msg = f"attribute {name!r} is of type {stored.dtype}, shape {stored.shape}"
+        raise ValueError(msg)
+    return json.loads(bytes(file.attrs[name]))

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import DownloadError
-from idrstream.formats.cellh5.reader import FETCHED_FRAMES, FRAME_PROBLEMS
+from idrstream.formats.cellh5.reader import CHANNEL_NAMES, FETCHED_FRAMES, FRAME_PROBLEMS
 
 # Readers of CellH5, Bio-Formats among them, look for these groups.
 _DEFINITIONS = ("image", "object", "feature")
 _GZIP = 4
 # Attributes of such files are limited to 64 KiB.
-_REASON, _REASONS = 300, 150
+_REASON, _REASONS, _NAMES_BYTES = 300, 150, 60_000
 
 
 def chunks_of_frames(
@@ -142,6 +142,12 @@ class SmallMovie:
             reasons = {str(number): text[:_REASON] for number, text in problems.items()}
             kept = dict(list(reasons.items())[:_REASONS])
             self._file.attrs[FRAME_PROBLEMS] = np.bytes_(json.dumps(kept))
+
+    def name_channels(self, names: Sequence[str]) -> None:
+        """Record the names of the movie's channels, for `MovieInfo.channels`."""
+        text = json.dumps(list(names))
+        if names and len(text) < _NAMES_BYTES:
+            self._file.attrs[CHANNEL_NAMES] = np.bytes_(text)
 
     def write_plane(self, index: tuple[int, int, int], pixels: NDArray[Any]) -> None:
         """Write the plane at ``(c, t, z)``, shape ``(y, x)``."""

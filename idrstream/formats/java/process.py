@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ import numpy as np
 from idrstream.errors import FrameError, MissingToolError, MovieError
 from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.movie_checks import (
+    channel_to_read,
     check_pixel_type,
     frame_problem,
     hole,
     image_to_read,
-    plane_to_read,
+    planes_to_read,
 )
+from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 from idrstream.workers.process import DiedError, WorkerProcess
 
@@ -33,6 +36,15 @@ logger = logging.getLogger("idrstream.formats.java")
 
 _PATIENCE_S = 5.0  # for a request in progress when the reader is closed
 _CELLH5_SUFFIXES = frozenset({".ch5", ".cellh5"})
+
+
+@dataclass(slots=True)
+class _Java:
+    """The one process of a reader and of all that `BaseReader.at` makes of it."""
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    process: WorkerProcess | None = None
+    interrupts: int = 0
 
 
 class JavaReader(BaseReader):
@@ -48,6 +60,8 @@ class JavaReader(BaseReader):
         Channel to read, counted from 0.
     z : int, optional
         Plane to read, counted from 0; needed only for movies with several.
+    projection : {"max", "mean", "sharpest"}, optional
+        Read all planes instead, and make one image of them.
     series : int, optional
         Image of a file to read, counted from 0; by default that of the site.
     start_timeout_s : float
@@ -64,19 +78,17 @@ class JavaReader(BaseReader):
         *,
         channel: int = 0,
         z: int | None = None,
+        projection: Projection | None = None,
         series: int | None = None,
         start_timeout_s: float = 180.0,
         request_timeout_s: float = 300.0,
     ) -> None:
-        super().__init__(channel=channel, z=z)
+        super().__init__(channel=channel, z=z, projection=projection)
+        self.selection = replace(self.selection, series=series)
         self.location = str(location)
-        self.series = series
         self.start_timeout_s = start_timeout_s
         self.request_timeout_s = request_timeout_s
-        self._lock = threading.RLock()
-        self._process: WorkerProcess | None = None
-        self._interrupts = 0
-        self._cellh5 = CellH5Reader(channel=channel, z=z)
+        self._java = _Java()
 
     def __enter__(self) -> JavaReader:
         """Return the reader; it is closed at the end of the block."""
@@ -88,48 +100,45 @@ class JavaReader(BaseReader):
 
     def close(self) -> None:
         """End the Java process; the next request starts a new one."""
-        if not self._lock.acquire(timeout=_PATIENCE_S):  # it hangs at a request
+        if not self._java.lock.acquire(timeout=_PATIENCE_S):  # it hangs at a request
             self.interrupt()
-            self._lock.acquire()
+            self._java.lock.acquire()
         try:
-            process, self._process = self._process, None
+            process, self._java.process = self._java.process, None
         finally:
-            self._lock.release()
+            self._java.lock.release()
         if process is not None:
             process.end()
 
     def interrupt(self) -> None:
         """End the process at once, from any thread; reads in progress or waiting fail."""
-        self._interrupts += 1
-        process = self._process
+        self._java.interrupts += 1
+        process = self._java.process
         if process is not None:
             process.kill()
 
-    def describe(self) -> dict[str, object]:
-        """Return what changes a result."""
-        chosen = {} if self.series is None else {"series": self.series}
-        return {**super().describe(), **chosen}
-
-    def info(self, path: Path, *, site: int = 1) -> MovieInfo:
+    def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
-        return self._info(Path(path).absolute(), site)[0]
+        return self._info(Path(path).absolute())[0]
 
-    def read(
-        self, path: Path, numbers: Sequence[int], *, site: int = 1
-    ) -> dict[int, Pixels | FrameError]:
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""
         path = Path(path).absolute()
         known: dict[int, FrameError] = {}
         if path.suffix.lower() in _CELLH5_SUFFIXES:
-            known = self._cellh5.problems(path, numbers)
+            known = self._cellh5().problems(path, numbers)
         frames: dict[int, Pixels | FrameError] = {}
-        interrupts = self._interrupts
-        with self._lock:
+        interrupts = self._java.interrupts
+        with self._java.lock:
             self._check_not_interrupted(path, interrupts)
-            info, place = self._info(path, site)
+            info, image, planes = self._info(path)
             for number in numbers:
                 problem = known.get(number) or frame_problem(info, number, path)
-                frames[number] = problem or self._frame(path, info, number, place)
+                places = ({"image": image, "t": number - 1, "z": z} for z in planes)
+                frames[number] = problem or projected(
+                    (self._plane(path, info, place) for place in places),
+                    self.selection.projection,
+                )
             # The movie will be deleted: an open file would keep its space on the disk.
             self._request(path, {"ask": "close"})
         return frames
@@ -141,35 +150,36 @@ class JavaReader(BaseReader):
         module = "idrstream.formats.java.worker"
         return [sys.executable, "-m", module, self.name, self.location, folder]
 
-    def _info(self, path: Path, site: int) -> tuple[MovieInfo, dict[str, int]]:
-        """Return what a movie has, and which image and plane to read."""
+    def _cellh5(self) -> CellH5Reader:
+        chosen = self.selection
+        return CellH5Reader(channel=chosen.channel, z=chosen.z, projection=chosen.projection)
+
+    def _info(self, path: Path) -> tuple[MovieInfo, int, range]:
+        """Return what a movie has, and which image and planes to read."""
         if not path.is_file():
             msg = f"{path} does not exist"
             raise MovieError(msg)
         # The Java libraries do not know CellH5's attribute 'valid'.
         marked = None
         if path.suffix.lower() in _CELLH5_SUFFIXES:
-            marked = self._cellh5.info(path)
+            marked = self._cellh5().info(path)
         answer = self._ask_info(path, 0)
         image = 0
         if marked is None:  # the further images of a CellH5 file are labels
-            image = image_to_read(path, int(answer["n_images"]), site, self.series)
+            image = image_to_read(path, int(answer["n_images"]), self.selection)
         if image:
             answer = self._ask_info(path, image)
         dtype = str(answer["dtype"])
         check_pixel_type(path, dtype)
         n_frames, n_channels = int(answer["n_frames"]), int(answer["n_channels"])
-        if not 0 <= self.channel < n_channels:
-            msg = f"{path} has {n_channels} channel(s); channel {self.channel} is not among them"
-            raise MovieError(msg)
-        plane = plane_to_read(path, int(answer["n_planes"]), self.z)
+        channel_to_read(path, n_channels, self.selection)
+        planes = planes_to_read(path, int(answer["n_planes"]), self.selection)
         shape = (int(answer["height"]), int(answer["width"]))
         valid = marked.valid if marked is not None else (True,) * n_frames
         if len(valid) != n_frames:
             msg = f"{path}: {self.name} sees {n_frames} frames, h5py {len(valid)}"
             raise MovieError(msg)
-        place = {"image": image, "channel": self.channel, "z": plane}
-        return MovieInfo(n_frames, shape, dtype, valid), place
+        return MovieInfo(n_frames, shape, dtype, valid), image, planes
 
     def _ask_info(self, path: Path, image: int) -> dict[str, Any]:
         try:
@@ -179,10 +189,9 @@ class JavaReader(BaseReader):
             raise MovieError(msg) from error
         return dict(answer)
 
-    def _frame(
-        self, path: Path, info: MovieInfo, number: int, place: dict[str, int]
-    ) -> Pixels | FrameError:
-        request = {"ask": "plane", "t": number - 1, **place}
+    def _plane(self, path: Path, info: MovieInfo, place: dict[str, int]) -> Pixels | FrameError:
+        number = place["t"] + 1
+        request = {"ask": "plane", "channel": self.channel, **place}
         try:
             pixels = self._request(path, request)[1]
         except _RefusedError as error:
@@ -198,14 +207,14 @@ class JavaReader(BaseReader):
 
     def _request(self, path: Path, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
         """Send a request to the process, which is started if it does not run."""
-        interrupts = self._interrupts
-        with self._lock:
+        interrupts = self._java.interrupts
+        with self._java.lock:
             self._check_not_interrupted(path, interrupts)
-            if self._process is None or not self._process.alive:
+            if self._java.process is None or not self._java.process.alive:
                 self.close()
-                self._process = self._start(path, interrupts)
+                self._java.process = self._start(path, interrupts)
             try:
-                header, body = self._process.ask(
+                header, body = self._java.process.ask(
                     {**request, "path": str(path)}, self.request_timeout_s
                 )
             except DiedError as error:
@@ -220,7 +229,7 @@ class JavaReader(BaseReader):
 
     def _check_not_interrupted(self, path: Path, interrupts: int) -> None:
         """Raise if there was an interrupt while the movie waited for its turn."""
-        if interrupts != self._interrupts:
+        if interrupts != self._java.interrupts:
             msg = f"{path}: reading was stopped"
             raise MovieError(msg)
 
@@ -232,7 +241,7 @@ class JavaReader(BaseReader):
         except OSError as error:
             msg = f"the {self.name} reader did not start: {error}"
             raise MissingToolError(msg) from error
-        self._process = process  # so that it can be interrupted while it starts
+        self._java.process = process  # so that it can be interrupted while it starts
         try:
             header, _ = process.receive(self.start_timeout_s)
         except DiedError as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from idrstream.config import is_coordinate
-from idrstream.errors import FrameError, MissingToolError
+from idrstream.errors import MissingToolError
 from idrstream.formats.java.process import JavaReader
-from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels
 
 _HOW = (
     "download bioformats_package.jar from https://www.openmicroscopy.org/bio-formats/downloads, "
@@ -59,14 +57,7 @@ class BioFormatsReader(JavaReader):
 
     name = "bioformats"
 
-    @property
-    def selects_sites(self) -> bool:  # type: ignore[override]
-        """Whether a site is an image of the file; not where `series` names the image."""
-        return self.series is None
-
-    def at_site(self, site: int) -> MovieReader:
-        """Return what reads a site of a file: its image of that number, if it has several."""
-        return _AtSite(self, site)
+    selects = JavaReader.selects | {"series", "site"}
 
     def check(self) -> None:
         """Raise `MissingToolError` if the jar is not there."""
@@ -75,21 +66,3 @@ class BioFormatsReader(JavaReader):
             msg = f"there is no Bio-Formats jar {jar}: {_HOW}"
             raise MissingToolError(msg)
         self.location = str(jar)
-
-
-class _AtSite(BaseReader):
-    """A reader's view of one site; it shares its process."""
-
-    def __init__(self, reader: BioFormatsReader, site: int) -> None:
-        super().__init__(channel=reader.channel, z=reader.z)
-        self.name = reader.name
-        self._reader, self._site = reader, site
-
-    def info(self, path: Path) -> MovieInfo:
-        return self._reader.info(path, site=self._site)
-
-    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
-        return self._reader.read(path, numbers, site=self._site)
-
-    def interrupt(self) -> None:
-        self._reader.interrupt()

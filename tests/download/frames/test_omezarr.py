@@ -174,7 +174,7 @@ def test_axes_are_read_never_assumed(tmp_path, axes):
     number = 3 if "t" in axes else 1
     channel, z = int("c" in axes), int("z" in axes)
     source = downloader(tmp_path)
-    source.limit_to(lambda task, info: task.frames, channel=channel, z=z)
+    source.limit_to(lambda task, info: task.frames, channels=[("", str(channel))], z=z)
     movie = source.download(task(number), tmp_path / "out")
     place = {"t": number - 1, "c": channel, "z": z}
     expected = pixels[tuple(place.get(name, slice(None)) for name in axes)]
@@ -447,7 +447,7 @@ def test_every_version_of_the_metadata(tmp_path, version):
             del multiscale["version"]
         (image / ".zattrs").write_text(json.dumps(written))
     source = downloader(tmp_path)
-    source.limit_to(None, channel=1, z=0)
+    source.limit_to(None, channels=[("", "1")], z=0)
     movie = source.download(task(2), tmp_path / "out")
     np.testing.assert_array_equal(pixels_of(movie, 2, channel=1)[0], pixels[1, 1, 0])
 
@@ -709,7 +709,7 @@ def test_a_row_that_names_zarr_is_read_as_zarr_with_every_method(server, tmp_pat
     (tmp_path / "empty" / study).mkdir(parents=True)
     for method, options in sources.items():
         source = make_downloader(method=method, **QUICK, **options)
-        source.limit_to(lambda task, info: task.frames, channel=1, z=0)
+        source.limit_to(lambda task, info: task.frames, channels=[("", "1")], z=0)
         for metadata in (
             {"Path": "p.ZARR"},
             {"Path": f"/uod/idr/filesets/{study}/p.ZARR"},

@@ -1,0 +1,259 @@
+"""TIFF and OME-TIFF by tifffile, page by page, without Java."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from idrstream.errors import FrameError, MovieError, StorageError, storage_error
+from idrstream.formats.cellh5.hdf5_guard import MAX_FRAME_PIXELS, MAX_FRAMES
+from idrstream.formats.movie_checks import (
+    channel_to_read,
+    check_pixel_type,
+    frame_problem,
+    hole,
+    image_to_read,
+    planes_to_read,
+)
+from idrstream.formats.projection import Projection, projected
+from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
+from idrstream.formats.tiff.images import Place, TiffImage, images_of
+from idrstream.formats.tiff.structure import Page, Structure, TiffError, read_structure
+from idrstream.opening import inside, open_regular
+
+# What cannot unpack to more than a strip or tile has, since tifffile says so to the codec.
+_CODECS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
+_DARK_IS_ZERO, _PALETTE = 1, 3
+_OPEN_FILES = 16
+_OTHERWISE = 'set preprocess.reader = "bioformats"'
+_DAMAGED = (
+    OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError,
+    EOFError, AttributeError,
+)  # fmt: skip
+
+
+class TiffReader(BaseReader):
+    """Reads TIFF, BigTIFF and OME-TIFF, also of several files; needs no Java.
+
+    Channels, planes, frames and sites are those of the OME-XML or of ImageJ's description;
+    without either the pages are frames. A file's images are those that have a plane in it: of a
+    plate in many files, the wells that are in this one. Planes in other files are read from those
+    beside it.
+
+    Parameters
+    ----------
+    channel, z, projection
+        See `BaseReader`.
+    series : int, optional
+        Image of a file to read, counted from 0; by default that of the site.
+    """
+
+    name = "tiff"
+    selects = BaseReader.selects | {"series", "site", "alone"}
+
+    def __init__(
+        self,
+        *,
+        channel: int = 0,
+        z: int | None = None,
+        projection: Projection | None = None,
+        series: int | None = None,
+    ) -> None:
+        super().__init__(channel=channel, z=z, projection=projection)
+        self.selection = replace(self.selection, series=series)
+
+    def info(self, path: Path) -> MovieInfo:
+        """Return what the movie has; see `MovieReader.info`."""
+        with self._open(path) as stored:
+            return stored.info
+
+    def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
+        """Read frames; see `MovieReader.read`."""
+        with self._open(path) as stored:
+            return {number: stored.frame(number) for number in numbers}
+
+    @contextmanager
+    def _open(self, path: Path) -> Iterator[_Stored]:
+        path = Path(path)
+        files = _Files(path.parent)
+        try:
+            structure = files.add("", open_regular(path)).structure
+            image = self._image(path, structure)
+            first = next((at.page for at in image.places.values() if not at.file), 0)
+            _check_storage(structure.pages[0 if image.raw else first])
+            channel = channel_to_read(path, image.sizes[0], self.selection)
+            planes = planes_to_read(path, image.sizes[1], self.selection)
+            info = _info(path, image)
+            how = self.selection.projection
+            yield _Stored(path, image, info, files, channel, planes, how)
+        except TiffError as error:
+            msg = f"{path} {error}"
+            raise MovieError(msg) from error
+        except OSError as error:
+            if (stops := storage_error(error)) is not None:
+                raise stops from error
+            msg = f"{path} cannot be read: {error.strerror or error}"
+            raise MovieError(msg) from error
+        finally:
+            files.close()
+
+    def _image(self, path: Path, structure: Structure) -> TiffImage:
+        images = images_of(structure, path.name)
+        if self.selection.alone:
+            own = [one.alone() for one in images]
+            images = tuple(one for one in own if one.places)
+        return images[image_to_read(path, len(images), self.selection)]
+
+
+def _info(path: Path, image: TiffImage) -> MovieInfo:
+    check_pixel_type(path, image.kind)
+    height, width = image.shape
+    n_frames = image.sizes[2]
+    if height * width > MAX_FRAME_PIXELS:
+        msg = f"{path} states frames of {height:,} x {width:,} pixels: too many to read at once"
+        raise MovieError(msg)
+    if n_frames > MAX_FRAMES:
+        msg = f"{path} states {n_frames:,} frames: not a microscope's movie"
+        raise MovieError(msg)
+    return MovieInfo(n_frames, image.shape, image.kind, (True,) * n_frames, image.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One image of an open file."""
+
+    path: Path
+    image: TiffImage
+    info: MovieInfo
+    files: _Files
+    channel: int
+    planes: range
+    projection: Projection | None
+
+    def frame(self, number: int) -> Pixels | FrameError:
+        problem = frame_problem(self.info, number, self.path)
+        if problem is not None:
+            return problem
+        return projected((self._plane(number, z) for z in self.planes), self.projection)
+
+    def _plane(self, number: int, z: int) -> Pixels | FrameError:
+        place = self.image.places.get((self.channel, z, number - 1))
+        what = f"frame {number} of {self.path}"
+        if place is None:
+            return FrameError(f"{what}: its channel {self.channel}, plane {z} is in no page")
+        try:
+            pixels = self._pixels(place)
+        except (TiffError, StorageError, *_DAMAGED) as error:
+            if isinstance(error, OSError) and (stops := storage_error(error)) is not None:
+                raise stops from error
+            where = f" ({place.file})" if place.file else ""
+            return FrameError(f"{what} cannot be decoded{where}: {error}")
+        return hole(pixels, number, self.path) or pixels
+
+    def _pixels(self, place: Place) -> Pixels:
+        file = self.files.open(place.file)
+        if self.image.raw:
+            return file.raw(self.info, place.page)
+        if place.page >= len(file.structure.pages):
+            msg = f"it has {len(file.structure.pages)} pages, not {place.page + 1}"
+            raise TiffError(msg, cut=True)
+        page = file.structure.pages[place.page]
+        _check_page(page, self.info)
+        pixels = file.decode(page, place.page)
+        if pixels.shape != self.info.shape:
+            msg = f"it decodes to the shape {pixels.shape}"
+            raise TiffError(msg)
+        return np.ascontiguousarray(pixels.astype(self.info.dtype, copy=False))
+
+
+def _check_storage(page: Page) -> None:
+    """Raise unless the pixels of a page are stored in a form that is read."""
+    if page.samples > 1:
+        msg = "is a colour (RGB) image; only separate channels are read"
+        raise TiffError(msg)
+    if page.compression not in _CODECS:
+        known = ", ".join(dict.fromkeys(_CODECS.values()))
+        msg = f"has compression {page.compression} (read are {known}): {_OTHERWISE}"
+        raise TiffError(msg)
+    if page.photometric not in (_DARK_IS_ZERO, _PALETTE):
+        msg = f"has grey levels of photometric interpretation {page.photometric}: {_OTHERWISE}"
+        raise TiffError(msg)
+
+
+def _check_page(page: Page, info: MovieInfo) -> None:
+    """Raise unless a page has what its image states."""
+    _check_storage(page)
+    if (page.shape, page.kind) != (info.shape, info.dtype):
+        msg = f"its page has {page.shape} pixels of {page.kind}, not {info.shape} of {info.dtype}"
+        raise TiffError(msg)
+
+
+class _File:
+    """One open file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.structure = read_structure(file)
+        self._tiff: Any = None
+
+    def decode(self, page: Page, number: int) -> Pixels:
+        import tifffile
+
+        if self._tiff is None:
+            self.file.seek(0)
+            self._tiff = tifffile.TiffFile(self.file, name="movie.tif")  # it has a descriptor
+        self._tiff.filehandle.seek(page.offset)
+        pixels: Pixels = tifffile.TiffPage(self._tiff, number).asarray(maxworkers=1)
+        return pixels
+
+    def raw(self, info: MovieInfo, number: int) -> Pixels:
+        """Return a plane of which only the first has a directory."""
+        dtype = np.dtype(info.dtype).newbyteorder(self.structure.byte_order)
+        _check_page(self.structure.pages[0], info)
+        n_bytes = info.shape[0] * info.shape[1] * dtype.itemsize
+        self.file.seek(self.structure.pages[0].data_start + number * n_bytes)
+        data = self.file.read(n_bytes)
+        if len(data) != n_bytes:
+            msg = f"is truncated within plane {number + 1}"
+            raise TiffError(msg, cut=True)
+        return np.frombuffer(data, dtype).reshape(info.shape).astype(info.dtype)
+
+
+class _Files:
+    """The open files of an image, at most some at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: OrderedDict[str, _File] = OrderedDict()
+
+    def add(self, name: str, file: BinaryIO) -> _File:
+        try:
+            self._open[name] = found = _File(file)
+        except BaseException:
+            file.close()
+            raise
+        return found
+
+    def open(self, name: str) -> _File:
+        """Return a file beside the first; nothing outside its folder is opened."""
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        path = inside(self.folder, name)
+        if not path.exists():
+            msg = f"the file {name[:200]!r} that its metadata name is not beside it"
+            raise TiffError(msg)
+        if len(self._open) > _OPEN_FILES:
+            oldest = next(known for known in self._open if known)  # the first file stays
+            self._open.pop(oldest).file.close()
+        return self.add(name, open_regular(path))
+
+    def close(self) -> None:
+        for one in self._open.values():
+            one.file.close()
