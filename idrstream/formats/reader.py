@@ -203,9 +203,12 @@ class BaseReader:
             name = self.name or type(self).__name__
             msg = f"the reader {name} cannot choose {refused[0]} = {changes[refused[0]]!r}"
             raise ConfigError(msg)
-        twin = copy.copy(self)
         known = {name: value for name, value in changes.items() if name in self.selects}
-        twin.selection = replace(self.selection, **known)
+        selection = replace(self.selection, **known)
+        if selection == self.selection:
+            return self
+        twin = copy.copy(self)
+        twin.selection = selection
         return twin
 
     def describe(self) -> dict[str, object]:

@@ -52,6 +52,11 @@ class TilePreprocessor(BasePreprocessor):
     """
 
     def __init__(self, settings: PreprocessSettings) -> None:
+        chosen = {"projection": settings.projection, "series": settings.series}
+        for name, value in chosen.items():
+            if value is not None:
+                msg = f"preprocess.{name}: tiles of large images are read of one image and plane"
+                raise ConfigError(msg)
         self.settings = settings
         self.images: OpensImages | None = None
         self.channel_keys = _keys(settings)

@@ -304,7 +304,7 @@ def test_one_that_is_stopped_while_it_starts_is_not_called_missing(make, movie):
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
-    while reader._process is None:
+    while reader._java.process is None:
         time.sleep(0)
     reader.interrupt()
     thread.join(30)

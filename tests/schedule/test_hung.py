@@ -17,6 +17,7 @@ sys.path[:0] = [{faults!r}, {formats!r}]
 import quick_parts as quick
 import idrstream.schedule.flow as flow
 from pathlib import Path
+from idrstream.formats import CellH5Reader
 from idrstream.preprocess import Preprocessor
 from idrstream.preprocess.illumination import NoIllumination
 from idrstream.workers.threads import in_threads
@@ -41,7 +42,7 @@ if {what!r} == "reader":
     reader = FakeReader("hangs")
     stream.init_preprocessor(Preprocessor(reader, NoIllumination()))
     threading.Thread(target=tell, args=(reader,), daemon=True).start()
-    reader._cellh5.problems = lambda path, numbers: {{}}
+    CellH5Reader.problems = lambda self, path, numbers: {{}}
 else:
     stream.init_segmentor(Hangs())
 try:

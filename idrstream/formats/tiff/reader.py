@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ from idrstream.opening import inside, open_regular
 _CODECS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
 _DARK_IS_ZERO, _PALETTE = 1, 3
 _OPEN_FILES = 16
+_KEPT = 4  # structures: of the movies that are read at the same time
 _OTHERWISE = 'set preprocess.reader = "bioformats"'
 _DAMAGED = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError,
@@ -67,6 +70,7 @@ class TiffReader(BaseReader):
     ) -> None:
         super().__init__(channel=channel, z=z, projection=projection)
         self.selection = replace(self.selection, series=series)
+        self._last: list[tuple[object, Structure]] = []
 
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
@@ -83,7 +87,7 @@ class TiffReader(BaseReader):
         path = Path(path)
         files = _Files(path.parent)
         try:
-            structure = files.add("", open_regular(path)).structure
+            structure = self._structure(files.add("", open_regular(path)))
             image = self._image(path, structure)
             first = next((at.page for at in image.places.values() if not at.file), 0)
             _check_storage(structure.pages[0 if image.raw else first])
@@ -102,6 +106,17 @@ class TiffReader(BaseReader):
             raise MovieError(msg) from error
         finally:
             files.close()
+
+    def _structure(self, file: _File) -> Structure:
+        """Return the structure of a file, which is not walked again for every group of frames."""
+        status = os.fstat(file.file.fileno())
+        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        known = next((kept for key, kept in list(self._last) if key == identity), None)
+        if known is None:
+            self._last[:] = [*self._last[1 - _KEPT :], (identity, file.structure)]
+        else:
+            file.structure = known
+        return file.structure
 
     def _image(self, path: Path, structure: Structure) -> TiffImage:
         images = images_of(structure, path.name)
@@ -199,8 +214,12 @@ class _File:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
-        self.structure = read_structure(file)
         self._tiff: Any = None
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Its directories, every one checked."""
+        return read_structure(self.file)
 
     def decode(self, page: Page, number: int) -> Pixels:
         import tifffile
