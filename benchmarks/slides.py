@@ -115,7 +115,9 @@ def by_tiles(
         objects = own_objects(segmentor.segment(frame), tile)
         seen.append(seen_in(frame, objects))
         there = labels[tile.region.slices]
-        numbers = np.where(objects.labels > 0, objects.labels + tile.first_label, 0)
+        numbers = np.where(
+            objects.labels > 0, objects.labels.astype(np.int64) + tile.first_label, 0
+        )
         np.maximum(there, numbers, out=there)
     return labels, check_seams(seen)
 

@@ -57,10 +57,15 @@ def with_tiles(
     return tile_table(table, cut, ignore_invalid=ignore_invalid)
 
 
-def keeps_labels(components: Components, options: RunOptions) -> RunOptions:
-    """Return the options of a run; of large images the label images are kept."""
-    tiled = isinstance(components.preprocessor, TilePreprocessor)
-    return replace(options, keep_masks=True) if tiled else options
+def for_tiles(components: Components, options: RunOptions) -> RunOptions:
+    """Return the options of a run; of large images the label images are kept.
+
+    One tile is segmented at a time unless the user says otherwise: the network itself uses all
+    processors, or fills a GPU, and the flows of a single tile are in memory.
+    """
+    if not isinstance(components.preprocessor, TilePreprocessor):
+        return options
+    return replace(options, keep_masks=True, frames_at_once=options.frames_at_once or 1)
 
 
 def run_in_tiles(

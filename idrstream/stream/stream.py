@@ -150,14 +150,14 @@ class IdrStream(StreamParts, FolderVerbs):
         UserError
             When the stream cannot continue without the user: a missing tool, a full disk.
         """
-        from idrstream.run.cutting import keeps_labels, run_in_tiles
+        from idrstream.run.cutting import for_tiles, run_in_tiles
         from idrstream.run.session import Session
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
         components = self.components()
-        chosen, paths = keeps_labels(components, chosen), self.paths()
+        chosen, paths = for_tiles(components, chosen), self.paths()
         session = Session(paths, components, chosen, executor)
         run = partial(run_in_tiles, session, paths, components, chosen, data_to_process)
         if background:

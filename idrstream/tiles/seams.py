@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from idrstream.quality.tiles import SeenTile
 
 _IOU = 0.5  # of the boxes of an object that both see
-_EDGE_PX = 8  # of an overlap, where one of the two may see an object cut off
+_EDGE_PX = 8  # of an overlap, at least, where one of the two may see an object cut off
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class SeamCheck:
     overlaps : int
         Overlaps between tiles that are both done.
     seen, agreed : int
-        Objects that the tiles see in these, counted by each, and those that both see.
+        Objects that the tiles see in the inner half of these, counted by each, and those that
+        both see.
     doubled, lost : int
         Objects that two tiles own, and that none owns; counted for each pair of tiles.
     cut_off : int
@@ -103,12 +104,14 @@ def _compare(one: SeenTile, other: SeenTile, zone: tuple[int, int, int, int]) ->
 
 
 def _inner(zone: tuple[int, int, int, int], image: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return an overlap without its outer quarters, where one tile lacks what is beside."""
     top, left, bottom, right = zone
+    edge = max(_EDGE_PX, min(bottom - top, right - left) // 4)
     return (
-        top + _EDGE_PX if top else 0,
-        left + _EDGE_PX if left else 0,
-        bottom - _EDGE_PX if bottom < image[0] else bottom,
-        right - _EDGE_PX if right < image[1] else right,
+        top + edge if top else 0,
+        left + edge if left else 0,
+        bottom - edge if bottom < image[0] else bottom,
+        right - edge if right < image[1] else right,
     )
 
 

@@ -68,7 +68,7 @@ def test_an_object_at_the_border_that_each_sees_elsewhere(
 
 def test_an_object_that_one_does_not_see_is_lost_or_disputed() -> None:
     border = next(tiles_of(GRID)).core.right
-    here, nothing = squares((40, border + 1)), squares()
+    here, nothing = squares((40, border - 1)), squares()
     assert check(here, nothing).lost == 1
     found = check(nothing, here)
     assert (found.lost, found.doubled, found.objects) == (0, 0, 1)

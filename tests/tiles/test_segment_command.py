@@ -1,0 +1,116 @@
+"""``idrstream segment`` with the shipped model, and what holds for a whole image in it."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+
+from idrstream.cli.main import main
+from idrstream.config import SegmentSettings
+from idrstream.records import Box, Frame, ImageTask, Tile
+from idrstream.segment import CellPoseSegmentor
+from idrstream.simulate.slide import SlideSpec, slide_centres, slide_region, write_slide
+from idrstream.tiles.grid import Grid, tiles_of
+from idrstream.tiles.own import global_points, own_objects
+from idrstream.tiles.sample import ImageSample
+
+SPEC = SlideSpec(288, 470, empty=0.0, density=0.6, seed=2)
+WHOLE = Box(0, 0, SPEC.height, SPEC.width)
+
+
+@pytest.fixture(scope="module")
+def segmentor() -> CellPoseSegmentor:
+    return CellPoseSegmentor(SegmentSettings(diameter=17.0, remove_edge_masks=False, gpu=False))
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return slide_region(SPEC, WHOLE)[0]
+
+
+def tiles_for(segmentor: CellPoseSegmentor, pixels: np.ndarray, grid: Grid) -> list[Tile]:
+    whole = segmentor.whole_image(ImageSample((pixels,), lambda _at, _side: pixels))
+    assert whole.levels is not None
+    return list(tiles_of(grid, levels=whole.levels, diameter_px=whole.diameter_px))
+
+
+def found_by(segmentor: CellPoseSegmentor, pixels: np.ndarray, tiles: list[Tile]) -> np.ndarray:
+    task = ImageTask("P", "A1", 1, (1,))
+    found = []
+    for tile in tiles:
+        frame = Frame(pixels[tile.region.slices][np.newaxis], tile.number, task, tile=tile)
+        found.append(global_points(own_objects(segmentor.segment(frame), tile).locations, tile))
+    return np.concatenate(found)
+
+
+def test_tiles_find_what_the_whole_image_has(segmentor, pixels) -> None:
+    by_tiles = found_by(segmentor, pixels, tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 288, 106)))
+    at_once = found_by(segmentor, pixels, tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0)))
+    apart = np.linalg.norm(by_tiles[:, None] - at_once[None], axis=2)
+    assert abs(len(by_tiles) - len(at_once)) <= 1
+    assert (apart.min(axis=1) < 1).mean() > 0.98
+    assert len(by_tiles) >= 0.9 * len(slide_centres(SPEC, WHOLE))
+
+
+SPEC_SIZE = (SPEC.height, SPEC.width)
+
+
+def test_a_tile_without_anything_bright_is_not_segmented(segmentor, pixels) -> None:
+    tiles = tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0))
+    noise = np.random.default_rng(0).normal(150, 11, (1, *SPEC_SIZE)).clip(0).astype(np.uint16)
+    frame = Frame(noise, 1, ImageTask("P", "A1", 1, (1,)), tile=tiles[0])
+    assert len(segmentor.segment(frame)) == 0
+
+
+def test_a_dim_tile_keeps_the_grey_levels_of_its_image(segmentor, pixels) -> None:
+    """By itself its debris would be stretched to the brightness of nuclei."""
+    (tile,) = tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0))
+    dim = (pixels.astype(float) * 0.005 + 150).astype(np.uint16)[np.newaxis]
+    task = ImageTask("P", "A1", 1, (1,))
+    assert len(segmentor.segment(Frame(dim, 1, task))) > 0
+    assert len(segmentor.segment(Frame(dim, 1, task, tile=tile))) == 0
+
+
+def test_nuclei_at_the_border_of_the_image_are_left_out_not_those_of_tiles(pixels) -> None:
+    keep, drop = (
+        CellPoseSegmentor(SegmentSettings(diameter=17.0, remove_edge_masks=cut, gpu=False))
+        for cut in (False, True)
+    )
+    tiles = tiles_for(keep, pixels, Grid(SPEC_SIZE, 288, 106))
+    everything, inner = (found_by(one, pixels, tiles) for one in (keep, drop))
+    lost = {tuple(p) for p in everything.tolist()} - {tuple(p) for p in inner.tolist()}
+    assert 0 < len(lost) < 0.3 * len(everything)
+    for y, x in lost:
+        assert min(y, x, SPEC.height - y, SPEC.width - x) < 20
+
+
+def test_the_command_writes_table_label_image_and_steps(tmp_path: Path, capsys) -> None:
+    image = write_slide(tmp_path / "s.ome.tif", SPEC)
+    steps = tmp_path / "steps.csv"
+    code = main(
+        [
+            "segment", str(image), "--channel", "dna", "--out", str(tmp_path / "out"),
+            "--tile-px", "288", "--tile-overlap-px", "106", "--diameter", "17",
+            "--progress", "false", "--gpu", "false", "--profile", str(steps),
+        ]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert code == 0, said
+    table = pd.read_csv(tmp_path / "out/batch_0.csv.gz", index_col=0)
+    assert len(table) > 30
+    group = zarr.open_group(tmp_path / "out/labels/s-A-1-1.zarr/labels/nuclei", mode="r")
+    numbers = np.unique(group["0"][:])
+    assert set(table["Metadata_Label"]) == set(numbers[numbers > 0].tolist())
+    for step in ("read", "whole image", "scale", "network", "masks", "features", "write"):
+        assert f"\n{step}" in said
+        assert step in steps.read_text()
+    assert "peak memory" in said
+
+
+def test_a_channel_that_is_not_there_is_told(tmp_path: Path, capsys) -> None:
+    image = write_slide(tmp_path / "s.ome.tif", SPEC)
+    code = main(["segment", str(image), "--channel", "Hoechst", "--progress", "false"])
+    assert code == 1
+    assert "no channel 'Hoechst'; there are 0=DNA" in capsys.readouterr().out
