@@ -131,6 +131,8 @@ def segmentation_text(result: SegmentationResult) -> str:
 
 def evaluate_features_command(namespace: argparse.Namespace) -> int:
     """Run ``idrstream evaluate features``."""
+    import numpy as np
+
     from idrstream import models
     from idrstream.evaluate.classical import classical_features
     from idrstream.evaluate.deepfeatures import deep_features
@@ -138,15 +140,14 @@ def evaluate_features_command(namespace: argparse.Namespace) -> int:
     checkpoint = namespace.checkpoint or models.profiler_checkpoint_path()
     config = namespace.config or models.profiler_config_path()
     crops, held_out = _crops_and_sides(namespace)
-    results = {
-        checkpoint.name: _probe(
-            deep_features(crops.pixels, checkpoint, config), crops, held_out, namespace.seed
-        )
-    }
+    deep = deep_features(crops.pixels, checkpoint, config)
+    features = {checkpoint.name: deep}
     if not namespace.no_baseline:
-        results["classical features"] = _probe(
-            classical_features(crops.pixels), crops, held_out, namespace.seed
-        )
+        classical = classical_features(crops.pixels)
+        features |= {"classical features": classical, "both": np.hstack([deep, classical])}
+    results = {
+        name: _probe(values, crops, held_out, namespace.seed) for name, values in features.items()
+    }
     say(features_text(results))
     if namespace.picture:
         from idrstream.evaluate.picture import draw_confusion

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.compile.names import X_COLUMN, Y_COLUMN, is_feature
+from idrstream.compile.names import (
+    CHILDREN,
+    NUMBER,
+    TOUCHES_BORDER,
+    X_COLUMN,
+    Y_COLUMN,
+    is_feature,
+)
 from idrstream.opening import check_regular
 
 if TYPE_CHECKING:
@@ -31,8 +38,9 @@ def read_batch_table(path: Path | str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Features as float32, locations (pixels) as float64, everything else as text: plates such
-        as ``0007`` or ``NA`` stay what they are. The column of row numbers is left out.
+        Features as float32, locations (pixels) as float64, numbers of objects and the like as
+        int64, everything else as text: plates such as ``0007`` or ``NA`` stay what they are. The
+        column of row numbers is left out.
 
     Raises
     ------
@@ -61,7 +69,10 @@ def table_pieces(path: Path) -> Iterator[Any]:
     with _csv_rows(path) as rows:
         names = next(rows)[1:]
         has_rows = next(rows, None) is not None
-    schema = pa.schema([(name, _type_of(name)) for name in names])
+    # A table without cells may have a column of the user's under one of these names.
+    numbers = (NUMBER, CHILDREN, *TOUCHES_BORDER) if TOUCHES_BORDER[0] in names else ()
+    types = [pa.int64() if name in numbers else _type_of(name) for name in names]
+    schema = pa.schema(list(zip(names, types, strict=True)))
     yield schema.empty_table()
     if not has_rows:
         return

@@ -80,7 +80,8 @@ def executed(settings: Settings) -> list[str]:
         if option.power is Power.RUNS
         and (value := getattr(getattr(settings, option.section), option.name))
     ]
-    if settings.profile.engine == "deepprofiler" and settings.profile.deepprofiler_python is None:
+    engines = settings.profile.engines or (settings.profile.engine,)
+    if "deepprofiler" in engines and settings.profile.deepprofiler_python is None:
         found.append(f"{sys.executable} (deepprofiler_python)")
     return found
 

@@ -397,7 +397,7 @@ class ProfileSettings:
         BeforeValidator(as_families),
         Len(min_length=1),
         Doc("classical: what is measured; all for everything."),
-    ] = ("size_shape", "zernike", "neighbours", "intensity")
+    ] = ("size_shape", "intensity")
     classical_processes: Annotated[
         int | None, Ge(1), Doc("classical: processes that measure; by default one per processor.")
     ] = None

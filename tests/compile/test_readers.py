@@ -22,6 +22,8 @@ def test_every_column_keeps_its_type(tmp_path, form, rows):
             **{f"Metadata_{name}": ODD for name in ("Plate", "Well", "Site", "Note")},
         }
     )[:rows]
+    table["Metadata_ObjectNumber"] = np.arange(rows)
+    table["Metadata_Nuclei_TouchesBorder"] = np.arange(rows) % 2
     features = rng.normal(size=(rows, 5)).astype(np.float32)
     table[[f"efficientnet_{at}" for at in range(5)]] = features
     path = tmp_path / f"batch_0.{form}"
@@ -31,3 +33,11 @@ def test_every_column_keeps_its_type(tmp_path, form, rows):
     assert found["efficientnet_0"].dtype == np.float32
     assert found["Location_Center_Y"].dtype == np.float64
     assert rows_and_names(path) == (rows, list(table.columns))
+
+
+def test_a_users_column_of_text_is_none_of_numbers(tmp_path):
+    """As a folder may have that was begun before tables had numbers of objects."""
+    table = pd.DataFrame({"Metadata_ObjectNumber": ["07", "b"], "efficientnet_0": [1.0, 2.0]})
+    WRITERS["csv.gz"](table, tmp_path / "batch_0.csv.gz")
+    found = read_batch_table(tmp_path / "batch_0.csv.gz")
+    assert found["Metadata_ObjectNumber"].tolist() == ["07", "b"]

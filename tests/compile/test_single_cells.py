@@ -63,8 +63,7 @@ def test_the_table_has_the_first_idr_streams_columns_and_values(project, profile
 
 def test_it_equals_what_pycytominer_reads_from_deepprofilers_files(project, profiled):
     """Its classes for DeepProfiler are deprecated; the table stays what they made."""
-    from pycytominer.cyto_utils import DeepProfiler_processing as theirs
-
+    theirs = pytest.importorskip("pycytominer.cyto_utils.DeepProfiler_processing")
     frame = profiled(3)
     row = project.index_row(frame.image)
     metadata = {f"Metadata_{name.removeprefix('Metadata_')}": text for name, text in row.items()}

@@ -89,7 +89,7 @@ def test_classical_features_are_finite_and_tell_shapes_apart(folder):
     crops = read_crops(folder)
     features = classical_features(crops.pixels)
     assert features.shape[0] == 24
-    assert 100 <= features.shape[1] <= 180
+    assert features.shape[1] > 150
     assert np.isfinite(features).all()
     assert grouped_probe(features, crops.classes, crops.groups).macro_f1 == 1.0
 

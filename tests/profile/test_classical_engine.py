@@ -256,6 +256,6 @@ def test_families_are_chosen_by_name(usual):
         checked(ProfileSettings, {"classical_features": ["no_such"]}, "test")
     (found,) = usual.profile(*([one] for one in scene()))
     families = {name.split("_")[1] for name in found.columns}
-    assert families == {"AreaShape", "Intensity", "Location", "Neighbors"}
+    assert families == {"AreaShape", "Intensity", "Location"}
     described = ClassicalEngine(ProfileSettings(classical_features=("intensity",))).describe()
     assert described == {"name": "classical", "features": ["intensity"]}

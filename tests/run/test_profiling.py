@@ -11,13 +11,15 @@ import pytest
 
 from idrstream.compile import masks
 from idrstream.compile.masks import read_masks
+from idrstream.config import ProfileSettings
 from idrstream.errors import IdrStreamError, ProfileError
-from idrstream.profile import DeepModel, DeepProfilerProject, FeatureEngine
+from idrstream.profile import ClassicalEngine, DeepModel, DeepProfilerProject, FeatureEngine
 from idrstream.quality.notes import BatchNotes
 from idrstream.quality.pictures import PictureStore
-from idrstream.records import Features, Frame, ImageTask
+from idrstream.records import OBJECT_KINDS, Features, Frame, ImageTask
 from idrstream.run.profiling import EngineProfiling, TableOptions
 from idrstream.segment import objects_in
+from idrstream.segment.cells import expanded, objects_of
 
 TASK = ImageTask("P", "A1", 1, (1, 2, 3))
 
@@ -185,3 +187,24 @@ def test_masks_take_no_more_than_is_said(make, out, diameter_px):
     kept.profile([frame], [objects_in(labels)])
     masks_bytes = kept.publish(0, [TASK]).masks.size_bytes
     assert masks_bytes <= said[1] - said[0]
+
+
+def test_a_batch_without_frames_has_the_columns_of_all_kinds_and_channels(make):
+    """As of movies that the source does not have: its table fits the others."""
+    pytest.importorskip("cp_measure")
+    engine = ClassicalEngine(ProfileSettings(classical_processes=1))
+    options = {"channels": ("DNA", "ER"), "kinds": OBJECT_KINDS, "output_format": "parquet"}
+    frames, (nuclei,) = scene()
+    frame = replace(frames[0], pixels=np.repeat(frames[0].pixels, 2, 0), channels=("DNA", "ER"))
+    objects = objects_of(expanded(nuclei.labels, 2), drop_edge=False)
+    profiling = make(engine, **options)
+    assert profiling.profile([frame], [objects]) == [None]
+    full = pd.read_parquet(profiling.publish(0, [TASK]).path)
+    profiling.clear()
+    none = pd.read_parquet(profiling.publish(1, [TASK]).path)
+    engine.close()
+    features = [name for name in full if name.startswith(OBJECT_KINDS)]
+    assert [name for name in none if name.startswith(OBJECT_KINDS)] == features
+    assert any(name.startswith("Cytoplasm_Intensity_MeanIntensity_ER") for name in features)
+    assert len(full) == len(objects)
+    assert len(none) == 0

@@ -133,8 +133,9 @@ def _radial_distribution(view: View) -> Named:
 
 def _pairs(view: View, *measures: Callable[..., Mapping[str, Any]], **options: Any) -> Named:
     """Yield measurements of each pair of channels; those of one of the two name it first."""
-    flat = {channel: _flat(view.labels, pixels) for channel, pixels in view.planes.items()}
-    for (one, first), (other, second) in combinations(view.planes.items(), 2):
+    pairs = list(combinations(view.planes.items(), 2))
+    flat = {name: _flat(view.labels, pixels) for name, pixels in view.planes.items() if pairs}
+    for (one, first), (other, second) in pairs:
         for measure in measures:
             for name, found in measure(first, second, view.labels, **options).items():
                 values = np.asarray(found, np.float64)
@@ -147,11 +148,12 @@ def _pairs(view: View, *measures: Callable[..., Mapping[str, Any]], **options: A
 
 def _flat(labels: NDArray[np.int32], pixels: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which objects have the same value everywhere."""
-    from scipy.ndimage import maximum, minimum
+    from scipy.ndimage import find_objects
 
-    index = np.arange(1, labels.max(initial=0) + 1)
-    same: NDArray[np.bool_] = minimum(pixels, labels, index) == maximum(pixels, labels, index)
-    return same
+    inside = (
+        pixels[box][labels[box] == label] for label, box in enumerate(find_objects(labels), 1)
+    )
+    return np.array([np.ptp(values) == 0 for values in inside], np.bool_)
 
 
 def _colocalisation(view: View) -> Named:
