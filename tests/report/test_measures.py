@@ -1,5 +1,6 @@
 """What is measured of a frame, and which pictures are kept."""
 
+import dataclasses
 import io
 import random
 
@@ -56,6 +57,30 @@ class TestMeasures:
         )
         assert (found.nuclei, found.area, found.background) == (2, 120.0, 30.0)
         assert found.intensity == pytest.approx(150.0)
+
+    def test_of_several_channels_each_is_measured_in_the_cells(self):
+        pixels = np.full((3, 64, 64), 30, np.uint16)
+        cells = np.zeros((64, 64), np.int32)
+        cells[5:25, 5:25], cells[36:56, 36:56] = 1, 2
+        pixels[0, 10:20, 10:20] = pixels[0, 40:50, 40:50] = 200
+        pixels[2][cells == 1], pixels[2][cells == 2] = 130, 230
+        pixels[1, 30] = 4095
+        nuclei = objects_at([(15, 15), (45, 45)])
+        nuclei = dataclasses.replace(nuclei, related=(dataclasses.replace(
+            nuclei, name="Cells", labels=cells,
+        ),), channel="Mito")  # fmt: skip
+        raw = tuple(measure_raw_frame(plane) for plane in pixels)
+        frame = Frame(pixels, 1, TASK, raw, ("DNA", "ER", "Mito"))
+        found = measure(frame, nuclei)
+        assert list(found.channels) == ["DNA", "ER", "Mito"]
+        assert found.channels["Mito"].intensity == pytest.approx(150)
+        assert found.channels["DNA"].intensity == pytest.approx(170 * 100 / 400)
+        assert found.channels["ER"].saturated == pytest.approx(1 / 64)
+        assert found.saturated == 0  # of the channel with the nuclei
+        assert found.channels["ER"].background == 30
+
+    def test_of_one_channel_there_are_no_others(self, pixels):
+        assert measure(frame_of(pixels, 1, TASK), nuclei_of([(9, 9)])).channels == {}
 
     def test_a_frame_without_nuclei(self):
         found = measure(frame_of(np.full((64, 64), 7, np.uint8), 1, TASK), nuclei_of([]))
@@ -131,6 +156,25 @@ class TestPictures:
         assert Image.open(io.BytesIO(made.crops)).size == (2 * 64 + 2, 64)
         assert draw(frame_of(pixels, 1, TASK), nuclei, "k") == made
 
+    def test_every_channel_has_a_row_that_holds_whole_cells(self):
+        pixels = np.zeros((2, 300, 300), np.uint8)
+        pixels[0, 140:160, 140:160] = 200  # a nucleus
+        pixels[1, 80:220, 80:220] = 200  # its cell
+        nuclei = objects_at([(150, 150)])
+        box = nuclei.table.copy()
+        box[["top", "left", "bottom", "right"]] = 80, 80, 220, 220
+        cell = dataclasses.replace(nuclei, name="Cells", table=box)
+        made = draw(
+            Frame(pixels, 1, TASK, (), ("DNA", "ER")),
+            dataclasses.replace(nuclei, related=(cell,)),
+            "k",
+        )
+        with Image.open(io.BytesIO(made.crops)) as picture:
+            assert picture.size == (64, 2 * 64 + 2)
+            bright = np.asarray(picture.convert("L")) > 100
+        assert 50 < bright[:64].sum() < 150
+        assert 0.5 < bright[66:].mean() < 0.9  # all of the cell, and some space around it
+
     def test_large_frames_become_small(self):
         made = draw(frame_of(np.zeros((600, 2000), np.uint16), 1, TASK), nuclei_of([]), "k")
         assert Image.open(io.BytesIO(made.frame)).size == (FRAME_PX, round(FRAME_PX * 0.3))
@@ -162,7 +206,11 @@ class TestPictures:
 
     def test_the_worst_picture_is_within_its_size(self):
         noise = np.random.default_rng(0).integers(0, 255, (700, 700)).astype(np.uint8)
-        made = draw(frame_of(noise, 1, TASK), nuclei_of([(50 * n, 50 * n) for n in range(9)]), "k")
+        nuclei = nuclei_of([(50 * n, 50 * n) for n in range(9)])
+        made = draw(frame_of(noise, 1, TASK), nuclei, "k")
+        assert len(made.frame) + len(made.crops) <= PICTURE_BYTES
+        several = Frame(np.stack([noise] * 5), 1, TASK, (), tuple("abcde"))
+        made = draw(several, nuclei, "k")
         assert len(made.frame) + len(made.crops) <= PICTURE_BYTES
 
     def test_no_budget_no_pictures(self, tmp_path):

@@ -7,11 +7,13 @@ import hashlib
 import numpy as np
 import pytest
 import tifffile
+from movie_files import bioformats_jar  # noqa: F401, a fixture
 from scipy import ndimage
 
-from idrstream import CellH5Reader, read_table
+from idrstream import BioFormatsReader, read_table
 from idrstream.cli.main import main
 from idrstream.errors import ConfigError, MovieError
+from idrstream.formats.make import make_reader
 from idrstream.screen import tasks_from_table
 from idrstream.screen.channels import channel_names
 from idrstream.simulate import (
@@ -151,12 +153,12 @@ def test_pixels_and_truth_come_back(tmp_path, file_format):
     screen = simulate_painting(tmp_path / "screen", spec)
     field = simulate_field(spec, well="A2", site=2)
     path = screen.movies[3]
-    if file_format == "cellh5":
-        for channel in range(5):
-            for plane in range(2):
-                read = CellH5Reader(channel=channel, z=plane).read(path, [1])[1]
-                np.testing.assert_array_equal(read, field.pixels[channel, plane])
-    else:
+    kind = "cellh5" if file_format == "cellh5" else "tiff"
+    for channel in range(5):
+        for plane in range(2):
+            read = make_reader(kind, channel=channel, z=plane).read(path, [1])[1]
+            np.testing.assert_array_equal(read, field.pixels[channel, plane])
+    if file_format == "ome-tiff":
         with tifffile.TiffFile(path) as file:
             assert file.is_ome
             assert file.series[0].axes == "CZYX"
@@ -168,6 +170,17 @@ def test_pixels_and_truth_come_back(tmp_path, file_format):
     assert truth.treatment.cell_size == field.treatment.cell_size == 1.3
     with pytest.raises(MovieError, match="not the truth of a simulated field"):
         load_field_truth(screen.truth_of("CP0001", 3))
+
+
+def test_bio_formats_reads_the_same_pixels(bioformats_jar, tmp_path):  # noqa: F811
+    spec = tiny_painting(wells_per_plate=1, file_format="ome-tiff")
+    screen = simulate_painting(tmp_path / "screen", spec)
+    field = simulate_field(spec)
+    for channel, plane in ((1, 0), (4, 1)):
+        reader = BioFormatsReader(bioformats_jar, channel=channel, z=plane)
+        read = reader.read(screen.movies[0], [1])[1]
+        reader.close()
+        np.testing.assert_array_equal(read, field.pixels[channel, plane])
 
 
 def test_the_command_writes_a_screen_and_replaces_only_its_own(tmp_path, capsys):
