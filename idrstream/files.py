@@ -9,7 +9,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -170,9 +170,7 @@ def atomic_path(path: Path, *, durable: bool = True, or_device: bool = False) ->
             _flush(partial, os.O_RDWR)
         partial.replace(path)
         if durable:
-            # Some network file systems cannot flush folders.
-            with suppress(OSError):
-                _flush(path.parent, os.O_RDONLY)
+            flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -234,6 +232,18 @@ def leftovers(folder: Path) -> Iterator[Path]:
 def leftovers_of(path: Path) -> Iterator[Path]:
     """Yield the partial files of `path` that killed processes left."""
     return path.parent.glob(f".{glob.escape(path.name)}.*part")
+
+
+def flush(path: Path) -> None:
+    """Let a file, or the names in a folder, reach the disk.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be flushed; some network file systems cannot flush folders.
+    """
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        _flush(path, os.O_RDONLY)
 
 
 def _flush(path: Path, flags: int) -> None:

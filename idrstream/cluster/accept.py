@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from idrstream.cluster.receipts import Receipt, SkippedPart, kept_of, verify
 from idrstream.errors import CompileError, StorageError
-from idrstream.files import atomic_path
+from idrstream.files import atomic_path, flush
 from idrstream.opening import inside
 from idrstream.quality.pictures import Picture, PictureStore
 from idrstream.records import Batch, Published, Skipped
@@ -200,8 +200,12 @@ def _give(source: Path, target: Path) -> None:
         if source.is_dir():
             _give_folder(source, target)
             return
-        with atomic_path(target) as part:
-            _link(source, part)
+        # Its worker flushed the content: only the new name has to reach the disk.
+        with atomic_path(target, durable=False) as part:
+            is_linked = _link(source, part)
+        if not is_linked:
+            flush(target)
+        flush(target.parent)
     except OSError as error:
         msg = f"{target} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
@@ -219,9 +223,10 @@ def _give_folder(source: Path, target: Path) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _link(source: str | Path, target: str | Path) -> str:
+def _link(source: str | Path, target: str | Path) -> bool:
+    """Give a file a second name; return False where it had to be copied."""
     with suppress(OSError):  # a file system without hard links
         os.link(source, target, follow_symlinks=False)
-        return str(target)
+        return True
     shutil.copyfile(source, target, follow_symlinks=False)
-    return str(target)
+    return False

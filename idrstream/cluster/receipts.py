@@ -20,7 +20,7 @@ from typing import Any
 
 from idrstream.compile.masks import MASKS, kept_folder
 from idrstream.errors import ClusterError, StorageError
-from idrstream.files import atomic_file, file_sha256
+from idrstream.files import atomic_file, file_sha256, flush
 from idrstream.folder.names import batch_number, is_note
 from idrstream.opening import inside, read_regular
 from idrstream.records import KeptFolder
@@ -146,7 +146,7 @@ def deliver(attempt: Path, inbox: Path, receipt: Receipt) -> Path:
         with atomic_file(attempt / RECEIPT) as file:
             file.write(json.dumps(content).encode())
         (attempt).rename(inbox / name)
-        _flush_folder(inbox)
+        flush(inbox)
     except OSError as error:
         msg = f"{error.filename or inbox} cannot be written: {error.strerror}"
         raise StorageError(msg) from error
@@ -239,12 +239,3 @@ def _files_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder; links are yielded, never followed."""
     for root, _, names in os.walk(folder):
         yield from (Path(root) / name for name in names)
-
-
-def _flush_folder(folder: Path) -> None:
-    with suppress(OSError):  # some network file systems cannot
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

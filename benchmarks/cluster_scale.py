@@ -1,0 +1,153 @@
+"""What the coordinator costs: many batches of stand-in workers through it, and through `collect`.
+
+    python benchmarks/cluster_scale.py --batches 100000 --out benchmarks/results/cluster_scale.json
+
+The journal, receipts, digests, renames and flushes are real. Only the work is not: a stand-in for
+a worker writes a small table and measures of each batch at once, in the coordinator's process, and
+its time is taken off. Times are of the wall clock, memory is the process's largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import resource
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from idrstream.cluster.accept import Acceptor
+from idrstream.cluster.coordinator import Coordinator
+from idrstream.cluster.layout import ClusterFolder
+from idrstream.cluster.receipts import ImageReceipt, Receipt, deliver
+from idrstream.cluster.work import Ended, EndKind, Executor, batch_key
+from idrstream.config import RunOptions
+from idrstream.folder.decide import decide
+from idrstream.folder.journal.journal import Journal, RunInfo
+from idrstream.folder.plans import RequestedPlan
+from idrstream.quality.pictures import PictureStore
+from idrstream.records import ImageTask
+from idrstream.screen import Plan, well_name
+
+TABLE = b"a table of a batch, as small as one with no nuclei\n"
+
+
+class StandIn(Executor):
+    """Writes an attempt of every batch at once."""
+
+    workers = 8
+
+    def __init__(self, folder: ClusterFolder) -> None:
+        self.folder = folder
+        self.ended: list[Ended] = []
+        self.seconds = 0.0
+
+    def capacity(self) -> int:
+        return self.workers - len(self.ended)
+
+    def give(self, work, stream_file) -> None:
+        began = time.perf_counter()
+        for number, tasks in work.batches.items():
+            write_attempt(self.folder, number, tasks)
+        self.ended.append(Ended(work, EndKind.FINISHED))
+        self.seconds += time.perf_counter() - began
+
+    def wait(self, timeout_s: float):
+        found, self.ended = self.ended, []
+        return found
+
+    def close(self) -> None:
+        pass
+
+
+def write_attempt(folder, number, tasks) -> None:
+    attempt = folder.staging / uuid.uuid4().hex
+    (attempt / "qc").mkdir(parents=True)
+    (attempt / f"batch_{number}.csv.gz").write_bytes(TABLE + str(number).encode())
+    (attempt / "qc" / f"batch_{number}.csv").write_bytes(b"Plate,Well\n")
+    receipt = Receipt(
+        batch=number, key=batch_key("i", number, tasks), table=f"batch_{number}.csv.gz", rows=0,
+        columns=1290, columns_sha256=hashlib.sha256(b"c").hexdigest(),
+        images=tuple(
+            ImageReceipt(nuclei=3, bytes=10**8, seconds={"download": 1.0, "segment": 2.0})
+            for _ in tasks
+        ),
+        seconds={"compile": 0.1}, worker="stand-in", host="here",
+    )  # fmt: skip
+    deliver(attempt, folder.inbox, receipt)
+
+
+def tasks_of(count):
+    return tuple(
+        ImageTask(f"P{n // 384:04}", well_name(n % 384 + 1), n % 384 + 1, (1,))
+        for n in range(count)
+    )
+
+
+def run(root: Path, batches: int, images: int, *, collect: bool) -> dict:
+    root.mkdir()
+    folder = ClusterFolder(root)
+    folder.make()
+    tasks = tasks_of(batches * images)
+    options = RunOptions(batch_size=images)
+    requested = RequestedPlan.of(tasks, {}, options, columns=())
+    plan = Plan(tasks, images, tuple(range(batches)))
+    executor = StandIn(folder)
+    journal = Journal(root)
+    journal.begin(
+        RunInfo(pid=1, host="here", options={}, parts={}, versions={}), requested,
+        decide(requested, None),
+    )  # fmt: skip
+    if collect:
+        for number in range(batches):
+            write_attempt(folder, number, plan.batch(number).tasks)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    pictures = PictureStore(root, 0)
+    coordinator = Coordinator(
+        executor, folder, [journal], lambda emit: Acceptor(root, pictures, {}, emit),
+        needs_model=lambda _: False, identity="i", plate_wells=12,
+    )  # fmt: skip
+    began = time.perf_counter()
+    result = coordinator.run(plan)
+    seconds = time.perf_counter() - began - executor.seconds
+    published = sum(item.published is not None for item in result.batches)
+    journal.close()
+    left = sum(1 for _ in folder.inbox.iterdir())
+    shutil.rmtree(root)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {
+        "batches": batches, "images_per_batch": images, "published": published, "inbox_left": left,
+        "coordinator_s": round(seconds, 1), "ms_per_batch": round(1000 * seconds / batches, 2),
+        "stand_in_s": round(executor.seconds, 1), "peak_mb": round(peak / 1024, 1),
+        "before_run_mb": round(before / 1024, 1),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batches", type=int, default=100_000)
+    parser.add_argument("--images", type=int, default=1)
+    parser.add_argument("--collect", type=int, default=None, help="receipts to collect at once")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="idrstream-scale-"))
+    report = {"method": __doc__, "cpus": os.cpu_count(), "load_before": os.getloadavg()}
+    report["through"] = run(root / "a", given.batches, given.images, collect=False)
+    print(json.dumps(report["through"]), flush=True)
+    if given.collect != 0:
+        report["collect"] = run(
+            root / "b", given.collect or given.batches, given.images, collect=True
+        )
+        print(json.dumps(report["collect"]), flush=True)
+    report["load_after"] = os.getloadavg()
+    shutil.rmtree(root, ignore_errors=True)
+    if given.out:
+        given.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
