@@ -24,7 +24,7 @@ from idrstream.cluster.accept import Acceptor
 from idrstream.cluster.coordinator import Coordinator
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.receipts import ImageReceipt, Receipt, deliver
-from idrstream.cluster.work import Ended, EndKind, Executor, batch_key
+from idrstream.cluster.work import Ended, EndKind, Executor, Work, batch_key
 from idrstream.config import RunOptions
 from idrstream.folder.decide import decide
 from idrstream.folder.journal.journal import Journal, RunInfo
@@ -47,24 +47,28 @@ class StandIn(Executor):
         self.seconds = 0.0
 
     def capacity(self) -> int:
+        """Return how many more pieces of work it takes."""
         return self.workers - len(self.ended)
 
-    def give(self, work, stream_file) -> None:
+    def give(self, work: Work, stream_file: Path) -> None:  # noqa: ARG002
+        """Do a piece of work."""
         began = time.perf_counter()
         for number, tasks in work.batches.items():
             write_attempt(self.folder, number, tasks)
         self.ended.append(Ended(work, EndKind.FINISHED))
         self.seconds += time.perf_counter() - began
 
-    def wait(self, timeout_s: float):
+    def wait(self, timeout_s: float) -> list[Ended]:  # noqa: ARG002
+        """Return what ended."""
         found, self.ended = self.ended, []
         return found
 
     def close(self) -> None:
-        pass
+        """Do nothing: there are no workers."""
 
 
-def write_attempt(folder, number, tasks) -> None:
+def write_attempt(folder: ClusterFolder, number: int, tasks: tuple[ImageTask, ...]) -> None:
+    """Put an attempt of a batch into the inbox."""
     attempt = folder.staging / uuid.uuid4().hex
     (attempt / "qc").mkdir(parents=True)
     (attempt / f"batch_{number}.csv.gz").write_bytes(TABLE + str(number).encode())
@@ -81,14 +85,16 @@ def write_attempt(folder, number, tasks) -> None:
     deliver(attempt, folder.inbox, receipt)
 
 
-def tasks_of(count):
+def tasks_of(count: int) -> tuple[ImageTask, ...]:
+    """Return images of plates with 384 wells."""
     return tuple(
         ImageTask(f"P{n // 384:04}", well_name(n % 384 + 1), n % 384 + 1, (1,))
         for n in range(count)
     )
 
 
-def run(root: Path, batches: int, images: int, *, collect: bool) -> dict:
+def run(root: Path, batches: int, images: int, *, collect: bool) -> dict[str, object]:
+    """Run so many batches through a coordinator, or let it collect their receipts."""
     root.mkdir()
     folder = ClusterFolder(root)
     folder.make()
@@ -128,6 +134,7 @@ def run(root: Path, batches: int, images: int, *, collect: bool) -> dict:
 
 
 def main() -> None:
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batches", type=int, default=100_000)
     parser.add_argument("--images", type=int, default=1)

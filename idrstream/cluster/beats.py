@@ -160,11 +160,12 @@ def _is_dead_here(state: WorkerState) -> bool:
         return False
     try:
         os.kill(state.pid, 0)
+        stat = Path(f"/proc/{state.pid}/stat").read_text()
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except OSError:  # of another user, or no Linux
         return False
-    return False
+    return stat.rpartition(") ")[2].startswith("Z")  # ended, but nobody has asked how
 
 
 def _file_time(folder: ClusterFolder) -> float:

@@ -367,7 +367,8 @@ def start_jobs(
     except ImportError as error:
         raise _missing("dask-jobqueue") from error
     kinds = {"slurm": "SLURMCluster", "pbs": "PBSCluster", "lsf": "LSFCluster"}
-    where: dict[str, Any] = {"interface": interface} if interface else {"host": "127.0.0.1"}
+    where: dict[str, Any] = {"interface": interface} if interface else {}
+    listens = {"dashboard_address": "127.0.0.1:0"} | ({} if interface else {"host": "127.0.0.1"})
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     extra = [f"--gpus-per-node={resources.gpus}"] if resources.gpus and system == "slurm" else []
     extra += [f"--qos={resources.qos}"] if resources.qos and system == "slurm" else []
@@ -377,10 +378,10 @@ def start_jobs(
         "queue": resources.partition or None, "cores": resources.cores, "processes": 1,
         "memory": f"{resources.megabytes}MiB", "walltime": resources.duration,
         "job_script_prologue": list(resources.prologue), "job_extra_directives": extra,
-        "worker_extra_args": ["--no-dashboard"], "log_directory": str(folder),
+        "worker_extra_args": ["--dashboard-address", "127.0.0.1:0"], "log_directory": str(folder),
         "shared_temp_directory": str(folder), "security": _temporary_security(),
         "protocol": "tls", "python": sys.executable, "n_workers": workers, **named, **where,
-        "scheduler_options": {"dashboard_address": "127.0.0.1:0"},
+        "scheduler_options": listens,
     }  # fmt: skip
     if not interface:
         options["worker_extra_args"] += ["--host", "127.0.0.1"]

@@ -129,7 +129,7 @@ class Slurm(QueueSystem):
         """Return the lines of a script that ask for resources."""
         wanted = [
             "--job-name=idrstream",
-            f"--output={logs}/slurm-%A_%a.out",
+            f"--output={_word(logs)}/slurm-%A_%a.out",
             "--nodes=1",
             "--ntasks=1",
             f"--cpus-per-task={resources.cores}",
@@ -199,7 +199,7 @@ class Pbs(QueueSystem):
         wanted = [
             "-N idrstream",
             "-j oe",
-            f"-o {logs}/",
+            f"-o {_word(logs)}/",
             f"-l {select}",
             f"-l walltime={_hours(resources.seconds)}",
             *_named(resources, partition="-q ", account="-A ", qos="-l qos="),
@@ -249,7 +249,7 @@ class Lsf(QueueSystem):
     def header(self, resources: Resources, logs: Path) -> list[str]:
         """Return the lines of a script that ask for resources."""
         wanted = [
-            f"-o {logs}/lsf-%J_%I.out",
+            f"-o {_word(logs)}/lsf-%J_%I.out",
             f"-n {resources.cores}",
             '-R "span[hosts=1]"',
             f'-R "rusage[mem={resources.megabytes}MB]"',
@@ -342,7 +342,7 @@ def job_script(
             "#!/bin/bash",
             *system.header(resources, logs),
             "started=$(date +%s)",
-            "set -eu",
+            "set -e",
             *resources.prologue,
             f"export OMP_NUM_THREADS={resources.cores} PYTHONSAFEPATH=1",
             f"export PYTHONPATH={quote(package)}${{PYTHONPATH:+:$PYTHONPATH}}",
@@ -399,6 +399,21 @@ def duration_s(text: str) -> int:
 
 def _named(resources: Resources, **words: str) -> list[str]:
     return [f"{word}{value}" for name, word in words.items() if (value := getattr(resources, name))]
+
+
+def _word(path: Path) -> str:
+    """Return a path as one word of a header.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be one.
+    """
+    text = str(path)
+    if not set(text).isdisjoint(" \t\n\"'%\\"):
+        msg = f"{text} cannot stand in a job script: take an output folder without blanks or quotes"
+        raise ConfigError(msg)
+    return text
 
 
 def _hours(seconds: int) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import mini_slurm
@@ -62,3 +66,25 @@ def slurm(tmp_path_factory):
         patch.setenv("SLURM_CONF", str(running.conf))
         yield running
     assert running.steps() == []
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """Return the addresses that this process and those it starts from now on listen on."""
+    mark = f"IDRSTREAM_TEST_MARK={uuid.uuid4().hex}"
+    monkeypatch.setenv(*mark.split("="))
+
+    def is_ours(pid):
+        with suppress(OSError):
+            return pid == os.getpid() or mark.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+        return False
+
+    def look():
+        done = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True)
+        return {
+            line.split()[3]
+            for line in done.stdout.splitlines()
+            if any(map(is_ours, map(int, re.findall(r"pid=(\d+)", line))))
+        }
+
+    return look
