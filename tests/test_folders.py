@@ -9,7 +9,7 @@ import pytest
 from idrstream import models
 from idrstream.errors import ConfigError, StorageError
 from idrstream.files import check_own_folder, own_folder
-from idrstream.folder.outputs import clear_parts, delete_illumination
+from idrstream.folder.outputs import clear_parts, delete_plate_models
 from idrstream.folder.provenance import unknown_results
 from idrstream.opening import refuse_links
 from idrstream.preprocess.illumination import PerPlate
@@ -105,7 +105,7 @@ def test_only_a_stream_s_own_files_are_deleted_from_an_output_folder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("keep")
     clear_parts(tmp_path)
-    delete_illumination(tmp_path)
+    delete_plate_models(tmp_path)
     PictureStore(tmp_path, 0).keep([])
     left = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert left == {*others, *notes[:2]}
@@ -116,7 +116,7 @@ def test_illumination_behind_a_link_is_not_deleted(tmp_path, outside):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "illumination").symlink_to(outside)
     with pytest.raises(StorageError, match="illumination is a link"):
-        delete_illumination(tmp_path / "out")
+        delete_plate_models(tmp_path / "out")
     assert (outside / "P1.npz").exists()
 
 

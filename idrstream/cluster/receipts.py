@@ -21,7 +21,7 @@ from typing import Any
 from idrstream.compile.masks import MASKS, kept_folder
 from idrstream.errors import ClusterError, StorageError
 from idrstream.files import atomic_file, file_sha256, flush
-from idrstream.folder.names import batch_number, is_note
+from idrstream.folder.names import PLATE_MODELS, batch_number, is_note
 from idrstream.opening import inside, read_regular
 from idrstream.records import KeptFolder
 from idrstream.screen.frames import MAX_FRAMES
@@ -229,7 +229,8 @@ def _belongs(name: str, receipt: Receipt) -> bool:
     """Return whether a name is that of a file of the receipt's batch or plate."""
     parts = name.split("/")
     if receipt.batch < 0:
-        return parts[0] == "illumination" and parts[-1] == f"{receipt.plate}.npz" and is_note(name)
+        own = parts[-1] in {f"{receipt.plate}.npz", f"{receipt.plate}.json"}
+        return parts[0] in PLATE_MODELS and own and is_note(name)
     numbers = [int(m[1]) for m in map(_OF_BATCH.fullmatch, parts[:2]) if m]
     is_own = numbers == [receipt.batch] and (batch_number(name) is not None or is_note(name))
     return is_own or (parts[0] == "pictures" and is_note(name))

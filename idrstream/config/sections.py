@@ -260,7 +260,7 @@ class PreprocessSettings:
         Doc("By how much tiles overlap: by default 288, and 8 diameters of large objects."),
     ] = None
     plate_wells: Annotated[
-        int, Ge(1), Doc("plate: largest number of wells that a plate's model is fitted on.")
+        int, Ge(1), Doc("plate: largest number of wells that a plate's estimates are made on.")
     ] = 12
 
 
@@ -288,10 +288,11 @@ class SegmentSettings:
         str, Doc("Name of the channel that is segmented; by default the first."), Scope.RESULT
     ] = ""
     diameter: Annotated[
-        float,
-        Ge(0),
-        AllowInfNan(False),
-        Doc("Nucleus diameter in pixels; 0: estimated for every frame."),
+        Annotated[float, Ge(0), AllowInfNan(False)] | Literal["plate"],
+        Doc(
+            "Nucleus diameter in pixels; 0: estimated for every frame; plate: once for each plate, "
+            "on a frame of some of its wells."
+        ),
         Scope.RESULT,
     ] = 0.0
     flow_threshold: Annotated[

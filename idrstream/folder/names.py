@@ -12,6 +12,8 @@ from idrstream.track.batch import TRACKS
 
 TABLES = "tables"  # copies of the tables to process
 ILLUMINATION = "illumination"
+DIAMETERS = "diameters"
+PLATE_MODELS = (ILLUMINATION, DIAMETERS)  # what is estimated once for each plate
 QUALITY = ("qc", "pictures")  # measures of frames, example pictures
 PROJECTS = "projects"  # DeepProfiler projects of batches, if they are kept
 CLUSTER = "cluster"  # what workers on other machines are told, write and leave
@@ -24,6 +26,7 @@ _NOTES = re.compile(
     rf"|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
     rf"|{TRACKS}/batch_[0-9]+(?:/(?:(?:tracks|objects)\.csv|film\.webp))?"
     rf"|{LABELS}/[^/]+\.zarr(?:/.+)?"
+    rf"|{DIAMETERS}/[^/]+\.json"
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
 )
 _OF_CLUSTER = re.compile(

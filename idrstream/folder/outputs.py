@@ -19,7 +19,7 @@ from idrstream.files import atomic_file, file_sha256, leftovers
 from idrstream.folder.journal.records import PublishedTable
 from idrstream.folder.names import (
     CELLS,
-    ILLUMINATION,
+    PLATE_MODELS,
     PROJECTS,
     TABLES,
     batch_number,
@@ -195,12 +195,13 @@ def _forget(folder: Path, numbers: Set[int]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def delete_illumination(folder: Path) -> None:
-    """Delete the illumination models of plates, fitted with other settings."""
-    refuse_links(folder, ILLUMINATION)
-    for path in list((folder / ILLUMINATION).rglob("*.npz")):
-        if is_note(path.relative_to(folder).as_posix()):
-            path.unlink(missing_ok=True)
+def delete_plate_models(folder: Path, names: Iterable[str] = PLATE_MODELS) -> None:
+    """Delete what was estimated by plate with other settings, in these folders."""
+    for name in names:
+        refuse_links(folder, name)
+        for path in [*(folder / name).rglob("*.npz"), *(folder / name).glob("*.json")]:
+            if is_note(path.relative_to(folder).as_posix()):
+                path.unlink(missing_ok=True)
 
 
 def keep_table(folder: Path, table: pd.DataFrame) -> tuple[str, str]:

@@ -36,6 +36,7 @@ from idrstream.forecast.work import spread
 from idrstream.profile import DeepProfilerProject
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
+from idrstream.run.plates import PlateEstimates
 from idrstream.run.profiling import FRAME_PX, EngineProfiling, TableOptions, kept_bytes
 from idrstream.run.session import Session
 from idrstream.schedule.options import choose_sizes
@@ -225,13 +226,14 @@ class _Maker:
 
     def _fits(self, decision: Decision, left: Sequence[ImageTask]) -> dict[str, int]:
         """Return the number of wells to fit for each plate without an illumination model."""
-        preprocessor = self._components.preprocessor
+        components = self._components
+        estimates = PlateEstimates(components.preprocessor, components.segmentor)
         wells = Counter(task.plate for tasks in decision.batches.values() for task in tasks)
         try:
             return {
                 plate: min(wells[plate], self._paths.plate_wells)
                 for plate in dict.fromkeys(task.plate for task in left)
-                if preprocessor.needs_plate_model(plate)
+                if estimates.needs_plate_model(plate)
             }
         except UserError as error:
             self._checks.append(failed("illumination", error))

@@ -20,8 +20,11 @@ def shadow_components(components: Components, folder: Path) -> Components:
         A temporary folder.
     """
     preprocessor = components.preprocessor.for_dry_run(folder / "illumination")
+    segmentor = components.segmentor.for_dry_run(folder / "diameters")
     engine = components.engine.in_folder(folder / ENGINE)
-    return dataclasses.replace(components, preprocessor=preprocessor, engine=engine)
+    return dataclasses.replace(
+        components, preprocessor=preprocessor, segmentor=segmentor, engine=engine
+    )
 
 
 def shadow_paths(paths: StreamPaths, folder: Path) -> StreamPaths:

@@ -68,6 +68,10 @@ class BasePreprocessor:
         msg = "the illumination of this preprocessor is not corrected by plate"
         raise ConfigError(msg)
 
+    def uncorrected(self) -> BasePreprocessor:
+        """Return a preprocessor of the same frames that corrects nothing; by default this one."""
+        return self
+
     def for_dry_run(self, folder: Path) -> BasePreprocessor:  # noqa: ARG002
         """Return a preprocessor that writes nothing outside `folder`."""
         return self
@@ -82,8 +86,8 @@ class BasePreprocessor:
 def as_preprocessor(given: object) -> BasePreprocessor:
     """Return an object with ``process(movie)`` as a preprocessor; see `adapt`."""
     methods = (
-        "process", "resolve", "iterate", "load", "needs_plate_model", "fit_plate", "for_dry_run",
-        "interrupt", "close", "frames_needed", "channel_names", "keys",
+        "process", "resolve", "iterate", "load", "needs_plate_model", "fit_plate", "uncorrected",
+        "for_dry_run", "interrupt", "close", "frames_needed", "channel_names", "keys",
     )  # fmt: skip
     reader = getattr(given, "reader", None)
     own = {"reader": as_reader(reader)} if isinstance(reader, MovieReader) else {}

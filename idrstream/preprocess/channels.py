@@ -142,6 +142,12 @@ class ChannelPreprocessor(BasePreprocessor):
         for name, one in self.channels.items():
             one.fit_frames(plate, frames[name])
 
+    def uncorrected(self) -> ChannelPreprocessor:
+        """Return one of the same channels that corrects nothing."""
+        return ChannelPreprocessor(
+            {name: one.uncorrected() for name, one in self.channels.items()}, keys=dict(self.keys)
+        )
+
     def for_dry_run(self, folder: Path) -> ChannelPreprocessor:
         """Return one that saves models of plates in `folder`."""
         return ChannelPreprocessor(

@@ -21,6 +21,7 @@ from idrstream.preprocess.illumination import (
     FrameContext,
     Illumination,
     IlluminationModel,
+    NoIllumination,
     PerPlate,
     WholeMovie,
 )
@@ -219,6 +220,12 @@ class Preprocessor(BasePreprocessor):
     def needs_plate_model(self, plate: str) -> bool:
         """Return whether `fit_plate` must be called before movies of a plate are processed."""
         return isinstance(self.illumination, PerPlate) and self.illumination.missing(plate)
+
+    def uncorrected(self) -> Preprocessor:
+        """Return a preprocessor of the same frames that corrects nothing."""
+        twin = copy.copy(self)
+        twin.illumination = NoIllumination()
+        return twin
 
     def for_dry_run(self, folder: Path) -> Preprocessor:
         """Return a preprocessor that fits models of plates again, and saves them in `folder`."""

@@ -111,6 +111,8 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
     identity["download"] = described_options(known)
     if _is_by_plate(identity["preprocessor"]):
         identity["preprocessor"]["plate_wells"] = paths.plate_wells
+    if identity["segmentor"].get("diameter") == "plate":
+        identity["segmentor"]["plate_wells"] = paths.plate_wells
     return identity
 
 

@@ -14,6 +14,7 @@ from idrstream.cluster.work import identity_key
 from idrstream.config import RunOptions, Scope, options_in
 from idrstream.errors import ConfigError
 from idrstream.quality.pictures import PictureStore, pictures_bytes
+from idrstream.run.plates import PlateEstimates
 from idrstream.text import parse_size
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def make_coordinator(
         folder,
         listeners,
         lambda emit: Acceptor(paths.folder, pictures, keep, emit),
-        needs_model=components.preprocessor.needs_plate_model,
+        needs_model=PlateEstimates(components.preprocessor, components.segmentor).needs_plate_model,
         identity=key,
         plate_wells=paths.plate_wells,
     )

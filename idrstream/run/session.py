@@ -23,11 +23,11 @@ from idrstream.folder.journal.reader import FrameKey
 from idrstream.folder.journal.schema import JOURNAL_NAME
 from idrstream.folder.journal.writer import as_json
 from idrstream.folder.locks import Lock, folder_lock, gpu_lock
-from idrstream.folder.names import CELLS, CLUSTER, ILLUMINATION, QUALITY, TABLES
+from idrstream.folder.names import CELLS, CLUSTER, DIAMETERS, ILLUMINATION, QUALITY, TABLES
 from idrstream.folder.outputs import (
     clear_parts,
     clear_unfinished,
-    delete_illumination,
+    delete_plate_models,
     delete_tables,
     keep_table,
     place_tables,
@@ -208,10 +208,13 @@ class Session:
         journal.lost(proof.broken)
         for number, mtime_ns in proof.touched.items():
             journal.touched(number, mtime_ns)
-        if recorded is not None and differences(
-            {"": recorded.identity.get("preprocessor")}, {"": requested.identity["preprocessor"]}
-        ):
-            delete_illumination(folder)
+        if recorded is not None:
+            for names, made_by in (
+                ((ILLUMINATION, DIAMETERS), "preprocessor"), ((DIAMETERS,), "segmentor"),
+            ):  # fmt: skip
+                before, now = recorded.identity.get(made_by), requested.identity[made_by]
+                if differences({"": before}, {"": now}):
+                    delete_plate_models(folder, names)
         return decision
 
     def _refuse_strangers(self) -> None:
@@ -332,6 +335,7 @@ class Session:
         from idrstream.profile import DeepProfilerProject
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
+        from idrstream.run.plates import PlateEstimates
         from idrstream.run.profiling import EngineProfiling, TableOptions
         from idrstream.schedule.stages import Stages
 
@@ -353,6 +357,7 @@ class Session:
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
             ),
+            estimates=PlateEstimates(components.preprocessor, components.segmentor),
         )
 
     def _wait_until_complete(self, movie: Movie) -> None:
@@ -368,7 +373,7 @@ class Session:
 
 def _refuse_planted_links(folder: Path) -> None:
     """Refuse links below an output folder, and warn when everybody may put something there."""
-    refuse_links(folder, TABLES, CELLS, CLUSTER, ILLUMINATION, *QUALITY)
+    refuse_links(folder, TABLES, CELLS, CLUSTER, ILLUMINATION, DIAMETERS, *QUALITY)
     channels = [path.name for path in (folder / ILLUMINATION).glob("*") if path.suffix != ".npz"]
     refuse_links(folder, *(f"{ILLUMINATION}/{name}" for name in channels))
     if everybody_may_write(folder):

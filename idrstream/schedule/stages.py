@@ -5,7 +5,7 @@ Abilities that a stage may lack have a default: a class that inherits from the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -85,6 +85,18 @@ class BatchProfiling(Interruptible, Protocol):
         ...
 
 
+class PlateFits(Protocol):
+    """What is estimated once for each plate, before its images are processed."""
+
+    def needs_plate_model(self, plate: str) -> bool:
+        """Return whether `fit_plate` must be called before images of a plate are processed."""
+        ...
+
+    def fit_plate(self, plate: str, movies: Iterable[Movie]) -> None:
+        """Make the estimates of a plate; `movies` yields one movie at a time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stages:
     """The stages that batches pass through.
@@ -101,6 +113,8 @@ class Stages:
         Returns for each frame its objects or the error of its segmentation.
     profiling : sequence of BatchProfiling
         One for each batch that may be in progress at once.
+    estimates : PlateFits, optional
+        What is estimated by plate, if it is more than the preprocessor's own.
     """
 
     downloader: Downloader
@@ -108,3 +122,9 @@ class Stages:
     preprocessor: BasePreprocessor
     segment: Callable[[Sequence[Frame]], Sequence[Objects | SegmentationError]]
     profiling: Sequence[BatchProfiling]
+    estimates: PlateFits | None = None
+
+    @property
+    def plates(self) -> PlateFits:
+        """What is estimated by plate."""
+        return self.estimates or self.preprocessor

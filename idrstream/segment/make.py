@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from idrstream.config import SegmentSettings
 from idrstream.plugins import load_plugin
@@ -12,7 +13,7 @@ from idrstream.segment.protocol import Segmentor, as_segmentor
 from idrstream.segment.with_cells import CellSegmentor
 
 
-def make_segmentor(settings: object) -> Segmentor:
+def make_segmentor(settings: object, diameters: Path | None = None) -> Segmentor:
     """Return the segmentor that settings mean: of nuclei, with their cells, or a plug-in.
 
     Parameters
@@ -20,6 +21,8 @@ def make_segmentor(settings: object) -> Segmentor:
     settings : SegmentSettings, Mapping, Segmentor or object
         ``[segment]`` of the settings; the first IDR_stream's ``model_specs``; or an object with
         ``segment(frame)``.
+    diameters : Path, optional
+        Where the diameters of plates are kept.
 
     Raises
     ------
@@ -31,4 +34,5 @@ def make_segmentor(settings: object) -> Segmentor:
     if not isinstance(settings, (SegmentSettings, Mapping)):
         return as_segmentor(settings)
     found = segment_settings(settings)
-    return CellPoseSegmentor(found) if found.cells == "none" else CellSegmentor(found)
+    kind = CellPoseSegmentor if found.cells == "none" else CellSegmentor
+    return kind(found, diameters)

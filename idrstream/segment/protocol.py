@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from idrstream.describe import adapt
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 
 _METHODS = (
-    "segment", "segment_many", "kinds", "check_channels", "whole_image", "load", "gpus", "channel",
+    "segment", "segment_many", "kinds", "check_channels", "needs_plate", "fit_plate",
+    "for_dry_run", "whole_image", "load", "gpus", "channel",
 )  # fmt: skip
 
 
@@ -70,6 +72,24 @@ class Segmentor(Protocol):
         By default nothing: each tile is segmented by itself.
         """
         return None
+
+    def needs_plate(self, plate: str) -> bool:  # noqa: ARG002
+        """Return whether `fit_plate` must be called before frames of a plate are segmented."""
+        return False
+
+    def fit_plate(self, plate: str, frames: Sequence[Frame]) -> None:  # noqa: ARG002
+        """Estimate and keep what all frames of a plate share, on uncorrected frames of some wells.
+
+        Raises
+        ------
+        idrstream.errors.ImageError
+            When nothing comes out of it; the message names the plate.
+        """
+        return
+
+    def for_dry_run(self, folder: Path) -> Segmentor:  # noqa: ARG002
+        """Return a segmentor that writes nothing outside `folder`."""
+        return self
 
     def load(self) -> None:
         """Load the model, so that what is missing shows before the first download."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -38,6 +40,8 @@ class CellSegmentor(Segmentor):
     ----------
     settings : SegmentSettings
         With ``cells`` other than ``none``.
+    diameters : Path, optional
+        As of `CellPoseSegmentor`.
 
     Raises
     ------
@@ -45,10 +49,10 @@ class CellSegmentor(Segmentor):
         When a setting does not fit.
     """
 
-    def __init__(self, settings: SegmentSettings) -> None:
+    def __init__(self, settings: SegmentSettings, diameters: Path | None = None) -> None:
         self.settings = settings
         all_nuclei = dataclasses.replace(settings, cells="none", remove_edge_masks=False)
-        self._nuclei = CellPoseSegmentor(all_nuclei)
+        self._nuclei = CellPoseSegmentor(all_nuclei, diameters)
         self.channel = self._nuclei.channel
         self._cells: CellPoseSegmentor | None = None
         self._distance_px = _distance_px(settings)
@@ -76,6 +80,20 @@ class CellSegmentor(Segmentor):
     def kinds(self) -> tuple[str, ...]:
         """Return ``Nuclei``, ``Cells`` and ``Cytoplasm``."""
         return OBJECT_KINDS
+
+    def needs_plate(self, plate: str) -> bool:
+        """Return whether the diameter of a plate's nuclei is still to be estimated."""
+        return self._nuclei.needs_plate(plate)
+
+    def fit_plate(self, plate: str, frames: Sequence[Frame]) -> None:
+        """Estimate and keep the diameter of a plate's nuclei; see `CellPoseSegmentor`."""
+        self._nuclei.fit_plate(plate, frames)
+
+    def for_dry_run(self, folder: Path) -> CellSegmentor:
+        """Return a segmentor with the same models that keeps diameters of plates in `folder`."""
+        twin = copy.copy(self)
+        twin._nuclei = self._nuclei.for_dry_run(folder)
+        return twin
 
     def gpus(self) -> list[str]:
         """Return the GPU that the models are on."""

@@ -229,7 +229,7 @@ class StreamParts:
         """
         from idrstream.segment import make_segmentor
 
-        self.segmentor = make_segmentor(model_specs)
+        self.segmentor = make_segmentor(model_specs, self.final_data_dir / "diameters")
         self._set("Segmentor", self.segmentor)
 
     @takes_options(ProfileSettings)

@@ -38,6 +38,7 @@ from idrstream.stream.worker_parts import (
     make_worker_stream,
     memory,
     mirror_models,
+    plate_models,
 )
 from idrstream.workers.messages import watched_requests, write_message
 
@@ -187,8 +188,7 @@ class Worker:
             if not isinstance(cause, ImageError):
                 self._log().exception("unforeseen error in the illumination of %s", work.plate)
             error = str(cause)
-        models = self.output / "illumination"
-        paths = [p for p in models.rglob("*.npz") if p.name == f"{work.plate}.npz"]
+        paths = plate_models(self.output, work.plate)
         receipt = replace(
             self._receipt(), plate=work.plate, key=self._file.identity, error=error, begun=begun,
             ended=time.time(),

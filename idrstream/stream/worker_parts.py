@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.errors import ConfigError
-from idrstream.folder.names import ILLUMINATION
+from idrstream.folder.names import DIAMETERS, ILLUMINATION
 
 if TYPE_CHECKING:
     from idrstream.cluster.layout import StreamFile
@@ -51,15 +51,22 @@ def _cook(recipe: Recipe, output: Path, tmp: Path) -> IdrStream:
     return stream
 
 
+def plate_models(folder: Path, plate: str) -> list[Path]:
+    """Return the files in an output folder with what was estimated for a plate."""
+    name = glob.escape(plate)
+    forms = (
+        f"{ILLUMINATION}/{name}.npz",
+        f"{ILLUMINATION}/*/{name}.npz",
+        f"{DIAMETERS}/{name}.json",
+    )
+    return [path for form in forms for path in folder.glob(form)]
+
+
 def mirror_models(source: Path, target: Path, work: Work) -> None:
-    """Give a worker's own output folder the illumination models of the plates of its work."""
+    """Give a worker's own output folder what was estimated for the plates of its work."""
     plates = {task.plate for tasks in work.batches.values() for task in tasks}
     for plate in plates:
-        name = f"{glob.escape(plate)}.npz"
-        for path in [
-            *(source / ILLUMINATION).glob(name),
-            *(source / ILLUMINATION).glob(f"*/{name}"),
-        ]:
+        for path in plate_models(source, plate):
             own = target / path.relative_to(source)
             if own.exists() or path.is_symlink():
                 continue

@@ -89,7 +89,7 @@ class PlateModels:
         if plate in self._fits:
             return False
         try:
-            needs = self._context.stages.preprocessor.needs_plate_model(plate)
+            needs = self._context.stages.plates.needs_plate_model(plate)
         except UserError as error:
             self._context.request_stop(error)
             return False
@@ -143,13 +143,13 @@ class PlateModels:
     def _start(self, plate: str, batch: BatchState) -> None:
         tasks = tasks_for_model(self._plan, plate, self._max_wells)
         fit = self._fits[plate] = PlateFit(plate, batch, tasks)
-        log.info("Fitting the illumination of plate %s on %d wells", plate, len(fit.movies))
+        log.info("Fitting the models of plate %s on %d wells", plate, len(fit.movies))
         self._context.stage_started("illumination", batch)
         self._context.submit("illumination", partial(self._fit, fit), partial(self._fitted, fit))
 
     def _fit(self, fit: PlateFit) -> None:
         with closing(self._iterate(fit)) as movies:
-            self._context.stages.preprocessor.fit_plate(fit.plate, movies)
+            self._context.stages.plates.fit_plate(fit.plate, movies)
 
     def _iterate(self, fit: PlateFit) -> Generator[Movie, None, None]:
         """Yield one movie after the other; runs in the thread of the fit."""
@@ -259,4 +259,4 @@ def fit_alone(stages: Stages, plate: str, tasks: Sequence[ImageTask], folder: Pa
                 jobs.delete(movie, folder)
 
     with closing(movies()) as found:
-        stages.preprocessor.fit_plate(plate, found)
+        stages.plates.fit_plate(plate, found)

@@ -83,13 +83,13 @@ class Stages:
 
 
 def side_by_side(
-    segment: Callable[[Frame], Objects], frames: Sequence[Frame], threads: int
-) -> list[Objects | SegmentationError]:
-    """Segment each frame with one thread, several at once."""
+    work: Callable[[Frame], Result], frames: Sequence[Frame], threads: int
+) -> list[Result | SegmentationError]:
+    """Call something for each frame with one thread, several at once."""
 
-    def call(frame: Frame) -> Objects | SegmentationError:
+    def call(frame: Frame) -> Result | SegmentationError:
         try:
-            return segment(frame)
+            return work(frame)
         except SegmentationError as error:
             return error
 

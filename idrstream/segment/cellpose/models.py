@@ -139,7 +139,7 @@ def model_files(settings: SegmentSettings) -> list[Path]:
     if settings.model_type in BUILT_IN:
         return [Path(settings.size_model)] if settings.size_model else []
     path = Path(settings.model_type)
-    size_file = _size_file_of(settings, path) if not settings.diameter else None
+    size_file = _size_file_of(settings, path) if _estimates(settings) else None
     return [path, size_file] if size_file else [path]
 
 
@@ -194,7 +194,7 @@ def _load_built_in(settings: SegmentSettings, *, gpu: bool) -> LoadedModel:
     path = fetch_built_in(stem)
     model = _new_model(path, gpu=gpu, model_type=name, diam_mean=17.0 if "nuclei" in name else 30.0)
     estimator = None
-    if not settings.diameter:
+    if _estimates(settings):
         size_file = _size_file_of(settings, path)
         if size_file is None and name in _WITH_SIZE_MODEL:
             size_file = fetch_built_in(_WITH_SIZE_MODEL[name])
@@ -206,10 +206,15 @@ def _load_file(settings: SegmentSettings, *, gpu: bool) -> LoadedModel:
     path = Path(settings.model_type)
     model = _new_model(path, gpu=gpu, pretrained_model=str(path))
     estimator = None
-    if not settings.diameter:
+    if _estimates(settings):
         size_file = _size_file_of(settings, path)
         estimator = CellposeSizeModel(size_file, model, settings) if size_file else None
     return LoadedModel(model, estimator, float(model.diam_labels))
+
+
+def _estimates(settings: SegmentSettings) -> bool:
+    """Return whether diameters are estimated."""
+    return settings.diameter in (0, "plate")
 
 
 def _size_file_of(settings: SegmentSettings, path: Path) -> Path | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import statistics
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -26,7 +28,9 @@ from idrstream.segment.cellpose.groups import (
     side_by_side,
 )
 from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
+from idrstream.segment.cellpose.plate_diameters import PlateDiameters
 from idrstream.segment.cellpose.settings import segment_settings
+from idrstream.segment.cellpose.shipped import rounded_up
 from idrstream.segment.cellpose.whole_image import whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
 from idrstream.segment.network.intensity import is_dark
@@ -60,12 +64,13 @@ class _LazyModel:
         with self._lock:
             if self._loaded is None:
                 loaded = load_model(self._settings)
-                check_smallest(self._settings.diameter, loaded)
+                given = self._settings.diameter
+                check_smallest(0.0 if given == "plate" else given, loaded)
                 self._loaded = loaded
                 _log.info(
                     "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
                 )
-                if not self._settings.diameter and loaded.estimator is None:
+                if given in (0, "plate") and loaded.estimator is None:
                     _log.warning(
                         "No size model for %s: taking the mean diameter it was trained on, "
                         "%.1f px, for every frame; set diameter or size_model to change that",
@@ -88,6 +93,8 @@ class CellPoseSegmentor(Segmentor):
     settings : SegmentSettings or Mapping
         ``[segment]`` of the settings, or the first IDR_stream's ``model_specs``, in which
         ``model_type`` is required.
+    diameters : Path, optional
+        Folder where the diameters of plates are kept, if ``diameter`` is ``plate``.
 
     Raises
     ------
@@ -101,10 +108,13 @@ class CellPoseSegmentor(Segmentor):
     15
     """
 
-    def __init__(self, settings: SegmentSettings | Mapping[str, Any]) -> None:
+    def __init__(
+        self, settings: SegmentSettings | Mapping[str, Any], diameters: Path | None = None
+    ) -> None:
         self.settings = segment_settings(settings)
         self.channel = self.settings.segment_channel
         self._model = _LazyModel(self.settings)
+        self._plates = PlateDiameters(diameters)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: settings without those of speed, digests of the model.
@@ -181,7 +191,8 @@ class CellPoseSegmentor(Segmentor):
         try:
             if frame.tile is not None:
                 return self._tile(frame, outlines=outlines)
-            labels, diameter_px = self.masks(self._channel_of(frame))
+            given = self._of_plate(frame)
+            labels, diameter_px = self.masks(self._channel_of(frame), diameter_px=given)
         except SegmentationError as error:
             raise named(error, frame) from error
         return self._objects(labels, diameter_px, outlines=outlines)
@@ -189,7 +200,8 @@ class CellPoseSegmentor(Segmentor):
     def whole_image(self, sample: ImageSample) -> WholeImage:
         """Return grey levels and diameter for all tiles of an image; see `Segmentor`."""
         with one_thread_each(free_threads(self.settings.threads)):
-            return whole_image(sample, self._model.get(), self.settings.diameter)
+            given = self.settings.diameter
+        return whole_image(sample, self._model.get(), 0.0 if given == "plate" else given)
 
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
@@ -233,7 +245,9 @@ class CellPoseSegmentor(Segmentor):
             channel=self.settings.segment_channel,
         )
 
-    def masks(self, pixels: NDArray[Any]) -> tuple[Labels, float]:
+    def masks(
+        self, pixels: NDArray[Any], *, diameter_px: float | None = None
+    ) -> tuple[Labels, float]:
         """Return the label image of one frame, for evaluation and quality control.
 
         Parameters
@@ -241,6 +255,8 @@ class CellPoseSegmentor(Segmentor):
         pixels : NDArray
             Shape ``(Y, X)``, or ``(2, Y, X)`` for a model of two channels, such as Cellpose's of
             cells, whose second channel shows the nuclei; not changed.
+        diameter_px : float, optional
+            Diameter of the nuclei, in the place of that of the settings.
 
         Returns
         -------
@@ -261,7 +277,7 @@ class CellPoseSegmentor(Segmentor):
         check_pixels(first)
         loaded = self._model.get()
         with one_frames_errors(), one_thread_each(free_threads(self.settings.threads)):
-            diameter_px = self._diameter(first, loaded)
+            diameter_px = self._diameter(first, loaded, diameter_px)
             found = loaded.model.eval(
                 np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels,
                 diameter=diameter_px,
@@ -292,7 +308,7 @@ class CellPoseSegmentor(Segmentor):
         check_pixels(pixels)
         loaded = self._model.get()
         with one_frames_errors(), step("scale"):
-            diameter_px = self._diameter(pixels, loaded, frame.tile)
+            diameter_px = self._diameter(pixels, loaded, self._of_plate(frame), frame.tile)
             return Prepared(frame, _scaled(pixels, loaded, frame.tile), diameter_px)
 
     def _run_network(self, group: Sequence[Prepared], threads: int | None = None) -> list[Any]:
@@ -352,8 +368,71 @@ class CellPoseSegmentor(Segmentor):
             )
         return table
 
+    def needs_plate(self, plate: str) -> bool:
+        """Return whether the diameter of a plate's nuclei is still to be estimated."""
+        return self.settings.diameter == "plate" and self._plates.find(plate) is None
+
+    def fit_plate(self, plate: str, frames: Sequence[Frame]) -> None:
+        """Estimate and keep the diameter of a plate's nuclei: the median of some frames.
+
+        It is rounded up to a power of 1.05 times the diameter that the network works at, so that
+        it is the same on every machine.
+
+        Raises
+        ------
+        idrstream.errors.SegmentationError
+            When none of the frames gives a diameter.
+        idrstream.errors.UserError
+            When the model cannot be loaded, see `load`.
+        """
+        loaded = self._model.get()
+
+        def estimate(frame: Frame) -> tuple[str, float]:
+            pixels = self._channel_of(frame)
+            check_pixels(pixels)
+            with one_frames_errors():
+                return frame.task.well, self._diameter(pixels, loaded, None)
+
+        threads = free_threads(self.settings.threads)
+        found = side_by_side(estimate, frames, threads)
+        by_well = [one for one in found if isinstance(one, tuple)]
+        for error in found:
+            if isinstance(error, SegmentationError):
+                _log.warning("left out of the diameter of plate %s: %s", plate, error)
+        if not by_well:
+            raise SegmentationError(f"plate {plate}: no frame of it gives a diameter; set diameter")
+        median = statistics.median_high(diameter for _, diameter in by_well)
+        diameter_px = rounded_up(median, loaded.model.diam_mean)
+        self._plates.keep(plate, diameter_px, by_well)
+        _log.info(
+            "Diameter of the nuclei of plate %s: %.1f px, of %d wells",
+            plate, diameter_px, len(by_well),
+        )  # fmt: skip
+
+    def for_dry_run(self, folder: Path) -> CellPoseSegmentor:
+        """Return a segmentor with the same model that keeps diameters of plates in `folder`."""
+        twin = copy.copy(self)
+        twin._plates = PlateDiameters(folder)
+        return twin
+
+    def _of_plate(self, frame: Frame) -> float | None:
+        """Return the diameter of a frame's plate, if that is what the settings ask for."""
+        if self.settings.diameter != "plate" or frame.tile is not None:
+            return None  # a tile has the diameter of its whole image
+        found = self._plates.find(frame.task.plate)
+        if found is None:
+            raise ConfigError(
+                f"plate {frame.task.plate} has no diameter yet; call fit_plate with frames of some "
+                "of its wells first"
+            )
+        return found
+
     def _diameter(
-        self, pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None = None
+        self,
+        pixels: NDArray[Any],
+        loaded: LoadedModel,
+        of_plate: float | None,
+        tile: Tile | None = None,
     ) -> float:
         """Return the diameter of the nuclei of a frame, one that the network can be asked for."""
         given = self.settings.diameter
@@ -361,12 +440,15 @@ class CellPoseSegmentor(Segmentor):
             return tile.diameter_px
         largest = float(max(*pixels.shape, loaded.model.diam_mean))
         smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
-        if given:
+        if given and given != "plate":
             check_diameter(given, smallest, largest, pixels.shape)
             return given
-        if loaded.estimator is None:
+        if of_plate is not None:
+            found = of_plate
+        elif loaded.estimator is None:
             return loaded.usual_diameter_px
-        found = float(loaded.estimator.estimate(pixels, loaded.model))
+        else:
+            found = float(loaded.estimator.estimate(pixels, loaded.model))
         if not (np.isfinite(found) and found > 0):
             raise SegmentationError(f"the estimated diameter is {found}; set diameter")
         taken = min(max(found, smallest), largest)

@@ -75,14 +75,14 @@ class SizeEstimator:
             if not whole and number < _ENOUGH_NUCLEI and not larger:
                 # The whole, but not at far too large a scale, which would take long. Rounded, as it
                 # will most likely be segmented, for then the network need not see it again.
-                enough, diameter = False, _rounded(diameter, model.diam_mean)
+                enough, diameter = False, rounded_up(diameter, model.diam_mean)
             elif not _agree(found, diameter):
-                diameter = found if enough else _rounded(found, model.diam_mean)
+                diameter = found if enough else rounded_up(found, model.diam_mean)
             elif whole and enough:
                 # The network has seen a small image whole at this scale: segmenting costs nothing.
                 return diameter
             else:
-                return _rounded(found, model.diam_mean)
+                return rounded_up(found, model.diam_mean)
         return diameter
 
     def from_style(self, style: NDArray[Any]) -> float:
@@ -208,8 +208,8 @@ def _agree(one_px: float, other_px: float) -> bool:
     return bool(abs(np.log(one_px / other_px)) < _AGREEMENT)
 
 
-def _rounded(diameter_px: float, usual_px: float) -> float:
-    """Return the next larger of the usual diameter times powers of the step, within the limits."""
+def rounded_up(diameter_px: float, usual_px: float) -> float:
+    """Return the next larger of the usual diameter times powers of 1.05, from 5 to 150 px."""
     steps = np.ceil(np.log(diameter_px / usual_px) / np.log(_STEP) - 1e-6)
     return float(np.clip(usual_px * _STEP**steps, _SMALLEST_PX, _LARGEST_PX))
 
