@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import NoReturn
+from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
 
 _PIECE_BYTES = 1 << 16
 _MAX_DEPTH = 32
 _MAX_ELEMENTS = 60_000_000
-_MAX_TEXT = 1 << 16  # characters of an element that is read
 _MAX_CHILDREN = 10_000
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 
 
 def elements(content: bytes, names: Collection[str], *, encoding: str = "") -> Iterator[Element]:
@@ -31,20 +33,12 @@ def elements(content: bytes, names: Collection[str], *, encoding: str = "") -> I
     ValueError
         If it is no whole XML, declares a document type or entities, or is nested without end.
     """
-    reading = _Reading(frozenset(names))
-    parser = expat.ParserCreate(encoding or None)
-    parser.buffer_text = True
-    parser.StartElementHandler = reading.start
-    parser.EndElementHandler = reading.end
-    parser.CharacterDataHandler = reading.text
-    parser.StartDoctypeDeclHandler = _refuse
-    parser.EntityDeclHandler = _refuse
+    if encoding:
+        content = _DECLARATION.sub("", content.decode(encoding)).encode()
     try:
-        for at in range(0, max(len(content), 1), _PIECE_BYTES):
-            piece = content[at : at + _PIECE_BYTES]
-            parser.Parse(piece, at + _PIECE_BYTES >= len(content))
-            yield from reading.taken()
-    except (expat.ExpatError, LookupError, UnicodeError) as error:
+        _refuse_document_type(content)
+        yield from _elements(content, frozenset(names))
+    except (expat.ExpatError, ElementTree.ParseError, LookupError, UnicodeError) as error:
         msg = f"it is not whole XML ({error}): was it cut or changed?"
         raise ValueError(msg) from error
 
@@ -57,55 +51,71 @@ def child_texts(element: Element) -> dict[str, str]:
     return found
 
 
-class _Reading:
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
-        self._open: list[Element | None] = []
-        self._wanted = 0
-        self._count = 0
-        self._done: list[Element] = []
+def _elements(content: bytes, names: frozenset[str]) -> Iterator[Element]:
+    parser = ElementTree.XMLPullParser(("start", "end"))
+    plain: dict[str, str] = {}
+    is_open: list[Element] = []
+    wanted = count = 0
+    for at in range(0, max(len(content), 1), _PIECE_BYTES):
+        parser.feed(content[at : at + _PIECE_BYTES])
+        if at + _PIECE_BYTES >= len(content):
+            parser.close()
+        for event, element in parser.read_events():
+            if (name := plain.get(element.tag)) is None:
+                name = plain[element.tag] = _plain(element.tag)
+            if event == "start":
+                count += 1
+                _check_size(is_open, count, within=wanted > 0)
+                is_open.append(element)
+                wanted += name in names
+                continue
+            is_open.pop()
+            if name in names:
+                wanted -= 1
+                yield _renamed(element)
+            if not wanted and is_open:
+                del is_open[-1][:]  # it is read: else memory would grow with the file
 
-    def taken(self) -> list[Element]:
-        done, self._done = self._done, []
-        return done
 
-    def start(self, name: str, attributes: dict[str, str]) -> None:
-        self._count += 1
-        if len(self._open) >= _MAX_DEPTH or self._count > _MAX_ELEMENTS:
-            msg = "it is nested too deeply or has too many elements for an index"
-            raise ValueError(msg)
-        tag = _plain(name)
-        wanted = tag in self._names
-        self._wanted += wanted
-        if not self._wanted:
-            self._open.append(None)
-            return
-        element = Element(tag, {_plain(key): value for key, value in attributes.items()})
-        parent = self._open[-1] if self._open else None
-        if parent is not None:
-            if len(parent) >= _MAX_CHILDREN:
-                msg = f"an element {parent.tag} has more than {_MAX_CHILDREN:,} others in it"
-                raise ValueError(msg)
-            parent.append(element)
-        self._open.append(element)
+def _check_size(is_open: list[Element], count: int, *, within: bool) -> None:
+    if len(is_open) >= _MAX_DEPTH or count > _MAX_ELEMENTS:
+        msg = "it is nested too deeply or has too many elements for an index"
+        raise ValueError(msg)
+    if within and len(is_open[-1]) > _MAX_CHILDREN:
+        msg = f"an element {_plain(is_open[-1].tag)} has more than {_MAX_CHILDREN:,} others in it"
+        raise ValueError(msg)
 
-    def end(self, name: str) -> None:
-        element = self._open.pop()
-        if element is not None and _plain(name) in self._names:
-            self._wanted -= 1
-            self._done.append(element)
 
-    def text(self, data: str) -> None:
-        element = self._open[-1] if self._open else None
-        if element is None or len(element):
-            return
-        element.text = (element.text or "") + data
-        if len(element.text) > _MAX_TEXT:
-            element.text = element.text[:_MAX_TEXT]  # a profile of the light, or nonsense
+def _renamed(element: Element) -> Element:
+    """Return an element with what is in it, all names without their namespace."""
+    for one in element.iter():
+        if "}" in one.tag:
+            one.tag = _plain(one.tag)
+        if any("}" in key for key in one.attrib):
+            one.attrib = {_plain(key): value for key, value in one.attrib.items()}
+    return element
 
 
 def _plain(name: str) -> str:
-    return name.rpartition(":")[2]
+    return name.rpartition("}")[2]
+
+
+class _BegunError(Exception):
+    """The first element begins: no document type can come any more."""
+
+
+def _refuse_document_type(content: bytes) -> None:
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartElementHandler = _begin
+    try:
+        parser.Parse(content, True)
+    except _BegunError:
+        return
+
+
+def _begin(*_element: object) -> NoReturn:
+    raise _BegunError
 
 
 def _refuse(*_declaration: object) -> NoReturn:
