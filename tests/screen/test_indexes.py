@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 from plates import CHANNELS, WRITERS, Key, keys, number_of
@@ -198,3 +200,36 @@ def test_deep_and_endless_xml():
 @pytest.mark.parametrize("text", ["a/b.tif", ".\\a\\b.tif", " a/./b.tif "])
 def test_paths_of_other_systems(text):
     assert relative_path(text) == "a/b.tif"
+
+
+def mutated(content: bytes, random: np.random.Generator) -> bytes:
+    """Return a file with some bytes changed, a part doubled, left out or moved."""
+    data = bytearray(content)
+    for _ in range(int(random.integers(1, 4))):
+        a, b = sorted(int(n) for n in random.integers(0, len(data), 2))
+        b = min(b, a + 200)
+        match random.integers(5):
+            case 0:
+                data[a:b] = bytes(random.integers(0, 256, b - a, dtype=np.uint8))
+            case 1:
+                data[a:a] = data[a:b] * 3
+            case 2:
+                del data[a:b]
+            case 3:
+                digits = [n for n in range(len(data)) if 48 <= data[n] <= 57]
+                data[digits[a % len(digits)]] = ord(str(random.integers(10)))
+            case _:
+                data[a:a] = b"9" * 40
+    return bytes(data)
+
+
+def test_files_changed_in_any_way_end_in_a_sentence(plate):
+    kind, path = plate
+    beside = {"Columbus": "ImageIndex.ColumbusIDX.xml", "CellVoyager": "MeasurementData.mlf"}
+    target = path.parent / beside.get(kind, path.name)
+    whole = target.read_bytes()
+    random = np.random.default_rng(len(kind))
+    for _ in range(60):
+        target.write_bytes(mutated(whole, random))
+        with suppress(DownloadError):
+            assert place_of(str(path)).index.files
