@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers import expat
@@ -60,7 +60,8 @@ def _elements(content: bytes, names: frozenset[str]) -> Iterator[Element]:
         parser.feed(content[at : at + _PIECE_BYTES])
         if at + _PIECE_BYTES >= len(content):
             parser.close()
-        for event, element in parser.read_events():
+        events: Iterator[tuple[str, Any]] = parser.read_events()  # type: ignore[assignment]
+        for event, element in events:
             if (name := plain.get(element.tag)) is None:
                 name = plain[element.tag] = _plain(element.tag)
             if event == "start":
