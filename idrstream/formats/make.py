@@ -13,7 +13,7 @@ from idrstream.formats.complete import HDF5_SUFFIXES
 from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.projection import Projection
 from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels, as_reader
-from idrstream.formats.tiff import TiffReader, is_tiff
+from idrstream.formats.tiff import TiffReader, is_companion, is_tiff
 
 READER_NAMES = ("auto", "cellh5", "tiff", "imagej", "bioformats")
 FIJI_VARIABLE = "IDRSTREAM_FIJI"
@@ -35,16 +35,21 @@ class AutoReader(TiffReader):
 
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
-        return super().info(path) if is_tiff(path) else self._cellh5().info(path)
+        return super().info(path) if _is_ours(path) else self._cellh5().info(path)
 
     def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""
-        return super().read(path, numbers) if is_tiff(path) else self._cellh5().read(path, numbers)
+        return super().read(path, numbers) if _is_ours(path) else self._cellh5().read(path, numbers)
 
     def _cellh5(self) -> CellH5Reader:
         chosen = self.selection
         reader = CellH5Reader(channel=chosen.channel, z=chosen.z, projection=chosen.projection)
         return reader if chosen.series is None else reader.at(series=chosen.series)
+
+
+def _is_ours(path: Path) -> bool:
+    """Return whether `TiffReader` reads a file."""
+    return is_companion(path) or is_tiff(path)
 
 
 def make_reader(

@@ -115,6 +115,24 @@ def images_of(structure: Structure, name: str) -> tuple[TiffImage, ...]:
     return (TiffImage(first.shape, first.kind, (), (1, 1, len(pages)), places),)
 
 
+def images_of_companion(text: str) -> tuple[TiffImage, ...]:
+    """Return the images of an OME-XML file beside the files of its planes.
+
+    Raises
+    ------
+    TiffError
+        If it cannot be understood, or an image does not say which files it is in.
+    """
+    found = tuple(
+        _ome_image(image, None, lambda file, _uuid: file, MAX_FRAMES)
+        for image in read_ome(text).images
+    )
+    if not found or not all(p.file for image in found for p in image.places.values()):
+        msg = "has no image, or one that does not say which files it is in"
+        raise TiffError(msg)
+    return found
+
+
 def _imagej_image(structure: Structure) -> TiffImage:
     """Return the one image of a file of ImageJ: channels are fastest, then planes, then frames."""
     stated = {key: int(value) for key, value in _IMAGEJ.findall(structure.description)}
@@ -159,7 +177,7 @@ def _ome_images(ome: OmeFile, structure: Structure, name: str) -> tuple[TiffImag
 
 
 def _ome_image(
-    image: OmeImage, structure: Structure, other: Callable[[str, str], str], most: int
+    image: OmeImage, structure: Structure | None, other: Callable[[str, str], str], most: int
 ) -> TiffImage:
     places: dict[tuple[int, int, int], Place] = {}
     for planes in image.planes:
@@ -170,7 +188,7 @@ def _ome_image(
                 msg = f"has OME-XML of more than {MAX_FRAMES:,} planes"
                 raise TiffError(msg)
     own = [place.page for place in places.values() if not place.file]
-    if own and max(own) >= len(structure.pages):
+    if structure is not None and own and max(own) >= len(structure.pages):
         msg = f"has {len(structure.pages)} of {max(own) + 1} pages"
         raise TiffError(msg, cut=True)
     if image.samples > 1:

@@ -25,20 +25,26 @@ from idrstream.formats.movie_checks import (
 )
 from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
-from idrstream.formats.tiff.images import Place, TiffImage, images_of
+from idrstream.formats.tiff.images import Place, TiffImage, images_of, images_of_companion
 from idrstream.formats.tiff.structure import Page, Structure, TiffError, read_structure
-from idrstream.opening import inside, open_regular
+from idrstream.opening import inside, open_regular, read_regular
 
 # What cannot unpack to more than a strip or tile has, since tifffile says so to the codec.
 _CODECS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
 _DARK_IS_ZERO, _PALETTE = 1, 3
 _OPEN_FILES = 16
 _KEPT = 4  # structures: of the movies that are read at the same time
+_MOST_XML_BYTES = 2**26
 _OTHERWISE = 'set preprocess.reader = "bioformats"'
 _DAMAGED = (
     OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError,
     EOFError, AttributeError,
 )  # fmt: skip
+
+
+def is_companion(path: Path) -> bool:
+    """Return whether a file is OME-XML beside the files of its planes, by its name."""
+    return path.name.lower().endswith(".companion.ome")
 
 
 class TiffReader(BaseReader):
@@ -47,7 +53,7 @@ class TiffReader(BaseReader):
     Channels, planes, frames and sites are those of the OME-XML or of ImageJ's description;
     without either the pages are frames. A file's images are those that have a plane in it: of a
     plate in many files, the wells that are in this one. Planes in other files are read from those
-    beside it.
+    beside it. A ``.companion.ome`` names them all.
 
     Parameters
     ----------
@@ -87,10 +93,13 @@ class TiffReader(BaseReader):
         path = Path(path)
         files = _Files(path.parent)
         try:
-            structure = self._structure(files.add("", open_regular(path)))
-            image = self._image(path, structure)
-            first = next((at.page for at in image.places.values() if not at.file), 0)
-            _check_storage(structure.pages[0 if image.raw else first])
+            if is_companion(path):
+                image = self._companion_image(path)
+            else:
+                structure = self._structure(files.add("", open_regular(path)))
+                image = self._image(path, structure)
+                first = next((at.page for at in image.places.values() if not at.file), 0)
+                _check_storage(structure.pages[0 if image.raw else first])
             channel = channel_to_read(path, image.sizes[0], self.selection)
             planes = planes_to_read(path, image.sizes[1], self.selection)
             info = _info(path, image)
@@ -123,6 +132,11 @@ class TiffReader(BaseReader):
         if self.selection.alone:
             own = [one.alone() for one in images]
             images = tuple(one for one in own if one.places)
+        return images[image_to_read(path, len(images), self.selection)]
+
+    def _companion_image(self, path: Path) -> TiffImage:
+        text = read_regular(path, _MOST_XML_BYTES).decode("utf-8", "replace")
+        images = images_of_companion(text)
         return images[image_to_read(path, len(images), self.selection)]
 
 
