@@ -52,7 +52,7 @@ def child_texts(element: Element) -> dict[str, str]:
 
 
 def _elements(content: bytes, names: frozenset[str]) -> Iterator[Element]:
-    parser = ElementTree.XMLPullParser(("start", "end"))
+    parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser(("start", "end"))
     plain: dict[str, str] = {}
     is_open: list[Element] = []
     wanted = count = 0
