@@ -256,7 +256,7 @@ def deadline_here() -> float | None:
 
 
 def connect(
-    address: str = "", scheduler_file: Path | None = None, *, timeout_s: float = CONNECT_S
+    address: str = "", scheduler_file: Path | None = None, *, timeout_s: float | None = None
 ) -> Client:
     """Connect to a Dask scheduler that runs already.
 
@@ -267,7 +267,7 @@ def connect(
         configuration (``distributed.comm.tls``).
     scheduler_file : Path, optional
         The file that it writes its address into, instead.
-    timeout_s : float
+    timeout_s : float, optional
         How long to wait for the file and the answer.
 
     Returns
@@ -283,7 +283,7 @@ def connect(
         If Dask is not installed.
     """
     kind = _distributed().Client
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + (CONNECT_S if timeout_s is None else timeout_s)
     if scheduler_file is not None:
         while not scheduler_file.is_file():
             if time.monotonic() > deadline:
