@@ -67,8 +67,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, help="where the stream is run [a temporary folder]")
     parser.add_argument(
-        "--only", nargs="+", choices=("terminal", "notebook", "report"),
-        default=("terminal", "notebook", "report"),
+        "--only", nargs="+", choices=("terminal", "notebook", "report", "painting"),
+        default=("terminal", "notebook", "report", "painting"),
     )  # fmt: skip
     options = parser.parse_args()
     TARGET.mkdir(exist_ok=True)
@@ -76,6 +76,10 @@ def main() -> int:
         work = options.work or Path(scratch)
         features = work / "features"
         live = {"terminal", "notebook"} & set(options.only)
+        if "painting" in options.only:
+            painting(browser, work.with_name(f"{work.name}_painting"))
+        if options.only == ["painting"]:
+            return 0
         if live or not (features / "journal.sqlite").exists():
             shutil.rmtree(work, ignore_errors=True)
             run = start(work)
@@ -204,6 +208,22 @@ def report(browser: Browser, features: Path) -> None:
     save("report.png", page.screenshot())
     page.locator("#plates").evaluate("element => element.scrollIntoView()")
     save("report_plates.png", page.screenshot())
+    context.close()
+
+
+def painting(browser: Browser, folder: Path) -> None:
+    """Picture what the report of the demo with five channels says of features and cells."""
+    page_path = folder / "features" / "report.html"
+    if not page_path.exists():
+        command = [sys.executable, "-m", "idrstream", "demo", str(folder), "--channels", "5"]
+        subprocess.run([*command, "--force"], check=True)
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, device_scale_factor=1)
+    page = context.new_page()
+    page.goto(page_path.resolve().as_uri())
+    figures = page.locator("#features ~ div.charts")
+    save("report_families.png", figures.screenshot())
+    crops = page.locator("section[aria-labelledby=pictures] figure img + img").first
+    save("report_cells.png", crops.screenshot())
     context.close()
 
 

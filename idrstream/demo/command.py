@@ -9,9 +9,9 @@ from pathlib import Path
 
 from idrstream.cli.options import as_path
 from idrstream.cli.terminal import say
+from idrstream.demo.nuclei import MARKER
 from idrstream.errors import ConfigError
 
-_MARKER = ".idrstream-demo"
 # Option, field of the spec of nuclei and of Cell Painting, what it is.
 _SIZES = (
     ("plates", "plates", "plates", "plates"),
@@ -78,14 +78,13 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def prepare(folder: Path, *, force: bool) -> None:
-    """Make the folder of a demo; remove an earlier one if forced, never any other folder."""
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / _MARKER).is_file():
-            msg = f"{folder} has files that are not a demo of idrstream; name another folder"
-            raise ConfigError(msg)
-        if not force:
-            msg = f"{folder} already has a demo; name another folder or give --force to replace it"
-            raise ConfigError(msg)
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / _MARKER).touch()
+    """Remove an earlier demo if forced; never any other folder."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / MARKER).is_file():
+        msg = f"{folder} has files that are not a demo of idrstream; name another folder"
+        raise ConfigError(msg)
+    if not force:
+        msg = f"{folder} already has a demo; name another folder or give --force to replace it"
+        raise ConfigError(msg)
+    shutil.rmtree(folder)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from idrstream.simulate import Score, ScreenSpec, SimulatedScreen
 
 
+MARKER = ".idrstream-demo"
+"""File that says that a folder is a demo's, and may be replaced."""
+
+
 @dataclass(frozen=True, slots=True)
 class DemoScore:
     """Agreement of a stream's results with the truth of a simulated screen.
@@ -69,6 +73,7 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     from idrstream import IdrStream, make_downloader, read_table, simulate_screen
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
     screen = simulate_screen(folder / "screen", spec)
     features, work = folder / "features", folder / "tmp"
     stream = IdrStream("idr0013", work, features, log=features / "stream.log")

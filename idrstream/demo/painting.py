@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idrstream.demo.nuclei import masks_of
+from idrstream.demo.nuclei import MARKER, masks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,7 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
     from idrstream.simulate import CHANNELS, simulate_painting
 
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).touch()
     screen = simulate_painting(folder / "screen", spec)
     features, work = folder / "features", folder / "tmp"
     stream = IdrStream("demo", work, features, log=features / "stream.log")

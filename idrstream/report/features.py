@@ -29,7 +29,7 @@ MAX_NUCLEI = 60_000  # limit of what is read: an overview, not an analysis
 _MAD = 1.4826
 _MOST_MISSING = 0.05  # share of wells without a value, as of pycytominer's drop_na_columns
 NULL = 1000
-_KEYS = ["Metadata_Plate", "Metadata_Well", "Metadata_Site"]
+_KEYS = ["Metadata_Plate", "Metadata_Well"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +139,14 @@ def _profiles(data: FolderData, chosen: Sequence[tuple[int, str]]) -> tuple[pd.D
         counts.append(values.count())  # of an object that is missing features have no value
     if not sums:
         return pd.DataFrame(), 0
-    total = pd.concat(sums).groupby(level=[0, 1, 2], sort=False).sum()
-    count = pd.concat(counts).groupby(level=[0, 1, 2], sort=False).sum()
+    total = pd.concat(sums).groupby(level=[0, 1], sort=False).sum()
+    count = pd.concat(counts).groupby(level=[0, 1], sort=False).sum()
     return total / count.where(count > 0), nuclei
 
 
 def _metadata(keys: pd.DataFrame, data: FolderData) -> pd.DataFrame:
     """Add name, group and target of each well from the table."""
-    keys = keys.set_axis(["Plate", "Number", "Site"], axis=1)
+    keys = keys.set_axis(["Plate", "Number"], axis=1)
     names = {
         (plate, str(number)): well
         for plate, number, well in zip(
