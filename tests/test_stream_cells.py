@@ -67,6 +67,7 @@ def test_a_row_has_nucleus_cell_and_cytoplasm_and_both_engines(both):
     assert set(table["Metadata_Cells_TouchesBorder"]) <= {0, 1}
     assert not table["Metadata_Nuclei_TouchesBorder"].any()  # remove_edge_masks
     parts = json.loads((out / "provenance.json").read_text())
+    assert parts["identity"]["engine"]["channels"] == list(CHANNELS)
     described = parts["identity"]["engine"]["engines"]
     assert [one["engine"] for one in described] == ["torch", "classical"]
     assert described[1]["features"] == list(FAMILIES)

@@ -25,6 +25,10 @@ ENGINE = "DP_engine"
 """Folder in it for the project that DeepProfiler works in."""
 
 
+_NAMES_CHANNELS = ("classical", "several")
+"""Engines whose columns are in the order of the channels of the frames."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Components:
     """The components of a stream, all of them set."""
@@ -104,6 +108,8 @@ def identity_of(paths: StreamPaths, components: Components, options: RunOptions)
         extra_metadata=options.extra_metadata,
         output_format=options.output_format,
     )
+    if identity["engine"].get("name") in _NAMES_CHANNELS:
+        identity["engine"]["channels"] = list(components.preprocessor.channel_names)
     if described := described_options(options):
         identity["options"] = described
     settings = getattr(components.downloader, "settings", None)

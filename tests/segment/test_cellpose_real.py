@@ -84,6 +84,22 @@ def test_masks_are_cellposes_own(segmentor, model_file, image):
     assert (masks == as_labels(own)).mean() > 0.98
 
 
+def test_masks_of_two_channels_are_cellposes_own(segmentor, model_file, image):
+    """As of a model of cells that also sees the nuclei: the second channel counts."""
+    from cellpose.models import CellposeModel
+
+    nuclei = np.roll(image, 25, axis=1)
+    options = {"diameter": 17, "flow_threshold": 0, "cellprob_threshold": -10, "min_size": 1}
+    own = CellposeModel(gpu=False, pretrained_model=str(model_file)).eval(
+        np.stack([image, nuclei], axis=-1), channels=[1, 2], **options
+    )[0]
+    masks, _ = segmentor.masks(np.stack([image, nuclei]))
+    assert masks.max() > 1
+    assert (masks == as_labels(own)).mean() > 0.98
+    alone, _ = segmentor.masks(image)
+    assert (masks == alone).mean() < 0.9
+
+
 @pytest.mark.parametrize("precision", ["single", "bfloat16"])
 def test_masks_of_a_trained_network_are_cellposes_own(simulated, precision):
     from cellpose.metrics import average_precision
