@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 CONNECT_S = 8.0
 _LOOK_S = 1.0
 _REPLACE_S = 5.0
+_NOBODY_S = 60.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -83,6 +84,7 @@ class Dask(Executor):
         self._seen: tuple[str, ...] = ()
         self._looked = self._replaced = 0.0
         self._jobs: dict[str, str] = {}  # of SLURM, by address
+        self._seen_last = time.monotonic()
 
     def capacity(self) -> int:
         """Return how many of Dask's workers have nothing to do."""
@@ -162,6 +164,14 @@ class Dask(Executor):
                 for one, info in here.items()
                 if str(info["name"]) in jobs
             }
+        if self._seen:
+            self._seen_last = now
+        elif not self._owned and now - self._seen_last > _NOBODY_S:
+            msg = (
+                f"the Dask scheduler has had no worker for {_NOBODY_S:.0f} s: start some and go on "
+                "with idrstream resume"
+            )
+            raise ClusterError(msg)
         if self._owned and len(self._seen) < self.workers and now - self._replaced > _REPLACE_S:
             self._replaced = now
             _replace(self._client.cluster, self.workers)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.processes import Processes, check_workers
 from idrstream.cluster.queues import Resources
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from idrstream.cluster.jobs import JobArrays
     from idrstream.cluster.work import Executor
     from idrstream.config import ClusterSettings
@@ -64,6 +66,24 @@ def make_executor(settings: ClusterSettings, output: Path) -> Executor | None:
             settings.interface,
         )
     return dasks.Dask(client, settings.workers, owned=True, **shared)
+
+
+def as_executor(given: Executor | Client | None) -> Executor | None:
+    """Return an executor for a client of Dask; others stay as they are.
+
+    Raises
+    ------
+    ConfigError
+        If its cluster has no workers yet.
+    """
+    if given is None or not type(given).__module__.startswith("distributed."):
+        return cast("Executor | None", given)
+    from idrstream.cluster.dasks import Dask
+    from idrstream.cluster.work import CONNECTIONS
+
+    client: Any = given
+    there = len(client.scheduler_info(n_workers=-1)["workers"])
+    return Dask(client, min(there, CONNECTIONS))
 
 
 def make_arrays(settings: ClusterSettings, output: Path, **modes: Any) -> JobArrays:

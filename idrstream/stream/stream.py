@@ -16,6 +16,7 @@ from idrstream.stream.verbs import FolderVerbs
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from idrstream.cluster import Executor
     from idrstream.config import Settings
@@ -87,7 +88,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *arguments: Any,
         background: Literal[False] = False,
         listeners: Sequence[Listener] = (),
-        executor: Executor | None = None,
+        executor: Executor | Client | None = None,
         **options: Any,
     ) -> RunResult: ...
     @overload
@@ -97,7 +98,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *arguments: Any,
         background: Literal[True],
         listeners: Sequence[Listener] = (),
-        executor: Executor | None = None,
+        executor: Executor | Client | None = None,
         **options: Any,
     ) -> BackgroundRun: ...
     @takes_options(RunOptions, positional=4)  # type: ignore[misc]  # it takes the positional ones
@@ -107,7 +108,7 @@ class IdrStream(StreamParts, FolderVerbs):
         *,
         background: bool = False,
         listeners: Sequence[Listener] = (),
-        executor: Executor | None = None,
+        executor: Executor | Client | None = None,
         **options: Any,
     ) -> RunResult | BackgroundRun:
         """Extract the features of all images of a table that are not done yet.
@@ -126,7 +127,7 @@ class IdrStream(StreamParts, FolderVerbs):
             progress bars. See ``docs/control.md``.
         listeners : sequence of Listener
             Called with every event of the run.
-        executor : Executor, optional
+        executor : Executor or distributed.Client, optional
             Has the workers on this and other machines; by default this process does the work.
             See ``docs/cluster.md``.
         **options
@@ -152,13 +153,14 @@ class IdrStream(StreamParts, FolderVerbs):
         """
         from idrstream.run.cutting import for_tiles, run_in_tiles
         from idrstream.run.session import Session
+        from idrstream.stream.executors import as_executor
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
         components = self.components()
         chosen, paths = for_tiles(components, chosen), self.paths()
-        session = Session(paths, components, chosen, executor)
+        session = Session(paths, components, chosen, as_executor(executor))
         run = partial(run_in_tiles, session, paths, components, chosen, data_to_process)
         if background:
             return BackgroundRun(

@@ -13,6 +13,7 @@ from idrstream.folder.verify import Verified, verify_folder
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
     from idrstream.cluster import Executor
     from idrstream.collect import Collected, CollectOptions
@@ -30,7 +31,7 @@ class FolderVerbs:
         raise NotImplementedError
 
     @takes_options(RunOptions)
-    def resume(self, *, executor: Executor | None = None, **options: Any) -> RunResult:
+    def resume(self, *, executor: Executor | Client | None = None, **options: Any) -> RunResult:
         """Continue where the last run ended: run every batch that is not done.
 
         The table, batch size, extra metadata and format are those the folder was started with.
@@ -63,7 +64,7 @@ class FolderVerbs:
 
     @takes_options(RunOptions)
     def rerun(
-        self, batch_ids: Iterable[int], *, executor: Executor | None = None, **options: Any
+        self, batch_ids: Iterable[int], *, executor: Executor | Client | None = None, **options: Any
     ) -> RunResult:
         """Run batches again that failed or were published without some images.
 
@@ -88,7 +89,7 @@ class FolderVerbs:
 
     @takes_options(RunOptions)
     def rerun_failed(
-        self, kind: str | None = None, *, executor: Executor | None = None, **options: Any
+        self, kind: str | None = None, *, executor: Executor | Client | None = None, **options: Any
     ) -> RunResult:
         """Run every batch again that had a failure.
 
