@@ -116,9 +116,10 @@ class TransportDownloader(Downloader):
             sizes = [self.size(one) for one in channels.values()]
             return None if None in sizes else sum(size or 0 for size in sizes)
         if (files := plane_files(task)) is not None:  # as many as the first has, each
-            needed = len(needed_frames(task, files, self._frames_needed)) * files.planes
             first = self.size(files.task(task, 1, 1))
-            return None if first is None else first * needed
+            if first is None or files.pages:
+                return first
+            return first * files.planes * len(needed_frames(task, files, self._frames_needed))
         if self.is_zarr(task):
             return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)

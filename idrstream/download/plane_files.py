@@ -1,7 +1,8 @@
-"""Images whose planes, or times, are in files of their own: downloaded, and described as one movie.
+"""Images whose planes or times are in files, or pages, of their own: described as one movie.
 
 The row's path is a pattern of all files, planes first; the column ``Planes`` says how many belong
-to a frame. The movie is a ``.companion.ome`` beside the files, OME-XML as Bio-Formats reads it.
+to a frame. Or it is one file, of which ``Pages`` lists the pages of each channel. The movie is a
+``.companion.ome`` beside the files, OME-XML as Bio-Formats reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from xml.sax.saxutils import quoteattr
 from idrstream.errors import DownloadError, MovieError
 from idrstream.formats.reader import MovieInfo
 from idrstream.records import ImageTask, Movie
-from idrstream.screen.columns import PLACE_COLUMNS, PLANES
+from idrstream.screen.columns import PAGES, PLACE_COLUMNS, PLANES
 from idrstream.screen.study.pattern import expand_pattern
 
 if TYPE_CHECKING:
@@ -36,20 +37,23 @@ class PlaneFiles:
         Planes of the first frame, of the second, and so on.
     planes : int
         Planes of a frame.
+    pages : tuple of tuple of int
+        For one file with all images: the pages of each channel, in the same order.
     """
 
     paths: tuple[str, ...]
     planes: int
+    pages: tuple[tuple[int, ...], ...] = ()
 
     @property
     def n_frames(self) -> int:
         """Number of frames."""
-        return len(self.paths) // self.planes
+        return len(self.pages[0] if self.pages else self.paths) // self.planes
 
     def task(self, task: ImageTask, frame: int, plane: int) -> ImageTask:
         """Return the task of one of the files; frame and plane count from 1."""
-        path = self.paths[(frame - 1) * self.planes + plane - 1]
-        return replace(task, metadata={**task.metadata, _PATH: path, PLANES: ""})
+        path = self.paths[0 if self.pages else (frame - 1) * self.planes + plane - 1]
+        return replace(task, metadata={**task.metadata, _PATH: path, PLANES: "", PAGES: ""})
 
 
 def plane_files(task: ImageTask) -> PlaneFiles | None:
@@ -62,20 +66,29 @@ def plane_files(task: ImageTask) -> PlaneFiles | None:
     """
     text = task.metadata.get(PLANES, "").strip()
     path = task.metadata.get(_PATH, "").strip()
-    if not text or "<" not in path:
+    listed = task.metadata.get(PAGES, "").strip()
+    if not path or not (listed or (text and "<" in path)):
         return None
     try:
-        paths = tuple(file.path for file in expand_pattern(path))
+        pages = tuple(tuple(map(_page, part.split(","))) for part in listed.split(";") if listed)
+        paths = (path,) if pages else tuple(file.path for file in expand_pattern(path))
     except ValueError as error:
-        msg = f"{task.name}: column {_PATH}: {error}"
+        msg = f"{task.name}: column {PAGES if listed else _PATH}: {error}"
         raise DownloadError(msg) from error
     planes = int(text) if text.isdecimal() and len(text) < 6 else 0
-    if not 1 <= planes <= _MOST_PLANES or len(paths) % planes:
-        msg = (
-            f"{task.name}: column {PLANES} is {text[:20]!r}, but its path names {len(paths)} files"
-        )
+    counts = {len(part) for part in pages} or {len(paths)}
+    if not 1 <= planes <= _MOST_PLANES or len(counts) > 1 or min(counts) % planes:
+        what = f"column {PLANES} is {text[:20]!r}, but there are {max(counts)} files or pages"
+        msg = f"{task.name}: {what}"
         raise DownloadError(msg)
-    return PlaneFiles(paths, planes)
+    return PlaneFiles(paths, planes, pages)
+
+
+def _page(text: str) -> int:
+    if not text.isdecimal() or len(text) > 6:
+        msg = f"{text[:20]!r} is no page"
+        raise ValueError(msg)
+    return int(text)
 
 
 def needed_frames(
@@ -124,10 +137,13 @@ def download_planes(
         If a file is no TIFF.
     """
     there: dict[tuple[int, int], Movie] = {}
-    for frame in frames:
+    for frame in () if files.pages else frames:
         for plane in range(1, files.planes + 1):
             below = Path(folder) / f"t{frame}_z{plane}"  # planes may have the same name
             there[frame - 1, plane - 1] = download(files.task(task, frame, plane), below)
+    if files.pages:
+        there[0, 0] = download(files.task(task, 1, 1), Path(folder) / "file")
+        frames = range(1, files.n_frames + 1)
     if not there:
         msg = f"{task.name}: none of its {files.n_frames} frames is needed"
         raise DownloadError(msg)
@@ -152,19 +168,32 @@ def _description(
 ) -> str:
     height, width, kind = _size_of(first)
     blocks = []
-    for (t, z), movie in there.items():
-        name = movie.path.relative_to(folder).as_posix()
-        blocks.append(
-            f'<TiffData FirstC="0" FirstZ="{z}" FirstT="{t}" IFD="0" PlaneCount="1">'
-            f"<UUID FileName={quoteattr(name)}>{uuid5(NAMESPACE_URL, name).urn}</UUID></TiffData>"
-        )
+    if files.pages:
+        (one,) = there.values()
+        name = one.path.relative_to(folder).as_posix()
+        for c, pages in enumerate(files.pages):
+            for number, page in enumerate(pages):
+                t, z = divmod(number, files.planes)
+                blocks.append(_block(name, c, z, t, page))
+    else:
+        for (t, z), one in there.items():
+            blocks.append(_block(one.path.relative_to(folder).as_posix(), 0, z, t, 0))
+    count = len(files.pages) or 1
+    channels = "".join(f'<Channel ID="Channel:0:{c}" SamplesPerPixel="1"/>' for c in range(count))
     return (
         '<?xml version="1.0" encoding="UTF-8"?><OME '
         'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
         '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZTC" '
-        f'Type="{kind}" SizeX="{width}" SizeY="{height}" SizeZ="{files.planes}" SizeC="1" '
-        f'SizeT="{files.n_frames}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        f'Type="{kind}" SizeX="{width}" SizeY="{height}" SizeZ="{files.planes}" '
+        f'SizeC="{count}" SizeT="{files.n_frames}">{channels}'
         f"{''.join(blocks)}</Pixels></Image></OME>"
+    )
+
+
+def _block(name: str, c: int, z: int, t: int, page: int) -> str:
+    return (
+        f'<TiffData FirstC="{c}" FirstZ="{z}" FirstT="{t}" IFD="{page}" PlaneCount="1">'
+        f"<UUID FileName={quoteattr(name)}>{uuid5(NAMESPACE_URL, name).urn}</UUID></TiffData>"
     )
 
 

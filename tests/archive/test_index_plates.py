@@ -182,6 +182,9 @@ def test_planes_in_files_of_their_own_are_one_movie(archive, tmp_path):
     first.write_bytes(b"no image")
     with pytest.raises(MovieError, match="is no TIFF; planes in files of their own"):
         archive.downloader().download(task, tmp_path / "again")
+    one = {"Path": "x.tif", "Planes": "1", "Pages": "0,x"}
+    with pytest.raises(DownloadError, match="column Pages: 'x' is no page"):
+        downloader.download(replace(task, metadata=one), tmp_path / "pages")
     wrong = replace(task, metadata={**task.metadata, "Planes": "3"})
-    with pytest.raises(DownloadError, match=r"Planes is '3', but its path names 2 files"):
+    with pytest.raises(DownloadError, match=r"Planes is '3', but there are 2 files or pages"):
         downloader.download(wrong, tmp_path / "wrong")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-from plates import WRITERS, Key, number_of
+from plates import WRITERS, Key, columbus, number_of
 
 from idrstream import IdrStream, make_downloader, table_from_files
 from idrstream.demo import config_for
 
 SIZE = (96, 128)
+ALL = {**WRITERS, "Columbus pages": partial(columbus, paged=True)}
 
 
 def cells(key: Key) -> np.ndarray:
@@ -57,13 +59,13 @@ def served(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "kinds",
-    [("Harmony", "MetaXpress"), pytest.param(tuple(WRITERS), marks=pytest.mark.slow)],
+    [("MetaXpress", "Columbus pages"), pytest.param(tuple(ALL), marks=pytest.mark.slow)],
     ids=["two", "all"],
 )
 def test_the_same_features_from_every_microscope(kinds, quick, served, tmp_path):
     tables = {}
     for kind in kinds:
-        index = WRITERS[kind](served.root / kind, cells)
+        index = ALL[kind](served.root / kind, cells)
         address = f"{served.address}{kind}/{index}".replace(" ", "%20")
         table = table_from_files(address, sites=2).iloc[:3].assign(Plate="P")
         assert (table["Planes"] == "2").all()
@@ -74,6 +76,7 @@ def test_the_same_features_from_every_microscope(kinds, quick, served, tmp_path)
     assert len(first) > 6
     for kind, features in tables.items():
         pd.testing.assert_frame_equal(features, first, obj=kind)
+    assert "Pages" in table  # the last one is one file for each field
 
 
 def test_planes_are_projected_or_chosen(quick, served, tmp_path):

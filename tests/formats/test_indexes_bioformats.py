@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import tifffile
 from movie_files import bioformats_jar  # noqa: F401, a fixture
-from plates import WRITERS
+from plates import WRITERS, columbus
 
 from idrstream.archive.plates import place_of
 
@@ -68,8 +69,9 @@ print("ANSWER" + json.dumps(answers))
 @pytest.mark.java
 def test_the_same_file_for_every_image_as_bio_formats(bioformats_jar, tmp_path):  # noqa: F811
     """One process for all formats: Java takes most of the time."""
+    writers = {**WRITERS, "Columbus pages": partial(columbus, paged=True)}
     indexes = {
-        kind: str(tmp_path / kind / write(tmp_path / kind)) for kind, write in WRITERS.items()
+        kind: str(tmp_path / kind / write(tmp_path / kind)) for kind, write in writers.items()
     }
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(bioformats_jar)],
@@ -79,7 +81,7 @@ def test_the_same_file_for_every_image_as_bio_formats(bioformats_jar, tmp_path):
     for kind, path in indexes.items():
         opened = place_of(path)
         ours = [
-            [*file[:6], int(tifffile.imread(Path(opened.folder) / file.path)[0, 0])]
+            [*file[:6], int(tifffile.imread(Path(opened.folder) / file.path, key=file.page)[0, 0])]
             for file in opened.index.files
         ]
         reader, images = theirs[kind]

@@ -99,14 +99,20 @@ def harmony(folder: Path, pixels: Pixels = plain, planes: int = 2) -> str:
     return "Images/Index.idx.xml"
 
 
-def columbus(folder: Path, pixels: Pixels = plain, planes: int = 2) -> str:
-    """Columbus: ``MeasurementIndex.ColumbusIDX.xml`` and the image index that it names."""
+def columbus(folder: Path, pixels: Pixels = plain, planes: int = 2, *, paged: bool = False) -> str:
+    """Columbus: ``MeasurementIndex.ColumbusIDX.xml`` and the image index that it names.
+
+    With `paged` the images of a field are pages of one file, channels first.
+    """
     images = []
-    for key in keys(planes):
-        name = f"{key.well}_f{key.field}_c{key.channel}_z{key.z}.tif"
-        _tiff(folder / name, pixels(key))
+    pages: dict[str, list[np.ndarray]] = {}
+    for key in sorted(keys(planes), key=lambda key: (key[:3], key.z, key.channel)):
+        tail = "" if paged else f"_c{key.channel}_z{key.z}"
+        name = f"{key.well}_f{key.field}{tail}.tif"
+        page = len(pages.setdefault(name, []))
+        pages[name].append(pixels(key))
         images.append(
-            f'<Image Version="1"><id>{name}</id><URL BufferNo="0">{name}</URL>'
+            f'<Image Version="1"><id>{name}</id><URL BufferNo="{page}">{name}</URL>'
             f"<Row>{key.row + 1}</Row><Col>{key.column + 1}</Col><FieldID>{key.field}</FieldID>"
             f"<PlaneID>{key.z + 1}</PlaneID><TimepointID>1</TimepointID>"
             f"<ChannelID>{key.channel + 1}</ChannelID>"
@@ -116,6 +122,8 @@ def columbus(folder: Path, pixels: Pixels = plain, planes: int = 2) -> str:
             f'<PositionX Unit="m">0</PositionX><PositionY Unit="m">0</PositionY>'
             f'<PositionZ Unit="m">{key.z}E-6</PositionZ></Image>'
         )
+    for name, own in pages.items():
+        _tiff(folder / name, *own)
     plate = "<PlateRows>8</PlateRows><PlateColumns>12</PlateColumns>"
     (folder / "ImageIndex.ColumbusIDX.xml").write_text(
         '<?xml version="1.0" encoding="UTF-8"?>'

@@ -29,6 +29,7 @@ class FieldRow(NamedTuple):
     files: tuple[ChannelFile, ...] = ()
     channels: tuple[str, ...] = ()  # names of all channels, in their order
     planes: int = 0  # of a time point, where paths are patterns of several files
+    pages: str = ""  # of its one file: as the column Pages has them
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,9 @@ def rows_of_index(
         paths = {file.path for file in files}
         if len(paths) == 1:
             named = index.channels if _are_named(index.channels) else ()
-            yield whole._replace(path=folder + files[0].path, channels=named)
+            whole = whole._replace(path=folder + files[0].path, channels=named)
+            pages, planes = _pages(_chosen(files, choice), index)
+            yield whole._replace(pages=pages, planes=planes)
             continue
         try:
             found = choose_channels(_channels(files, index, folder, choice), choice.channels)
@@ -58,6 +60,21 @@ def rows_of_index(
 
 def _are_named(channels: Sequence[str]) -> bool:
     return any(name != f"C{at}" for at, name in enumerate(channels))
+
+
+def _pages(files: Sequence[ImageFile], index: PlateIndex) -> tuple[str, int]:
+    """Return which pages of its one file a field has, as the column Pages says it, and its planes.
+
+    A file with one image needs none, nor one that lacks some.
+    """
+    channels, planes, times = (len({file[axis] for file in files}) for axis in (3, 4, 5))
+    if len(files) == 1 or channels != len(index.channels):
+        return "", 0
+    if channels * planes * times != len(files):
+        return "", 0
+    ordered = sorted(files, key=lambda file: (file.channel, file.time, file.z))
+    groups = groupby(ordered, key=lambda file: file.channel)
+    return ";".join(",".join(str(file.page) for file in group) for _, group in groups), planes
 
 
 def _channels(

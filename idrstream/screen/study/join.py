@@ -14,6 +14,7 @@ from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import (
     CHANNEL_NAMES,
     FRAMES,
+    PAGES,
     PLANES,
     PLATE,
     SITE,
@@ -328,6 +329,8 @@ def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
         core[CHANNEL_NAMES] = names
     if rows["planes"].any():
         core[PLANES] = [str(planes) if planes else "" for planes in rows["planes"]]
+    if rows["pages"].any():
+        core[PAGES] = rows["pages"]
     return core
 
 
