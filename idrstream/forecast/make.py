@@ -37,8 +37,9 @@ from idrstream.profile import DeepProfilerProject
 from idrstream.records import ImageTask
 from idrstream.run.components import Components, StreamPaths
 from idrstream.run.plates import PlateEstimates
-from idrstream.run.profiling import FRAME_PX, EngineProfiling, TableOptions, kept_bytes
+from idrstream.run.profiling import FRAME_PX, EngineProfiling
 from idrstream.run.session import Session
+from idrstream.run.table_options import TableOptions, kept_bytes
 from idrstream.schedule.options import choose_sizes
 from idrstream.text import parse_size
 

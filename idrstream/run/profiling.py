@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,91 +18,31 @@ from idrstream.compile import (
     object_numbers,
     publish,
 )
-from idrstream.compile.masks import BYTES_A_ROW, MaskFolder, masks_path
+from idrstream.compile.masks import MaskFolder, masks_path
 from idrstream.errors import CompileError
 from idrstream.files import delete_folder, move_folder
 from idrstream.folder.outputs import project_path
 from idrstream.profile import DeepProfilerProject, check_features
 from idrstream.profile.deepprofiler.features_file import write_features
-from idrstream.quality.pictures import pictures_bytes
 from idrstream.records import OBJECT_FIELDS, OBJECT_KINDS, Frame, ImageTask, Objects
+from idrstream.run.table_options import FILE_BYTES, TableOptions, kept_bytes
 from idrstream.schedule.stages import BatchProfiling, DiskNeed
-from idrstream.track import NucleusTracker
-from idrstream.track.batch import FILMS, BatchTracks, tracks_path
+from idrstream.track.batch import BatchTracks, tracks_path
 from idrstream.workers.steps import step
 
 if TYPE_CHECKING:
-    from idrstream.config import RunOptions
     from idrstream.folder.journal.reader import FrameKey
-    from idrstream.profile import DeepModel, FeatureEngine
+    from idrstream.profile import FeatureEngine
     from idrstream.quality.notes import BatchNotes
     from idrstream.records import Features, KeptFolder, Published
-    from idrstream.run.components import Components
-    from idrstream.track import Tracker
 
-_FILE_BYTES = 4096  # of a file beside its content: headers, its entry in tables
 _OBJECTS = 400  # of a frame, as long as none was segmented
 FRAME_PX = (1024, 1344)
 """Size of a frame, as long as none was read."""
-_ROWS = 20  # of pixels of an object
 _LOCATION_BYTES = 64
 _POINT_BYTES = 14
 _OUTLINE_POINTS = 80
 _KINDS = tuple(f"{kind}_" for kind in OBJECT_KINDS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableOptions:
-    """What a batch's table has, and what is kept beside it.
-
-    Attributes
-    ----------
-    extra_metadata : tuple of str
-        Extra columns.
-    output_format : str
-        ``csv.gz`` or ``parquet``.
-    kept : Path or None
-        Output folder, where masks and projects are kept.
-    masks, project : bool
-        Whether they are kept.
-    channels : tuple of str
-        Channels that frames will have; by default those of the model.
-    kinds : tuple of str
-        Kinds of objects that they will have.
-    tracker : Tracker, optional
-        Follows the objects of each movie.
-    films : int
-        Batches of which a film of one movie is made.
-    """
-
-    extra_metadata: tuple[str, ...] = ()
-    output_format: str = "csv.gz"
-    kept: Path | None = None
-    masks: bool = False
-    project: bool = False
-    channels: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = OBJECT_KINDS[:1]
-    tracker: Tracker | None = None
-    films: int = 0
-
-    @classmethod
-    def of(cls, options: RunOptions, folder: Path, components: Components) -> TableOptions:
-        """Return what the options of a run and its components say, for an output folder."""
-        return cls(
-            extra_metadata=options.extra_metadata,
-            output_format=options.output_format,
-            kept=folder,
-            masks=options.keep_masks,
-            project=options.keep_project,
-            channels=tuple(components.preprocessor.channel_names),
-            kinds=components.segmentor.kinds(),
-            tracker=(
-                NucleusTracker(options.track_max_step, options.track_max_gap)
-                if options.track
-                else None
-            ),
-            films=FILMS if pictures_bytes(options.pictures) else 0,
-        )
 
 
 class EngineProfiling(BatchProfiling):
@@ -380,39 +320,9 @@ class EngineProfiling(BatchProfiling):
 
     def _record_bytes(self, objects: int, points: int) -> int:
         """Return the size of the locations and index line of a frame."""
-        return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * _FILE_BYTES
+        return objects * _LOCATION_BYTES + points * _POINT_BYTES + 2 * FILE_BYTES
 
 
 def _has_kind(column: str) -> bool:
     """Return whether the name of a feature begins with a kind of objects."""
     return column.startswith(_KINDS)
-
-
-def kept_bytes(
-    options: TableOptions,
-    model: DeepModel,
-    objects: int,
-    pixels: int,
-    itemsize: int = 2,
-    *,
-    rows: int | None = None,
-) -> int:
-    """Return the size of what is kept of a frame beside its table.
-
-    Parameters
-    ----------
-    options : TableOptions
-        What is kept.
-    model : DeepModel
-        Its channels and features.
-    objects, pixels, itemsize : int
-        Objects and pixels of the frame, and bytes of a pixel.
-    rows : int, optional
-        Rows of pixels of all objects together, if they are known.
-    """
-    rows = objects * _ROWS * len(options.kinds) if rows is None else rows
-    files = 6 * len(options.kinds)
-    masks = rows * BYTES_A_ROW + files * _FILE_BYTES if options.masks else 0
-    images = len(model.config.image_columns) * (pixels * itemsize + _FILE_BYTES)
-    features = objects * len(model.columns) * 4 + _FILE_BYTES
-    return masks + (images + features if options.project else 0)

@@ -336,7 +336,8 @@ class Session:
         from idrstream.quality.notes import BatchNotes
         from idrstream.quality.pictures import PictureStore
         from idrstream.run.plates import PlateEstimates
-        from idrstream.run.profiling import EngineProfiling, TableOptions
+        from idrstream.run.profiling import EngineProfiling
+        from idrstream.run.table_options import TableOptions
         from idrstream.schedule.stages import Stages
 
         components, options = self._components, self._options

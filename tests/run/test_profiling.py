@@ -17,7 +17,8 @@ from idrstream.profile import ClassicalEngine, DeepModel, DeepProfilerProject, F
 from idrstream.quality.notes import BatchNotes
 from idrstream.quality.pictures import PictureStore
 from idrstream.records import OBJECT_KINDS, Features, Frame, ImageTask
-from idrstream.run.profiling import EngineProfiling, TableOptions
+from idrstream.run.profiling import EngineProfiling
+from idrstream.run.table_options import TableOptions
 from idrstream.segment import objects_in
 from idrstream.segment.cells import expanded, objects_of
 
