@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 from browser import NARROW, WIDE, opened
 from PIL import Image
+from scipy import ndimage
 
 from idrstream.cli.main import main
 from idrstream.collect import collect_folder
+from idrstream.compile import read_batch_table
 from idrstream.quality.pictures import PICTURE_BYTES, picture_key, picture_paths
 from idrstream.report.data import read_folder
 from idrstream.report.findings import find_warnings
 from idrstream.report.write import write_report
-from idrstream.simulate import CHANNELS
+from idrstream.simulate import CHANNELS, PaintingSpec, simulate_field
 
 pytestmark = pytest.mark.models
 SMALL = {"plates": 1, "wells": 14, "fields": 1, "height": 256, "width": 256, "nuclei": 14}
@@ -76,6 +78,61 @@ def test_it_finds_what_was_simulated(demo):
     assert number("flatfield correlation, worst") >= 0.9
     assert number("cell area, correlation") >= 0.8
     assert "bright mitochondria:" in told
+
+
+@pytest.fixture(scope="module")
+def matched(demo):
+    """Rows of found cells, and the true mean light of the same cells by object and channel."""
+    folder, _ = demo
+    spec = PaintingSpec(
+        plates=1, wells_per_plate=14, fields=1, height=256, width=256, nuclei_per_frame=14
+    )
+    table = read_batch_table(next((folder / "features").glob("batch_*.csv.gz")))
+    rows, means = [], []
+    for well in spec.wells:
+        field = simulate_field(spec, plate="CP0001", well=well)
+        here = table[table["Metadata_Well"] == f"{well.removeprefix('A')}_1"]
+        at = np.rint(here[["Location_Center_Y", "Location_Center_X"]].to_numpy()).astype(int)
+        owner = field.nuclei[at[:, 0], at[:, 1]]
+        light = field.pixels[:, spec.focus] / field.flatfields
+        cytoplasm = np.where(field.nuclei > 0, 0, field.cells)
+        rows.append(here[owner > 0])
+        means.append(
+            pd.DataFrame(
+                {
+                    f"{kind}_{channel}": ndimage.mean(plane, labels, owner[owner > 0])
+                    for kind, labels in (("Nuclei", field.nuclei), ("Cytoplasm", cytoplasm))
+                    for channel, plane in zip(CHANNELS, light, strict=True)
+                }
+            )
+        )
+    return pd.concat(rows, ignore_index=True), pd.concat(means, ignore_index=True)
+
+
+@pytest.mark.parametrize("kind", ["Nuclei", "Cytoplasm"])
+def test_every_channel_and_object_is_measured_in_its_own_pixels(matched, kind):
+    found, true = matched
+    assert len(found) > 100
+    measured = {name: found[f"{kind}_Intensity_MeanIntensity_{name}"] for name in CHANNELS}
+    for channel in CHANNELS:
+        alike = {
+            name: np.corrcoef(measured[name], true[f"{kind}_{channel}"])[0, 1] for name in CHANNELS
+        }
+        assert max(alike, key=alike.get) == channel, alike
+        assert alike[channel] > 0.8, (channel, alike)
+
+
+def test_nuclei_and_cytoplasm_are_not_the_same_pixels(matched):
+    found, true = matched
+    for channel in CHANNELS:
+        nuclei, cytoplasm = (
+            found[f"{kind}_Intensity_MeanIntensity_{channel}"].median()
+            for kind in ("Nuclei", "Cytoplasm")
+        )
+        expected = true[f"Nuclei_{channel}"].median() / true[f"Cytoplasm_{channel}"].median()
+        assert nuclei / cytoplasm == pytest.approx(expected, rel=0.15), channel
+    dna = "Intensity_MeanIntensity_DNA"
+    assert (found[f"Nuclei_{dna}"] > 2 * found[f"Cytoplasm_{dna}"]).all()
 
 
 def test_known_effects_are_the_top_features_of_the_treated_wells(demo):
