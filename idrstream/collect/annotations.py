@@ -11,12 +11,13 @@ from idrstream.compile.names import output_names
 from idrstream.errors import CollectError
 from idrstream.records import ImageTask
 from idrstream.redact import redact
+from idrstream.screen.columns import TILE
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # Addresses of files: no property of a well, and may contain credentials.
-_ADDRESSES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name"})
+_ADDRESSES = frozenset({"Path", "URL", "DNA", "Plate_Map_Name", TILE})
 
 ALL_FRAMES = 0
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.compile.names import (
     CHILDREN,
+    LABEL,
     NUMBER,
     TOUCHES_BORDER,
     X_COLUMN,
+    X_UM,
     Y_COLUMN,
+    Y_UM,
     is_feature,
 )
 from idrstream.opening import check_regular
@@ -122,4 +125,6 @@ def _type_of(name: str) -> Any:
 
     if is_feature(name):
         return pa.float32()
-    return pa.float64() if name in (X_COLUMN, Y_COLUMN) else pa.string()
+    if name == LABEL:
+        return pa.int64()
+    return pa.float64() if name in (X_COLUMN, Y_COLUMN, X_UM, Y_UM) else pa.string()

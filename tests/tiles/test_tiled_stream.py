@@ -11,6 +11,8 @@ import pytest
 import zarr
 
 from idrstream import IdrStream
+from idrstream.cli.main import main
+from idrstream.compile import read_batch_table
 from idrstream.download.downloader import TransportDownloader
 from idrstream.download.large import LargeImages
 from idrstream.download.transports.local import LocalTransport
@@ -187,6 +189,19 @@ def test_the_report_shows_the_whole_image_and_its_seams(once: Path) -> None:
     assert "Large images" in page
     assert "neighbours agree on 100.00%" in page
     assert "0 objects are there twice and 0 are lost" in page
+
+
+def test_collected_cells_keep_number_and_position_and_not_the_tile(once: Path, capsys: Any) -> None:
+    (table, *_) = sorted((once / "out").glob("batch_*"))
+    read = read_batch_table(table)
+    assert read["Metadata_Label"].dtype == np.int64
+    assert read["Metadata_Location_X_um"].dtype == np.float64
+    out = once / "collected"
+    assert main(["collect", str(once / "out"), "--normalize", "none", "--out", str(out)]) == 0
+    assert "Tile" not in "".join(capsys.readouterr())
+    cells = pd.read_parquet(out / "cells")
+    assert set(cells["Metadata_Label"]) == set(rows_of(once)["Metadata_Label"])
+    assert "Metadata_Tile" not in cells
 
 
 def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def channel_rows(data: FolderData) -> list[tuple[str, ...]]:
     found = []
     for plate, frames in data.frames.groupby("Plate", sort=False):
         for name in data.measured_channels:
-            values = [frames[f"{one}_{name}"].median() for one in CHANNEL_MEASURES]
+            values = [frames[f"{one}_{name}"].dropna().median() for one in CHANNEL_MEASURES]
             texts = (f"{v:.{n}f}" if v == v else "" for v, n in zip(values, (1, 1, 4), strict=True))
             found.append((str(plate), name, *texts))
     return found
