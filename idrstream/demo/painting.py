@@ -85,13 +85,28 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
     PaintingDemo
         Its files, its result and score.
     """
-    from idrstream import IdrStream, collect_folder, make_downloader, read_table
+    from idrstream import collect_folder
     from idrstream.report.write import write_report
-    from idrstream.simulate import CHANNELS, simulate_painting
+    from idrstream.simulate import simulate_painting
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
     screen = simulate_painting(folder / "screen", spec)
+    features = folder / "features"
+    result = _stream(screen, spec, folder, progress=progress)
+    collected = collect_folder(features, folder / "profiles", partial=bool(result.rerun_batches))
+    report = write_report(features).path
+    return PaintingDemo(
+        screen, features, collected, report, result, score_demo(screen, features, collected)
+    )
+
+
+def _stream(
+    screen: SimulatedScreen, spec: PaintingSpec, folder: Path, *, progress: bool
+) -> RunResult:
+    from idrstream import IdrStream, make_downloader, read_table
+    from idrstream.simulate import CHANNELS
+
     features, work = folder / "features", folder / "tmp"
     stream = IdrStream("demo", work, features, log=features / "stream.log")
     engines = ["torch", "classical"] if importlib.util.find_spec("cp_measure") else ["torch"]
@@ -110,7 +125,7 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
             }
         )
         stream.copy_DP_files(engines=engines)
-        result = stream.run_stream(
+        return stream.run_stream(
             read_table(screen.table_path),
             batch_size=spec.wells_per_plate,
             extra_metadata=["object_outlines"],
@@ -119,11 +134,6 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
     finally:
         stream.close()
         shutil.rmtree(work, ignore_errors=True)
-    collected = collect_folder(features, folder / "profiles", partial=bool(result.rerun_batches))
-    report = write_report(features).path
-    return PaintingDemo(
-        screen, features, collected, report, result, score_demo(screen, features, collected)
-    )
 
 
 def score_demo(screen: SimulatedScreen, features: Path, collected: Collected) -> PaintingScore:

@@ -217,15 +217,20 @@ def _spread(cell: _Cell, label: int, maps: CellMaps, *, with_nucleus: bool) -> N
         -(((along - cell.golgi[0]) / wide) ** 2 + ((across - cell.golgi[1]) / wide) ** 2) / 2
     )
     maps.golgi[rows, columns][mine] = np.where(own, 0.25, 1.0)[mine] * spot[mine]
-    radius = cell.look.radius_px
-    turned = [
-        np.cos(cell.tilt) * along + np.sin(cell.tilt) * across,
-        np.cos(cell.tilt) * across - np.sin(cell.tilt) * along,
-    ]
-    a = np.sqrt(cell.look.elongation)
+    maps.nucleoli[rows, columns][own] = _nucleoli(cell, along[own], across[own])
+
+
+def _nucleoli(
+    cell: _Cell, along: NDArray[np.float64], across: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the nucleoli at points of a cell, where `render` leaves its chromatin dark."""
+    radius, stretch = cell.look.radius_px, np.sqrt(cell.look.elongation)
+    u = (np.cos(cell.tilt) * along + np.sin(cell.tilt) * across) / radius / stretch
+    v = (np.cos(cell.tilt) * across - np.sin(cell.tilt) * along) / radius * stretch
+    bright: NDArray[np.float64] = np.zeros(u.shape)
     for cu, cv, size in cell.look.nucleoli:
-        near = ((turned[0] / radius / a - cu) ** 2 + (turned[1] / radius * a - cv) ** 2) / size**2
-        maps.nucleoli[rows, columns][own] += np.exp(-near[own])
+        bright += np.exp(-((u - cu) ** 2 + (v - cv) ** 2) / size**2)
+    return bright
 
 
 def _mend(maps: CellMaps) -> None:
