@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from idrstream.cluster.receipts import Receipt, SkippedPart, kept_of, verify
 from idrstream.errors import CompileError, StorageError
 from idrstream.files import atomic_path, flush
+from idrstream.folder.outputs import forget_kept
 from idrstream.opening import inside
 from idrstream.quality.pictures import Picture, PictureStore
 from idrstream.records import Batch, Published, Skipped
@@ -121,6 +122,7 @@ class Acceptor:
         folders = {"/".join(name.split("/")[:2]) for name in names if name.count("/") >= 2}
         for name in sorted(folders):
             _give(attempt / name, inside(self._output, name))
+        forget_kept(self._output, receipt.batch, without=folders)  # of an earlier table
         kept = kept_of(attempt, receipt.batch)
         return Published(
             path=self._output / receipt.table,

@@ -163,7 +163,9 @@ def _is_dead_here(state: WorkerState) -> bool:
         stat = Path(f"/proc/{state.pid}/stat").read_text()
     except ProcessLookupError:
         return True
-    except OSError:  # of another user, or no Linux
+    except FileNotFoundError:  # gone meanwhile, unless this is no Linux
+        return Path("/proc/self/stat").exists()
+    except OSError:  # of another user
         return False
     return stat.rpartition(") ")[2].startswith("Z")  # ended, but nobody has asked how
 

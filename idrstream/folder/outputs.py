@@ -7,7 +7,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,9 +189,16 @@ def _forget(folder: Path, numbers: Set[int]) -> None:
     """Delete what lies beside the tables of batches that are not done."""
     forget(folder, numbers)
     for number in numbers:
-        beside = masks_path(folder, number), project_path(folder, number)
-        for path in (*beside, tracks_path(folder, number)):
-            refuse_links(folder, path.relative_to(folder).as_posix())
+        forget_kept(folder, number)
+
+
+def forget_kept(folder: Path, number: int, *, without: Collection[str] = ()) -> None:
+    """Delete the folders beside the table of a batch, `without` those of these names."""
+    beside = masks_path(folder, number), project_path(folder, number)
+    for path in (*beside, tracks_path(folder, number)):
+        name = path.relative_to(folder).as_posix()
+        if name not in without:
+            refuse_links(folder, name)
             shutil.rmtree(path, ignore_errors=True)
 
 

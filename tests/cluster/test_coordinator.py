@@ -84,3 +84,20 @@ def test_what_workers_cannot_make_is_told_at_once(parts, screen, recipe, tmp_pat
     with pytest.raises(ClusterError, match="models or settings on"):
         stream.run_stream(table, 1, progress=False, executor=other)
     shutil.rmtree(tmp_path / "out" / "cluster")
+
+
+def test_masks_are_kept_and_go_with_a_table_that_has_none(parts, screen, recipe, tmp_path):
+    stream = parts.make_stream(screen, tmp_path)
+    table = parts.table_of(screen)
+    options = {"batch_nums": [0], "progress": False}
+    executor = InlineWorkers(recipe=recipe())
+    stream.run_stream(table, 1, executor=executor, keep_masks=True, **options)
+    masks = tmp_path / "out" / "masks" / "batch_0.zarr"
+    here = parts.make_stream(screen, tmp_path / "here")
+    here.run_stream(table, 1, keep_masks=True, **options)
+    other = tmp_path / "here" / "out" / "masks" / "batch_0.zarr"
+    assert parts.files_below(masks) == parts.files_below(other) != []
+    assert stream.verify().problems == ()
+    stream.run_stream(table, 1, executor=executor, force_recompute=True, **options)
+    assert not masks.exists()
+    assert stream.verify().problems == ()

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from idrstream.cluster import Processes
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.receipts import attempts, read_receipt
@@ -91,6 +93,7 @@ stream.run_stream(read_table({table!r}), 1, progress=False, executor=Processes(1
 """
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_is_killed_loses_nothing(parts, screen, wanted, recipe, tmp_path):
     code = RUN.format(
         faults=str(FAULTS), screen=str(screen.folder), folder=str(tmp_path),

@@ -33,3 +33,15 @@ def test_at_every_transition(tmp_path):
     report, done = run(tmp_path)
     assert done.returncode == 0, done.stdout
     assert report["trials"] >= 200
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_workers_and_coordinators_are_killed(tmp_path):
+    out = tmp_path / "faults.json"
+    words = [sys.executable, str(CAMPAIGN.with_name("cluster_campaign.py")), "--out", str(out)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    report = json.loads(out.read_text())
+    assert report["kills"] >= 200
+    assert report["good"] == report["trials"]
