@@ -23,11 +23,12 @@ from idrstream.archive.screens import (
     is_accession,
     zarr_addresses,
 )
-from idrstream.errors import ConfigError, TableError
-from idrstream.screen.columns import CHANNEL_NAMES, PLATE, SOURCE, channel_columns
+from idrstream.errors import ConfigError, DownloadError, TableError
+from idrstream.screen.columns import CHANNEL_NAMES, PAGES, PLANES, PLATE, SOURCE, channel_columns
 from idrstream.screen.study.archive_paths import in_metadata, under_archive
 from idrstream.screen.study.balance import Balance
 from idrstream.screen.study.field_rows import ARCHIVE, WHOLE_PLATES, OpenedPlate
+from idrstream.screen.study.plates_file import read_plates_file
 from idrstream.screen.study.study_table import StudyTable, no_image, study_table
 
 if TYPE_CHECKING:
@@ -248,13 +249,19 @@ def screen_table(
             msg = f"{facts.study} {facts.screen} has no annotation: where and gene_column need one"
             raise ConfigError(msg)
     way = find_route(published, facts)
-    made = study_table(
-        plates_tsv,
-        annotation,
-        fetch=files.named,
-        open_plate=(lambda target: archive_plate(published, _public(target, way))),
-        **options,
-    )
+    listed = {entry.target: entry for entry in read_plates_file(plates_tsv).entries}
+    names = {entry.plate: entry.name for entry in listed.values()}
+    addresses = zarr_addresses(published, facts, names) if route != "files" else {}
+
+    def open_plate(target: str) -> OpenedPlate | None:
+        try:
+            return archive_plate(published, _public(target, way))
+        except DownloadError:
+            if listed[target].plate in addresses:
+                return None  # its wells are those of the annotation, its images OME-Zarr
+            raise
+
+    made = study_table(plates_tsv, annotation, fetch=files.named, open_plate=open_plate, **options)
     if not way.address:
         missing.append("route: IDR's table of routes does not have the study")
     made = replace(
@@ -262,7 +269,6 @@ def screen_table(
         table=_with_public_paths(made.table, way),
         balance=_with_public_addresses(made.balance, way),
     )
-    addresses = zarr_addresses(published, facts, made.names) if route != "files" else {}
     there = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate in addresses]
     lacking = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate not in addresses]
     if route == "zarr" and (lacking or not there):
@@ -361,7 +367,8 @@ def _public(path: str, way: Route) -> str:
 
 def _from_zarr(table: pd.DataFrame, addresses: Mapping[str, str]) -> pd.DataFrame:
     """Return the table with the Zarr of each row's plate in the place of its files."""
-    kept = table.drop(columns=list(channel_columns(table.columns).values()))
+    places = (*channel_columns(table.columns).values(), PLANES, PAGES)
+    kept = table.drop(columns=list(places), errors="ignore")
     return kept.assign(
         **{"Path": "", SOURCE: "zarr", "URL": [addresses[plate] for plate in table[PLATE]]}
     )

@@ -188,3 +188,18 @@ def test_planes_in_files_of_their_own_are_one_movie(archive, tmp_path):
     wrong = replace(task, metadata={**task.metadata, "Planes": "3"})
     with pytest.raises(DownloadError, match=r"Planes is '3', but there are 2 files or pages"):
         downloader.download(wrong, tmp_path / "wrong")
+
+
+def test_a_plate_with_an_ome_zarr_needs_no_index(archive):
+    archive.add("P1", f"P1/{harmony(archive.files / 'P1')}")
+    zarr = "https://host/idr0901/P1.ome.zarr"
+    archive.write("ngff/idr0901_samples.csv", f"{zarr}\n")
+    with_index = archive.table().study.table
+    assert with_index["URL"].tolist() == [zarr] * 4
+    assert with_index["Site"].tolist() == ["1", "2"] * 2
+    assert "Planes" not in with_index
+    archive.add("P2", "P2/Index.idx.xml")
+    archive.write("ngff/idr0901_samples.csv", f"{zarr}\n{zarr.replace('P1', 'P2')}\n")
+    without = archive.table(plates=["P2"]).study
+    assert without.table["URL"].tolist() == [zarr.replace("P1", "P2")] * 3  # the annotated wells
+    assert without.balance.plates.reasons == {}

@@ -79,7 +79,9 @@ def read_metaxpress(content: bytes, beside: Beside | None = None, *, stem: str =
         index = with_note(index, f"{others} file(s) are of wells that were not chosen")
     missing = plate.images - len(index.files)
     if plate.planes > 1 and not any(file.z for file in index.files):
-        missing = plate.images // plate.planes - len(index.files)  # planes are pages
+        missing = plate.images // plate.planes - len(index.files)
+        note = f"the {plate.planes} planes of an image are pages of its file, read as frames"
+        index = with_note(index, note)
     if missing > 0:
         index = with_note(index, f"{missing} image(s) that it promises have no file")
     return index
