@@ -7,13 +7,12 @@ once.
 from __future__ import annotations
 
 import logging
-import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from idrstream.archive.plates import archive_plate, place_of
+from idrstream.archive.plates import place_of
 from idrstream.archive.published import Published, Sources
 from idrstream.archive.screens import (
     Route,
@@ -23,11 +22,12 @@ from idrstream.archive.screens import (
     is_accession,
     zarr_addresses,
 )
-from idrstream.errors import ConfigError, DownloadError, TableError
+from idrstream.archive.study_files import PUBLIC, StudyFiles, public_path
+from idrstream.errors import ConfigError, TableError
 from idrstream.screen.columns import CHANNEL_NAMES, PAGES, PLANES, PLATE, SOURCE, channel_columns
-from idrstream.screen.study.archive_paths import in_metadata, under_archive
+from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.balance import Balance
-from idrstream.screen.study.field_rows import ARCHIVE, WHOLE_PLATES, OpenedPlate
+from idrstream.screen.study.field_rows import WHOLE_PLATES, OpenedPlate
 from idrstream.screen.study.plates_file import read_plates_file
 from idrstream.screen.study.study_table import StudyTable, no_image, study_table
 
@@ -38,8 +38,6 @@ logger = logging.getLogger("idrstream.screen")
 
 Route_: TypeAlias = Literal["auto", "zarr", "files"]
 _ROUTES = ("auto", "zarr", "files")
-_ANNOTATIONS = (".csv", ".csv.gz", ".csv.zip", ".tsv")
-_PUBLIC = "https://ftp.ebi.ac.uk/pub/databases/IDR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +237,7 @@ def screen_table(
         idr_data = Sources() if idr_data is None else Sources.at(idr_data)
     published = Published(idr_data)
     facts = find_screen(published, study, screen)
-    files = _StudyFiles(published, facts)
+    files = StudyFiles(published, facts)
     plates_tsv = files.required("plates.tsv")
     annotation = files.annotation()
     missing: list[str] = []
@@ -249,18 +247,11 @@ def screen_table(
             msg = f"{facts.study} {facts.screen} has no annotation: where and gene_column need one"
             raise ConfigError(msg)
     way = find_route(published, facts)
-    listed = {entry.target: entry for entry in read_plates_file(plates_tsv).entries}
-    names = {entry.plate: entry.name for entry in listed.values()}
+    entries = read_plates_file(plates_tsv).entries
+    names = {entry.plate: entry.name for entry in entries}
     addresses = zarr_addresses(published, facts, names) if route != "files" else {}
-
-    def open_plate(target: str) -> OpenedPlate | None:
-        try:
-            return archive_plate(published, _public(target, way))
-        except DownloadError:
-            if listed[target].plate in addresses:
-                return None  # its wells are those of the annotation, its images OME-Zarr
-            raise
-
+    with_zarr = {entry.target for entry in entries if entry.plate in addresses}
+    open_plate = files.opener(way, with_zarr)
     made = study_table(plates_tsv, annotation, fetch=files.named, open_plate=open_plate, **options)
     if not way.address:
         missing.append("route: IDR's table of routes does not have the study")
@@ -269,6 +260,18 @@ def screen_table(
         table=_with_public_paths(made.table, way),
         balance=_with_public_addresses(made.balance, way),
     )
+    return _by_route(facts, made, route, way, addresses, missing)
+
+
+def _by_route(
+    facts: ScreenFacts,
+    made: StudyTable,
+    route: Route_,
+    way: Route,
+    addresses: Mapping[str, str],
+    missing: list[str],
+) -> ScreenTable:
+    """Return the table with the images' OME-Zarr where all plates have one."""
     there = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate in addresses]
     lacking = [plate for plate in dict.fromkeys(made.table[PLATE]) if plate not in addresses]
     if route == "zarr" and (lacking or not there):
@@ -287,50 +290,6 @@ def screen_table(
     return ScreenTable(facts, made, _files_text(made.table, way), tuple(missing))
 
 
-@dataclass(frozen=True, slots=True)
-class _StudyFiles:
-    """The files of a screen in its study's repository."""
-
-    published: Published
-    facts: ScreenFacts
-
-    def _path(self, ending: str) -> str:
-        screen = self.facts.screen
-        return f"{self.facts.study}/{screen}/{self.facts.accession}-{screen}-{ending}"
-
-    def required(self, ending: str) -> Path:
-        path = self.published.file("studies", self._path(ending))
-        if path is None:
-            msg = (
-                f"{self.facts.study} has no {self.facts.accession}-{self.facts.screen}-{ending} at "
-                f"{self.published.address('studies', self._path(ending))}"
-            )
-            raise TableError(msg)
-        return path
-
-    def annotation(self) -> Path | None:
-        for ending in _ANNOTATIONS:
-            found = self.published.file("studies", self._path(f"annotation{ending}"))
-            if found is not None:
-                return found
-        return None
-
-    def named(self, target: str) -> Path | None:
-        """Return the file that a plates file or ``.screen`` file names."""
-        inside = in_metadata(target)
-        if inside is not None:
-            return self.published.file("studies", f"{self.facts.study}/{inside}")
-        if (below := under_archive(target)) is not None:
-            return self.published.file("archive", below)
-        if target.startswith("/"):
-            return None
-        folder = f"{self.facts.study}/{self.facts.screen}"
-        path = posixpath.normpath(f"{folder}/{target}")
-        if not path.startswith(f"{self.facts.study}/"):
-            return None
-        return self.published.file("studies", path)
-
-
 def _place_named(target: str) -> OpenedPlate | None:
     """Return the plate that a plates file names by its whole path or address."""
     return place_of(target) if target.startswith("/") or "://" in target else None
@@ -338,31 +297,22 @@ def _place_named(target: str) -> OpenedPlate | None:
 
 def _with_public_paths(table: pd.DataFrame, way: Route) -> pd.DataFrame:
     """Return paths on IDR's servers as paths of the public archive, as its routes say."""
-    if not way.replace or not way.by.startswith(_PUBLIC):
+    if not way.replace or not way.by.startswith(PUBLIC):
         return table
 
     columns = ["Path", *channel_columns(table.columns).values()]
-    return table.assign(**{name: [_public(path, way) for path in table[name]] for name in columns})
+    return table.assign(
+        **{name: [public_path(path, way) for path in table[name]] for name in columns}
+    )
 
 
 def _with_public_addresses(balance: Balance, way: Route) -> Balance:
     """Return the balance with the whole addresses of what has to be read."""
     unread: dict[str, str] = {}
     for plate, path in balance.plates.unread.items():
-        inside = under_archive(_public(path, way))
-        unread[plate] = path if inside is None else f"{_PUBLIC}/{inside}"
+        inside = under_archive(public_path(path, way))
+        unread[plate] = path if inside is None else f"{PUBLIC}/{inside}"
     return replace(balance, plates=replace(balance.plates, unread=unread))
-
-
-def _public(path: str, way: Route) -> str:
-    inside = path.lstrip("/")
-    if under_archive(path) is not None or not way.by.startswith(_PUBLIC) or not way.replace:
-        return path
-    if not inside.startswith(f"{way.replace}/"):
-        return path
-    there = way.by.removeprefix(_PUBLIC).strip("/")
-    rest = inside.removeprefix(way.replace).strip("/")
-    return ARCHIVE + (f"{there}/{rest}" if there else rest)
 
 
 def _from_zarr(table: pd.DataFrame, addresses: Mapping[str, str]) -> pd.DataFrame:
@@ -387,7 +337,7 @@ def _files_text(table: pd.DataFrame, way: Route) -> str:
     if inside is None:
         return f"files at {way.address or first}"
     folder = inside.partition("/")[0]
-    return f"files over HTTPS or FTP, {_PUBLIC}/{folder} (download.idr_index_name = {folder!r})"
+    return f"files over HTTPS or FTP, {PUBLIC}/{folder} (download.idr_index_name = {folder!r})"
 
 
 def _listed(paths: Path | str | Iterable[Path | str]) -> Sequence[Path | str]:
