@@ -29,3 +29,6 @@ BUILT_IN = (
     "LC4",
 )
 """Cellpose 3's own models that need nothing but the U-Net; it downloads them at first use."""
+
+BUILT_IN_4 = ("cpsam", "cpsam_v2", "cpdino", "cpdino-vitb")
+"""Cellpose 4's own models, which need it in the place of Cellpose 3."""

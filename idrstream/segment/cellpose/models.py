@@ -8,12 +8,14 @@ import time
 import urllib.request
 import warnings
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
 from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings
+from idrstream.config.model_names import BUILT_IN_4
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
@@ -25,6 +27,7 @@ from idrstream.workers.precision import check_bfloat16, computes_in_bfloat16
 _log = logging.getLogger("idrstream.segment")
 
 _MODELS_URL = "https://www.cellpose.org/models"
+_MODELS_4_URL = "https://huggingface.co/mouseland/cellpose-sam/resolve/main"
 _CONNECT_TIMEOUT_S = 15.0
 _DOWNLOAD_TIMEOUT_S = 600.0
 _WITH_SIZE_MODEL = {
@@ -117,6 +120,9 @@ def load_model(settings: SegmentSettings) -> LoadedModel:
     # Cellpose announces devices, files and empty frames; what matters is logged here.
     logging.getLogger("cellpose").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"cellpose\.")
+    _check_version(settings.model_type)
+    if has_cellpose_4():
+        return _load_4(settings, gpu=gpu)
     if settings.model_type == SHIPPED:
         loaded = _load_shipped(gpu=gpu)
     elif settings.model_type in BUILT_IN:
@@ -136,7 +142,7 @@ def model_files(settings: SegmentSettings) -> list[Path]:
     """
     if settings.model_type == SHIPPED:
         return [nuclei_model_path(), nuclei_size_model_path()]
-    if settings.model_type in BUILT_IN:
+    if settings.model_type in (*BUILT_IN, *BUILT_IN_4):
         return [Path(settings.size_model)] if settings.size_model else []
     path = Path(settings.model_type)
     size_file = _size_file_of(settings, path) if _estimates(settings) else None
@@ -167,6 +173,52 @@ def _precision(wanted: str, device: Any) -> Any:
         check_bfloat16(device, "precision", "auto")
     bfloat16 = wanted == "bfloat16" or (wanted == "auto" and computes_in_bfloat16(device))
     return torch.bfloat16 if bfloat16 else torch.float32
+
+
+def has_cellpose_4() -> bool:
+    """Return whether Cellpose 4 or later is installed, in the place of 3."""
+    return int(metadata.version("cellpose").partition(".")[0]) >= 4
+
+
+def _check_version(model_type: str) -> None:
+    """Refuse a model whose Cellpose is another one than that installed."""
+    if has_cellpose_4() and model_type in (SHIPPED, *BUILT_IN):
+        needed, command = "Cellpose 3", "pip install --no-deps 'cellpose<4'"
+    elif not has_cellpose_4() and model_type in BUILT_IN_4:
+        needed = "Cellpose 4 in its place"
+        command = "pip install --no-deps 'cellpose>=4,<5' segment-anything, and torchvision"
+    else:
+        return
+    raise MissingToolError(
+        f"segmentor: model_type {model_type!r} needs {needed}; Cellpose "
+        f"{metadata.version('cellpose')} is installed: {command}"
+    )
+
+
+def _load_4(settings: SegmentSettings, *, gpu: bool) -> LoadedModel:
+    import torch
+
+    name = settings.model_type
+    path = fetch_built_in(name, _MODELS_4_URL) if name in BUILT_IN_4 else Path(name)
+    try:
+        from cellpose.core import assign_device
+
+        from idrstream.segment.cellpose.model_4 import CellposeFour
+
+        device = assign_device(gpu=gpu)[0]
+        bfloat16 = _precision(settings.precision, device) == torch.bfloat16
+        model = CellposeFour(path, device, bfloat16=bfloat16)
+    except ImportError as error:
+        raise MissingToolError(
+            f"Cellpose {metadata.version('cellpose')} cannot be imported ({error}): "
+            "pip install --no-deps segment-anything, and the torchvision that goes with PyTorch"
+        ) from error
+    except _LOAD_ERRORS as error:
+        raise ConfigError(
+            f"segmentor: {path} is not a model file of Cellpose 4 "
+            f"({type(error).__name__}: {error}); models of Cellpose 3 need Cellpose 3"
+        ) from error
+    return LoadedModel(model, None, model.diam_mean)
 
 
 def _new_model(path: Path, *, gpu: bool, **options: Any) -> Any:
@@ -224,7 +276,7 @@ def _size_file_of(settings: SegmentSettings, path: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def fetch_built_in(name: str) -> Path:
+def fetch_built_in(name: str, root: str = _MODELS_URL) -> Path:
     """Return the file of one of Cellpose's own models, downloaded if missing.
 
     Cellpose's own download neither checks the server's certificate (and switches the check off
@@ -234,6 +286,8 @@ def fetch_built_in(name: str) -> Path:
     ----------
     name : str
         The file's name, for example ``cyto3`` or ``size_cyto3.npy``.
+    root : str, optional
+        Address of the folder that it lies in.
 
     Raises
     ------
@@ -244,7 +298,7 @@ def fetch_built_in(name: str) -> Path:
     path = models_folder() / name
     if path.is_file():
         return path
-    url = f"{_MODELS_URL}/{name}"
+    url = f"{root}/{name}"
     _log.info("Downloading Cellpose's model %s from %s", name, url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

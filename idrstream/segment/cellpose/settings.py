@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings, checked
+from idrstream.config.model_names import BUILT_IN_4
 from idrstream.errors import ConfigError
 
 
@@ -58,16 +59,16 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
 
 def _find_model(name: str, option: str = "model_type") -> str:
     """Return the name of a known model, or the path of a model file."""
-    if name == SHIPPED or name in BUILT_IN:
+    if name in (SHIPPED, *BUILT_IN, *BUILT_IN_4):
         return name
     if Path(name).expanduser().is_file():
         return str(Path(name).expanduser().absolute())
     if name and Path(name).name == name and (models_folder() / name).is_file():
         return str(models_folder() / name)
-    near = difflib.get_close_matches(name, [SHIPPED, *BUILT_IN], n=1)
+    near = difflib.get_close_matches(name, [SHIPPED, *BUILT_IN, *BUILT_IN_4], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     msg = (
         f"segmentor: {option} {name!r} is neither a file, nor {SHIPPED!r}, nor one of "
-        f"Cellpose's models ({', '.join(BUILT_IN)}).{hint}"
+        f"Cellpose's models ({', '.join(BUILT_IN)}; of Cellpose 4 {', '.join(BUILT_IN_4)}).{hint}"
     )
     raise ConfigError(msg)
