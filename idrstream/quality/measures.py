@@ -120,11 +120,12 @@ def _raw_of(frame: Frame, channel: int) -> RawFrameQuality | None:
 
 def _mean_in(pixels: NDArray[Any], objects: Objects) -> float:
     """Return the median over the objects of their mean grey level; NaN if none has a pixel."""
-    labels = objects.labels.ravel()
-    sizes = np.bincount(labels)[objects.table["label"]] if len(objects) else np.zeros(0)
+    labels, rows = objects.labels.ravel(), objects.table["label"]
+    length = int(rows.max(initial=0)) + 1  # the last ones may have no pixel
+    sizes = np.bincount(labels, minlength=length)[rows]
     if not sizes.any():
         return float("nan")
-    sums = np.bincount(labels, weights=pixels.ravel())[objects.table["label"]]
+    sums = np.bincount(labels, weights=pixels.ravel(), minlength=length)[rows]
     return float(np.median(sums[sizes > 0] / sizes[sizes > 0]))
 
 

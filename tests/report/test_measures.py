@@ -65,7 +65,7 @@ class TestMeasures:
         pixels[0, 10:20, 10:20] = pixels[0, 40:50, 40:50] = 200
         pixels[2][cells == 1], pixels[2][cells == 2] = 130, 230
         pixels[1, 30] = 4095
-        nuclei = objects_at([(15, 15), (45, 45)])
+        nuclei = objects_at([(15, 15), (45, 45), (60, 60)])  # the last one has no cell
         nuclei = dataclasses.replace(nuclei, related=(dataclasses.replace(
             nuclei, name="Cells", labels=cells,
         ),), channel="Mito")  # fmt: skip
