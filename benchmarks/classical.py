@@ -4,9 +4,9 @@
 
 One process, one thread. Frames are a simulated one like Mitocheck's, CellProfiler's ExampleHuman
 (three channels, 512 x 512) and a real field of five channels (NYSCF, 1080 x 1080), with cells by
-expansion. Then the default set on several frames with one and two threads, and with one and two
-processes, by the clock: what holds Python's lock. Other times are seconds of the processor, which
-say the same on a machine that does other things, too.
+expansion. With --side-by-side also the default set on several frames with one and two threads, and
+with one and two processes, by the clock: what holds Python's lock. Other times are seconds of the
+processor, which say the same on a machine that does other things, too.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data/cellpainting"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--side-by-side", action="store_true", help="threads and processes, too")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     scenes = {"simulated": measured(simulated(), chosen.repeats)}
@@ -61,8 +62,10 @@ def main() -> None:
     }
     for name, scene in scenes.items():
         report(name, scene)
-    found = side_by_side(read(chosen.data / "examplehuman", SCENES["examplehuman"]))
-    print(found)
+    found = None
+    if chosen.side_by_side:
+        found = side_by_side(read(chosen.data / "examplehuman", SCENES["examplehuman"]))
+        print(found)
     write_result(
         chosen.out,
         "How long does each family of measurements take, beside the segmentation of the frame?",
