@@ -22,7 +22,7 @@ _AREA = 0.6  # cost of an area e times as large, where a step as far as any cost
 _FRAME = 0.05  # cost of another frame in a gap
 _ALONE = 0.6  # cost of each end of a link that is not made
 _SISTERS = (0.15, 2.2)  # diameters between sisters
-_OFF_CENTRE = 0.45  # diameters between their middle and the mother
+_OFF_CENTRE = 0.4  # diameters between their middle and the mother
 _UNLIKE = 0.6  # logarithm of the ratio of their areas
 _LARGER = 0.35  # logarithm of their mean area over the mother's
 
@@ -79,7 +79,7 @@ class NucleusTracker:
         if len(linked) < _FEW:
             return self.max_step
         steps = points.distance(before[linked], linked)
-        return min(self.max_step, max(self.max_step / 3, _STEPS * float(np.median(steps))))
+        return min(self.max_step, max(self.max_step / 2, _STEPS * float(np.median(steps))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +273,11 @@ def _possible_divisions(
     # The mother is what the sister was before, or before that: a daughter may be found late.
     late = before[sister]
     earlier = np.where(late >= 0, before[late], -1)
-    daughter, sister, first = (np.tile(a, 2) for a in (daughter, sister, sister))
-    parent = np.concatenate([late, earlier])
-    born = np.concatenate([first[: len(late)], late])  # the sister's first object
+    # Sisters that are both too far from her begin together, where her track ends.
+    lost = [_ends_between(points, before, daughter, sister, back) for back in (1, 2)]
+    born = np.concatenate([sister, late, sister, sister])  # the sister's first object
+    daughter, sister = (np.tile(a, 4) for a in (daughter, sister))
+    parent = np.concatenate([late, earlier, *lost])
     keep = (parent >= 0) & (daughter != sister)
     daughter, sister, born, parent = (a[keep] for a in (daughter, sister, born, parent))
     middle = (points.place[daughter] + points.place[sister]) / 2
@@ -295,6 +297,36 @@ def _possible_divisions(
     unique[1:] = (pairs[1:] != pairs[:-1]).any(axis=1)
     best = best[unique]
     return daughter[best], born[best], parent[best], cost[best]
+
+
+def _ends_between(
+    points: _Points,
+    before: NDArray[np.intp],
+    daughter: NDArray[np.intp],
+    sister: NDArray[np.intp],
+    back: int,
+) -> NDArray[np.intp]:
+    """Return the end of a track between pairs that begin together, so many frames before."""
+    from scipy.spatial import cKDTree
+
+    found = np.full(len(daughter), -1)
+    has_next = np.zeros(len(points), bool)
+    has_next[before[before >= 0]] = True
+    ends, both = (
+        np.flatnonzero(~has_next),
+        np.flatnonzero((before[sister] < 0) & (daughter < sister)),
+    )
+    if not len(ends) or not len(both):
+        return found
+    at = np.searchsorted(points.first, np.arange(len(points)), side="right")  # frame of each
+    apart = 1e3  # frames lie in layers
+    tree = cKDTree(np.column_stack([at[ends] * apart, points.place[ends]]))
+    middle = (points.place[daughter[both]] + points.place[sister[both]]) / 2
+    layer = (at[daughter[both]] - back) * apart
+    far, nearest = tree.query(np.column_stack([layer, middle]), distance_upper_bound=_OFF_CENTRE)
+    there = np.isfinite(far)
+    found[both[there]] = ends[nearest[there]]
+    return found
 
 
 def _as_tracks(points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp]) -> Tracks:
