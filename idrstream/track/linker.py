@@ -15,15 +15,16 @@ from idrstream.track.protocol import Detections, Tracks
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_STEPS = 4.5  # median steps that a nucleus moves at most
+_STEPS = 4.0  # median steps that a nucleus moves at most
 _FEW = 20  # steps that tell no median
 _OVERLAP = 0.5  # share of a distance's cost that a full overlap takes away
 _AREA = 0.6  # cost of an area e times as large, where a step as far as any costs 1
 _FRAME = 0.05  # cost of another frame in a gap
-_ALONE = 0.6  # cost of each end of a link that is not made
+_ALONE = 0.45  # cost of each end of a link that is not made
 _SISTERS = (0.15, 2.2)  # diameters between sisters
 _OFF_CENTRE = 0.4  # diameters between their middle and the mother
 _UNLIKE = 0.6  # logarithm of the ratio of their areas
+_SURE = 0.06  # cost of a division that comes before gaps
 _LARGER = 0.35  # logarithm of their mean area over the mother's
 
 
@@ -37,7 +38,7 @@ class NucleusTracker:
     ----------
     max_step : float
         How far a nucleus moves from one frame to the next at most. Where nuclei move little, it
-        is less: 4.5 times the movie's own median step.
+        is less: four times the movie's own median step.
     max_gap : int
         Frames in a row in which a nucleus may not be found.
     divisions : bool
@@ -66,11 +67,13 @@ class NucleusTracker:
         before = _linked(points, links, self.max_step)
         reach = self._reach(points, before)
         before = _linked(points, links, reach)
+        mother = np.full(len(points), -1)
+        if self.divisions:  # those that are hardly anything else, before a gap takes a daughter
+            _find_divisions(points, before, mother, _SURE)
         if self.max_gap:
             _close_gaps(points, before, reach, self.max_gap)
-        mother = np.full(len(points), -1)
         if self.divisions:
-            _find_divisions(points, before, mother)
+            _find_divisions(points, before, mother, 1.0)
         return _as_tracks(points, before, mother)
 
     def _reach(self, points: _Points, before: NDArray[np.intp]) -> float:
@@ -240,17 +243,19 @@ def _close_gaps(points: _Points, before: NDArray[np.intp], reach: float, max_gap
     before[other[taken]] = one[taken]
 
 
-def _find_divisions(points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp]) -> None:
-    """Find the mother of tracks that begin beside another; `mother` is changed in place."""
+def _find_divisions(
+    points: _Points, before: NDArray[np.intp], mother: NDArray[np.intp], most: float
+) -> None:
+    """Find mothers of tracks that begin beside another, at a cost up to `most`, in place."""
     starts = np.flatnonzero((before < 0) & (points.number > points.number[:1].sum()))
-    daughter, sister, parent, cost = _possible_divisions(points, before, starts)
-    if not len(daughter):
-        return
+    found = _possible_divisions(points, before, starts)
+    daughter, sister, parent, cost = (of[found[-1] <= most] for of in found)
     # A mother divides once, a daughter is born once.
     taken = pairs_of_least_cost(daughter, parent, cost, 0.5)
     for d, s, p in zip(daughter[taken], sister[taken], parent[taken], strict=True):
         if mother[s] < 0 and mother[d] < 0:
             mother[d] = mother[s] = p
+            before[d] = before[s] = p
 
 
 def _possible_divisions(

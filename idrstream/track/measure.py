@@ -22,7 +22,7 @@ OF_TRACKS = (
 )  # fmt: skip
 """Columns of a track."""
 
-_STEEPNESS, _MIDDLE = 6.0, 0.8  # of the likeness to mitosis; benchmarks/tracking.py
+_STEEPNESS, _MIDDLE = 6.0, 0.75  # between interphase and metaphase of simulated movies
 _MITOTIC = 0.5
 
 

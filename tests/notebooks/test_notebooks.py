@@ -29,6 +29,11 @@ spec = ScreenSpec(
     wanted_frames=(1, 2), invalid_frames=(2,),
 )
 """,
+    "movies_to_tracks": """
+spec = ScreenSpec(
+    plates=1, wells_per_plate=2, frames=12, height=160, width=192, nuclei_per_frame=8, seed=3
+)
+""",
 }
 
 
@@ -94,6 +99,16 @@ def test_resume_and_rerun_runs(tmp_path):
     resumed, rerun = re.findall(r"batches run now: \[(.*)\]", said)
     assert "0" not in resumed
     assert rerun == "2"
+
+
+@pytest.mark.slow
+@pytest.mark.models
+def test_movies_to_tracks_runs(tmp_path):
+    notebook = run("movies_to_tracks", tmp_path, IMPORTS + SMALL["movies_to_tracks"])
+    assert images_in(notebook) == 3
+    said = text_in(notebook)
+    assert "res_track.txt" in said
+    assert "gaps not bridged" in said
 
 
 @pytest.mark.models
