@@ -148,6 +148,9 @@ def forget_ended(folder: ClusterFolder, *, states: bool = True) -> None:
                     tmp.parent.rmdir()
         if states:
             state_path(folder, state.worker).unlink(missing_ok=True)
+    for path in folder.workers.glob(".*"):  # parts of files whose writers were killed
+        if not any(worker in path.name for worker in alive):
+            path.unlink(missing_ok=True)
     if folder.staging.is_dir():
         for path in folder.staging.iterdir():
             if path.name not in alive:

@@ -12,6 +12,7 @@ import queue
 import struct
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
 PREFIX = struct.Struct(">I")
@@ -48,9 +49,10 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
 
     def listen() -> None:
         asked = 0
-        while (request := read_message(stream)) is not None:
-            asked += 1
-            arrived.put(request)
+        with suppress(OSError):  # a socket of one who was killed is reset instead
+            while (request := read_message(stream)) is not None:
+                asked += 1
+                arrived.put(request)
         arrived.put(None)
         if answered < asked:
             os._exit(1)
