@@ -166,11 +166,15 @@ class _Maker:
     def _decision(self) -> Decision | None:
         """Return what a start would do; None, and a failed check, if it would be refused."""
         from idrstream.compile import check_extra_metadata
+        from idrstream.run.cutting import with_tiles
         from idrstream.screen import tasks_from_table
 
         options = self._options
         what = "table and options"
         try:
+            self._table = with_tiles(
+                self._components, self._table, ignore_invalid=options.ignore_invalid_inputs
+            )
             tasks = tasks_from_table(
                 self._table,
                 ignore_invalid=options.ignore_invalid_inputs,

@@ -39,6 +39,8 @@ def with_tiles(
     segmentor.check_channels(reader.channel_names)
 
     def cut(task: ImageTask) -> list[Tile]:
+        with step("load"):
+            segmentor.load()
         with step("read"):
             image = reader.image(task)
         name = segmentor.channel or reader.channel_names[0]

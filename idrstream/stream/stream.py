@@ -200,7 +200,6 @@ class IdrStream(StreamParts, FolderVerbs):
             If no table is given and no stream has run in the output folder yet.
         """
         from idrstream.forecast.make import make_plan, read_begun_quietly
-        from idrstream.run.cutting import with_tiles
 
         if data_to_process is None:
             data_to_process, begun = read_begun_quietly(self.final_data_dir)
@@ -208,10 +207,7 @@ class IdrStream(StreamParts, FolderVerbs):
         chosen = checked(RunOptions, options, "plan")
         components, paths = self.components(), self.paths()
         with self._log.muted():  # a probe is no part of the stream's history
-            table = with_tiles(
-                components, data_to_process, ignore_invalid=chosen.ignore_invalid_inputs
-            )
-            return make_plan(paths, components, chosen, table, probe=max(0, probe))
+            return make_plan(paths, components, chosen, data_to_process, probe=max(0, probe))
 
     def paths(self) -> StreamPaths:
         """Return where the stream works."""

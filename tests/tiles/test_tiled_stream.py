@@ -204,6 +204,22 @@ def test_collected_cells_keep_number_and_position_and_not_the_tile(once: Path, c
     assert "Metadata_Tile" not in cells
 
 
+def test_the_plan_counts_tiles_and_nothing_is_left_after_the_run(
+    slide: Path, tmp_path: Path, once: Path
+) -> None:
+    stream = new_stream(tmp_path)
+    plan = stream.plan(table_of(slide), batch_size=4)
+    stream.close()
+    assert plan.is_good
+    assert plan.images == rows_of(once)["Metadata_Well"].nunique()
+    stream = new_stream(once)
+    again = stream.run_stream(
+        table_of(slide), batch_size=4, progress=False, extra_metadata=["object_outlines"]
+    )
+    stream.close()
+    assert not again.plan.numbers
+
+
 def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:
     path = write_slide(
         tmp_path / "e.ome.tif", SlideSpec(500, 500, density=0.0, empty=0.99, channels=2)
