@@ -2,8 +2,9 @@
 
 ``python benchmarks/diameter.py [--out results/diameter.json] [--movie MOVIE.ch5 ...]``
 
-For three sizes of frames: the processor time to segment a frame on one thread when its diameter is estimated
-(``diameter = 0``) and when it is known (``diameter = "plate"``), and the time of the one estimate.
+For three sizes of frames: the processor time to segment a frame on one thread when its diameter is
+estimated (``diameter = 0``) and when it is known (``diameter = "plate"``), and that of the one
+estimate.
 For every movie, simulated and given: how much the mean features of its frames vary from frame to
 frame, in units of their spread among nuclei.
 """
