@@ -110,7 +110,7 @@ def test_planes_and_times_in_files_of_their_own(tmp_path):
     one = files_table(tmp_path / "Q", plane=2).table
     assert one["Path"].tolist() == [f"{tmp_path}/Q/x_A01_T0001F001L01A01Z03C01.tif"]
     assert "Planes" not in one
-    with pytest.raises(ConfigError, match=r"plane is 3; .* a field with 2 plane"):
+    with pytest.raises(ConfigError, match=r"plane is 3; .* a plate with 2 plane"):
         files_table(tmp_path / "Q", plane=3)
 
 
@@ -182,3 +182,26 @@ def test_pages_that_lead_elsewhere(page, message, tmp_path):
 def test_an_address_of_another_kind():
     with pytest.raises(ConfigError, match="cannot be listed"):
         files_table("gopher://host/{well}.tif")
+
+
+def test_a_field_that_lacks_something_is_left_out_and_named(tmp_path):
+    for well in ("A01", "A02", "A03"):
+        for z in (1, 2):
+            for c in (1, 2):
+                write(tmp_path / f"x_{well}_T0001F001L01A01Z{z:02}C{c:02}.tif", b"x")
+    (tmp_path / "x_A02_T0001F001L01A01Z02C02.tif").unlink()
+    write(tmp_path / "x_A02_T0002F001L01A01Z01C02.tif", b"x")  # two times and planes, not four
+    for z in (1, 2):
+        (tmp_path / f"x_A03_T0001F001L01A01Z{z:02}C01.tif").unlink()
+    made = files_table(tmp_path, channels=["DNA=01", "ER=02"])
+    assert made.table["Well"].tolist() == ["A1"]
+    (note,) = (note for note in made.balance.notes if "left out" in note)
+    assert "2 field(s) lack" in note
+    assert "A2 field 1" in note
+    assert "A3 field 1 (there is no channel '01'; there are 02)" in note
+    with pytest.raises(TableError, match="there is no channel 'DAPI'; there are 01, 02"):
+        files_table(tmp_path, channels="DAPI")
+    assert files_table(tmp_path, plane=2, channels="02").table["Well"].tolist() == ["A1", "A3"]
+    every = files_table(tmp_path, plane=2).table.set_index("Well")  # a channel keeps its column
+    assert every.loc["A2", ["Path", "Path 02"]].tolist() == ["", ""]
+    assert every.loc["A2", "Path 01"].endswith("x_A02_T0001F001L01A01Z02C01.tif")

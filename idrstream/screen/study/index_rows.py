@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from idrstream.errors import ConfigError, TableError
 from idrstream.screen.indexes.records import ImageFile, PlateIndex
 from idrstream.screen.study.channel_files import ChannelFile, choose_channels
 from idrstream.screen.study.field_rows import Choice, FieldRow
+from idrstream.screen.wells import well_name
+from idrstream.text import shorten_list
 
 _BLOCK_SIGNS = frozenset("<>,")
 
 
 def rows_of_index(
     plate: str, index: PlateIndex, folder: str, choice: Choice, where: str
-) -> Iterator[FieldRow]:
-    """Yield a row for each field of a plate.
+) -> tuple[list[FieldRow], list[str]]:
+    """Return a row for each field of a plate, and what is worth knowing.
 
     Parameters
     ----------
@@ -33,29 +35,61 @@ def rows_of_index(
 
     Raises
     ------
-    TableError
-        If there is no wanted channel or plane.
+    TableError, ConfigError
+        If no field has a wanted channel or plane; a field that lacks one is left out.
     """
+    _check_plane(index, choice)
+    rows: list[FieldRow] = []
+    lacking: list[str] = []
     for (row, column, field), group in groupby(index.files, key=lambda file: file[:3]):
-        files = list(group)
         whole = FieldRow(plate, (row, column), index.columns, field, "", "file")
-        paths = {file.path for file in files}
-        if len(paths) == 1:
+        files = _chosen(list(group), choice)
+        has_all = len({file.channel for file in files}) == len(index.channels)
+        if has_all and len({file.path for file in files}) == 1:
             named = index.channels if _are_named(index.channels) else ()
-            whole = whole._replace(path=folder + files[0].path, channels=named)
-            pages, planes = _pages(_chosen(files, choice), index)
-            yield whole._replace(pages=pages, planes=planes)
+            pages, planes = _pages(files, index)
+            path = folder + files[0].path
+            rows.append(whole._replace(path=path, channels=named, pages=pages, planes=planes))
             continue
         try:
-            found = choose_channels(_channels(files, index, folder, choice), choice.channels)
+            found = choose_channels(_channels(files, index, folder), choice.channels)
         except ValueError as error:
-            raise TableError(f"{where}: {error}") from error
-        planes = max(file.planes for file in found)
+            _check_channels(index, choice, where)
+            lacking.append(f"{_name(row, column, field)} ({error})")
+            continue
+        stacks = {file.planes for file in found} - {0}
+        if not found or len(stacks) > 1:
+            lacking.append(_name(row, column, field))
+            continue
+        planes = max(stacks, default=0)
         whole = whole._replace(source="index", channels=index.channels, planes=planes)
-        if len(found) == 1:
-            yield whole._replace(path=found[0].path)
-        else:
-            yield whole._replace(files=tuple(found))
+        one = len(found) == 1 and 1 in (len(index.channels), len(choice.channels))
+        rows.append(
+            whole._replace(path=found[0].path) if one else whole._replace(files=tuple(found))
+        )
+    notes = list(index.notes)
+    if lacking:
+        what = "field(s) lack a channel, plane or time and are left out"
+        notes.append(f"{len(lacking)} {what}: {shorten_list(lacking, 3)}")
+    return rows, notes
+
+
+def _check_plane(index: PlateIndex, choice: Choice) -> None:
+    planes = 1 + max(file.z for file in index.files)
+    if choice.plane is not None and choice.plane > planes:
+        msg = f"plane is {choice.plane}; {index.files[0].path} is of a plate with {planes} plane(s)"
+        raise ConfigError(msg)
+
+
+def _check_channels(index: PlateIndex, choice: Choice, where: str) -> None:
+    try:
+        choose_channels([ChannelFile(name, "") for name in index.channels], choice.channels)
+    except ValueError as error:
+        raise TableError(f"{where}: {error}") from error
+
+
+def _name(row: int, column: int, field: int) -> str:
+    return f"{well_name(row * 100 + column + 1, columns=100, rows=100)} field {field}"
 
 
 def _are_named(channels: Sequence[str]) -> bool:
@@ -72,41 +106,36 @@ def _pages(files: Sequence[ImageFile], index: PlateIndex) -> tuple[str, int]:
         return "", 0
     if channels * planes * times != len(files):
         return "", 0
-    ordered = sorted(files, key=lambda file: (file.channel, file.time, file.z))
-    groups = groupby(ordered, key=lambda file: file.channel)
+    groups = groupby(files, key=lambda file: file.channel)
     return ";".join(",".join(str(file.page) for file in group) for _, group in groups), planes
 
 
-def _channels(
-    files: Sequence[ImageFile], index: PlateIndex, folder: str, choice: Choice
-) -> list[ChannelFile]:
-    """Return the file of each channel of a field, or the pattern of its planes and times."""
+def _channels(files: Sequence[ImageFile], index: PlateIndex, folder: str) -> list[ChannelFile]:
+    """Return the file of each channel of a field, or the pattern of its planes and times.
+
+    A channel that lacks some of them is left out.
+    """
     found = []
     for channel, group in groupby(files, key=lambda file: file.channel):
         of_channel = list(group)
-        name = index.channels[channel]
-        paths = list(dict.fromkeys(file.path for file in _chosen(of_channel, choice)))
+        paths = list(dict.fromkeys(file.path for file in of_channel))
         planes = 0
         if len(paths) > 1:
             times = len({file.time for file in of_channel})
-            planes = len(paths) // times
+            planes = len({file.z for file in of_channel})
             if planes * times != len(paths):
-                continue  # lacks a plane
+                continue
+        name = index.channels[channel]
         found.append(ChannelFile(name, folder + joined_paths(paths), planes=planes))
     return found
 
 
 def _chosen(files: Sequence[ImageFile], choice: Choice) -> list[ImageFile]:
-    """Return the wanted plane of a field, sorted by time and plane."""
-    ordered = sorted(files, key=lambda file: (file.time, file.z))
-    if choice.plane is None:
-        return ordered
-    chosen = [file for file in ordered if file.z == choice.plane - 1]
-    if not chosen:
-        planes = 1 + max(file.z for file in files)
-        msg = f"plane is {choice.plane}; {files[0].path} is of a field with {planes} plane(s)"
-        raise ConfigError(msg)
-    return chosen
+    """Return the wanted plane of a field, sorted by channel, time and plane."""
+    return sorted(
+        (file for file in files if choice.plane is None or file.z == choice.plane - 1),
+        key=lambda file: (file.channel, file.time, file.z),
+    )
 
 
 def joined_paths(paths: Sequence[str]) -> str:

@@ -86,11 +86,11 @@ class Finder:
             if opened is None:
                 return []
             where = f"plate {entry.plate}, {entry.target}"
-            rows = list(rows_of_index(entry.plate, opened.index, opened.folder, choice, where))
+            rows, notes = rows_of_index(entry.plate, opened.index, opened.folder, choice, where)
         except DownloadError as error:  # one plate's index never sinks the table
             self.unread[entry.plate] = str(error)
             return []
-        self.notes += [f"plate {entry.plate}: {note}" for note in opened.index.notes]
+        self.notes += [f"plate {entry.plate}: {note}" for note in notes]
         return rows
 
 

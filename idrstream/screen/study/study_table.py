@@ -166,15 +166,13 @@ def opened_table(
         entries.append(PlateEntry(unique, plate.folder, "directory", number, name))
         indexes[unique] = plate.index
     chosen = _chosen_plates(entries, plates, Path(source))
-    rows = [
-        row
-        for entry in chosen
-        for row in rows_of_index(
-            entry.plate, indexes[entry.plate], entry.target, choice, f"plate {entry.plate}"
-        )
-    ]
+    rows: list[FieldRow] = []
     said = [*notes]
-    said += [f"plate {e.plate}: {note}" for e in chosen for note in indexes[e.plate].notes]
+    for entry in chosen:
+        index, where = indexes[entry.plate], f"plate {entry.plate}"
+        own, worth_knowing = rows_of_index(entry.plate, index, entry.target, choice, where)
+        rows += own
+        said += [f"{where}: {note}" for note in worth_knowing]
     found = _Found(Path(source), entries, chosen, rows, tuple(said))
     return _table_of(found, annotation_csv, **options)
 
