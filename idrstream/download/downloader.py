@@ -16,7 +16,12 @@ from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
 from idrstream.download.omezarr import OmeZarrDownloader
-from idrstream.download.plane_files import download_planes, needed_frames, plane_files
+from idrstream.download.plane_files import (
+    download_planes,
+    needed_frames,
+    needed_planes,
+    plane_files,
+)
 from idrstream.download.protocol import (
     Channels,
     Downloader,
@@ -73,6 +78,7 @@ class TransportDownloader(Downloader):
         self.fetch: FetchMode = self._settings.fetch
         self._frames_needed: FramesNeeded | None = None
         self._channels: Channels | None = None
+        self._z: int | None = None
         self.transport = transport
         self.locator = (
             locator
@@ -119,7 +125,8 @@ class TransportDownloader(Downloader):
             first = self.size(files.task(task, 1, 1))
             if first is None or files.pages:
                 return first
-            return first * files.planes * len(needed_frames(task, files, self._frames_needed))
+            planes = needed_planes(task, files, self._z)
+            return first * len(planes) * len(needed_frames(task, files, self._frames_needed))
         if self.is_zarr(task):
             return self._omezarr.size(task)
         transport, remote, _ = self.resolve(task)
@@ -141,7 +148,7 @@ class TransportDownloader(Downloader):
     ) -> None:
         """Limit later downloads; of one file with all channels and planes only to some frames."""
         self._frames_needed = frames_needed  # chunks of a CellH5 movie hold several channels
-        self._channels = channels
+        self._channels, self._z = channels, z
         self._omezarr.limit_to(frames_needed, channels=channels, z=z, all_planes=all_planes)
 
     def interrupt(self) -> None:
@@ -158,7 +165,8 @@ class TransportDownloader(Downloader):
             return download_channels(task, channels, folder, self.download)
         if (files := plane_files(task)) is not None:
             frames = needed_frames(task, files, self._frames_needed)
-            return download_planes(task, files, frames, folder, self.download)
+            needed = (frames, needed_planes(task, files, self._z))
+            return download_planes(task, files, needed, folder, self.download)
         if self.is_zarr(task):
             return self._omezarr.download(task, folder)
         transport, remote, name = self.resolve(task)

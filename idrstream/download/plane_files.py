@@ -102,10 +102,26 @@ def needed_frames(
     return tuple(number for number in frames_needed(task, info) if number in every)
 
 
+def needed_planes(task: ImageTask, files: PlaneFiles, z: int | None) -> tuple[int, ...]:
+    """Return the planes of a frame whose files are downloaded, from 1; `z` counts from 0.
+
+    Raises
+    ------
+    DownloadError
+        If there is no such plane.
+    """
+    if z is None:
+        return tuple(range(1, files.planes + 1))
+    if z >= files.planes:
+        msg = f"{task.name}: it has {files.planes} z-planes; plane {z}, from 0, is not among them"
+        raise DownloadError(msg)
+    return (z + 1,)
+
+
 def download_planes(
     task: ImageTask,
     files: PlaneFiles,
-    frames: Sequence[int],
+    needed: tuple[Sequence[int], Sequence[int]],
     folder: Path,
     download: Callable[[ImageTask, Path], Movie],
 ) -> Movie:
@@ -117,8 +133,8 @@ def download_planes(
         The image.
     files : PlaneFiles
         All its files.
-    frames : sequence of int
-        Frames that are needed, from 1.
+    needed : tuple of two sequences of int
+        Frames and planes that are needed, from 1.
     folder : Path
         Where the files are put.
     download : callable
@@ -136,9 +152,10 @@ def download_planes(
     MovieError
         If a file is no TIFF.
     """
+    frames, planes = needed
     there: dict[tuple[int, int], Movie] = {}
     for frame in () if files.pages else frames:
-        for plane in range(1, files.planes + 1):
+        for plane in planes:
             below = Path(folder) / f"t{frame}_z{plane}"  # planes may have the same name
             there[frame - 1, plane - 1] = download(files.task(task, frame, plane), below)
     if files.pages:

@@ -12,7 +12,7 @@ from idrstream.screen.channels import (
     channel_names,
     file_of_channel,
 )
-from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS
+from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS, PLANES
 
 if TYPE_CHECKING:
     from idrstream.formats.reader import BaseReader
@@ -41,6 +41,7 @@ def check_selectors(preprocessor: BasePreprocessor, tasks: Iterable[ImageTask]) 
     reader = preprocessor.reader
     if reader is None:
         return
+    _check_planes(reader, tasks)
     seen: dict[tuple[str, str, int, int], ImageTask] = {}
     for task in tasks:
         column, address = _place(task)
@@ -51,6 +52,25 @@ def check_selectors(preprocessor: BasePreprocessor, tasks: Iterable[ImageTask]) 
             other = seen.setdefault(key, task)
             if _image(other) != _image(task):
                 raise TableError(_message(other, task, frame, f"{column} {address}", reader))
+
+
+def _check_planes(reader: BaseReader, tasks: Iterable[ImageTask]) -> None:
+    """Refuse rows of which the table says that they have several planes, and none is chosen."""
+    chosen = reader.selection
+    for task in tasks:
+        text = task.metadata.get(PLANES, "").strip()
+        if not text.isdecimal() or int(text) < 2 or chosen.projection is not None:
+            continue
+        if chosen.z is None and {"z", "projection"} <= reader.selects:
+            problem = (
+                f'it has {text} z-planes: set preprocess.projection to "max", "mean" or '
+                '"sharpest", or preprocess.z to the plane to read, from 0'
+            )
+        elif chosen.z is not None and chosen.z >= int(text):
+            problem = f"preprocess.z is {chosen.z}, counted from 0, but it has {text} z-planes"
+        else:
+            continue
+        raise TableError(f"{task.name} (row {task.row + 1}): {problem}")
 
 
 def _check_channels(keys: Sequence[tuple[str, str]], tasks: Iterable[ImageTask]) -> None:

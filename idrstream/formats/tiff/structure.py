@@ -118,7 +118,7 @@ class _Tag:
 
 
 def is_tiff(path: Path) -> bool:
-    """Return whether a file begins as TIFF does; False if it cannot be read."""
+    """Return whether a file begins as TIFF does, whatever its name; False if it cannot be read."""
     try:
         with open_regular(path) as file:
             return file.read(4) in SIGNATURES
