@@ -1,8 +1,8 @@
 """Whether a file is completely written; checked before anything reads it.
 
-`h5py.is_hdf5` is true for a truncated file, so the end-of-file address in HDF5's superblock is
-compared with the size on disk (HDF5 File Format Specification 3.0, II.A), and that size with the
-one that the source states::
+The size on disk is compared with the one that the source states. `h5py.is_hdf5` is true for a
+truncated file, so the end-of-file address in HDF5's superblock is compared with the size, too (HDF5
+File Format Specification 3.0, II.A); of TIFF, all offsets are::
 
     waiting ──▶ complete
        │
@@ -19,6 +19,7 @@ from typing import Literal
 
 from idrstream.errors import ImageError, IncompleteFileError, MovieError, storage_error
 from idrstream.formats.cellh5.superblock import HDF5_SIGNATURE, hdf5_end_of_file
+from idrstream.formats.tiff.complete import is_tiff_by, tiff_problem
 
 HDF5_SUFFIXES = frozenset({".ch5", ".cellh5", ".h5", ".hdf5"})
 PARTIAL_SUFFIXES = (".part", ".partial")
@@ -43,8 +44,8 @@ class FileState:
         Size of the file; None if it does not exist.
     error : type
         The error to raise if the file stays in this state.
-    is_hdf5 : bool
-        Whether HDF5's own end-of-file address was checked.
+    is_proven : bool
+        Whether the file's own structure was checked, too: of HDF5 and TIFF.
     """
 
     state: Literal["complete", "waiting", "wrong"]
@@ -52,7 +53,7 @@ class FileState:
     signature: tuple[int, ...] = ()
     size_bytes: int | None = None
     error: type[ImageError] = IncompleteFileError
-    is_hdf5: bool = False
+    is_proven: bool = False
 
     def check(self, path: Path, detail: str = "") -> None:
         """Raise `error` unless the file is complete."""
@@ -76,13 +77,12 @@ def file_state(path: Path, size_bytes: int | None = None, *, name: str | None = 
     -------
     FileState
         HDF5 is ``complete`` if the size agrees (if stated), the end-of-file address is reached
-        and h5py opens it; other formats if they are not empty and the size agrees.
+        and h5py opens it; TIFF if all its directories, strips, tiles and stated pages are there;
+        other formats if they are not empty and the size agrees.
     """
     signature = _signature(path)
     try:
-        suffix = Path(name or path.name).suffix.lower()
-        size = path.stat().st_size
-        return _state_of(path, size_bytes, size, signature, hdf5_by_name=suffix in HDF5_SUFFIXES)
+        return _state_of(path, size_bytes, path.stat().st_size, signature, name or path.name)
     except FileNotFoundError:
         return FileState("waiting", _missing_reason(path), signature)
     except OSError as error:
@@ -95,9 +95,9 @@ def _state_of(
     size_bytes: int | None,
     size: int,
     signature: tuple[int, ...],
-    *,
-    hdf5_by_name: bool,
+    name: str,
 ) -> FileState:
+    hdf5_by_name = Path(name).suffix.lower() in HDF5_SUFFIXES
     for suffix in CONTROL_SUFFIXES:
         if path.with_name(path.name + suffix).exists():
             reason = f"is still being transferred: {path.name}{suffix} exists"
@@ -112,6 +112,8 @@ def _state_of(
         return FileState("wrong" if size_bytes == 0 else "waiting", "is empty", signature, size)
     if hdf5_by_name or _head(path, len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
         return _hdf5_state(path, size, signature, final=size_bytes is not None)
+    if is_tiff_by(name, _head(path, 4)):
+        return _tiff_state(path, size, signature, name, final=size_bytes is not None)
     return FileState("complete", "", signature, size)
 
 
@@ -171,7 +173,7 @@ def wait_until_complete(
         previous = now
         if now.state == "wrong":
             now.check(path)
-        elif now.state == "complete" and (unchanged or (size_bytes is not None and now.is_hdf5)):
+        elif now.state == "complete" and (unchanged or (size_bytes is not None and now.is_proven)):
             return
         if not unchanged:
             grown = clock()
@@ -206,7 +208,21 @@ def _hdf5_state(path: Path, size: int, signature: tuple[int, ...], *, final: boo
         locked = "lock" in problem or "already open" in problem
         reason = f"cannot be opened: {problem}"
         return FileState("waiting" if locked else not_yet, reason, signature, size, MovieError)
-    return FileState("complete", "", signature, size, is_hdf5=True)
+    return FileState("complete", "", signature, size, is_proven=True)
+
+
+def _tiff_state(
+    path: Path, size: int, signature: tuple[int, ...], name: str, *, final: bool
+) -> FileState:
+    """Return the state of a TIFF file; `final` if it has the size that its source states."""
+    problem = tiff_problem(path, name)
+    if problem is None:
+        return FileState("complete", "", signature, size, is_proven=True)
+    if not any(_head(path, 4)):
+        reason = "begins with zeros: space was allocated for it, but it is not written yet"
+        return FileState("waiting", reason, signature, size)
+    error = IncompleteFileError if problem.cut else MovieError
+    return FileState("wrong" if final else "waiting", str(problem), signature, size, error)
 
 
 def _open_problem(path: Path) -> str | None:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from idrstream.errors import MovieError
 from idrstream.formats.cellh5.hdf5_guard import check_chunk, check_chunks
 from idrstream.formats.complete import HDF5_SUFFIXES
+from idrstream.formats.tiff.complete import decode_tiff
+from idrstream.formats.tiff.structure import TiffError, is_tiff
 
 if TYPE_CHECKING:
     import h5py
 
 
 def decode_all(path: Path, name: str | None = None) -> None:
-    """Decode every stored pixel and value of an HDF5 file.
+    """Decode every stored pixel and value of an HDF5 file, or every page of a TIFF.
 
     A compressed chunk that was altered in transit fails its Adler-32 (RFC 1950). Bytes without
     a checksum (uncompressed data, texts, names, attributes, gaps) can only be verified by a
@@ -32,6 +34,12 @@ def decode_all(path: Path, name: str | None = None) -> None:
     MovieError
         Naming the first dataset that cannot be decoded.
     """
+    if is_tiff(path):
+        try:
+            decode_tiff(path)
+        except (TiffError, OSError) as error:
+            msg = f"{name or path.name} is damaged: {error}"
+            raise MovieError(msg) from error
     if Path(name or path.name).suffix.lower() not in HDF5_SUFFIXES:
         return
     import h5py

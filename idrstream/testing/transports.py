@@ -17,11 +17,13 @@ Examples
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from idrstream.download import Fetched, Transport
@@ -99,7 +101,7 @@ class TransportTests:
         self, transport: Transport, serve: Serve, movie: bytes, folder: Path, name: str
     ) -> None:
         """Characters of a path are never part of an address or an option."""
-        content = movie if name.endswith(".ch5") else b"II*\x00" + name.encode()
+        content = movie if name.endswith(".ch5") else _tiff(name)
         serve(f"study/{name}", content)
         target = folder / "x.bin"
         transport.fetch(f"study/{name}", target)
@@ -177,3 +179,12 @@ def _check_fetched(fetched: Fetched, content: bytes) -> None:
     assert fetched.bytes_moved is None or fetched.bytes_moved >= len(content)
     assert fetched.sha256 in ("", hashlib.sha256(content).hexdigest())
     assert fetched.seconds >= 0
+
+
+def _tiff(text: str) -> bytes:
+    """Return a small TIFF file: transports refuse one that is not complete."""
+    import tifffile
+
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.ones((2, 2), np.uint8), description=text.encode(), metadata=None)
+    return file.getvalue()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+import tifffile
 from local_servers import ftp, nginx, s3
 
 from idrstream import table_from_files
@@ -28,7 +31,9 @@ PLATE = "Plate 1 [x]#2"
 
 
 def content(name: str) -> bytes:
-    return f"II*\0{name}".encode()
+    file = io.BytesIO()
+    tifffile.imwrite(file, np.ones((2, 2), "u1"), description=name, metadata=None)
+    return file.getvalue()
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def test_an_hdf5_file_by_another_name(tmp_path, movie_bytes):
 
 
 def test_time_counts_since_the_last_growth(tmp_path):
-    path = tmp_path / "x.tif"
+    path = tmp_path / "x.nd2"
     now = [0.0]
 
     def grow_for_a_while(pause_s: float) -> None:

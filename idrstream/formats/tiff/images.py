@@ -148,6 +148,10 @@ def _imagej_image(structure: Structure) -> TiffImage:
         msg = f"has {pages} of {count} pages"
         raise TiffError(msg, cut=True)
     first = structure.pages[0]
+    end = first.data_start + count * first.n_bytes
+    if raw and structure.size < end:
+        msg = f"is truncated: has {structure.size:,} bytes, its {count} planes reach to {end:,}"
+        raise TiffError(msg, cut=True)
     order = [(i, j, k) for k in range(t) for j in range(z) for i in range(c)]
     places = {at: Place("", number) for number, at in enumerate(order)}
     return TiffImage(first.shape, first.kind, (), (c, z, t), places, raw)

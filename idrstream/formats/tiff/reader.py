@@ -7,9 +7,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -26,20 +25,13 @@ from idrstream.formats.movie_checks import (
 from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 from idrstream.formats.tiff.images import Place, TiffImage, images_of, images_of_companion
-from idrstream.formats.tiff.structure import Page, Structure, TiffError, read_structure
+from idrstream.formats.tiff.pages import DAMAGED, TiffFile, check_page, check_storage
+from idrstream.formats.tiff.structure import Structure, TiffError
 from idrstream.opening import inside, open_regular, read_regular
 
-# What cannot unpack to more than a strip or tile has, since tifffile says so to the codec.
-_CODECS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
-_DARK_IS_ZERO, _PALETTE = 1, 3
 _OPEN_FILES = 16
 _KEPT = 4  # structures: of the movies that are read at the same time
 _MOST_XML_BYTES = 2**26
-_OTHERWISE = 'set preprocess.reader = "bioformats"'
-_DAMAGED = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, ArithmeticError, MemoryError,
-    EOFError, AttributeError,
-)  # fmt: skip
 
 
 def is_companion(path: Path) -> bool:
@@ -99,7 +91,7 @@ class TiffReader(BaseReader):
                 structure = self._structure(files.add("", open_regular(path)))
                 image = self._image(path, structure)
                 first = next((at.page for at in image.places.values() if not at.file), 0)
-                _check_storage(structure.pages[0 if image.raw else first])
+                check_storage(structure.pages[0 if image.raw else first])
             channel = channel_to_read(path, image.sizes[0], self.selection)
             planes = planes_to_read(path, image.sizes[1], self.selection)
             info = _info(path, image)
@@ -116,7 +108,7 @@ class TiffReader(BaseReader):
         finally:
             files.close()
 
-    def _structure(self, file: _File) -> Structure:
+    def _structure(self, file: TiffFile) -> Structure:
         """Return the structure of a file, which is not walked again for every group of frames."""
         status = os.fstat(file.file.fileno())
         identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
@@ -178,7 +170,7 @@ class _Stored:
             return FrameError(f"{what}: its channel {self.channel}, plane {z} is in no page")
         try:
             pixels = self._pixels(place)
-        except (TiffError, StorageError, *_DAMAGED) as error:
+        except (TiffError, StorageError, *DAMAGED) as error:
             if isinstance(error, OSError) and (stops := storage_error(error)) is not None:
                 raise stops from error
             where = f" ({place.file})" if place.file else ""
@@ -193,7 +185,7 @@ class _Stored:
             msg = f"it has {len(file.structure.pages)} pages, not {place.page + 1}"
             raise TiffError(msg, cut=True)
         page = file.structure.pages[place.page]
-        _check_page(page, self.info)
+        check_page(page, self.info)
         pixels = file.decode(page, place.page)
         if pixels.shape != self.info.shape:
             msg = f"it decodes to the shape {pixels.shape}"
@@ -201,79 +193,22 @@ class _Stored:
         return np.ascontiguousarray(pixels.astype(self.info.dtype, copy=False))
 
 
-def _check_storage(page: Page) -> None:
-    """Raise unless the pixels of a page are stored in a form that is read."""
-    if page.samples > 1:
-        msg = "is a colour (RGB) image; only separate channels are read"
-        raise TiffError(msg)
-    if page.compression not in _CODECS:
-        known = ", ".join(dict.fromkeys(_CODECS.values()))
-        msg = f"has compression {page.compression} (read are {known}): {_OTHERWISE}"
-        raise TiffError(msg)
-    if page.photometric not in (_DARK_IS_ZERO, _PALETTE):
-        msg = f"has grey levels of photometric interpretation {page.photometric}: {_OTHERWISE}"
-        raise TiffError(msg)
-
-
-def _check_page(page: Page, info: MovieInfo) -> None:
-    """Raise unless a page has what its image states."""
-    _check_storage(page)
-    if (page.shape, page.kind) != (info.shape, info.dtype):
-        msg = f"its page has {page.shape} pixels of {page.kind}, not {info.shape} of {info.dtype}"
-        raise TiffError(msg)
-
-
-class _File:
-    """One open file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self._tiff: Any = None
-
-    @cached_property
-    def structure(self) -> Structure:
-        """Its directories, every one checked."""
-        return read_structure(self.file)
-
-    def decode(self, page: Page, number: int) -> Pixels:
-        import tifffile
-
-        if self._tiff is None:
-            self.file.seek(0)
-            self._tiff = tifffile.TiffFile(self.file, name="movie.tif")  # it has a descriptor
-        self._tiff.filehandle.seek(page.offset)
-        pixels: Pixels = tifffile.TiffPage(self._tiff, number).asarray(maxworkers=1)
-        return pixels
-
-    def raw(self, info: MovieInfo, number: int) -> Pixels:
-        """Return a plane of which only the first has a directory."""
-        dtype = np.dtype(info.dtype).newbyteorder(self.structure.byte_order)
-        _check_page(self.structure.pages[0], info)
-        n_bytes = info.shape[0] * info.shape[1] * dtype.itemsize
-        self.file.seek(self.structure.pages[0].data_start + number * n_bytes)
-        data = self.file.read(n_bytes)
-        if len(data) != n_bytes:
-            msg = f"is truncated within plane {number + 1}"
-            raise TiffError(msg, cut=True)
-        return np.frombuffer(data, dtype).reshape(info.shape).astype(info.dtype)
-
-
 class _Files:
     """The open files of an image, at most some at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._open: OrderedDict[str, _File] = OrderedDict()
+        self._open: OrderedDict[str, TiffFile] = OrderedDict()
 
-    def add(self, name: str, file: BinaryIO) -> _File:
+    def add(self, name: str, file: BinaryIO) -> TiffFile:
         try:
-            self._open[name] = found = _File(file)
+            self._open[name] = found = TiffFile(file)
         except BaseException:
             file.close()
             raise
         return found
 
-    def open(self, name: str) -> _File:
+    def open(self, name: str) -> TiffFile:
         """Return a file beside the first; nothing outside its folder is opened."""
         if name in self._open:
             self._open.move_to_end(name)

@@ -33,6 +33,10 @@ _PLANAR, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 284, 322, 323, 324, 32
 _SUBFILE, _CHILDREN, _SAMPLE_FORMAT = 254, 330, 339
 _REDUCED = 1  # a bit of NewSubfileType: a smaller copy of another page
 _UNCOMPRESSED = 1
+# What cannot unpack to more than a strip or tile has, since tifffile tells the codec its size.
+_CODECS = {1: "none", 5: "LZW", 8: "deflate", 32773: "PackBits", 32946: "deflate", 50000: "zstd"}
+_DARK_IS_ZERO, _PALETTE = 1, 3
+_OTHERWISE = 'set preprocess.reader = "bioformats"'
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8} | {
     13: 4, 16: 8, 17: 8, 18: 8,
 }  # fmt: skip
@@ -87,6 +91,23 @@ class Page:
     data_start: int
     tags: frozenset[int]
 
+    def storage_problem(self) -> str:
+        """Return why its pixels are not read without Java; empty if they are."""
+        if self.samples > 1:
+            return "is a colour (RGB) image; only separate channels are read"
+        if self.compression not in _CODECS:
+            known = ", ".join(dict.fromkeys(_CODECS.values()))
+            return f"has compression {self.compression} (read are {known}): {_OTHERWISE}"
+        if self.photometric not in (_DARK_IS_ZERO, _PALETTE):
+            kind = self.photometric
+            return f"has grey levels of photometric interpretation {kind}: {_OTHERWISE}"
+        return ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its pixels without compression, of 8 or 16 bits."""
+        return self.shape[0] * self.shape[1] * self.samples * (2 if "16" in self.kind else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Structure:
@@ -102,12 +123,15 @@ class Structure:
         ImageDescription of the first page.
     end : int
         First byte that nothing refers to: the file has at least so many.
+    size : int
+        Bytes of the file.
     """
 
     pages: tuple[Page, ...]
     byte_order: Literal["<", ">"]
     description: str
     end: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +208,7 @@ class _Walk:
             tags, _ = self._directory(child := children.pop(), seen)
             self._page(child, tags, len(pages))
             children += self._values(tags, _CHILDREN).tolist()
-        return Structure(tuple(pages), self.order, description, self.end)
+        return Structure(tuple(pages), self.order, description, self.end, self.size)
 
     def _directory(self, offset: int, seen: set[int]) -> tuple[Mapping[int, _Tag], int]:
         """Return the tags of a directory and where the next one is; 0 after the last."""
