@@ -180,7 +180,7 @@ def test_planes_in_files_of_their_own_are_one_movie(archive, tmp_path):
     first = archive.files / "TimePoint_1" / "ZStep_1" / "P1_B03_s2_w2.TIF"
     assert downloader.size(task) == 2 * first.stat().st_size
     first.write_bytes(b"no image")
-    with pytest.raises(MovieError, match="is no TIFF; planes in files of their own"):
+    with pytest.raises(MovieError, match="does not begin as TIFF does"):
         archive.downloader().download(task, tmp_path / "again")
     one = {"Path": "x.tif", "Planes": "1", "Pages": "0,x"}
     with pytest.raises(DownloadError, match="column Pages: 'x' is no page"):
