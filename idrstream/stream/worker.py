@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cluster.attempt import AttemptWriter, plate_attempt
-from idrstream.cluster.beats import BEAT_S, WorkerState
+from idrstream.cluster.beats import BEAT_S, WorkerState, state_path
 from idrstream.cluster.layout import ClusterFolder, StreamFile
 from idrstream.cluster.processes import DEADLINE
 from idrstream.cluster.receipts import Receipt
@@ -99,6 +99,7 @@ class Worker:
         self._stream: IdrStream | None = None
         self._versions: dict[str, str] = {}
         self.ended = "left"
+        self._is_gone = False
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._writer = AttemptWriter(
@@ -119,7 +120,12 @@ class Worker:
         shutil.rmtree(self._tmp, ignore_errors=True)
         with suppress(OSError):
             self._tmp.parent.rmdir()
-        self._note(todo=(), batches=(), ended=self.ended)
+        if self.ended != "left":  # a job, of which people ask later
+            self._note(todo=(), batches=(), ended=self.ended)
+            return
+        with self._lock, suppress(OSError):
+            self._is_gone = True
+            state_path(self._folder, self.state.worker).unlink(missing_ok=True)
 
     def do(self, work: Work, *, skip: frozenset[int] = frozenset()) -> tuple[EndKind, str]:
         """Do a piece of work; return how it ended.
@@ -245,6 +251,8 @@ class Worker:
         """Write what it is doing; errors with that file do not harm the work."""
         now, peak = memory()
         with self._lock, suppress(OSError):
+            if self._is_gone:
+                return
             self.state = replace(self.state, memory_bytes=now, peak_bytes=peak, **changes)
             self.state.save(self._folder)
 
