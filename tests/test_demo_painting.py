@@ -170,6 +170,28 @@ def test_the_collection_says_what_each_feature_is(demo, tmp_path):
     assert weights["classical"] == pytest.approx(weights["efficientnet"])
 
 
+def test_cells_of_each_engine_in_a_table_of_their_own(demo, tmp_path):
+    folder, _ = demo
+    whole = collect_folder(folder / "features", tmp_path / "one", feature_select=())
+    split = collect_folder(
+        folder / "features", tmp_path / "two", feature_select=(), tables="by-engine"
+    )
+    assert split.record["cells"]["tables"] == ["classical", "efficientnet"]
+    every = pd.read_parquet(whole.cells_path)
+    parts = {n: pd.read_parquet(split.cells_path / n) for n in ("classical", "efficientnet")}
+    keys = [column for column in every if column.startswith("Metadata_")]
+    for part in parts.values():
+        pd.testing.assert_frame_equal(part[keys], every[keys])
+    features = whole.features()
+    for name, part in parts.items():
+        own = list(features.index[features["block"] == name])
+        assert own
+        assert [c for c in part if c in set(features.index)] == [c for c in every if c in set(own)]
+        pd.testing.assert_frame_equal(part[own], every[own])
+    again = collect_folder(folder / "features", tmp_path / "two", replace=True, feature_select=())
+    assert not (again.cells_path / "classical").exists()
+
+
 def test_every_channel_is_measured_and_shown(demo):
     folder, _ = demo
     data = read_folder(folder / "features")

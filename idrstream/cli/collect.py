@@ -15,6 +15,7 @@ from idrstream.collect.options import (
     CollectOptions,
     Normalization,
     Reference,
+    Tables,
 )
 
 
@@ -63,6 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes-per-frame", type=float, default=default.minutes_per_frame, metavar="MIN",
         help="time between the frames of a movie, for rates of tracks [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--tables", choices=get_args(Tables), default=default.tables,
+        help="the cells as one dataset, or one for each engine with the same rows [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--rows-at-once", type=int, default=default.rows_at_once, metavar="N",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from idrstream.collect.annotations import Annotations
 from idrstream.collect.source import BatchFile, WellKey
+from idrstream.compile.feature_names import parse_features
 from idrstream.compile.names import is_feature
 from idrstream.compile.readers import table_pieces
 from idrstream.errors import CollectError
@@ -95,6 +97,49 @@ def read_cells(
         with pq.ParquetFile(path) as file:
             for piece in file.iter_batches(min(rows_at_once, _GROUP_ROWS), columns=list(columns)):
                 yield pa.Table.from_batches([piece])
+
+
+def split_by_engine(cells: Cells) -> list[str]:
+    """Split each file of a dataset into one for each engine, in folders of their names.
+
+    Each has the rows of all and the columns that are no features.
+
+    Returns
+    -------
+    list of str
+        The folders' names: the blocks of `FeatureName`.
+
+    Raises
+    ------
+    CollectError
+        If the name of an engine cannot be that of a folder.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    blocks: dict[str, list[str]] = defaultdict(list)
+    for feature in parse_features(cells.features):
+        blocks[feature.block].append(feature.name)
+    for name, columns in blocks.items():
+        if not re.fullmatch(r"\w+", name):
+            msg = f"{columns[0]}: {name!r} cannot name a folder; collect with tables = one"
+            raise CollectError(msg)
+        (cells.folder / name).mkdir()
+    for path in cells.files:
+        schema = pq.read_schema(path)
+        others = [column for column in schema.names if column not in set(cells.features)]
+        for name, columns in blocks.items():
+            wanted = set(others).union(columns)
+            kept = [column for column in schema.names if column in wanted]
+            with pq.ParquetWriter(
+                cells.folder / name / path.name,
+                pa.schema([schema.field(column) for column in kept]),
+                compression="zstd",
+            ) as writer:
+                for piece in read_cells([path], kept):
+                    writer.write_table(piece)
+        path.unlink()
+    return sorted(blocks)
 
 
 def _regrouped(pieces: Iterable[Any], rows: int) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.collect.annotations import Annotations
-from idrstream.collect.cells import Cells, write_cells
+from idrstream.collect.cells import Cells, split_by_engine, write_cells
 from idrstream.collect.described import FEATURES, read_features, write_features
 from idrstream.collect.options import CollectOptions
 from idrstream.collect.profiles import Profiles, make_profiles
@@ -42,7 +42,7 @@ _SHOWN = 20
 _PART = ".idrstream.part"
 _OWN = re.compile(
     rf"{re.escape(PROVENANCE_NAME)}|tables/[0-9a-f]{{12}}\.csv\.gz"
-    rf"|features\.csv|cells/batch_\d+\.parquet|wells_\w+\.parquet|tracks(?:_wells)?\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
+    rf"|features\.csv|cells/(?:\w+/)?batch_\d+\.parquet|wells_\w+\.parquet|tracks(?:_wells)?\.parquet|(?:cells|wells)\.h5ad|{re.escape(_PART)}/.*",
     re.DOTALL,
 )
 
@@ -64,7 +64,7 @@ class Collected:
 
     @property
     def cells_path(self) -> Path:
-        """The Parquet dataset of single cells, a folder."""
+        """The Parquet dataset of single cells, a folder; with one for each engine, theirs."""
         return self.folder / "cells"
 
     @property
@@ -184,6 +184,8 @@ def collect_folder(
         if options.anndata:
             _write_h5ad(source, cells, made, part)
         record = _record(source, cells, made, options)
+        if options.tables == "by-engine":
+            record["cells"]["tables"] = split_by_engine(cells)
         _write_provenance(folder, part, record)
     log.info("Collected %d nuclei of %d batches in %s", cells.rows, len(source.batches), target)
     return Collected(target, record)

@@ -11,6 +11,7 @@ from idrstream.errors import ConfigError
 Aggregation = Literal["median", "mean"]
 Normalization = Literal["standardize", "robustize", "mad_robustize", "none"]
 Reference = Literal["plate", "screen"]
+Tables = Literal["one", "by-engine"]
 
 SELECTIONS = (
     "blocklist",
@@ -29,6 +30,7 @@ _CHOICES = {
     "aggregate": get_args(Aggregation),
     "normalize": get_args(Normalization),
     "normalize_by": get_args(Reference),
+    "tables": get_args(Tables),
 }
 
 
@@ -54,6 +56,9 @@ class CollectOptions:
         profiles, none of others.
     correlation_threshold : float
         One of two features that correlate more is dropped; 0 to 1.
+    tables : {"one", "by-engine"}
+        Write the cells as one dataset, or one for each engine with the same rows, in the folders
+        ``cells/classical``, ``cells/efficientnet`` …
     anndata : bool
         Also write the cells and the final profiles as AnnData.
     partial : bool
@@ -71,6 +76,7 @@ class CollectOptions:
     normalize_by: Reference = "plate"
     feature_select: tuple[str, ...] | None = None
     correlation_threshold: float = 0.9
+    tables: Tables = "one"
     anndata: bool = False
     partial: bool = False
     minutes_per_frame: float = 30.0
