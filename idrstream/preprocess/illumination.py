@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 _LOG = logging.getLogger("idrstream.preprocess")
+_PLATES_IN_MEMORY = 8  # a model has 11 MB
 _NEIGHBOURS = 2
 
 
@@ -210,9 +211,14 @@ class PerPlate:
         return self.folder / f"{plate}.npz"
 
     def missing(self, plate: str) -> bool:
-        """Return whether a plate has no model yet, neither in memory nor in the folder."""
-        with self._lock:
-            return plate not in self._models and not self.path(plate).is_file()
+        """Return whether a plate has no model yet.
+
+        Raises
+        ------
+        ConfigError
+            If its file is damaged.
+        """
+        return self._find(plate) is None
 
     def fit(
         self, plate: str, stack: NDArray[Any], *, wells: Sequence[str] = ()
@@ -243,7 +249,7 @@ class PerPlate:
         model.save(self.path(plate))
         _LOG.info("Illumination of plate %s: %d frames, %s", plate, model.n_frames, model.range)
         with self._lock:
-            self._models[plate] = model
+            self._keep(plate, model)
         return model
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
@@ -277,6 +283,12 @@ class PerPlate:
                 path = self.path(plate)
                 if not path.is_file():
                     return None
-                self._models[plate] = IlluminationModel.load(path)
+                self._keep(plate, IlluminationModel.load(path))
                 _LOG.info("Illumination of plate %s: taken from %s", plate, path)
             return self._models[plate]
+
+    def _keep(self, plate: str, model: IlluminationModel) -> None:
+        """Keep a model in memory instead of that of the plate that came first."""
+        self._models[plate] = model
+        if len(self._models) > _PLATES_IN_MEMORY:
+            del self._models[next(iter(self._models))]
