@@ -72,6 +72,7 @@ _COMMANDS = {
     "report": _Command("idrstream.cli.report", "write the quality report of an output folder"),
     "verify": _Command("idrstream.cli.verify", "verify the tables in an output folder"),
     "collect": _Command("idrstream.cli.collect", "one dataset and well profiles of all batches"),
+    "tracks": _Command("idrstream.cli.tracks", "list tracked movies and export their tracks"),
     "table": _Command("idrstream.cli.table", "write the table to process from IDR study files"),
     "doctor": _Command("idrstream.doctor", "show what is installed and which servers answer"),
     "evaluate": _Command("idrstream.cli.evaluate", "measure models on labelled data"),

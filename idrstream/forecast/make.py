@@ -166,12 +166,12 @@ class _Maker:
     def _decision(self) -> Decision | None:
         """Return what a start would do; None, and a failed check, if it would be refused."""
         from idrstream.compile import check_extra_metadata
-        from idrstream.run.cutting import with_tiles
+        from idrstream.run.cutting import for_tiles, with_tiles
         from idrstream.screen import tasks_from_table
 
-        options = self._options
         what = "table and options"
         try:
+            options = for_tiles(self._components, self._options)
             self._table = with_tiles(
                 self._components, self._table, ignore_invalid=options.ignore_invalid_inputs
             )

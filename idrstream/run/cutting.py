@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from idrstream.compile.pyramid import labels_path, write_pyramid
+from idrstream.errors import ConfigError
 from idrstream.files import own_folder
 from idrstream.preprocess.tiles import TilePreprocessor, tile_of
 from idrstream.screen import checked_rows
@@ -64,9 +65,20 @@ def for_tiles(components: Components, options: RunOptions) -> RunOptions:
 
     One tile is segmented at a time unless the user says otherwise: the network itself uses all
     processors, or fills a GPU, and the flows of a single tile are in memory.
+
+    Raises
+    ------
+    ConfigError
+        If objects are to be tracked: the tiles of an image are no frames of a movie.
     """
     if not isinstance(components.preprocessor, TilePreprocessor):
         return options
+    if options.track:
+        msg = (
+            "track = true does not work with tiles: objects of large images cannot be followed "
+            "through time; set track = false, or tile_px = 0 if the frames fit into memory"
+        )
+        raise ConfigError(msg)
     return replace(options, keep_masks=True, frames_at_once=options.frames_at_once or 1)
 
 

@@ -5,7 +5,7 @@ from idrstream.track.linker import NucleusTracker
 from idrstream.track.measure import mitotic_likeness, track_table
 from idrstream.track.pictures import draw_tracks, film, lineage_svg, track_colour
 from idrstream.track.protocol import Detections, PackedLabels, Tracker, Tracks
-from idrstream.track.read import read_tracks
+from idrstream.track.read import list_movies, read_tracks
 
 __all__ = [
     "Detections",
@@ -18,6 +18,7 @@ __all__ = [
     "export_geff",
     "film",
     "lineage_svg",
+    "list_movies",
     "mitotic_likeness",
     "read_tracks",
     "track_colour",

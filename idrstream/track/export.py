@@ -9,19 +9,21 @@ import numpy as np
 
 from idrstream.compile.masks import read_masks
 from idrstream.errors import JournalError, StorageError
-from idrstream.packages import require
-from idrstream.track.read import read_tracks
+from idrstream.opening import inside
+from idrstream.packages import require_extra
+from idrstream.track.read import movie_names, read_tracks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     import pandas as pd
 
-_MOVIE = ["Plate", "Well", "Site"]
 _MOST_LABELS = 65_535  # of the challenge's 16 bits
 
 
-def export_ctc(folder: Path | str, target: Path | str) -> list[Path]:
+def export_ctc(
+    folder: Path | str, target: Path | str, movies: Collection[str] | None = None
+) -> list[Path]:
     """Write tracks and masks as results of the Cell Tracking Challenge.
 
     Parameters
@@ -30,6 +32,8 @@ def export_ctc(folder: Path | str, target: Path | str) -> list[Path]:
         Output folder of a stream with ``track = true`` and ``keep_masks = true``.
     target : path
         A folder; each movie gets ``<plate>_<well>_<site>_RES`` in it.
+    movies : collection of str, optional
+        Which ones, as ``<plate>_<well>_<site>``; by default all.
 
     Returns
     -------
@@ -40,7 +44,7 @@ def export_ctc(folder: Path | str, target: Path | str) -> list[Path]:
     Raises
     ------
     JournalError
-        If the folder has no tracks or no masks.
+        If the folder has no tracks, no masks or not the movies.
     StorageError
         If they cannot be written.
 
@@ -51,13 +55,13 @@ def export_ctc(folder: Path | str, target: Path | str) -> list[Path]:
     order, also where frames are left out.
     """
     written = []
-    for name, movie in _movies(folder):
+    for name, movie in _movies(folder, movies):
         images = sorted(movie["Frame"].unique())
         of, lines = _without_gaps(movie, images)
         if lines and lines[-1][0] > _MOST_LABELS:
             msg = f"{name} has {lines[-1][0]:,} tracks; the challenge's masks take {_MOST_LABELS:,}"
             raise JournalError(msg)
-        here = Path(target) / f"{name}_RES"
+        here = inside(Path(target), f"{name}_RES")
         try:
             _write_masks(here, Path(folder), movie.assign(Of=of), images)
             text = "".join(f"{a} {b} {c} {d}\n" for a, b, c, d in lines)
@@ -104,7 +108,9 @@ def _without_gaps(
     return of, [(a, b, c, d) for a, b, c, d in spans]
 
 
-def export_geff(folder: Path | str, target: Path | str) -> list[Path]:
+def export_geff(
+    folder: Path | str, target: Path | str, movies: Collection[str] | None = None
+) -> list[Path]:
     """Write tracks as graphs in GEFF, which napari, TrackMate and others read.
 
     Parameters
@@ -113,6 +119,8 @@ def export_geff(folder: Path | str, target: Path | str) -> list[Path]:
         Output folder of a stream with ``track = true``.
     target : path
         A folder; each movie gets ``<plate>_<well>_<site>.geff`` in it.
+    movies : collection of str, optional
+        Which ones, as ``<plate>_<well>_<site>``; by default all.
 
     Returns
     -------
@@ -123,7 +131,7 @@ def export_geff(folder: Path | str, target: Path | str) -> list[Path]:
     Raises
     ------
     JournalError
-        If the folder has no tracks.
+        If the folder has no tracks or not the movies.
     MissingToolError
         If geff is not installed: ``pip install idrstream[tracking]``.
 
@@ -131,13 +139,13 @@ def export_geff(folder: Path | str, target: Path | str) -> list[Path]:
     -----
     https://liveimagetrackingtools.org/geff, version 1.
     """
-    require("geff", "the export to GEFF")
+    require_extra("geff", "tracking", "the export to GEFF")
     from geff import GeffMetadata
     from geff.core_io import write_arrays
 
     written = []
-    for name, movie in _movies(folder):
-        path = Path(target) / f"{name}.geff"
+    for name, movie in _movies(folder, movies):
+        path = inside(Path(target), f"{name}.geff")
         nodes = np.arange(len(movie), dtype=np.uint64)
         columns = {
             "t": movie["Frame"].to_numpy(np.int64) - 1,
@@ -186,7 +194,15 @@ def _edges(movie: pd.DataFrame) -> np.ndarray[Any, Any]:
     return np.concatenate(pairs).astype(np.uint64)
 
 
-def _movies(folder: Path | str) -> Iterator[tuple[str, pd.DataFrame]]:
+def _movies(
+    folder: Path | str, wanted: Collection[str] | None
+) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield a name that a file can have, and the objects, of each movie."""
-    for (plate, well, site), movie in read_tracks(folder, "objects").groupby(_MOVIE, sort=False):
-        yield f"{plate}_{well}_{site}", movie.reset_index(drop=True)
+    objects = read_tracks(folder, "objects")
+    found = dict(iter(objects.groupby(movie_names(objects), sort=False)))
+    if missing := sorted(set(wanted or ()) - set(found)):
+        msg = f"{folder} has no tracks of {', '.join(missing)}; it has {', '.join([*found][:3])} …"
+        raise JournalError(msg)
+    for name, movie in found.items():
+        if wanted is None or name in wanted:
+            yield name, movie.reset_index(drop=True)

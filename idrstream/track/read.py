@@ -43,13 +43,47 @@ def read_tracks(folder: Path | str, what: Literal["tracks", "objects"] = "tracks
     tables = []
     for number, path in track_folders(Path(folder)):
         with open_regular(inside(path, f"{what}.csv")) as file:
-            table = pd.read_csv(file)
+            table = pd.read_csv(file, converters={"Plate": str, "Well": str})  # also 0001
         table.insert(0, "Batch", number)
         tables.append(table)
     if not tables:
         msg = f"{folder} has no tracks: run the stream with track = true"
         raise JournalError(msg)
     return pd.concat(tables, ignore_index=True)
+
+
+def list_movies(folder: Path | str) -> pd.DataFrame:
+    """Return the tracked movies of an output folder, a row for each.
+
+    Parameters
+    ----------
+    folder : path
+        Output folder of a stream with ``track = true``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``Movie`` (``<plate>_<well>_<site>``), ``Frames`` (the last one in which a nucleus was
+        found), ``Tracks``, ``Divisions``, and ``Median_Frames`` of the tracks.
+
+    Raises
+    ------
+    JournalError
+        If the folder has none.
+    """
+    tracks = read_tracks(folder)
+    found = tracks.groupby(movie_names(tracks), sort=False)
+    return found.agg(
+        Frames=("Last_Frame", "max"),
+        Tracks=("Track", "count"),
+        Divisions=("Divides", "sum"),
+        Median_Frames=("Frames", "median"),
+    ).reset_index(names="Movie")
+
+
+def movie_names(table: pd.DataFrame) -> pd.Series[str]:
+    """Return of each row of a table of tracks the name of its movie."""
+    return table["Plate"] + "_" + table["Well"] + "_" + table["Site"].astype(str)
 
 
 def track_folders(folder: Path) -> Iterator[tuple[int, Path]]:

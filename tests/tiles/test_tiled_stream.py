@@ -16,6 +16,7 @@ from idrstream.compile import read_batch_table
 from idrstream.download.downloader import TransportDownloader
 from idrstream.download.large import LargeImages
 from idrstream.download.transports.local import LocalTransport
+from idrstream.errors import ConfigError
 from idrstream.records import Box, Frame, ImageTask
 from idrstream.report.write import write_report
 from idrstream.run.cutting import with_tiles
@@ -58,6 +59,17 @@ def run(folder: Path, table: pd.DataFrame, **options: Any) -> RunResult:
         return stream.run_stream(table, **{"batch_size": 4, "progress": False, **options})
     finally:
         stream.close()
+
+
+def test_tiles_are_not_tracked(slide: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="track = true does not work with tiles"):
+        run(tmp_path, table_of(slide), track=True)
+    assert not (tmp_path / "tmp/idrstream_work").exists()
+    stream = new_stream(tmp_path)
+    plan = stream.plan(table_of(slide), track=True)
+    stream.close()
+    assert not plan.is_good
+    assert "does not work with tiles" in str(plan)
 
 
 def batches(folder: Path) -> dict[str, bytes]:

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import tifffile
 
+from idrstream.cli.main import main
 from idrstream.compile.masks import MaskFolder, masks_path
-from idrstream.errors import JournalError
+from idrstream.errors import JournalError, StorageError
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import objects_in
 from idrstream.track import (
@@ -32,7 +33,7 @@ PLACES = {
 
 @pytest.fixture
 def folder(tmp_path):
-    task = ImageTask("P1", "A4", 4, tuple(PLACES), every=1)
+    task = ImageTask("0001", "A4", 4, tuple(PLACES), every=1)
     tracks = BatchTracks(NucleusTracker(), films=1)
     masks = MaskFolder(tmp_path / "masks_in_progress")
     for number in reversed(PLACES):  # in any order
@@ -90,6 +91,29 @@ def test_a_graph_in_geff(folder, tmp_path):
     assert nx.number_weakly_connected_components(graph) == 2
     (mother,) = [node for node, degree in graph.out_degree if degree == 2]
     assert graph.nodes[mother]["t"] == 2
+
+
+def test_the_command_lists_and_exports(folder, tmp_path, capsys):
+    assert main(["tracks", str(folder)]) == 0
+    header, line = capsys.readouterr().out.splitlines()
+    assert header.split() == ["Movie", "Frames", "Tracks", "Divisions", "Median_Frames"]
+    assert line.split() == ["0001_A4_1", "6", "4", "1", "3.0"]
+    ctc, geff = tmp_path / "ctc", tmp_path / "geff"
+    formats = ["--ctc", str(ctc), "--geff", str(geff)]
+    assert main(["tracks", str(folder), "--movie", "0001_A4_1", *formats]) == 0
+    written = [ctc / "0001_A4_1_RES", geff / "0001_A4_1.geff"]
+    assert capsys.readouterr().out.splitlines() == list(map(str, written))
+    assert all(path.is_dir() for path in written)
+    assert main(["tracks", str(folder), "--movie", "0001_A5_1", *formats]) == 8
+    assert "no tracks of 0001_A5_1; it has 0001_A4_1" in capsys.readouterr().err
+
+
+def test_a_name_that_leads_out_of_the_folder(folder, tmp_path):
+    path = tracks_path(folder, 0) / "objects.csv"
+    path.write_text(path.read_text().replace("0001,", "../../0001,"))
+    with pytest.raises(StorageError, match="0001"):
+        export_ctc(folder, tmp_path / "a" / "b")
+    assert not (tmp_path / "0001_A4_1_RES").exists()
 
 
 def test_a_film_and_a_tree(folder):
