@@ -44,6 +44,17 @@ MOVIE = (
     "LT0001_02--ex2005_11_16--sp2005_02_17--tt17--c3/hdf5/00004_01.ch5"
 )
 """A movie of the archive, to read its layout by ranges."""
+_ONLY_FOR = {
+    "ascp": "Aspera",
+    "basicpy": "illumination correction",
+    "botocore": "s3:// addresses",
+    "deepprofiler": 'engine = "deepprofiler"',
+    "java": "Bio-Formats, Fiji",
+    "pycytominer": "idrstream collect",
+    "pyimagej": "Fiji",
+}
+_DEVICE = "computes on"
+_SERVERS = ("https", "ftp", "aspera", "movie", "ome-zarr")
 _WEIGHTS = frozenset({".npz", ".h5", ".pt", ".pth", ".safetensors"})
 
 
@@ -70,7 +81,7 @@ def check_here() -> list[Finding]:
     """Check the packages, programs and models on this machine."""
     from idrstream import models
 
-    found = [*map(_package, PACKAGES), _deepprofiler()]
+    found = [*map(_package, PACKAGES), _deepprofiler(), _check(_DEVICE, _device)]
     for name in TOOLS:
         path = shutil.which(name)
         found.append(Finding(name, "ok" if path else "missing", path or "not on the PATH"))
@@ -180,6 +191,25 @@ def as_table(findings: Sequence[Finding]) -> str:
     )
 
 
+def verdict(findings: Sequence[Finding]) -> str:
+    """Return in one sentence whether a stream could run here, and what it could not do."""
+    lacks = [it for it in findings if it.state != "ok"]
+    servers = [it for it in findings if it.what.partition(" ")[0] in _SERVERS]
+    bad = [it.what for it in lacks if it not in servers and it.what not in _ONLY_FOR]
+    if bad:
+        return f"Not ready: {', '.join(bad)} (see above)"
+    ready = [it.detail.partition(",")[0] for it in findings if it.what == _DEVICE]
+    answered = {it.what.partition(" ")[0] for it in servers if it.state == "ok"}
+    ready.append("HTTPS" if "https" in answered else "images on this machine")
+    parts = [f"Ready: {', '.join(ready)}"]
+    silent = [it.what for it in servers if it.state != "ok"]
+    parts += [f"no answer: {', '.join(silent)}"] if silent else []
+    parts += [] if servers else ["servers not asked (--network)"]
+    absent = [f"{it.what} ({_ONLY_FOR[it.what]})" for it in lacks if it.what in _ONLY_FOR]
+    parts += [f"optional parts absent: {', '.join(absent)}"] if absent else []
+    return "; ".join(parts)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``idrstream doctor``."""
     parser.add_argument(
@@ -196,7 +226,7 @@ def handle(arguments: argparse.Namespace) -> int:
     text = (
         json.dumps([asdict(finding) for finding in found], indent=1)
         if arguments.json
-        else as_table(found)
+        else f"{as_table(found)}\n{verdict(found)}"
     )
     say(f"{text}\n")
     return 1 if any(finding.state == "failed" for finding in found) else 0
@@ -207,6 +237,17 @@ def _check(what: str, ask: Callable[[], str]) -> Finding:
         return Finding(what, "ok", ask())
     except Exception as error:  # a check reports and never raises
         return Finding(what, "failed", f"{type(error).__name__}: {error}")
+
+
+def _device() -> str:
+    """Return where the models compute by default."""
+    import torch
+
+    from idrstream.workers.threads import all_processors
+
+    if torch.cuda.is_available():
+        return f"GPU, {torch.cuda.get_device_name()}"
+    return f"processor, {all_processors()} cores"
 
 
 def _package(name: str) -> Finding:

@@ -27,7 +27,7 @@
         ├── ProfileError       profiling failed or its output is incomplete
         └── CompileError       the tables of a batch do not match
 
-Every class has an exit code for the command line and a section in ``docs/errors.md``. Messages
+Every class has an exit code for the command line and a section in ``errors.md``. Messages
 never contain secrets or control characters: both are replaced when an error is created.
 """
 
@@ -72,9 +72,10 @@ class IdrStreamError(Exception):
         super().__init__(*(visible(v) if isinstance(v, str) else v for v in map(redacted, values)))
 
     @classmethod
-    def help_section(cls) -> str:
-        """Return the section of the docs about errors of this class."""
-        return f"docs/errors.md#{cls.__name__.lower()}"
+    def explained_by(cls) -> str:
+        """Return the command that explains errors of this class."""
+        named = next(kind for kind in cls.__mro__ if not kind.__name__.startswith("_"))
+        return f"idrstream explain {named.__name__}"
 
 
 class UserError(IdrStreamError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
@@ -19,6 +20,13 @@ _UNITS = {
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?\s*", re.IGNORECASE | re.ASCII)
 _MAX_RANGES = 40
 _WORTH_A_RANGE = 3  # numbers in a row
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …?`` with the nearest known name; empty if none is near."""
+    names = {name.casefold().replace("-", "_"): name for name in known}
+    near = difflib.get_close_matches(word.casefold().replace("-", "_"), names, 1)
+    return f"; did you mean {names[near[0]]}?" if near else ""
 
 
 def parse_size(text: str | int | None, option: str = "disk_budget") -> int | None:

@@ -15,6 +15,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.resume import go_on
 from idrstream.cli.run import add_accept_option, announce
 from idrstream.cli.terminal import say
@@ -44,7 +45,7 @@ _OPTIONS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the verbs."""
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         name: str,
         text: str,
         handle: Callable[[argparse.Namespace], int],
-    ) -> argparse.ArgumentParser:
+    ) -> Parser:
         sub = verbs.add_parser(name, help=text, description=text)
         sub.set_defaults(verb_handler=handle)
         return sub
@@ -99,7 +100,7 @@ def handle(namespace: argparse.Namespace) -> int:
     return handler(namespace)
 
 
-def _add_folder(parser: argparse.ArgumentParser) -> None:
+def _add_folder(parser: Parser) -> None:
     parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of the stream")
     parser.set_defaults(json=False)
     add_accept_option(parser)

@@ -22,6 +22,7 @@ from idrstream.collect.options import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the options."""
     default = CollectOptions()
+    parser.usage = "%(prog)s DIR [options]"
     parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument(
         "--out", type=as_path, metavar="FOLDER", help="where the results go [DIR_collected]"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_section_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say
 from idrstream.config import SegmentSettings, checked
 from idrstream.errors import ConfigError, StorageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from idrstream.evaluate.segmentation import SegmentationResult
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add what can be evaluated, and the options of each, to the subcommand's parser.
 
     Parameters
@@ -53,13 +54,15 @@ def handle(namespace: argparse.Namespace) -> int:
     return evaluate_features_command(namespace)
 
 
-def _add_segmentation(parser: argparse.ArgumentParser) -> None:
+def _add_segmentation(parser: Parser) -> None:
     parser.add_argument("images", type=as_path, help="folder of grey images (TIFF, PNG)")
     parser.add_argument("masks", type=as_path, help="folder of label images of the same names")
     parser.add_argument("--model", dest="model_type", help="the same as --model-type")
     parser.add_argument("--only", type=as_path, help="file with names of images to use, one a line")
     parser.add_argument("--json", type=as_path, help="also write everything to this file")
-    add_section_options(parser, "segment")
+    parser.usage = "%(prog)s IMAGES MASKS [options]"
+    shown = ("model_type", "diameter", "flow_threshold", "cellprob_threshold", "gpu")
+    add_section_options(parser, "segment", shown=shown)
 
 
 def _add_features(parser: argparse.ArgumentParser) -> None:

@@ -12,30 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from idrstream import __version__
-from idrstream.cli.terminal import Interrupts, say_aside, warnings_shown
+from idrstream.cli.parser import HELP_ALL, Parser
+from idrstream.cli.terminal import Interrupts, say, say_aside, warnings_shown
 from idrstream.errors import IdrStreamError
 from idrstream.redact import redact
+from idrstream.text import did_you_mean
 
 EXIT_OK, EXIT_FAILURES, EXIT_USAGE, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2, 70, 130
 
 _DESCRIPTION = "Stream a whole screen of the Image Data Resource to single-cell features."
 _EPILOG = """\
-exit codes:
-  0    everything done
-  1    done, but some images or batches failed; a later run may do them
-  2    a setting or option is wrong
-  3    the table to process, or a study's file, is wrong
-  4    a program, package or model is not installed
-  5    a disk is full or cannot be written
-  6    another stream has the folder or the GPU
-  7    the output folder was started with another plan
-  8    the output folder's journal cannot be used
-  9    the disk budget is too small
-  10   the batches of an output folder cannot be collected as they are
-  11   workers on other machines cannot be had or used
-  70   an unforeseen error: the message says where its traceback is
-  130  interrupted; finished batches are kept
-docs/errors.md has cause and cure of every error.
+Options of a command: idrstream COMMAND --help. Errors and exit codes: idrstream explain.
+A first look, without a download: idrstream demo. Your own settings: idrstream plan CONFIG.toml.
 """
 
 
@@ -76,6 +64,7 @@ _COMMANDS = {
     "table": _Command("idrstream.cli.table", "write the table to process from IDR study files"),
     "doctor": _Command("idrstream.doctor", "show what is installed and which servers answer"),
     "evaluate": _Command("idrstream.cli.evaluate", "measure models on labelled data"),
+    "explain": _Command("idrstream.cli.explain", "say what an error means and what to do"),
 }
 
 
@@ -109,7 +98,7 @@ def _run(given: list[str], interrupts: Interrupts) -> int:
     try:
         return handler(namespace)
     except IdrStreamError as error:
-        say_aside(f"idrstream: {error}\n[{_named(error)}]\n")
+        say_aside(f"idrstream: {error}\nMore: {error.explained_by()}\n")
         return error.exit_code
     except BrokenPipeError:  # whoever read the output has enough
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # or the end writes to it again
@@ -125,15 +114,20 @@ def _run(given: list[str], interrupts: Interrupts) -> int:
 
 
 def _parsed(given: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="idrstream",
+        usage="%(prog)s COMMAND [options]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        everything=HELP_ALL in given,
     )
+    parser.set_defaults(handler=lambda _namespace: _overview(parser))
     parser.add_argument("--version", action="version", version=f"idrstream {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     chosen = next((word for word in given if not word.startswith("-")), None)
+    if chosen is not None and chosen == given[0] and chosen not in _COMMANDS:
+        parser.error(f"there is no command {chosen}{did_you_mean(chosen, _COMMANDS)}")
     for name, command in _COMMANDS.items():
         sub = commands.add_parser(name, help=command.help, description=command.help)
         if name == chosen:
@@ -144,13 +138,14 @@ def _parsed(given: list[str]) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def _overview(parser: argparse.ArgumentParser) -> int:
+    say(parser.format_help())
+    return EXIT_OK
+
+
 def _interrupted() -> int:
     say_aside("idrstream: interrupted; finished batches are kept\n")
     return EXIT_INTERRUPTED
-
-
-def _named(error: IdrStreamError) -> str:
-    return f"{type(error).__name__}, see {error.help_section()}"
 
 
 def _save_traceback() -> str:

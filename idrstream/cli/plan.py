@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say
 from idrstream.config import load_settings
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from idrstream.forecast.plan import StreamPlan
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the configuration file, the probe, and one option per setting."""
     parser.add_argument("config", type=as_path, metavar="CONFIG.toml", help="its settings")
     parser.add_argument(

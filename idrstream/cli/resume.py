@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.run import add_accept_option, announce, report
 from idrstream.cli.terminal import say
 from idrstream.config import Scope, all_options, settings_from_json, usable_settings
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from idrstream.stream.stream import IdrStream
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the folder and one option per setting."""
     add_folder(parser)
-    add_setting_options(parser)
+    add_setting_options(parser, "DIR")
 
 
 def handle(namespace: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def handle(namespace: argparse.Namespace) -> int:
     return go_on(namespace, lambda stream, options: stream.resume(**options))
 
 
-def add_folder(parser: argparse.ArgumentParser) -> None:
+def add_folder(parser: Parser) -> None:
     """Add what every command that continues a stream takes."""
     parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
@@ -111,7 +112,7 @@ def go_on(
     return 1 if result.rerun_batches else 0
 
 
-def add_rerun_arguments(parser: argparse.ArgumentParser) -> None:
+def add_rerun_arguments(parser: Parser) -> None:
     """Add the folder, the choice, and one option per setting."""
     add_arguments(parser)
     parser.add_argument(

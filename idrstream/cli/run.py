@@ -10,6 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say, say_aside
 from idrstream.config import executed, load_settings
 from idrstream.config.foreign import ACCEPT
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from idrstream.stream.stream import IdrStream
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the configuration file and one option per setting."""
     parser.add_argument(
         "config", type=as_path, nargs="?", metavar="CONFIG.toml", help="settings of the stream"
     )
     parser.add_argument(
         "--detach", action="store_true",
-        help="run in a process of its own, which outlives the terminal",
+        help="run on when the terminal is closed",
     )  # fmt: skip
+    add_setting_options(parser)
     add_profile_option(parser)
     add_again_options(parser)
-    add_setting_options(parser)
 
 
 def handle(namespace: argparse.Namespace) -> int:
@@ -68,12 +69,14 @@ def handle(namespace: argparse.Namespace) -> int:
     return report(result, settings.stream.final_data_dir)
 
 
-def add_profile_option(parser: argparse.ArgumentParser) -> None:
+def add_profile_option(parser: Parser) -> None:
     """Add what measures the steps."""
     parser.add_argument(
         "--profile", type=as_path, metavar="STEPS.csv",
-        help="write time and peak memory of every passage of a step (read, scale, network, masks, "
-        "features, write)",
+        help=parser.rare(
+            "write time and peak memory of every passage of a step (read, scale, network, masks, "
+            "features, write)"
+        ),
     )  # fmt: skip
 
 
@@ -96,26 +99,30 @@ def steps_measured(path: Path | None, *, show: bool) -> Iterator[None]:
             raise StorageError(f"{path} cannot be written: {error}") from error
 
 
-def add_again_options(parser: argparse.ArgumentParser) -> None:
+def add_again_options(parser: Parser) -> None:
     """Add what runs a stream again from its provenance."""
     parser.add_argument(
         "--from", type=as_path, dest="provenance", metavar="provenance.json",
-        help="run a stream again instead, with the table and settings of its output folder; "
-        "results go to idrstream_again/features unless --final-data-dir is given",
+        help=parser.rare(
+            "run a stream again instead, with the table and settings of its output folder; "
+            "results go to idrstream_again/features unless --final-data-dir is given"
+        ),
     )  # fmt: skip
     parser.add_argument(
         "--accept-differences", action="store_true",
-        help="with --from: run it although models, table or settings are others now",
+        help=parser.rare("with --from: run it although models, table or settings are others now"),
     )  # fmt: skip
     add_accept_option(parser)
 
 
-def add_accept_option(parser: argparse.ArgumentParser) -> None:
+def add_accept_option(parser: Parser) -> None:
     """Add what accepts the programs, keys and folders that a file from elsewhere names."""
     parser.add_argument(
         ACCEPT, action="store_true", dest="accept_settings",
-        help="use programs, keys, jars, log and folders of the journal or provenance although "
-        "somebody else may have written it; without it they are listed and not used",
+        help=parser.rare(
+            "use programs, keys, jars, log and folders of the journal or provenance although "
+            "somebody else may have written it; without it they are listed and not used"
+        ),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.cli.options import add_section_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.run import add_profile_option, report, steps_measured
 from idrstream.cli.terminal import say
 from idrstream.config.load import layered
@@ -19,16 +20,18 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _OURS = ("channel", "image_channels", "segment_channel", "tile_px")
+_SHOWN = ("model_type", "diameter", "cells", "engine", "cores", "pixel_size_um", "gpu")
 _MOST = 384
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the images, the channel, the folders and the settings of the steps."""
     parser.description = (
         "Segment images of any size by tiles and measure their cells: a table with positions in "
         "the whole image, and the label image as an OME-NGFF pyramid. For many images, or a "
         "stream to continue on a cluster, write a table and use idrstream run with tile_px."
     )
+    parser.usage = "%(prog)s IMAGE [IMAGE ...] [options]"
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="TIFF or OME-Zarr: path or URL")
     parser.add_argument(
         "--channel", default="0", metavar="NAME",
@@ -45,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile-px", default=str(SIDE_PX), help=f"side of the tiles [{SIDE_PX}]")
     ours = {f"--{name.replace('_', '-')}" for name in _OURS}
     for section in ("preprocess", "segment", "profile", "stream", "download"):
-        add_section_options(parser, section, without=ours | {"--table", "--final-data-dir"})
+        add_section_options(
+            parser, section, without=ours | {"--table", "--final-data-dir"}, shown=_SHOWN
+        )
 
 
 def handle(namespace: argparse.Namespace) -> int:

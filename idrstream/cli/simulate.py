@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from idrstream.cli.parser import Parser
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+_COMMON = (
+    "plates",
+    "wells_per_plate",
+    "frames",
+    "fields",
+    "height",
+    "width",
+    "nuclei_per_frame",
+    "seed",
+)
+
+
+def add_arguments(parser: Parser) -> None:
     """Add the folder and an option for every field of `ScreenSpec` and `PaintingSpec`."""
     parser.description = (
         "Write a synthetic screen of H2B-like nuclei in IDR's folder layout: CellH5 movies, "
@@ -41,13 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--channels", type=int, choices=(1, 5), default=1,
         help="1: movies of nuclei; 5: Cell Painting (default 1)",
     )  # fmt: skip
+    parser.usage = "%(prog)s FOLDER [options]"
     for name, (text, kind) in _options().items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             dest=name,
             type=kind,
             metavar={int: "N", float: "X", str: "NAME"}.get(kind, "LIST"),
-            help=text,
+            help=text if name in _COMMON else parser.rare(text),
         )
 
 

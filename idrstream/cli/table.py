@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the study's files and the choice of its images."""
+    parser.usage = "%(prog)s ACCESSION|PLATES.tsv [options]"
     parser.add_argument(
         "plates", metavar="ACCESSION|PLATES.tsv", nargs="?",
         help="an accession such as idr0036, or a study's own plates file",

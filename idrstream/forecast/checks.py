@@ -52,7 +52,7 @@ def check_models(components: Components) -> tuple[Check, float]:
         components.segmentor.load()
         components.engine.load()
     except IdrStreamError as error:
-        remedy = f"see {error.help_section()}"
+        remedy = f"see {error.explained_by()}"
         return Check("models load", "failed", str(error), remedy), time.monotonic() - started
     # The boundary to other people's code: a plan reports errors.
     except Exception as error:
@@ -102,7 +102,7 @@ def check_budget(budget: str | int | None, least: int) -> Check | None:
 def failed(what: str, error: Exception, remedy: str = "") -> Check:
     """Return a failed check for an error."""
     if isinstance(error, IdrStreamError):
-        return Check(what, "failed", str(error), remedy or f"see {error.help_section()}")
+        return Check(what, "failed", str(error), remedy or f"see {error.explained_by()}")
     return Check(what, "failed", f"{type(error).__name__}: {redact(str(error))}", remedy)
 
 

@@ -38,7 +38,7 @@ SCRIPT = """
     found = {{}}
     text = io.StringIO()
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(text):
-        main(["run", "--help"])
+        main(["run", "--help-all"])
     found["help"] = "--colour" in text.getvalue() and "Colour of the new option" in text.getvalue()
 
     screen = quick_parts.make_screen(here / "screen", plates=1, wells=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from skimage.io import imsave
 
 from idrstream.cli import evaluate as cli
+from idrstream.cli.parser import Parser
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.evaluate import deepfeatures
 from idrstream.evaluate.classical import classical_features
@@ -216,7 +216,7 @@ def test_crops_that_do_not_fit_are_refused(shape, message):
 
 
 def parse(*words):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     cli.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 
@@ -11,6 +10,7 @@ import pytest
 import tifffile
 
 from idrstream.cli import evaluate as cli
+from idrstream.cli.parser import Parser
 from idrstream.config import SegmentSettings
 from idrstream.errors import ConfigError, StorageError
 from idrstream.evaluate.segmentation import compare, evaluate_segmentation, find_pairs
@@ -166,7 +166,7 @@ def test_colour_and_broken_images_are_refused(folders):
 
 
 def parse(*words):
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     cli.add_arguments(parser)
     return parser.parse_args(list(map(str, words)))
 
