@@ -14,7 +14,7 @@ import random
 import re
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from idrstream.records import Frame, Objects
+
+    Shapes = Sequence[NDArray[np.int64]]
+    Colour = tuple[int, int, int]
 
 _NAME = re.compile(r"([0-9a-f]{16})_(?:frame|nuclei)\.webp")
 PICTURES = "pictures"
@@ -91,7 +94,10 @@ def shown_nuclei(key: str, count: int) -> tuple[int, ...]:
 def draw(frame: Frame, nuclei: Objects, key: str) -> Picture:
     """Draw the pictures of a frame; centroids are marked if the nuclei have no outlines."""
     grey = _grey(frame.plane(nuclei.channel))
-    outlined = _outlined(grey, nuclei)
+    shapes = nuclei.outlines
+    if shapes is None:
+        shapes = tuple(_cross(point) for point in nuclei.locations)
+    outlined = _outlined(grey, [(shapes, _OUTLINE)])
     numbers = shown_nuclei(key, len(nuclei))
     planes = [_grey(plane) for plane in frame.pixels] if len(frame.channels) > 1 else [grey]
     # Rows of channels take more of the same space.
@@ -106,6 +112,12 @@ def draw(frame: Frame, nuclei: Objects, key: str) -> Picture:
         stacked = [part for strip in strips for part in (strip, gap)][:-1]
         crops = _webp(np.concatenate(stacked), crops_bytes)
     return Picture(key, _webp(outlined, PICTURE_BYTES - crops_bytes), crops)
+
+
+def draw_shapes(pixels: NDArray[Any], coloured: Sequence[tuple[Shapes, Colour]] = ()) -> bytes:
+    """Return a picture (WebP) of a plane ``(Y, X)`` with outlines, each group in its colour."""
+    drawn = [(shapes, np.array(colour, dtype=np.uint8)) for shapes, colour in coloured]
+    return _webp(_outlined(_grey(pixels), drawn), PICTURE_BYTES)
 
 
 def _crop_side(nuclei: Objects) -> int:
@@ -229,22 +241,22 @@ def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return grey
 
 
-def _outlined(grey: NDArray[np.uint8], nuclei: Objects) -> NDArray[np.uint8]:
+def _outlined(
+    grey: NDArray[np.uint8], coloured: Sequence[tuple[Shapes, NDArray[np.uint8]]]
+) -> NDArray[np.uint8]:
     """Return a downscaled frame in colour with outlines one pixel wide."""
     from PIL import Image
 
     scale = min(1.0, FRAME_PX / max(grey.shape))
     height, width = (max(1, round(length * scale)) for length in grey.shape)
     small = Image.fromarray(grey).resize((width, height), Image.Resampling.BOX)
-    colour = np.repeat(np.asarray(small)[:, :, None], 3, axis=2)
-    shapes = nuclei.outlines
-    if shapes is None:
-        shapes = tuple(_cross(point) for point in nuclei.locations)
-    if shapes:
-        points = (np.concatenate(shapes) + 0.5) * scale - 0.5
-        rows, columns = np.rint(points).astype(int).T
-        colour[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] = _OUTLINE
-    return colour
+    picture = np.repeat(np.asarray(small)[:, :, None], 3, axis=2)
+    for shapes, colour in coloured:
+        if shapes:
+            points = (np.concatenate(shapes) + 0.5) * scale - 0.5
+            rows, columns = np.rint(points).astype(int).T
+            picture[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] = colour
+    return picture
 
 
 def _cross(point: NDArray[np.float64]) -> NDArray[np.int64]:

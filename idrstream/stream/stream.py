@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from idrstream.run.components import StreamPaths
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
+    from idrstream.step.look import StepLook
+    from idrstream.step.show import Step
     from idrstream.watch.background import BackgroundRun
 
 logger = logging.getLogger(__name__)
@@ -208,6 +210,53 @@ class IdrStream(StreamParts, FolderVerbs):
         components, paths = self.components(), self.paths()
         with self._log.muted():  # a probe is no part of the stream's history
             return make_plan(paths, components, chosen, data_to_process, probe=max(0, probe))
+
+    def step(
+        self,
+        step: Step,
+        data_to_process: pd.DataFrame,
+        *,
+        images: int = 20,
+        out: PathLike = "look",
+        compare: Mapping[str, Sequence[Any]] | None = None,
+    ) -> StepLook:
+        """Run one step over a few images, from what was kept of the step before, and look at it.
+
+        What each step made is kept in the folder; with changed settings only what follows from
+        them is run again. Nothing is written to the stream's folders. See ``docs/step-by-step.md``.
+
+        Parameters
+        ----------
+        step : {"download", "preprocess", "segment", "profile"}
+            The step.
+        data_to_process : pandas.DataFrame
+            The table to process.
+        images : int
+            Number of images, drawn at random, the same every time; of each a frame is shown.
+        out : path
+            Folder for the page, its numbers as CSV, and what is kept.
+        compare : mapping, optional
+            A setting and its two values, for example ``{"diameter": (20, 30)}``; or one value, to
+            compare with the present one. For a stream that was built from settings.
+
+        Returns
+        -------
+        StepLook
+            A notebook displays its page; ``numbers`` is a table.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such step or setting.
+        UserError
+            If the step cannot be run: something is not installed, a disk is full.
+        """
+        from idrstream.stream.steps import look_at_stream
+
+        with self._log.muted():  # a look is no part of the stream's history
+            return look_at_stream(
+                self, step, data_to_process, images, stream_path(out, "out"), compare or {}
+            )
 
     def paths(self) -> StreamPaths:
         """Return where the stream works."""
