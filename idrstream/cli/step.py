@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.parser import Parser
 from idrstream.cli.run import announce
 from idrstream.cli.terminal import say
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the step, the configuration file, the sample, and one option per setting."""
     parser.description = (
         "Run one step of a stream over a few images, from what was kept of the step before, and "
@@ -42,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--save-to", type=as_path, metavar="CONFIG.toml",
         help="write the settings given on this command line into a file of settings",
     )  # fmt: skip
-    add_setting_options(parser)
+    add_setting_options(parser, "STEP CONFIG.toml")
 
 
 def handle(namespace: argparse.Namespace) -> int:
