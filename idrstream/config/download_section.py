@@ -119,7 +119,9 @@ class DownloadSettings:
     omezarr_pattern: Annotated[
         str, Doc("omezarr: path of a plate under a root, with columns in braces.")
     ] = "{UUID}/{UUID}.zarr"
-    omezarr_endpoint_url: Annotated[str, Doc("omezarr: server of s3:// addresses.")] = ""
+    omezarr_endpoint_url: Annotated[
+        str, Doc("omezarr: server of s3:// addresses; by default that of s3_endpoint.")
+    ] = ""
     missing_chunks: Annotated[
         Literal["error", "fill"],
         Doc(

@@ -15,6 +15,7 @@ from idrstream.download.channel_files import download_channels, tasks_of_channel
 from idrstream.download.fetch import fetch_movie
 from idrstream.download.locate.table import SharedFiles, TableLocator, is_given, target_name
 from idrstream.download.modes import FetchMode
+from idrstream.download.ome_sets import download_beside, files_beside
 from idrstream.download.omezarr import OmeZarrDownloader
 from idrstream.download.plane_files import (
     download_planes,
@@ -89,7 +90,11 @@ class TransportDownloader(Downloader):
         )
         self.addresses = Addresses(self._settings)
         self._shared = SharedFiles()
-        own = replace(self._settings, fetch="auto", omezarr_plates=None, omezarr_roots=())
+        server = self._settings.omezarr_endpoint_url or self._settings.s3_endpoint
+        own = replace(
+            self._settings, fetch="auto", omezarr_plates=None, omezarr_roots=(),
+            omezarr_endpoint_url=server,
+        )  # fmt: skip
         self._omezarr = OmeZarrDownloader(own, locate=self.zarr_addresses)
 
     @property
@@ -159,26 +164,47 @@ class TransportDownloader(Downloader):
     def download(self, task: ImageTask, folder: Path) -> Movie:
         """Download the movie of `task` into `folder`; see `Downloader.download`.
 
-        A file that several tasks share is downloaded once while it is on disk.
+        A file that several tasks share is downloaded once while it is on disk. The other files of
+        an OME-TIFF that are needed are put beside the one that the task names.
         """
         if channels := tasks_of_channels(task, self._channels):
-            return download_channels(task, channels, folder, self.download)
+            return download_channels(task, channels, folder, self._download_alone)
         if (files := plane_files(task)) is not None:
             frames = needed_frames(task, files, self._frames_needed)
             needed = (frames, needed_planes(task, files, self._z))
-            return download_planes(task, files, needed, folder, self.download)
+            return download_planes(task, files, needed, folder, self._download_alone)
         if self.is_zarr(task):
             return self._omezarr.download(task, folder)
+        movie = self._download_file(task, folder)
+        try:
+            names = files_beside(movie, self._channels, self._z, self._frames_needed)
+            beside = partial(self._download_file, task, folder)
+            return download_beside(movie, names, beside) if names else movie
+        except BaseException:
+            movie.path.unlink(missing_ok=True)
+            raise
+
+    def _download_alone(self, task: ImageTask, folder: Path) -> Movie:
+        """Download a file of one channel or plane, of which nothing but its own pixels is read."""
+        if plane_files(task) is not None or self.is_zarr(task):
+            return self.download(task, folder)
+        return self._download_file(task, folder)
+
+    def _download_file(self, task: ImageTask, folder: Path, beside: str = "") -> Movie:
+        """Download the file that a task names, or one of another name in the same folder."""
         transport, remote, name = self.resolve(task)
+        location = self.locator.movie_path(task)  # two servers may have the same path
+        if beside:
+            name, remote = beside, "".join((*remote.rpartition("/")[:2], beside))
+            location = f"{location.rpartition('/')[0]}\n{beside}"  # addresses are quoted
         target = Path(folder) / name
         fetch = partial(
             fetch_movie, transport, remote, task, target,
-            mode=self.fetch, frames_needed=self._frames_needed,
+            mode="file" if beside else self.fetch, frames_needed=self._frames_needed,
             deep_verify=self._settings.deep_verify,
         )  # fmt: skip
         if not is_given(task):
             return fetch()
-        location = self.locator.movie_path(task)  # two servers may have the same path
         with self._shared.lock(location):
             target.parent.mkdir(parents=True, exist_ok=True)
             known = self._shared.link(location, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from idrstream.screen.channels import (
     file_of_channel,
 )
 from idrstream.screen.columns import CHANNEL_NAMES, PLACE_COLUMNS, PLANES
+
+# Files that say how their channels are called.
+_NAMES_CHANNELS = re.compile(
+    r"\.zarr(?:/|$)|\.ome\.(?:tiff?|tf[28]|btf)$|\.companion\.ome$", flags=re.IGNORECASE
+)
 
 if TYPE_CHECKING:
     from idrstream.formats.reader import BaseReader
@@ -75,19 +81,20 @@ def _check_planes(reader: BaseReader, tasks: Iterable[ImageTask]) -> None:
 
 def _check_channels(keys: Sequence[tuple[str, str]], tasks: Iterable[ImageTask]) -> None:
     """Refuse rows that lack a wanted channel, or whose channels are in several files unasked."""
-    fine: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+    fine: set[tuple[tuple[str, ...], tuple[str, ...], bool]] = set()
     for task in tasks:
         files, names = tuple(channel_files(task.metadata)), channel_names(task.metadata)
-        if (files, names) in fine:
+        told = _NAMES_CHANNELS.search(_place(task)[1]) is not None
+        if (files, names, told) in fine:
             continue
-        problem = _channel_problem(keys, files, names)
+        problem = _channel_problem(keys, files, names, told)
         if problem:
             raise TableError(f"{task.name} (row {task.row + 1}): {problem}")
-        fine.add((files, names))
+        fine.add((files, names, told))
 
 
 def _channel_problem(
-    keys: Sequence[tuple[str, str]], files: Sequence[str], names: Sequence[str]
+    keys: Sequence[tuple[str, str]], files: Sequence[str], names: Sequence[str], told: bool
 ) -> str:
     if files and not keys:
         return (
@@ -99,6 +106,8 @@ def _channel_problem(
         if files and file_of_channel(files, name, key) is None:
             return f"image_channels: there is no channel {key!r}; there are {', '.join(files)}"
         if files or key.isdecimal():
+            continue
+        if not names and told:  # a wrong name is answered when the file is there
             continue
         if not names:
             return (

@@ -26,7 +26,7 @@ from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
 from idrstream.formats.tiff.images import Place, TiffImage, images_of, images_of_companion
 from idrstream.formats.tiff.pages import DAMAGED, TiffFile, check_page, check_storage
-from idrstream.formats.tiff.structure import Structure, TiffError
+from idrstream.formats.tiff.structure import Structure, TiffError, is_tiff, read_structure
 from idrstream.opening import inside, open_regular, read_regular
 
 _OPEN_FILES = 16
@@ -37,6 +37,23 @@ _MOST_XML_BYTES = 2**26
 def is_companion(path: Path) -> bool:
     """Return whether a file is OME-XML beside the files of its planes, by its name."""
     return path.name.lower().endswith(".companion.ome")
+
+
+def images_in(path: Path) -> tuple[TiffImage, ...]:
+    """Return the images of a TIFF file or companion; none of what is not read here."""
+    try:
+        if is_companion(path):
+            return images_of_companion(_text_of(path))
+        if is_tiff(path):
+            with open_regular(path) as file:
+                return images_of(read_structure(file), path.name)
+    except TiffError:  # the reader says what is wrong, or another one reads it
+        pass
+    return ()
+
+
+def _text_of(companion: Path) -> str:
+    return read_regular(companion, _MOST_XML_BYTES).decode("utf-8", "replace")
 
 
 class TiffReader(BaseReader):
@@ -127,8 +144,7 @@ class TiffReader(BaseReader):
         return images[image_to_read(path, len(images), self.selection)]
 
     def _companion_image(self, path: Path) -> TiffImage:
-        text = read_regular(path, _MOST_XML_BYTES).decode("utf-8", "replace")
-        images = images_of_companion(text)
+        images = images_of_companion(_text_of(path))
         return images[image_to_read(path, len(images), self.selection)]
 
 
