@@ -20,6 +20,8 @@ from idrstream.visible import visible_line
 from idrstream.workers.steps import StepClock
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from idrstream.config import Settings
     from idrstream.run.reproduce import Provenance
     from idrstream.schedule.result import RunResult
@@ -35,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
         "--detach", action="store_true",
         help="run on when the terminal is closed",
     )  # fmt: skip
+    add_follow_options(parser)
     add_setting_options(parser)
     add_profile_option(parser)
     add_again_options(parser)
@@ -47,8 +50,12 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.stream.stream import IdrStream
 
     again = _provenance(namespace)
+    _check_follow(namespace)
     if again is None:
-        settings = load_settings(namespace.config, options=given_options(namespace))
+        options = given_options(namespace)
+        if namespace.files:  # it is not read then
+            options.setdefault("table", namespace.files[0])
+        settings = load_settings(namespace.config, options=options)
     else:
         settings = again.settings(given_options(namespace), trusted=namespace.accept_settings)
     if namespace.detach:
@@ -65,8 +72,57 @@ def handle(namespace: argparse.Namespace) -> int:
     with closing(stream), errors_logged(), steps_measured(namespace.profile, show=tiled):
         if again is not None:
             warn_of_changes(again, stream, settings, accept=namespace.accept_differences)
+        if namespace.follow:
+            return _follow(namespace, stream, settings)
         result = run_settings(stream, settings)
     return report(result, settings.stream.final_data_dir)
+
+
+def add_follow_options(parser: Parser) -> None:
+    """Add what processes a table or a folder that grows."""
+    parser.add_argument(
+        "--follow", action="store_true",
+        help="wait for new rows of the table until stopped",
+    )  # fmt: skip
+    parser.add_argument(
+        "--files", action="append", default=[], metavar="PATTERN|FOLDER",
+        help=parser.rare(
+            "--follow: files in place of the table, as for idrstream table; may be repeated"
+        ),
+    )  # fmt: skip
+    parser.add_argument(
+        "--settle-s", type=float, default=10.0, metavar="SECONDS",
+        help=parser.rare("--follow: how long a row and its files must not have changed [10]"),
+    )  # fmt: skip
+
+
+def _check_follow(namespace: argparse.Namespace) -> None:
+    if namespace.files and not namespace.follow:
+        raise ConfigError("--files needs --follow; for files that are there, use idrstream table")
+    if namespace.follow and (namespace.provenance is not None or namespace.detach):
+        raise ConfigError("--follow works without --from and --detach")
+    if not namespace.settle_s > 0:
+        raise ConfigError(f"--settle-s is {namespace.settle_s:g}; it must be above 0")
+
+
+def _follow(namespace: argparse.Namespace, stream: IdrStream, settings: Settings) -> int:
+    """Follow a table or files until stopped."""
+    from idrstream.archive.files import files_table
+    from idrstream.screen import read_table
+    from idrstream.stream.following import follow
+
+    files, folder = namespace.files, settings.stream.final_data_dir
+
+    def read() -> pd.DataFrame:
+        return files_table(files).table if files else read_table(settings.stream.table)
+
+    say(f"Following {', '.join(files) or settings.stream.table}; stop with Ctrl-C or\n")
+    say(f"  idrstream stop {quote(str(folder))}\n")
+    code = 0
+    for result in follow(stream, settings, read, settle_s=namespace.settle_s):
+        say(summary(result, folder))
+        code = 1 if result.rerun_batches else 0
+    return code
 
 
 def add_profile_option(parser: Parser) -> None:

@@ -144,6 +144,12 @@ class Controls:
         self._thread.join()
         self._remove()
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the stream was asked to stop, or has ended."""
+        with self._lock:
+            return self._stop
+
     def attach(self, runner: Runner | Coordinator) -> None:
         """Control a runner, before it runs."""
         self._runner = runner
