@@ -1,11 +1,12 @@
 """How well nuclei are followed: ours, laptrack, trackpy and the nearest neighbour, on known truth.
 
-    python benchmarks/tracking.py --frames 93 --seeds 0 1 --segment
+    python benchmarks/tracking.py --seeds 101 102 103 --out benchmarks/results/tracking.json
 
 Movies from the simulator, easy (nuclei move as most of Mitocheck's) and hard (twice as many, three
 times as far, uneven times, a tenth not found). F1 of links, of divisions, and of complete tracks,
 as `tests/helpers/track_score.py` defines them; seconds of one core. The others get the true
-diameter and the best of several cutoffs; trackpy is used where it is installed.
+diameter and, for each movie, the best of several cutoffs; trackpy is used where it is installed.
+The table has the mean of the movies, and the least and the most.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import write_result
 from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
@@ -33,6 +35,8 @@ from idrstream.track import Detections, NucleusTracker, PackedLabels
 DIAMETER_PX = 18.0
 EASY = {"nuclei_per_frame": 120}
 HARD = {"nuclei_per_frame": 240, "motion": 3.0, "uneven_times": 0.4}
+LEVELS = {"easy": (EASY, 0.0), "hard": (HARD, 0.1)}
+"""What is changed in the simulated screen, and the share of nuclei that is not found."""
 CUTOFFS = (0.6, 0.9, 1.2, 1.5)  # diameters, for the others
 
 
@@ -207,65 +211,115 @@ def measure(case: Case, method: Callable) -> tuple[TrackScore, float] | None:
     return score_tracks(frame, case.track, case.parent, track, parent), seconds
 
 
-def best(case: Case, make: Callable) -> tuple[str, tuple[TrackScore, float] | None]:
-    """Return the result of the cutoff with the best links."""
+def best(case: Case, make: Callable) -> tuple[float, tuple[TrackScore, float] | None]:
+    """Return the cutoff with the best links and divisions, and its result."""
     found = {cutoff: measure(case, make(cutoff)) for cutoff in CUTOFFS}
     done = {cutoff: one for cutoff, one in found.items() if one is not None}
     if not done:
-        return "", None
+        return 0.0, None
     cutoff = max(done, key=lambda one: done[one][0].links + done[one][0].divisions)
-    return f" ({cutoff:g})", done[cutoff]
+    return cutoff, done[cutoff]
 
 
 def main() -> None:
-    """Print one table as Markdown."""
+    """Measure, and print one table as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=93)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on height and width")
+    parser.add_argument("--scale", type=float, default=0.5, help="factor on height and width")
     parser.add_argument("--segment", action="store_true", help="also on our segmentation")
-    parser.add_argument("--methods", nargs="+", default=["laptrack", "trackpy", "nearest"])
+    parser.add_argument("--methods", nargs="+", default=list(_OTHERS), choices=_OTHERS)
+    parser.add_argument("--out", type=Path, help="the numbers of every movie as JSON")
     chosen = parser.parse_args()
-    others = {"laptrack": laptrack, "trackpy": trackpy, "nearest": nearest}
-    print(
-        "| movie | objects | tracker | links | divisions | within 1 frame | complete | core s |\n"
-        "|---|---|---|---|---|---|---|---|"
-    )
+    rows = []
     for seed in chosen.seeds:
-        for level, changes, missing in (("easy", EASY, 0.0), ("hard", HARD, 0.1)):
-            size = {
-                "height": round(1024 * chosen.scale),
-                "width": round(1344 * chosen.scale),
-                "nuclei_per_frame": round(changes["nuclei_per_frame"] * chosen.scale**2),
-            }
-            spec = ScreenSpec(frames=chosen.frames, seed=seed, **{**changes, **size})
-            movie = simulate_movie(spec, well="A15")
-            cases = [true_case(f"{level} {seed}, true masks", movie, missing)]
-            if chosen.segment:
-                from idrstream.segment import CellPoseSegmentor
-
-                segmentor = CellPoseSegmentor(
-                    {"model_type": "idrstream-nuclei", "diameter": DIAMETER_PX}
-                )
-                cases.append(
-                    segmented_case(f"{level} {seed}, segmented", movie, missing, segmentor)
-                )
-            for case in cases:
-                rows = [("ours", measure(case, ours))]
-                for name in chosen.methods:
-                    cutoff, result = best(case, others[name])
-                    rows.append((name + cutoff, result))
-                for name, result in rows:
-                    print(_line(case, name, result), flush=True)
+        for level in LEVELS:
+            for case in cases(level, seed, chosen.frames, chosen.scale, chosen.segment):
+                found = [("ours", 0.0, measure(case, ours))]
+                found += [(name, *best(case, _OTHERS[name])) for name in chosen.methods]
+                for name, cutoff, result in found:
+                    rows.append(_row(case, seed, name, cutoff, result))
+                    print(f"# {rows[-1]}", file=sys.stderr, flush=True)
+    means = _means(rows)
+    print("\n".join(_lines(means)))
+    write_result(
+        chosen.out,
+        "How well are nuclei followed in simulated movies, beside other trackers?",
+        ("laptrack", "trackpy", "numpy", "scipy"),
+        means=means,
+        movies=rows,
+    )
 
 
-def _line(case: Case, name: str, result: tuple[TrackScore, float] | None) -> str:
+def cases(level: str, seed: int, frames: int, scale: float, segment: bool) -> Iterator[Case]:
+    """Yield a simulated movie with its true masks and, if wanted, as we segment it."""
+    changes, missing = LEVELS[level]
+    spec = ScreenSpec(
+        frames=frames, seed=seed,
+        **{
+            **changes,
+            "height": round(1024 * scale),
+            "width": round(1344 * scale),
+            "nuclei_per_frame": round(changes["nuclei_per_frame"] * scale**2),
+        },
+    )  # fmt: skip
+    movie = simulate_movie(spec, well="A15")
+    yield true_case(f"{level}, true masks", movie, missing)
+    if segment:
+        from idrstream.segment import CellPoseSegmentor
+
+        segmentor = CellPoseSegmentor({"model_type": "idrstream-nuclei", "diameter": DIAMETER_PX})
+        yield segmented_case(f"{level}, our masks", movie, missing, segmentor)
+
+
+def _row(
+    case: Case, seed: int, name: str, cutoff: float, result: tuple[TrackScore, float] | None
+) -> dict[str, Any]:
+    row = {"movie": case.name, "seed": seed, "objects": len(case.points), "tracker": name}
     if result is None:
-        return f"| {case.name} | {len(case.points):,} | {name} | gave up | | | | |"
+        return {**row, "gave_up": True}
     score, seconds = result
-    numbers = (score.links, score.divisions, score.divisions_within_1, score.complete)
-    cells = " | ".join(f"{one:.4f}" for one in numbers)
-    return f"| {case.name} | {len(case.points):,} | {name} | {cells} | {seconds:.1f} |"
+    numbers = {name: round(number, 5) for name, number in asdict(score).items()}
+    return {**row, "cutoff_diameters": cutoff, **numbers, "core_s": round(seconds, 2)}
+
+
+def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return mean, least and most of every number of each movie and tracker."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["movie"], row["tracker"]), []).append(row)
+    means = []
+    for (movie, tracker), members in groups.items():
+        done = [row for row in members if "gave_up" not in row]
+        mean: dict[str, Any] = {"movie": movie, "tracker": tracker, "movies": len(done)}
+        mean["gave_up"] = len(members) - len(done)
+        for name in (*_SCORES, "core_s") if done else ():
+            values = [row[name] for row in done]
+            mean[name] = [round(v, 4) for v in (np.mean(values), min(values), max(values))]
+        means.append(mean)
+    return means
+
+
+def _lines(means: Sequence[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| movies | tracker | links | divisions | within 1 frame | complete tracks | core s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for mean in means:
+        numbers = [_span(mean[name]) if any(mean.get(name, ())) else "" for name in _SCORES]
+        seconds = f"{mean['core_s'][0]:.1f}" if "core_s" in mean else "gave up"
+        cells = " | ".join([mean["movie"], mean["tracker"], *numbers, seconds])
+        lines.append(f"| {cells} |")
+    return lines
+
+
+def _span(numbers: Sequence[float]) -> str:
+    mean, least, most = numbers
+    return f"{mean:.3f} ({least:.3f} to {most:.3f})"
+
+
+_SCORES = ("links", "divisions", "divisions_within_1", "complete")
+_OTHERS = {"laptrack": laptrack, "trackpy": trackpy, "nearest neighbour": nearest}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ TableWriter = Callable[["pd.DataFrame", Path], None]
 """Writes a table to a path: called as `writer(table, path)`."""
 
 _LINE_END = "\r\n"
-_ROWS = 2048  # written together: bounds the memory of the text
+_ROWS = 512  # written together: bounds the memory of the text
 
 
 def write_csv_gz(table: pd.DataFrame, path: Path) -> None:

@@ -37,10 +37,11 @@ def tracks(data: FolderData) -> dict[str, Any] | None:
         lineage = _lineage(found)
     except (IdrStreamError, OSError, ValueError, KeyError):
         return None
+    of_wells = "1 well" if len(wells) == 1 else f"{len(wells):,} wells"
     shown = f", {_WELLS} of them below" if len(wells) > _WELLS else ""
     return {
         "text": (
-            f"{len(found):,} tracks in {len(wells):,} wells{shown}; times at half an hour between "
+            f"{len(found):,} tracks in {of_wells}{shown}; times at half an hour between "
             "frames. A track ends where its nucleus divides, leaves the field or is lost."
         ),
         "wells": [_words(row) for row in wells.head(_WELLS).to_dict("records")],
