@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.archive.plates import place_of, quoted, walk
+from idrstream.archive.zarr import is_zarr, listed_zarr, zarr_name, zarr_plate
 from idrstream.config import DownloadSettings
 from idrstream.download.listing import folder_at
-from idrstream.errors import TableError
+from idrstream.errors import ImageError, TableError
 from idrstream.screen.names import NamePattern, name_pattern, plates_of_names
 from idrstream.screen.names.load_data import LoadData, read_load_data
-from idrstream.screen.study.field_rows import OpenedPlate
+from idrstream.screen.study.field_rows import KnownRows, OpenedPlate
 from idrstream.screen.study.join import any_well_position
 from idrstream.screen.study.plate_names import name_of_path
 from idrstream.screen.study.study_table import StudyTable, no_image, opened_table
@@ -52,7 +53,9 @@ def table_from_files(
           IN Cell or ScanR call their files;
         - a plate's index: ``Index.idx.xml``, ``.HTD``, ``.wpi``, ``.xdce``,
           ``MeasurementIndex.ColumbusIDX.xml``, ``experiment_descriptor.xml``, ``.companion.ome``;
-        - CellProfiler's LoadData ``.csv``, with ``FileName_DNA`` and ``PathName_DNA``.
+        - CellProfiler's LoadData ``.csv``, with ``FileName_DNA`` and ``PathName_DNA``;
+        - OME-Zarr, ``….zarr``, a plate or an image, or a table that lists such addresses:
+          headed ``url``, or without a header.
 
         On this machine or at an ``https://``, ``ftp://`` or ``s3://`` address.
     annotation_csv : path, optional
@@ -98,13 +101,18 @@ def files_table(
 ) -> StudyTable:
     """Return what `table_from_files` makes, with the balance; its table may have no rows."""
     texts = [files] if isinstance(files, (str, Path)) else list(files)
-    plates: list[tuple[str, OpenedPlate]] = []
+    plates: list[tuple[str, OpenedPlate | KnownRows]] = []
     notes: list[str] = []
     loaded: list[LoadData] = []
+    zarr: dict[str, str] = {}
     for text in map(str, texts):
-        if "{" in text or "(?P<" in text:
+        if is_zarr(text):
+            zarr.setdefault(text.rstrip("/"), zarr_name(text))
+        elif _is_table(text) and (listed := listed_zarr(Path(text).expanduser())):
+            zarr.update(listed)
+        elif "{" in text or "(?P<" in text:
             plates += _of_pattern(name_pattern(text), text, settings, notes)
-        elif text.lower().endswith(_TABLES):
+        elif _is_table(text):
             data = _of_csv(Path(text).expanduser())
             plates += [(name, OpenedPlate(index, "")) for name, index in data.plates.items()]
             loaded.append(data)
@@ -114,6 +122,11 @@ def files_table(
                 msg = f"there is no folder or index {text}, and it is no pattern with {{fields}}"
                 raise TableError(msg)
             plates.append((name_of_path(text), opened))
+    wanted = options.get("plates")
+    for address, name in zarr.items():
+        asked = wanted is None or name in ([wanted] if isinstance(wanted, str) else [*wanted])
+        one = _of_zarr(address, settings, len(zarr)) if asked else KnownRows(address, ())
+        plates.append((name, one))
     source = shorten_list(texts, 3)
     made = opened_table(plates, source, annotation_csv, notes=notes, **options)
     for data in loaded:
@@ -140,6 +153,20 @@ def _of_pattern(
         notes.append(f"{len(found.left)} image file(s) do not fit {text}: {which}")
     for name, index in found.plates.items():
         yield name, quoted(OpenedPlate(index, f"{pattern.root.rstrip('/')}/"))
+
+
+def _is_table(text: str) -> bool:
+    return "://" not in text and text.lower().endswith(_TABLES)
+
+
+def _of_zarr(address: str, settings: DownloadSettings | None, n_addresses: int) -> KnownRows:
+    """Return a plate; of several, one that cannot be read never sinks the table."""
+    try:
+        return zarr_plate(address, settings)
+    except ImageError as error:
+        if n_addresses == 1:
+            raise
+        return KnownRows(address, (), problem=str(error))
 
 
 def _of_csv(path: Path) -> LoadData:

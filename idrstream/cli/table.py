@@ -23,14 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the study's files and the choice of its images."""
     parser.usage = "%(prog)s ACCESSION|PLATES.tsv [options]"
     parser.add_argument(
-        "plates", metavar="ACCESSION|PLATES.tsv", nargs="?",
-        help="an accession such as idr0036, or a study's own plates file",
+        "plates", metavar="ACCESSION|PLATES.tsv|ADDRESS.zarr", nargs="*",
+        help="an accession such as idr0036, a study's own plates file, or plates or images of "
+        "OME-Zarr: paths, https:// or s3:// addresses",
     )  # fmt: skip
     add = parser.add_argument
     add(
         "--files", action="append", default=[], metavar="PATTERN|FOLDER|INDEX|CSV",
         help="any files instead: a pattern such as 'plates/{plate}/{well}_s{site}_w{channel}.tif', "
-        "a plate's folder or index, or a LoadData CSV; may be repeated",
+        "a plate's folder or index, a LoadData CSV, or a list of .zarr; may be repeated",
     )  # fmt: skip
     add(
         "--annotation",
@@ -84,12 +85,17 @@ def handle(namespace: argparse.Namespace) -> int:
     from idrstream.screen.study.study_table import no_image
 
     out: Path | None = namespace.out
+    if namespace.plates and not namespace.files and all(map(_is_zarr, namespace.plates)):
+        namespace.files, namespace.plates = namespace.plates, []
     if bool(namespace.files) == bool(namespace.plates):
         msg = "give an accession or a plates file, or --files, and not both"
         raise ConfigError(msg)
+    if len(namespace.plates) > 1:
+        msg = f"give one accession or plates file, or addresses of .zarr only: {namespace.plates}"
+        raise ConfigError(msg)
     if out is not None:
         _refuse_format(out)
-        named = [*map(Path, namespace.files or [namespace.plates])]
+        named = [*map(Path, namespace.files or namespace.plates)]
         _refuse_input(out, [*named, namespace.annotation, *namespace.screens])
     found = _found(namespace)
     made = found.study if isinstance(found, ScreenTable) else found
@@ -97,7 +103,9 @@ def handle(namespace: argparse.Namespace) -> int:
     if out is None:
         return 0
     if made.table.empty:
-        raise TableError(f"{namespace.plates or namespace.files}: {no_image(made.balance)}")
+        raise TableError(
+            f"{', '.join(namespace.plates or namespace.files)}: {no_image(made.balance)}"
+        )
     _write(made.table, out)
     say(_summary(made.table, out))
     return 0
@@ -122,7 +130,7 @@ def _found(namespace: argparse.Namespace) -> StudyTable | ScreenTable:
         _refuse_of_studies(namespace)
         return files_table(namespace.files, namespace.annotation, **options)
     return described_table(
-        namespace.plates,
+        namespace.plates[0],
         namespace.annotation,
         namespace.screens,
         screen=namespace.screen,
@@ -131,6 +139,12 @@ def _found(namespace: argparse.Namespace) -> StudyTable | ScreenTable:
         pattern_values=namespace.pattern_value,
         **options,
     )
+
+
+def _is_zarr(text: str) -> bool:
+    from idrstream.archive.zarr import is_zarr
+
+    return is_zarr(text)
 
 
 def _refuse_of_studies(namespace: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ SOURCE = "Source"
 CHANNEL_NAMES = "Channel Names"  # of the channels in one file, in order, separated by ;
 PLANES = "Planes"  # of a frame, where the row's paths are patterns of a file for each plane
 PAGES = "Pages"  # of the row's file: frames of planes, a list for each channel, separated by ;
+ACQUISITION = "Acquisition"  # of a plate that was imaged several times
 PLATE_FORMAT = "Plate Format"  # wells of the row's plate; kept as metadata, too
 TILE = "Tile"  # where a tile lies in a large image, and what holds for all of it
 GENE, CONTROL = "Original Gene Target", "Control Type"  # as IDR's annotations call them

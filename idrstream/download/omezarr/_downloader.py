@@ -14,12 +14,13 @@ from idrstream.download.omezarr._array import ChunkError
 from idrstream.download.omezarr._image import (
     Group,
     ZarrImage,
-    field_path,
     open_group,
     open_image,
+    top_group,
 )
 from idrstream.download.omezarr._plates import PlateTable, plate_addresses
 from idrstream.download.omezarr._store import Store
+from idrstream.download.omezarr._wells import field_path
 from idrstream.download.protocol import Channels, Downloader, FramesNeeded
 from idrstream.errors import (
     ConfigError,
@@ -214,6 +215,12 @@ class OmeZarrDownloader(Downloader):
         channels: Iterable[int] = range(n_channels)
         if self.channels is not None:
             names = channel_names(task.metadata) or image.channels
+            if sorted(names) == sorted(image.channels) and tuple(names) != image.channels:
+                msg = (
+                    f"{task.name}: the table says that its channels are {', '.join(names)}, in "
+                    f"this order; the image has {', '.join(image.channels)}"
+                )
+                raise MovieError(msg)
             channels = dict.fromkeys(number_of_channel(names, key) for _, key in self.channels)
         planes: Iterable[int] = range(n_planes)
         if not self.all_planes:
@@ -267,14 +274,11 @@ class OmeZarrDownloader(Downloader):
         """Return the top group of an address; each is kept."""
         if address in self._groups:
             return self._groups[address]
-        try:
-            group = open_group(store)
-        except MovieError as error:  # such as a web page that stands for "not found"
-            msg = f"no OME-Zarr found: {error}"
-            raise DownloadError(msg) from error
-        if group is None:
-            raise _not_found(store, address, self.roots)
-        return self._groups.setdefault(address, group)
+        lost = [root for root in self.roots if address.startswith(root) and not store.is_there]
+        if lost and not Store(lost[0]).is_there:
+            msg = f"there is no folder {lost[0]} to take OME-Zarr from"
+            raise DownloadError(msg)
+        return self._groups.setdefault(address, top_group(store))
 
     def _addresses(self, task: ImageTask) -> list[str]:
         given = task.metadata.get("URL", "").strip() or task.metadata.get("Path", "").strip()
@@ -283,14 +287,3 @@ class OmeZarrDownloader(Downloader):
         if given:
             return [f"{root.rstrip('/')}/{given}" for root in self.roots]
         return plate_addresses(task.plate, self.roots, self.pattern, self.plates)
-
-
-def _not_found(store: Store, address: str, roots: Sequence[str]) -> DownloadError:
-    """Return the error for an address without OME-Zarr: it is not there, or cannot be asked for."""
-    lost = [root for root in roots if address.startswith(root) and not Store(root).is_there]
-    if lost:
-        return DownloadError(f"there is no folder {lost[0]} to take OME-Zarr from")
-    msg = f"no OME-Zarr found: {address} has neither .zattrs nor zarr.json"
-    if store.refused:
-        return DownloadError(f"{msg}; the server refuses what it does not have or does not show")
-    return RemoteFileNotFoundError(msg)

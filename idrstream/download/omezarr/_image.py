@@ -21,7 +21,7 @@ from idrstream.download.omezarr._limits import (
     MOST_POSITIONS,
 )
 from idrstream.download.omezarr._store import Store
-from idrstream.errors import MovieError, RemoteFileNotFoundError
+from idrstream.errors import DownloadError, MovieError, RemoteFileNotFoundError
 
 _AXES = "ctzyx"
 # Versions whose images have the axes t, c, z, y, x and do not say so.
@@ -88,52 +88,51 @@ def open_group(store: Store, path: str = "", zarr_format: int | None = None) -> 
     MovieError
         If its metadata cannot be understood.
     """
+    nonsense: MovieError | None = None
     if zarr_format in (None, 3):
-        metadata = store.read_json(f"{path}/zarr.json".lstrip("/"))
-        if metadata is not None:
-            attributes = _mapping(metadata.get("attributes"))
-            return Group(path, 3, _mapping(attributes.get("ome")) or attributes)
+        try:
+            metadata = store.read_json(f"{path}/zarr.json".lstrip("/"))
+            if metadata is not None:
+                attributes = _mapping(metadata.get("attributes"))
+                attributes = _mapping(attributes.get("ome")) or attributes
+                if zarr_format == 3 or metadata.get("zarr_format") == 3:
+                    return Group(path, 3, attributes)
+                msg = f"{store.root}/{path}/zarr.json says nothing of Zarr 3"
+                raise MovieError(msg)
+        except MovieError as error:  # some servers answer everything that they lack with a page
+            if zarr_format == 3:
+                raise
+            nonsense = error
     if zarr_format in (None, 2):
         metadata = store.read_json(f"{path}/.zattrs".lstrip("/"))
         if metadata is not None:
             return Group(path, 2, metadata)
+    if nonsense is not None:
+        raise nonsense
     return None
 
 
-def field_path(store: Store, plate: Group, well: str, site: int) -> str:
-    """Return the path of a field's image in a plate, for example ``A/4/0``.
-
-    `well` is ``A4`` also where the plate writes ``A/04``; `site` counts fields from 1.
+def top_group(store: Store) -> Group:
+    """Return the group at the root of a store.
 
     Raises
     ------
-    RemoteFileNotFoundError
-        If the plate has no such well or the well no such field.
-    MovieError
-        If the metadata cannot be understood.
+    DownloadError
+        If there is none, or something else stands in its place; `RemoteFileNotFoundError` if
+        the source says that it has none.
     """
     try:
-        paths = [str(entry["path"]) for entry in plate.attributes["plate"]["wells"]]
-    except (LookupError, TypeError, AttributeError) as error:
-        msg = f"{store.root}: its plate metadata cannot be understood: {error}"
-        raise MovieError(msg) from error
-    wanted = _canonical(well)
-    found = [path for path in paths if _canonical(path.replace("/", "")) == wanted]
-    if not found:
-        msg = f"{store.root} has no well {well} among its {len(paths)} wells"
-        raise RemoteFileNotFoundError(msg)
-    path = found[0].strip("/")
-    group = open_group(store, path, plate.zarr_format)
-    try:
-        images = [] if group is None else group.attributes["well"]["images"]
-        fields = [str(image["path"]) for image in images]
-    except (LookupError, TypeError, AttributeError) as error:
-        msg = f"{store.root}/{path}: its well metadata cannot be understood: {error}"
-        raise MovieError(msg) from error
-    if not 1 <= site <= len(fields):
-        msg = f"{store.root}/{path} has {len(fields)} field(s); there is no field {site}"
-        raise RemoteFileNotFoundError(msg)
-    return f"{path}/{fields[site - 1]}".strip("/")
+        group = open_group(store)
+    except MovieError as error:  # such as a web page that stands for "not found"
+        msg = f"no OME-Zarr found: {error}"
+        raise DownloadError(msg) from error
+    if group is not None:
+        return group
+    msg = f"no OME-Zarr found: {store.root} has neither .zattrs nor zarr.json"
+    if store.refused:
+        msg = f"{msg}; the server refuses what it does not have or does not show"
+        raise DownloadError(msg)
+    raise RemoteFileNotFoundError(msg)
 
 
 def open_image(store: Store, group: Group, *, fill: bool = False) -> ZarrImage:
@@ -203,9 +202,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 def _axis_name(axis: Any) -> str:
     # Version 0.3 has plain names.
     return str(axis["name"] if isinstance(axis, Mapping) else axis).lower()
-
-
-def _canonical(well: str) -> tuple[str, str] | str:
-    row = well.rstrip("0123456789")
-    column = well[len(row) :]
-    return (row.upper(), column.lstrip("0")) if row and column else well

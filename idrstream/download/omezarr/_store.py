@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from idrstream.config import DownloadSettings
+from idrstream.download.client.answers import unpacked
 from idrstream.download.client.errors import TooLargeError
 from idrstream.download.client.http import HttpClient
 from idrstream.download.modes import Traffic
@@ -26,6 +27,7 @@ _MOST_BYTES = 64 * 1024 * 1024
 _MOST_JSON_BYTES = 4 * 1024 * 1024
 # 416: a range beyond the end.
 _FORBIDDEN, _BEYOND = 403, 416
+_GZIP = b"\x1f\x8b"
 
 
 class Store:
@@ -119,6 +121,8 @@ class Store:
             If it is not a JSON object.
         """
         data = self.get(key, most=_MOST_JSON_BYTES)
+        if data is not None and data.startswith(_GZIP):  # as it was uploaded, and nobody says so
+            data = unpacked(data, f"{self.root}/{key}", _MOST_JSON_BYTES)
         try:
             content = None if data is None else parse_json(data)
         except ValueError as error:

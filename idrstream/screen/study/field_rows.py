@@ -30,6 +30,7 @@ class FieldRow(NamedTuple):
     channels: tuple[str, ...] = ()  # names of all channels, in their order
     planes: int = 0  # of a time point, where paths are patterns of several files
     pages: str = ""  # of its one file: as the column Pages has them
+    acquisition: str = ""  # of a plate that was imaged several times
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,19 @@ class OpenedPlate:
 
     index: PlateIndex
     folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRows:
+    """A plate of OME-Zarr: its address, its rows (their plate is still empty) and notes.
+
+    `problem` says why it could not be read.
+    """
+
+    address: str
+    rows: tuple[FieldRow, ...]
+    notes: tuple[str, ...] = ()
+    problem: str = ""
 
 
 OpenPlate: TypeAlias = Callable[[str], "OpenedPlate | None"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from idrstream.errors import TableError
 from idrstream.screen.cells import whole_number
 from idrstream.screen.columns import (
+    ACQUISITION,
     CHANNEL_NAMES,
     FRAMES,
     PAGES,
@@ -331,6 +332,8 @@ def _core_columns(rows: pd.DataFrame) -> pd.DataFrame:
         core[PLANES] = [str(planes) if planes else "" for planes in rows["planes"]]
     if rows["pages"].any():
         core[PAGES] = rows["pages"]
+    if rows["acquisition"].any():
+        core[ACQUISITION] = rows["acquisition"]
     return core
 
 

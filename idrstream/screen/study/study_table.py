@@ -10,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import ConfigError, TableError
 from idrstream.screen.columns import FRAMES, GENE, PLATE, SOURCE
-from idrstream.screen.indexes.records import PlateIndex
 from idrstream.screen.study.annotation import choose_rows, read_annotation
 from idrstream.screen.study.balance import Balance, Plates
 from idrstream.screen.study.channel_files import wanted_channels
 from idrstream.screen.study.choices import frames_text, wanted_plane, wanted_sites
-from idrstream.screen.study.field_rows import WHOLE_PLATES, Choice, FieldRow, OpenedPlate, OpenPlate
+from idrstream.screen.study.field_rows import (
+    WHOLE_PLATES,
+    Choice,
+    FieldRow,
+    KnownRows,
+    OpenedPlate,
+    OpenPlate,
+)
 from idrstream.screen.study.index_rows import rows_of_index
 from idrstream.screen.study.join import Annotated, Joined, wells_of_annotation, wells_of_files
 from idrstream.screen.study.manifest import Fetch, Finder, name_channels, rows_of
@@ -130,7 +136,7 @@ def study_table(
 
 
 def opened_table(
-    opened: Sequence[tuple[str, OpenedPlate]],
+    opened: Sequence[tuple[str, OpenedPlate | KnownRows]],
     source: str,
     annotation_csv: Path | str | None = None,
     *,
@@ -144,7 +150,7 @@ def opened_table(
 
     Parameters
     ----------
-    opened : sequence of (str, OpenedPlate)
+    opened : sequence of (str, OpenedPlate or KnownRows)
         Plates with their names.
     source : str
         Where they are, for messages.
@@ -160,21 +166,43 @@ def opened_table(
     """
     choice = Choice((), wanted_channels(channels), wanted_plane(plane))
     entries: list[PlateEntry] = []
-    indexes: dict[str, PlateIndex] = {}
+    by_plate: dict[str, OpenedPlate | KnownRows] = {}
     for number, (name, plate) in enumerate(opened, start=1):
-        unique = unlike(file_name(name), indexes)
-        entries.append(PlateEntry(unique, plate.folder, "directory", number, name))
-        indexes[unique] = plate.index
+        unique = unlike(file_name(name), by_plate)
+        target = plate.address if isinstance(plate, KnownRows) else plate.folder
+        entries.append(PlateEntry(unique, target, "directory", number, name))
+        by_plate[unique] = plate
     chosen = _chosen_plates(entries, plates, Path(source))
     rows: list[FieldRow] = []
     said = [*notes]
     for entry in chosen:
-        index, where = indexes[entry.plate], f"plate {entry.plate}"
-        own, worth_knowing = rows_of_index(entry.plate, index, entry.target, choice, where)
+        plate, where = by_plate[entry.plate], f"plate {entry.plate}"
+        if isinstance(plate, KnownRows):
+            own, worth_knowing = _known_rows(entry, plate, choice)
+        else:
+            index = plate.index
+            own, worth_knowing = rows_of_index(entry.plate, index, entry.target, choice, where)
         rows += own
         said += [f"{where}: {note}" for note in worth_knowing]
-    found = _Found(Path(source), entries, chosen, rows, tuple(said))
+    unread = {
+        entry.plate: plate.problem
+        for entry in chosen
+        if isinstance(plate := by_plate[entry.plate], KnownRows) and plate.problem
+    }
+    found = _Found(Path(source), entries, chosen, rows, tuple(said), unread)
     return _table_of(found, annotation_csv, **options)
+
+
+def _known_rows(
+    entry: PlateEntry, plate: KnownRows, choice: Choice
+) -> tuple[list[FieldRow], list[str]]:
+    """Return the rows of a plate of OME-Zarr and what is worth knowing."""
+    if plate.problem:
+        return [FieldRow(entry.plate, None, 0, 1, entry.target, "zarr")], []
+    notes = list(plate.notes)
+    if choice.channels or choice.plane is not None:
+        notes.append("its channels and planes are chosen in the stream: image_channels, z")
+    return [row._replace(plate=entry.plate) for row in plate.rows], notes
 
 
 def _table_of(
