@@ -13,6 +13,7 @@ import pytest
 import tifffile
 from local_servers import nginx, s3
 from movie_files import write_ch5
+from plates import Key, companion, number_of
 from scipy import ndimage
 from tiff_files import write_ome_set
 
@@ -20,6 +21,7 @@ from idrstream import IdrStream, make_downloader, table_from_files
 from idrstream.config import DownloadSettings
 from idrstream.demo import config_for
 from idrstream.errors import MovieError
+from idrstream.formats.tiff import TiffReader
 from idrstream.profile import FeatureEngine
 from idrstream.records import Features, ImageTask
 from idrstream.segment import Segmentor, objects_in
@@ -315,6 +317,19 @@ def test_of_a_set_only_the_files_that_are_needed_are_fetched(small, tmp_path):
         there = list(movie.path.parent.glob("*.tif"))
         assert sorted(path.name[-12] for path in there) == list(names)
         assert movie.bytes_moved == sum(path.stat().st_size for path in there)
+
+
+def test_of_a_companion_of_a_plate_the_files_of_one_field_are_fetched(tmp_path):
+    (tmp_path / "plate").mkdir()
+    name = companion(tmp_path / "plate", lambda key: np.full((16, 16), 1 + number_of(key), "u2"))
+    source = make_downloader(method="local", root=tmp_path / "plate")
+    source.limit_to(None, channels=[("A", "1")], z=1)
+    task = ImageTask("P1", "A2", 2, (1,), site=4, metadata={"Path": name})
+    movie = source.download(task, tmp_path / "new")
+    there = {path.name for path in (tmp_path / "new").iterdir() if path.suffix != ".json"}
+    assert there == {movie.path.name, "A02_2_1_1.tiff"}
+    pixels = TiffReader(channel=1, z=1).at(site=4).read(movie.path, [1])[1]
+    assert np.all(pixels == 1 + number_of(Key(0, 1, 2, 1, 1)))
 
 
 def test_files_of_a_set_that_are_missing_or_elsewhere(small, tmp_path):
