@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from idrstream import errors
 from idrstream.cli.options import add_setting_options, as_path, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say, say_aside
 from idrstream.config import executed, load_settings
 from idrstream.config.foreign import ACCEPT
-from idrstream.errors import ConfigError, PlanChangedError, StorageError
+from idrstream.errors import BatchError, ConfigError, PlanChangedError, StorageError
 from idrstream.text import as_ranges
 from idrstream.visible import visible_line
 from idrstream.workers.steps import StepClock
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from idrstream.run.reproduce import Provenance
     from idrstream.schedule.result import RunResult
     from idrstream.stream.stream import IdrStream
+
+_OURS = frozenset(vars(errors))
+# Failures that another attempt may not have, whatever stays as it is.
+_MAY_PASS = frozenset({
+    "BusyError", "IncompleteFileError", "InterruptedDownloadError", "PartialFileInvalidError",
+    "RemoteFileChangedError", "TransientDownloadError", "WorkerDiedError",
+})  # fmt: skip
 
 
 def add_arguments(parser: Parser) -> None:
@@ -221,27 +229,34 @@ def report(result: RunResult, folder: Path) -> int:
     say(summary(result, folder))
     if not result.rerun_batches:
         return 0
+    where = quote(str(folder))
     if result.remaining_batches:
-        say(f"Go on with:\n  idrstream resume {quote(str(folder))}\n")
-    if len(result.failures()):
+        say(f"Go on with:\n  idrstream resume {where}\n")
+    kinds = [str(kind) for kind in _shown_failures(result)["Kind"]]
+    if _MAY_PASS.intersection(kinds):
         numbers = as_ranges(result.rerun_batches, ",", most=1 << 30)
-        say(f"Run what failed again with:\n  idrstream rerun {quote(str(folder))}\n")
+        say(f"Run what failed again with:\n  idrstream rerun {where}\n")
         say(f"or some of it with --batch-nums {numbers}\n")
+    elif kinds:
+        known = [kind for kind in dict.fromkeys(kinds) if kind in _OURS]
+        explained = "".join(f"  idrstream explain {kind}\n" for kind in known)
+        say(f"It would fail again as it is. What to change:\n{explained}")
+        say(f"and then:\n  idrstream rerun {where}\n")
     return 1
 
 
 def summary(result: RunResult, folder: Path) -> str:
     """Return what a run did, as text for a person."""
     images = sum(len(item.batch.tasks) for item in result.batches)
-    published = sum(item.published is not None for item in result.batches)
     if not result.plan.numbers:
         return f"Nothing is left to do: features are in {folder}\n"
+    some = any(item.published is not None for item in result.batches)
     lines = [
-        f"{result.nuclei} nuclei of {images} images in {published} of {len(result.batches)} "
-        f"batches, {result.seconds:.0f} s.",
-        f"Features are in {folder}",
+        f"{result.nuclei} nuclei of {images - result.lost_images} of {images} images, "
+        f"{result.seconds:.0f} s.",
+        f"Features are in {folder}" if some else f"No features are in {folder}",
         *((result.bottleneck,) if result.bottleneck else ()),
-        *((f"Disk: {result.disk}",) if result.disk else ()),
+        *((f"Disk: {result.disk}",) if result.disk and result.nuclei else ()),
     ]
     if result.rows_repeated:
         lines.append(f"{result.rows_repeated} rows of the table repeat others and are left out")
@@ -249,7 +264,21 @@ def summary(result: RunResult, folder: Path) -> str:
         lines.append(f"{result.rows_unusable} rows of the table are left out: not usable")
     if result.missing_images:
         lines.append(f"{result.missing_images} images are not at the source")
-    failures = result.failures()
+    failures = _shown_failures(result)
     if len(failures):
-        lines += [f"{len(failures)} failures:", failures.to_string(index=False, na_rep="")]
+        lines += ["failures:", *map(_failure_line, failures.itertuples(index=False))]
     return "\n".join(lines) + "\n"
+
+
+def _failure_line(row: Any) -> str:
+    where = f"plate {row.Plate} well {row.Well}" if row.Plate else f"batch {row.Batch}"
+    frame = f" frame {row.Frame}" if str(row.Frame).isdecimal() else ""
+    return f"  {where}{frame} ({row.Stage}): {row.Kind}: {row.Reason}"
+
+
+def _shown_failures(result: RunResult) -> pd.DataFrame:
+    """Return what failed, but batches that failed only because all their images did."""
+    failures = result.failures()
+    explained = failures.loc[failures["Plate"] != "", "Batch"]
+    batches = (failures["Plate"] == "") & (failures["Kind"] == BatchError.__name__)
+    return failures[~(batches & failures["Batch"].isin(explained))]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from idrstream.config.options import Option, options_in
 from idrstream.config.sections import SECTIONS, Settings, all_options
 from idrstream.errors import ConfigError
+from idrstream.text import did_you_mean
 
 T = TypeVar("T")
 
@@ -88,21 +89,50 @@ def checked(kind: type[T], values: Mapping[str, Any], origin: str = "the options
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        lines = []
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"])
-            unknown = item["type"] == "unexpected_keyword_argument"
-            what = _unknown(kind, [str(part) for part in item["loc"]]) if unknown else item["msg"]
-            lines.append(f"{where}: {what}")
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc'])}: {_what_is_wrong(kind, item)}"
+            for item in error.errors()
+        ]
         msg = f"{origin} has wrong settings:\n  " + "\n  ".join(lines)
         raise ConfigError(msg) from error
 
 
+def _what_is_wrong(kind: type[Any], item: Mapping[str, Any]) -> str:
+    """Return what pydantic found, with the nearest right word for a wrong one."""
+    if item["type"] == "unexpected_keyword_argument":
+        return _unknown(kind, [str(part) for part in item["loc"]])
+    if item["type"] == "missing":
+        return "is missing: it has no default"
+    near = ""
+    if item["type"] == "literal_error" and isinstance(item["input"], str):
+        near = did_you_mean(item["input"], re.findall("'([^']*)'", item["ctx"]["expected"]))
+    return f"{item['msg']}{near}"
+
+
 def _unknown(kind: type[Any], location: list[str]) -> str:
-    section = SECTIONS[location[0]] if len(location) > 1 else kind
-    known = [option.name for option in options_in(section)]
-    near = difflib.get_close_matches(location[-1], known, 1)
-    return f"no such option; did you mean {near[0]}?" if near else "no such option"
+    in_file = len(location) > 1
+    section = SECTIONS[location[0]] if in_file else kind
+    name = location[-1]
+    near = did_you_mean(name, [option.name for option in options_in(section)])
+    elsewhere = all_options().get(name) if in_file else None
+    if elsewhere is not None:
+        return f"belongs into the section [{elsewhere.section}]"
+    return f"no such option{near}"
+
+
+def _no_section(path: Path, name: str, content: Any) -> ConfigError:
+    """Return the error of a name at the top of a file that is no section."""
+    if isinstance(content, dict):
+        near = did_you_mean(name, SECTIONS)
+        known = "" if near else f"; known: {', '.join(SECTIONS)}"
+        return ConfigError(f"{path}: unknown section [{name}]{near}{known}")
+    known_option = all_options().get(name)
+    if known_option is not None:
+        what = f"move it below the line [{known_option.section}]"
+    else:
+        near = did_you_mean(name, all_options())
+        what = near.removeprefix("; ") or f"the sections are {', '.join(SECTIONS)}"
+    return ConfigError(f"{path}: {name} stands outside of a section, above the first one: {what}")
 
 
 def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
@@ -111,14 +141,15 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     except FileNotFoundError as error:
         msg = f"there is no configuration file {path}"
         raise ConfigError(msg) from error
+    except IsADirectoryError as error:
+        raise ConfigError(f"{path} is a folder, not a TOML file with settings") from error
     except (OSError, ValueError, RecursionError) as error:
         # tomllib's own errors are ValueErrors, as those of wrong text and endless numbers
         msg = f"{path} is not a TOML file: {error}"
         raise ConfigError(msg) from error
     for section, content in raw.items():
         if section not in SECTIONS:
-            msg = f"{path}: unknown section [{section}]; known: {', '.join(SECTIONS)}"
-            raise ConfigError(msg)
+            raise _no_section(path, section, content)
         if not isinstance(content, dict):
             msg = f"{path}: {section} must be a section, [{section}]"
             raise ConfigError(msg)

@@ -28,6 +28,7 @@ from idrstream.forecast.checks import (
     check_writable,
     failed,
 )
+from idrstream.forecast.look import open_images
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.probe import choose_images, run_probe
 from idrstream.forecast.shadow import shadow_components
@@ -138,6 +139,9 @@ class _Maker:
             self._components.downloader, left, at_once=self._options.downloads_at_once
         )
         checks.append(sizes.check())
+        if sizes.check().state != "failed" and models.state == "ok":
+            looking = shadow_components(self._components, self._temporary / "looking")
+            checks += open_images(looking, left, self._table, self._temporary / "look")
         fits = self._fits(decision, left)
         measured = self._probe(left, probe, fits, load_s, decision) if left and probe else None
         table_bytes, time = measured or (None, None)

@@ -190,6 +190,8 @@ class StreamPlan:
         )
 
     def _facts(self) -> Sequence[tuple[str, str]]:
+        if not self.images and not self.is_good:
+            return []  # nothing could be planned
         rows = [
             ("images", f"{self.images_left:,} to do, {self.images_done:,} of {self.images:,} done"),
             (

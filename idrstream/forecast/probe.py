@@ -42,6 +42,8 @@ class Measured:
         Size of the tables.
     failed : str
         Why a batch failed.
+    skipped : str
+        Why the first image was left out.
     """
 
     of_image: dict[int, dict[str, float]] = field(
@@ -50,6 +52,7 @@ class Measured:
     of_batch: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     table_bytes: int = 0
     failed: str = ""
+    skipped: str = ""
 
     def __call__(self, event: Event) -> None:
         """Note an event."""
@@ -63,8 +66,9 @@ class Measured:
                 stages[event.stage] += event.seconds
         elif isinstance(event, BatchPublished):
             self.table_bytes += event.published.path.stat().st_size
-        elif isinstance(event, BatchFinished) and event.published is None:
-            self.failed = event.error
+        elif isinstance(event, BatchFinished):
+            self.failed = event.error if event.published is None else self.failed
+            self.skipped = self.skipped or next((item.reason for item in event.skipped), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ def run_probe(
         if "segment" in stages
     )
     if not images:
-        msg = "none of the images of the probe could be processed; see the log"
+        msg = f"none of the images of the probe could be processed; the first: {warm.skipped}"
         raise BatchError(msg)
     number = len(images)
     read_s = math.fsum(image.preprocess_s for image in images) / number

@@ -154,8 +154,8 @@ class RunResult:
 
     @property
     def bottleneck(self) -> str:
-        """Which lane limited the stream, and what to change, as a sentence."""
-        return bottleneck(self.lanes)
+        """Which lane limited the stream, and what to change; empty if nothing was processed."""
+        return bottleneck(self.lanes) if self.nuclei else ""
 
     @property
     def remaining_batches(self) -> tuple[int, ...]:
@@ -167,6 +167,16 @@ class RunResult:
     def nuclei(self) -> int:
         """Number of nuclei in the published tables."""
         return sum(batch.nuclei for batch in self.batches if batch.published)
+
+    @property
+    def lost_images(self) -> int:
+        """Number of images that no published table has anything of, though they were tried."""
+        return sum(
+            len(batch.batch.tasks)
+            if batch.published is None
+            else len({item.task.row for item in batch.skipped if item.frame_number is None})
+            for batch in self.batches
+        )
 
     @property
     def missing_images(self) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from idrstream.errors import TableError
 from idrstream.screen.cells import unwritable
+from idrstream.text import did_you_mean
 
 # Columns that become fields of their own; all others are metadata.
 PLATE, WELL, WELL_NUMBER, FRAMES, SITE = "Plate", "Well", "Well Number", "Frames", "Site"
@@ -33,9 +34,11 @@ def check_columns(columns: Sequence[str]) -> None:
     if WELL not in columns and WELL_NUMBER not in columns:
         missing.append(f"{WELL} (or {WELL_NUMBER})")
     if missing:
+        near = [did_you_mean(name.partition(" (")[0], columns) for name in missing]
+        hints = "".join(hint.replace("did you mean", "is it", 1) for hint in near if hint)
         msg = (
             f"the table to process lacks the column {', '.join(missing)}; "
-            f"it has {', '.join(columns) or 'none'}"
+            f"it has {', '.join(columns) or 'none'}{hints}"
         )
         raise TableError(msg)
     for name in columns:

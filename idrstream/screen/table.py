@@ -8,6 +8,7 @@ import io
 import zipfile
 import zlib
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from idrstream.errors import TableError
@@ -208,6 +209,12 @@ def _content(path: Path) -> bytes:
         msg = f"there is no table at {path}"
         raise TableError(msg) from error
     except (OSError, EOFError, zlib.error, ValueError) as error:
+        if path.is_dir():
+            msg = (
+                f"{path} is a folder, not a table; for a folder of images make one with "
+                f"idrstream table --files {quote(str(path))} --out table.tsv"
+            )
+            raise TableError(msg) from error
         msg = f"{path} cannot be read as a tab- or comma-separated table: {error}"
         raise TableError(msg) from error
     if len(content) > MAX_TABLE_BYTES:

@@ -86,8 +86,7 @@ class BatchLanes:
                 self._fail(batch, batch.error)
                 continue
             if not (batch.n_frames or batch.is_missing):
-                count = len(batch.images)
-                self._fail(batch, BatchError(f"none of the {count} images could be processed"))
+                self._fail(batch, BatchError(_no_image(batch)))
                 continue
             batch.phase = BatchPhase.COMPILING
             self._context.stage_started("compile", batch)
@@ -168,3 +167,9 @@ def _publish(batch: BatchState) -> tuple[Published, int]:
     tasks = [image.task for image in batch.images]
     published = batch.profiling.publish(batch.batch.number, tasks)
     return published, published.path.stat().st_size
+
+
+def _no_image(batch: BatchState) -> str:
+    """Return why a batch without a frame failed."""
+    msg = f"none of the {len(batch.images)} images could be processed"
+    return f"{msg}; the first: {batch.skipped[0].reason}" if batch.skipped else msg
