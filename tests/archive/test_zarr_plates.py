@@ -294,6 +294,17 @@ def test_a_server_that_answers_everything_with_200(tmp_path, stead):
     np.testing.assert_array_equal(again, pixels)
 
 
+@pytest.mark.parametrize("stead", [PAGE, b"", b"{}"])
+def test_a_server_that_answers_everything_has_no_more_images(tmp_path, stead):
+    for number in range(2):
+        image(tmp_path / "many.zarr" / str(number), pixels_of(number))
+    attributes(tmp_path / "many.zarr", "0.4", {"bioformats2raw.layout": 3})
+    with hostile(served(tmp_path, stead=stead)) as address:
+        made = files_table(f"{address}many.zarr")
+    assert made.table["Site"].tolist() == ["1", "2"]
+    assert ("image 2 cannot be understood" in str(made.balance)) is (stead != b"{}")
+
+
 @pytest.mark.parametrize("pack", ["told", "silent"])
 def test_metadata_that_are_sent_gzipped(tmp_path, pack):
     plate(tmp_path / "P.zarr", ["A/1", "B/1"])

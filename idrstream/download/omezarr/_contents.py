@@ -78,11 +78,20 @@ def contents_at(address: str, settings: DownloadSettings | None = None) -> ZarrC
         msg = f"{address} is OME-Zarr without an image"
         raise DownloadError(msg)
     image = open_image(store, first)
+    notes = [_size_text(image)]
     n_images = 1
-    while first is not group and n_images < MOST_FIELDS and open_group(store, str(n_images)):
-        n_images += 1
+    try:
+        while first is not group and n_images < MOST_FIELDS and _has_image(store, n_images):
+            n_images += 1
+    except MovieError as error:
+        notes.append(f"image {n_images} cannot be understood, nor are later ones read: {error}")
     fields = tuple(ZarrField((0, 0), site) for site in range(1, n_images + 1))
-    return ZarrContents(fields, 24, image.channels, image.shape[2], (_size_text(image),))
+    return ZarrContents(fields, 24, image.channels, image.shape[2], tuple(notes))
+
+
+def _has_image(store: Store, number: int) -> bool:
+    group = open_group(store, str(number))
+    return group is not None and "multiscales" in group.attributes
 
 
 def _of_plate(address: str, store: Store, plate: Group, settings: DownloadSettings) -> ZarrContents:
