@@ -41,6 +41,7 @@ _COMMANDS = {
     "simulate": _Command("idrstream.cli.simulate", "write a synthetic screen with known truth"),
     "run": _Command("idrstream.cli.run", "run a stream from a TOML file"),
     "step": _Command("idrstream.cli.step", "look at one step of a stream on a few images"),
+    "extract": _Command("idrstream.cli.extract", "write all planes into one OME-Zarr per plate"),
     "segment": _Command("idrstream.cli.segment", "segment an image larger than memory by tiles"),
     "plan": _Command("idrstream.cli.plan", "show what a stream would do and need"),
     "status": _Command("idrstream.cli.status", "show the progress of a stream"),

@@ -142,6 +142,14 @@ class RunOptions:
     track_max_gap: Annotated[
         int, Ge(0), Doc("Frames in a row in which a tracked object may be missing."), Scope.RESULT
     ] = 2
+    extract: Annotated[
+        bool,
+        Doc(
+            "Write every plane of the images into one OME-Zarr per plate, instead of segmenting "
+            "and profiling; as idrstream extract does."
+        ),
+        Scope.RESULT,
+    ] = False
     keep_project: Annotated[
         bool,
         Doc("Keep each batch's DeepProfiler project with its images, for a look; large."),

@@ -253,6 +253,9 @@ def limit_to_needed(downloader: Downloader, preprocessor: BasePreprocessor) -> N
     """
     needed = preprocessor.frames_needed if preprocessor.chooses_frames else None
     reader = preprocessor.reader
+    if preprocessor.all_channels:
+        downloader.limit_to(needed, all_planes=True)
+        return
     if reader is None:
         downloader.limit_to(needed, channels=preprocessor.keys or None)
         return

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from idrstream.compile.masks import MASKS
+from idrstream.compile.plates import EXTRACTED, PLATES
 from idrstream.compile.pyramid import LABELS
 from idrstream.files import final_name, is_partial
 from idrstream.track.batch import TRACKS
@@ -27,6 +28,7 @@ _NOTES = re.compile(
     rf"|{TRACKS}/batch_[0-9]+(?:/(?:(?:tracks|objects)\.csv|film\.webp))?"
     rf"|{LABELS}/[^/]+\.zarr(?:/.+)?"
     rf"|{DIAMETERS}/[^/]+\.json"
+    rf"|{PLATES}/[^/]+\.ome\.zarr(?:/.+)?|{EXTRACTED}/batch_[0-9]+(?:/.+)?"
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
 )
 _OF_CLUSTER = re.compile(

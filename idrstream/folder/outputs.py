@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from idrstream.compile.masks import kept_folder, masks_path
+from idrstream.compile.plates import COLUMNS_SHA256, EXTRACTED, wrong_fields
 from idrstream.errors import StorageError
 from idrstream.files import atomic_file, file_sha256, leftovers
 from idrstream.folder.journal.records import PublishedTable
@@ -95,7 +96,7 @@ def verify_outputs(
 
 
 def wrong_kept(folder: Path, number: int, table: PublishedTable, *, full: bool) -> str:
-    """Return what is wrong with the masks or tracks of a batch; empty if nothing is."""
+    """Return what is wrong with masks, tracks or planes of a batch; empty if nothing is."""
     kept = (
         (masks_path(folder, number), table.masks_sha256),
         (tracks_path(folder, number), table.tracks_sha256),
@@ -106,6 +107,8 @@ def wrong_kept(folder: Path, number: int, table: PublishedTable, *, full: bool) 
             return f"{name} is missing"
         if sha256 and full and kept_folder(path).sha256 != sha256:
             return f"{name} was changed after it was published"
+    if table.columns_sha256 == COLUMNS_SHA256:
+        return wrong_fields(folder, inside(folder, table.file), full=full)
     return ""
 
 
@@ -195,7 +198,8 @@ def _forget(folder: Path, numbers: Set[int]) -> None:
 def forget_kept(folder: Path, number: int, *, without: Collection[str] = ()) -> None:
     """Delete the folders beside the table of a batch, `without` those of these names."""
     beside = masks_path(folder, number), project_path(folder, number)
-    for path in (*beside, tracks_path(folder, number)):
+    extracted = folder / EXTRACTED / f"batch_{number}"
+    for path in (*beside, tracks_path(folder, number), extracted):
         name = path.relative_to(folder).as_posix()
         if name not in without:
             refuse_links(folder, name)

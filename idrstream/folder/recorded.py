@@ -58,6 +58,7 @@ def read_recorded_call(folder: Path) -> RecordedCall:
             "batch_size": plan.batch_size,
             "extra_metadata": tuple(table["extra_metadata"]),
             "output_format": table["format"],
+            "extract": bool(plan.identity.get("options", {}).get("extract")),
         }
     except (KeyError, TypeError) as error:
         msg = f"the journal of {folder} is damaged: its plan lacks {error}"

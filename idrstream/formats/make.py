@@ -12,7 +12,14 @@ from idrstream.formats.cellh5.reader import CellH5Reader
 from idrstream.formats.complete import HDF5_SUFFIXES
 from idrstream.formats.java.readers import BioFormatsReader, ImageJReader
 from idrstream.formats.projection import Projection
-from idrstream.formats.reader import BaseReader, MovieInfo, MovieReader, Pixels, as_reader
+from idrstream.formats.reader import (
+    BaseReader,
+    ImageSizes,
+    MovieInfo,
+    MovieReader,
+    Pixels,
+    as_reader,
+)
 from idrstream.formats.tiff import TiffReader, is_companion, is_tiff
 
 READER_NAMES = ("auto", "cellh5", "tiff", "imagej", "bioformats")
@@ -36,6 +43,10 @@ class AutoReader(TiffReader):
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
         return super().info(path) if _is_ours(path) else self._cellh5().info(path)
+
+    def sizes(self, path: Path) -> ImageSizes:
+        """Return how many images, channels and planes a file has; see `BaseReader.sizes`."""
+        return super().sizes(path) if _is_ours(path) else self._cellh5().sizes(path)
 
     def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""

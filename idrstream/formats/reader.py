@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,29 @@ class MovieInfo:
     dtype: str
     valid: tuple[bool, ...]
     channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSizes:
+    """How many images, channels and planes a file has, and how large its pixels are.
+
+    Attributes
+    ----------
+    n_images : int
+        Images of the file; the others are of one of them.
+    n_channels, n_planes : int
+        Channels, and z-planes of each.
+    n_files : int
+        Files that the image is in; 0 if that is not known.
+    spacing_um : tuple of float
+        Distance of planes, rows and columns in micrometres, ``(z, y, x)``; NaN where unknown.
+    """
+
+    n_images: int
+    n_channels: int
+    n_planes: int
+    n_files: int = 1
+    spacing_um: tuple[float, float, float] = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +253,19 @@ class BaseReader:
         """Read frames; see `MovieReader.read`."""
         raise NotImplementedError
 
+    def sizes(self, path: Path) -> ImageSizes:
+        """Return how many images, channels and planes a file has.
+
+        Raises
+        ------
+        MovieError
+            If it cannot be read.
+        ConfigError
+            If the reader cannot tell.
+        """
+        name = self.name or type(self).__name__
+        raise ConfigError(f"{path}: the reader {name} cannot tell which channels and planes it has")
+
     def interrupt(self) -> None:
         """Do nothing: reads are short and hold nothing."""
 
@@ -244,6 +281,6 @@ def as_reader(given: object) -> BaseReader:
     """
     if isinstance(given, BaseReader):
         return given
-    methods = ("read", "info", "interrupt", "close", "name", "at", "selects")
+    methods = ("read", "info", "sizes", "interrupt", "close", "name", "at", "selects")
     own = {} if hasattr(given, "selects") else {"selects": frozenset[str]()}
     return adapt(given, BaseReader, methods, **own)

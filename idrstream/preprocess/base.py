@@ -49,6 +49,9 @@ class BasePreprocessor:
     keys: Sequence[tuple[str, str]] = ()
     """Several channels by name, each with its number, from 0, or its name in the table."""
 
+    all_channels: bool = False
+    """Whether all channels and planes of a file are read, whatever `keys` and `reader` say."""
+
     chooses_frames: bool = False
     """Whether `frames_needed` says what is read; else whole files are downloaded."""
 
@@ -88,6 +91,7 @@ def as_preprocessor(given: object) -> BasePreprocessor:
     methods = (
         "process", "resolve", "iterate", "load", "needs_plate_model", "fit_plate", "uncorrected",
         "for_dry_run", "interrupt", "close", "frames_needed", "channel_names", "keys",
+        "all_channels",
     )  # fmt: skip
     reader = getattr(given, "reader", None)
     own = {"reader": as_reader(reader)} if isinstance(reader, MovieReader) else {}

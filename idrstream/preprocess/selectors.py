@@ -43,7 +43,8 @@ def check_selectors(preprocessor: BasePreprocessor, tasks: Iterable[ImageTask]) 
         row lacks a wanted channel, or has channels in several files and none is wanted.
     """
     tasks = list(tasks)
-    _check_channels(preprocessor.keys, tasks)
+    if not preprocessor.all_channels:
+        _check_channels(preprocessor.keys, tasks)
     reader = preprocessor.reader
     if reader is None:
         return

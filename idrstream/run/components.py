@@ -96,13 +96,15 @@ class StreamPaths:
 def identity_of(paths: StreamPaths, components: Components, options: RunOptions) -> dict[str, Any]:
     """Return the settings that change a result, JSON-ready; see `idrstream.folder.identity`."""
     from idrstream.folder.identity import describe_stream
+    from idrstream.run.extracting import for_extraction
 
+    components = for_extraction(components, options)
     identity = describe_stream(
         paths.study,
         {
             "preprocessor": components.preprocessor,
             "segmentor": components.segmentor,
-            "profiler": components.model,
+            **({} if options.extract else {"profiler": components.model}),
             "engine": components.engine,
         },
         extra_metadata=options.extra_metadata,

@@ -111,7 +111,7 @@ class Provenance:
             the same; names all that differ.
         """
         where = settings.stream
-        now = identity_of(stream.paths(), stream.components(), where)
+        now = identity_of(stream.paths(), stream.components(extract=where.extract), where)
         different = differences(self.content["identity"], now)
         if self._images(settings) != self.content["plan"]["images_sha256"]:
             different.append("the images of the table are others")

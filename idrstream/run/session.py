@@ -47,6 +47,7 @@ from idrstream.preprocess.selectors import check_selectors
 from idrstream.quality.pictures import pictures_bytes
 from idrstream.run.components import ENGINE, Components, StreamPaths, identity_of
 from idrstream.run.elsewhere import make_coordinator
+from idrstream.run.extracting import Extraction, PlateFolder, for_extraction
 from idrstream.run.log import log_events
 from idrstream.run.segmenting import Segmenting
 from idrstream.schedule.disk.budget import tree_bytes
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
     from idrstream.schedule.runner import Runner
-    from idrstream.schedule.stages import Stages
+    from idrstream.schedule.stages import BatchProfiling, Stages
     from idrstream.screen import Plan
     from idrstream.segment import Segmentor
 
@@ -98,7 +99,7 @@ class Session:
         executor: Executor | None = None,
     ) -> None:
         self._paths = paths
-        self._components = components
+        self._components = for_extraction(components, options)
         self._options = options
         self._executor = executor
 
@@ -169,6 +170,8 @@ class Session:
                 )
                 runner: Runner | Coordinator
                 hearing: list[Listener] = [journal, log_events, controls, *listeners]
+                if self._options.extract:
+                    hearing.insert(0, PlateFolder(paths.folder))
                 if self._executor is None:
                     runner = self.runner(hearing, keep, tables, leftover_bytes)
                 else:
@@ -344,12 +347,17 @@ class Session:
         limit_to_needed(components.downloader, components.preprocessor)
         outlines = "object_outlines" in options.extra_metadata
         pictures = PictureStore(self._paths.folder, pictures_bytes(options.pictures))
-        return Stages(
-            downloader=components.downloader,
-            wait_until_complete=self._wait_until_complete,
-            preprocessor=components.preprocessor,
-            segment=Segmenting(components.segmentor, pictures, outlines=outlines),
-            profiling=EngineProfiling.slots(
+        profiling: Sequence[BatchProfiling]
+        if options.extract:
+            profiling = [
+                Extraction(
+                    self._paths.work_dir / f"extract_{slot}", self._paths.folder, tables,
+                    options.output_format, keep,
+                )
+                for slot in range(options.batches_in_flight)
+            ]  # fmt: skip
+        else:
+            profiling = EngineProfiling.slots(
                 options.batches_in_flight,
                 DeepProfilerProject(self._paths.project_dir, components.model),
                 components.engine,
@@ -357,7 +365,13 @@ class Session:
                 TableOptions.of(options, self._paths.folder, components),
                 keep=keep,
                 notes=partial(BatchNotes, self._paths.folder, pictures),
-            ),
+            )
+        return Stages(
+            downloader=components.downloader,
+            wait_until_complete=self._wait_until_complete,
+            preprocessor=components.preprocessor,
+            segment=Segmenting(components.segmentor, pictures, outlines=outlines),
+            profiling=profiling,
             estimates=PlateEstimates(components.preprocessor, components.segmentor),
         )
 

@@ -273,8 +273,13 @@ class StreamParts:
         self.engine = make_engine(own or settings, self.model, self.tmp_dir / WORK / ENGINE)
         self._set("Engine", self.engine)
 
-    def components(self) -> Components:
+    def components(self, *, extract: bool = False) -> Components:
         """Return the components of the stream.
+
+        Parameters
+        ----------
+        extract : bool
+            Whether planes are extracted: what finds and measures objects need not be set then.
 
         Raises
         ------
@@ -285,6 +290,10 @@ class StreamParts:
         from idrstream.preprocess.tiles import TilePreprocessor
         from idrstream.run.components import Components
 
+        if extract and self.segmentor is None:
+            self.init_segmentor(SegmentSettings())
+        if extract and self.engine is None:
+            self.copy_DP_files()
         made = {
             "downloader": (self.downloader, "init_downloader"),
             "preprocessor": (self.preprocessor, "init_preprocessor"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from idrstream.config import RunOptions, checked, takes_options
 from idrstream.errors import StorageError
 from idrstream.run.log import StreamLog
+from idrstream.stream.extract import ExtractVerbs
 from idrstream.stream.parts import PathLike, StreamParts, stream_path
 from idrstream.stream.verbs import FolderVerbs
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class IdrStream(StreamParts, FolderVerbs):
+class IdrStream(StreamParts, FolderVerbs, ExtractVerbs):
     """Streams images of an IDR study to single-cell features, batch by batch.
 
     Has the interface of the first IDR_stream's ``DeepProfilerRun``. Every ``init_`` method
@@ -154,13 +155,16 @@ class IdrStream(StreamParts, FolderVerbs):
             When the stream cannot continue without the user: a missing tool, a full disk.
         """
         from idrstream.run.cutting import for_tiles, run_in_tiles
+        from idrstream.run.extracting import fields_table
         from idrstream.run.session import Session
         from idrstream.stream.executors import as_executor
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
-        components = self.components()
+        if chosen.extract:
+            data_to_process = fields_table(data_to_process, chosen)
+        components = self.components(extract=chosen.extract)
         chosen, paths = for_tiles(components, chosen), self.paths()
         session = Session(paths, components, chosen, as_executor(executor))
         run = partial(run_in_tiles, session, paths, components, chosen, data_to_process)

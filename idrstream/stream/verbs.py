@@ -60,6 +60,7 @@ class FolderVerbs:
 
         recorded = read_recorded_call(self.final_data_dir)
         chosen = {**recorded.options, **options}
+        chosen["extract"] = bool(recorded.options["extract"] or options.get("extract"))
         return self._run(read_table(recorded.table), executor=executor, **chosen)
 
     @takes_options(RunOptions)

@@ -209,6 +209,7 @@ class Worker:
             return self._session
         from idrstream.config import RunOptions, checked
         from idrstream.run.components import identity_of
+        from idrstream.run.extracting import for_extraction
         from idrstream.run.session import Session
 
         begun = time.monotonic()
@@ -216,7 +217,8 @@ class Worker:
         stream = make_worker_stream(self._file, self.output, self._tmp, log)
         self._held.enter_context(closing(stream))
         options = checked(RunOptions, dict(self._file.options), "the options of a worker")
-        components, paths = stream.components(), stream.paths()
+        components, paths = stream.components(extract=options.extract), stream.paths()
+        components = for_extraction(components, options)
         paths = replace(
             paths, plate_wells=self._file.plate_wells,
             complete_timeout_s=self._file.complete_timeout_s,

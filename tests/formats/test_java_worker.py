@@ -186,6 +186,9 @@ class FakeImageReader:
     def setMetadataOptions(self, options) -> None:
         assert options == "dynamic minimum"
 
+    def getUsedFiles(self):
+        return self.ids[-1:]
+
     def setId(self, path) -> None:
         if "bad" in path:
             raise ValueError("unknown format")
@@ -249,6 +252,7 @@ def test_bioformats_without_java(monkeypatch, tmp_path):
     path.write_text("x")
     assert not reader.flattened  # the smaller copies of a pyramid are no images
     assert backend.info(str(path), 0) == {
+        "n_files": 1,
         "n_images": 4,
         "n_frames": 5,
         "n_planes": 5,

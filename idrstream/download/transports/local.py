@@ -89,9 +89,9 @@ class LocalTransport(SourceTransport):
 
     def address(self, remote: str) -> str:
         """Return the ``file://`` address of a file."""
-        return self._path(remote).absolute().as_uri()
+        return self.path(remote).absolute().as_uri()
 
-    def _path(self, remote: str) -> Path:
+    def path(self, remote: str) -> Path:
         """Return the path of a file."""
         if ".." in PurePosixPath(remote).parts:
             msg = f"{remote!r} leads out of {self.root}"
@@ -100,7 +100,7 @@ class LocalTransport(SourceTransport):
 
     def open(self, remote: str, start: int, version: str) -> Answer:
         """Open a file at a byte offset; see `SourceTransport.open`."""
-        source = self._path(remote)
+        source = self.path(remote)
         try:
             _refuse_special(source)
             file = source.open("rb")
@@ -120,7 +120,7 @@ class LocalTransport(SourceTransport):
 
     def size(self, remote: str) -> int:
         """Return the size of a file in bytes."""
-        source = self._path(remote)
+        source = self.path(remote)
         try:
             return source.stat().st_size
         except OSError as error:
@@ -143,7 +143,7 @@ class LocalTransport(SourceTransport):
 
     def open_ranges(self, remote: str, head_bytes: int) -> LocalFile:
         """Open a file for reading by ranges; see `RangeTransport.open_ranges`."""
-        source = self._path(remote)
+        source = self.path(remote)
         try:
             _refuse_special(source)
             return LocalFile(source, head_bytes)

@@ -22,7 +22,7 @@ from idrstream.formats.movie_checks import (
     planes_to_read,
 )
 from idrstream.formats.projection import Projection, projected
-from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
+from idrstream.formats.reader import BaseReader, ImageSizes, MovieInfo, Pixels
 
 FETCHED_FRAMES = "idrstream_fetched_frames"
 """Attribute of a file with only some frames of its movie: their numbers, counted from 1."""
@@ -47,6 +47,12 @@ class CellH5Reader(BaseReader):
         """Read frames; see `MovieReader.read`."""
         with self._open(path) as stored:
             return {number: stored.frame(number) for number in numbers}
+
+    def sizes(self, path: Path) -> ImageSizes:
+        """Return how many channels and planes a movie has; see `BaseReader.sizes`."""
+        with self._open(path) as stored:
+            n_channels, _, n_planes, _, _ = stored.dataset.shape
+            return ImageSizes(1, n_channels, n_planes)
 
     def problems(self, path: Path, numbers: Sequence[int]) -> dict[int, FrameError]:
         """Return which frames have no pixels, without decoding any.

@@ -89,6 +89,7 @@ class BioFormats:
             msg = "it is a colour (RGB) image; only separate channels are read"
             raise ImageProblemError(msg)
         return {
+            "n_files": len(reader.getUsedFiles()),
             "n_images": int(reader.getSeriesCount()),
             "n_frames": int(reader.getSizeT()),
             "n_planes": int(reader.getSizeZ()),

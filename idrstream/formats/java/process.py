@@ -29,7 +29,7 @@ from idrstream.formats.movie_checks import (
     planes_to_read,
 )
 from idrstream.formats.projection import Projection, projected
-from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
+from idrstream.formats.reader import BaseReader, ImageSizes, MovieInfo, Pixels
 from idrstream.workers.process import DiedError, WorkerProcess
 
 logger = logging.getLogger("idrstream.formats.java")
@@ -120,6 +120,20 @@ class JavaReader(BaseReader):
     def info(self, path: Path) -> MovieInfo:
         """Return what the movie has; see `MovieReader.info`."""
         return self._info(Path(path).absolute())[0]
+
+    def sizes(self, path: Path) -> ImageSizes:
+        """Return how many images, channels and planes a file has; see `BaseReader.sizes`."""
+        path = Path(path).absolute()
+        _, image, _ = self._info(path)
+        answer = self._ask_info(path, image)
+        self._request(path, {"ask": "close"})
+        is_cellh5 = path.suffix.lower() in _CELLH5_SUFFIXES  # its further images are labels
+        return ImageSizes(
+            1 if is_cellh5 else int(answer["n_images"]),
+            int(answer["n_channels"]),
+            int(answer["n_planes"]),
+            int(answer.get("n_files", 0)),
+        )
 
     def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""

@@ -75,7 +75,7 @@ def read_ome(text: str, where: str) -> OmePixels | None:
             names += [node.get("Name", "")] * _int(node.get("SamplesPerPixel"), 1)
     names += [""] * (sizes["C"] - len(names))
     return OmePixels(
-        sizes, tuple(names[: sizes["C"]]), order, _planes(pixels, where), _pixel_um(pixels)
+        sizes, tuple(names[: sizes["C"]]), order, _planes(pixels, where), length_um(pixels, "X")
     )
 
 
@@ -92,12 +92,13 @@ def _planes(pixels: ET.Element, where: str) -> dict[tuple[int, int, int], int]:
     return found
 
 
-def _pixel_um(pixels: ET.Element) -> float:
+def length_um(pixels: ET.Element, axis: str) -> float:
+    """Return the size of a pixel along an axis, X, Y or Z, in micrometres; NaN if unknown."""
     try:
-        size = float(pixels.get("PhysicalSizeX", "nan"))
+        size = float(pixels.get(f"PhysicalSize{axis}", "nan"))
     except ValueError:
         return math.nan
-    found = size * _UM.get(pixels.get("PhysicalSizeXUnit", ""), math.nan)
+    found = size * _UM.get(pixels.get(f"PhysicalSize{axis}Unit", ""), math.nan)
     return found if 0 < found < math.inf else math.nan
 
 

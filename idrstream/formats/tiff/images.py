@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES
-from idrstream.formats.tiff.ome import OmeFile, OmeImage, is_ome, read_ome
+from idrstream.formats.tiff.ome import UNKNOWN_SPACING, OmeFile, OmeImage, is_ome, read_ome
 from idrstream.formats.tiff.structure import Structure, TiffError
 
 _IMAGEJ = re.compile(r"^(images|channels|slices|frames)=(\d{1,7})\s*$", re.MULTILINE)
@@ -52,6 +52,8 @@ class TiffImage:
     raw : bool
         Whether only the first plane has a directory and the others follow its pixels, as ImageJ
         writes large stacks.
+    spacing_um : tuple of float
+        Distance of planes, rows and columns in micrometres; NaN where unknown.
     """
 
     shape: tuple[int, int]
@@ -60,6 +62,7 @@ class TiffImage:
     sizes: tuple[int, int, int]
     places: Mapping[tuple[int, int, int], Place]
     raw: bool = False
+    spacing_um: tuple[float, float, float] = UNKNOWN_SPACING
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -198,4 +201,6 @@ def _ome_image(
     if image.samples > 1:
         msg = "is a colour (RGB) image; only separate channels are read"
         raise TiffError(msg)
-    return TiffImage(image.shape, image.kind, image.channels, image.sizes, places)
+    return TiffImage(
+        image.shape, image.kind, image.channels, image.sizes, places, spacing_um=image.spacing_um
+    )

@@ -6,6 +6,7 @@ is refused: it could define entities that grow without end or name files of this
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES
+from idrstream.formats.large.ome import length_um
 from idrstream.formats.tiff.structure import TiffError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _MOST_IMAGES = 2**17
+UNKNOWN_SPACING = (math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class OmeImage:
         Values of a pixel; 3 for colours.
     planes : tuple of Planes
         Where its planes are.
+    spacing_um : tuple of float
+        Distance of planes, rows and columns in micrometres; NaN where unknown.
     """
 
     sizes: tuple[int, int, int]
@@ -75,6 +80,7 @@ class OmeImage:
     channels: tuple[str, ...]
     samples: int
     planes: tuple[Planes, ...]
+    spacing_um: tuple[float, float, float] = UNKNOWN_SPACING
 
     def positions(self, planes: Planes) -> Iterator[tuple[tuple[int, int, int], int]]:
         """Yield ``(c, z, t)`` and page of each of some planes."""
@@ -168,6 +174,7 @@ def _image(pixels: Element) -> OmeImage:
         names if all(names) and len(names) == sizes[0] else (),
         samples,
         tuple(map(_planes, entries)),
+        (length_um(pixels, "Z"), length_um(pixels, "Y"), length_um(pixels, "X")),
     )
 
 

@@ -23,7 +23,7 @@ from idrstream.formats.movie_checks import (
     planes_to_read,
 )
 from idrstream.formats.projection import Projection, projected
-from idrstream.formats.reader import BaseReader, MovieInfo, Pixels
+from idrstream.formats.reader import BaseReader, ImageSizes, MovieInfo, Pixels
 from idrstream.formats.tiff.images import Place, TiffImage, images_of, images_of_companion
 from idrstream.formats.tiff.pages import DAMAGED, TiffFile, check_page, check_storage
 from idrstream.formats.tiff.structure import Structure, TiffError, is_tiff, read_structure
@@ -92,6 +92,14 @@ class TiffReader(BaseReader):
         with self._open(path) as stored:
             return stored.info
 
+    def sizes(self, path: Path) -> ImageSizes:
+        """Return how many images, channels and planes a file has; see `BaseReader.sizes`."""
+        with self._open(path) as stored:
+            image = stored.image
+            n_channels, n_planes, _ = image.sizes
+            n_files = len({place.file for place in image.places.values()} | {""})
+            return ImageSizes(stored.n_images, n_channels, n_planes, n_files, image.spacing_um)
+
     def read(self, path: Path, numbers: Sequence[int]) -> dict[int, Pixels | FrameError]:
         """Read frames; see `MovieReader.read`."""
         with self._open(path) as stored:
@@ -103,17 +111,19 @@ class TiffReader(BaseReader):
         files = _Files(path.parent)
         try:
             if is_companion(path):
-                image = self._companion_image(path)
+                images = self._companion_images(path)
+                image = images[image_to_read(path, len(images), self.selection)]
             else:
                 structure = self._structure(files.add("", open_regular(path)))
-                image = self._image(path, structure)
+                images = self._images(path, structure)
+                image = images[image_to_read(path, len(images), self.selection)]
                 first = next((at.page for at in image.places.values() if not at.file), 0)
                 check_storage(structure.pages[0 if image.raw else first])
             channel = channel_to_read(path, image.sizes[0], self.selection)
             planes = planes_to_read(path, image.sizes[1], self.selection)
             info = _info(path, image)
             how = self.selection.projection
-            yield _Stored(path, image, info, files, channel, planes, how)
+            yield _Stored(path, image, info, files, channel, planes, how, len(images))
         except TiffError as error:
             msg = f"{path} {error}"
             raise MovieError(msg) from error
@@ -136,16 +146,16 @@ class TiffReader(BaseReader):
             file.structure = known
         return file.structure
 
-    def _image(self, path: Path, structure: Structure) -> TiffImage:
+    def _images(self, path: Path, structure: Structure) -> tuple[TiffImage, ...]:
         images = images_of(structure, path.name)
         if self.selection.alone:
             own = [one.alone() for one in images]
             images = tuple(one for one in own if one.places)
-        return images[image_to_read(path, len(images), self.selection)]
+        return images
 
-    def _companion_image(self, path: Path) -> TiffImage:
-        images = images_of_companion(_text_of(path))
-        return images[image_to_read(path, len(images), self.selection)]
+    @staticmethod
+    def _companion_images(path: Path) -> tuple[TiffImage, ...]:
+        return images_of_companion(_text_of(path))
 
 
 def _info(path: Path, image: TiffImage) -> MovieInfo:
@@ -172,6 +182,7 @@ class _Stored:
     channel: int
     planes: range
     projection: Projection | None
+    n_images: int
 
     def frame(self, number: int) -> Pixels | FrameError:
         problem = frame_problem(self.info, number, self.path)
