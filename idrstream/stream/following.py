@@ -168,7 +168,10 @@ class GrowingRows:
         for at, cells in enumerate(table.to_dict("records")):
             files = [cells[name] for name in columns]
             if any(files) and not all(files):
-                states.append(None)  # a channel is not there yet
+                self._say(
+                    f"{' '.join(map(str, _keys(table.iloc[[at]])[0]))} lacks a channel's file"
+                )
+                states.append(None)
                 continue
             task = tasks.get(at)
             found = self._files(task, files) if task is not None else ()
@@ -179,7 +182,8 @@ class GrowingRows:
         """Return the state of the files of an image; None if one is not complete."""
         try:
             found: list[object] = [self._downloader.size(task)]
-        except ImageError:
+        except ImageError as error:
+            self._say(str(error))
             return None
         named = [*files, task.metadata.get("URL", ""), task.metadata.get("Path", "")]
         for text in filter(None, named):
