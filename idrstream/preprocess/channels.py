@@ -177,6 +177,10 @@ def _stacked(names: Sequence[str], results: Sequence[Frame | Skipped]) -> Frame 
         if isinstance(result, Skipped):
             return result
         frames.append(result)
+    sizes = {name: frame.pixels.shape[1:] for name, frame in zip(names, frames, strict=True)}
+    if len(set(sizes.values())) > 1:
+        text = ", ".join(f"{name} {y} x {x} px" for name, (y, x) in sizes.items())
+        raise MovieError(f"the channels of a frame have different sizes: {text}")
     pixels: Any = np.concatenate([frame.pixels for frame in frames])
     raw = tuple(one for frame in frames for one in frame.raw)
     return replace(frames[0], pixels=pixels, channels=tuple(names), raw=raw)
