@@ -215,6 +215,11 @@ class TransportDownloader(Downloader):
                 self._shared.remember(location, movie.path, movie.source, movie.size_bytes)
             return movie
 
+    def has_one_file(self, task: ImageTask) -> bool:
+        """Return whether a task's movie is one file, which `resolve` names."""
+        several = tasks_of_channels(task) or plane_files(task) is not None
+        return not (several or self.is_zarr(task))
+
     def is_zarr(self, task: ImageTask) -> bool:
         """Return whether a task's movie is OME-Zarr."""
         location = self.locator.movie_path(task)

@@ -148,6 +148,8 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> Share:
     tries = sizes.asked[:: max(1, len(sizes.asked) // _FRAMES_TRIED)][:_FRAMES_TRIED]
     for number, task in enumerate(tries):
         try:
+            if not downloader.has_one_file(task):
+                return WHOLE
             transport, remote, name = downloader.resolve(task)
             if not isinstance(transport, RangeTransport):
                 return WHOLE

@@ -87,6 +87,19 @@ class TestPlan:
         assert plan.output.low < size < plan.output.high
         assert result.disk.peak_bytes <= plan.peak_disk.high
 
+    def test_a_file_for_each_channel_is_no_problem(self, quick, screen, tmp_path, table):
+        (tmp_path / "files").mkdir()
+        names = [f"{n}.ch5" for n in range(len(table))]
+        for name in names:
+            shutil.copy(screen.movies[0], tmp_path / "files" / name)
+        table = table.assign(**{"Path DNA": names, "Path ER": names})
+        stream = quick.make_stream(screen, tmp_path)
+        stream.init_downloader(make_downloader(method="local", root=tmp_path / "files"))
+        stream.init_preprocessor(image_channels=("DNA", "ER"))
+        plan = stream.plan(table)
+        assert plan.is_good, plan
+        stream.close()
+
     def test_knows_what_is_done_by_content(self, stream, table, tmp_path):
         stream.run_stream(table, 2, batch_nums=[0, 2], progress=False)
         before = listing(tmp_path)
