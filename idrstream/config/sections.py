@@ -295,6 +295,14 @@ class SegmentSettings:
     segment_channel: Annotated[
         str, Doc("Name of the channel that is segmented; by default the first."), Scope.RESULT
     ] = ""
+    second_channel: Annotated[
+        str,
+        Doc(
+            "Name of a second channel for models that take two, as Cellpose's cyto3: the nuclei, "
+            "where segment_channel shows cells. By default none."
+        ),
+        Scope.RESULT,
+    ] = ""
     diameter: Annotated[
         Annotated[float, Ge(0), AllowInfNan(False)] | Literal["plate"],
         Doc(

@@ -61,7 +61,7 @@ class CellSegmentor(Segmentor):
             self._cells = CellPoseSegmentor(
                 dataclasses.replace(
                     all_nuclei, model_type=settings.cell_model, diameter=settings.cell_diameter,
-                    size_model=None, channels=(0, 0),
+                    size_model=None, channels=(0, 0), second_channel="",
                 )
             )  # fmt: skip
 

@@ -34,9 +34,11 @@ class StandIn:
 
     def __init__(self, masks):
         self.masks = masks
-        self.calls = []
+        self.calls: list[dict] = []
+        self.images: list[np.ndarray] = []
 
     def eval(self, image, **options):
+        self.images.append(image)
         self.calls.append(options)
         if isinstance(self.masks, Exception):
             raise self.masks
@@ -102,6 +104,26 @@ def test_the_named_channel_is_segmented(make):
     assert (nuclei.diameter_px, nuclei.channel) == (14.0, "ER")
     with pytest.raises(ConfigError, match=r"segment_channel is 'ER', but the frames have .* DNA"):
         made.segmentor.segment(frame())
+
+
+def test_the_second_channel_is_the_models_second(make):
+    made = make(np.zeros((8, 9), np.int32), segment_channel="ER", second_channel="DNA")
+    pixels = np.stack([np.full((8, 9), value, np.uint8) for value in (3, 14, 25)])
+    three = Frame(pixels, 50, TASK, channels=("DNA", "ER", "Mito"))
+    for found in (made.segmentor.segment(three), *made.segmentor.segment_many([three])):
+        assert found.channel == "ER"
+    for image, options in zip(made.model.images, made.model.calls, strict=True):
+        assert (image.shape, options["channels"]) == ((8, 9, 2), [1, 2])
+        assert image[0, 0].tolist() == [14, 3]
+    assert len(made.model.calls) == 2
+    with pytest.raises(ConfigError, match=r"second_channel is 'DNA', but the frames have .* ER"):
+        made.segmentor.check_channels(("ER", "Mito"))
+    with pytest.raises(ConfigError, match=r"second_channel is 'DNA', which is the channel that"):
+        make(None, second_channel="DNA").segmentor.check_channels(("DNA", "ER"))
+    with pytest.raises(ConfigError, match="second_channel does not work with tiles"):
+        made.segmentor.whole_image(None)
+    with pytest.raises(ConfigError, match="idrstream-nuclei takes one channel"):
+        CellPoseSegmentor({"model_type": "idrstream-nuclei", "second_channel": "DNA"})
 
 
 def test_edge_masks_go_and_outlines_stay_aligned(make):

@@ -131,6 +131,8 @@ class CellPoseSegmentor(Segmentor):
         described["cell_model"] = Path(self.settings.cell_model).name
         if self.settings.cells == "none":  # nothing of them changes a result
             described = {k: v for k, v in described.items() if k not in _OF_CELLS}
+        if not self.settings.second_channel:  # as before there was the option
+            del described["second_channel"]
         return {"name": "cellpose", **described, "model_sha256": digests}
 
     def gpus(self) -> list[str]:
@@ -151,18 +153,24 @@ class CellPoseSegmentor(Segmentor):
         self._model.get()
 
     def check_channels(self, names: Sequence[str]) -> None:
-        """Check that the channel to segment is among some names.
+        """Check that the channels to segment are among some names.
 
         Raises
         ------
         idrstream.errors.ConfigError
-            When it is not.
+            When one is not, or both are the same.
         """
-        wanted = self.settings.segment_channel
-        if wanted and wanted not in names:
+        for option in ("segment_channel", "second_channel"):
+            wanted = getattr(self.settings, option)
+            if wanted and wanted not in names:
+                raise ConfigError(
+                    f"{option} is {wanted!r}, but the frames have the channels {', '.join(names)}"
+                )
+        first = self.settings.segment_channel or names[0]
+        if self.settings.second_channel == first:
             raise ConfigError(
-                f"segment_channel is {wanted!r}, but the frames have the channels "
-                f"{', '.join(names)}"
+                f"second_channel is {first!r}, which is the channel that is segmented; leave it "
+                "out, or name another"
             )
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
@@ -192,13 +200,24 @@ class CellPoseSegmentor(Segmentor):
             if frame.tile is not None:
                 return self._tile(frame, outlines=outlines)
             given = self._of_plate(frame)
-            labels, diameter_px = self.masks(self._channel_of(frame), diameter_px=given)
+            labels, diameter_px = self.masks(self._channels_of(frame), diameter_px=given)
         except SegmentationError as error:
             raise named(error, frame) from error
         return self._objects(labels, diameter_px, outlines=outlines)
 
     def whole_image(self, sample: ImageSample) -> WholeImage:
-        """Return grey levels and diameter for all tiles of an image; see `Segmentor`."""
+        """Return grey levels and diameter for all tiles of an image; see `Segmentor`.
+
+        Raises
+        ------
+        idrstream.errors.ConfigError
+            When there is a second channel, whose grey levels a tile does not know.
+        """
+        if self.settings.second_channel:
+            raise ConfigError(
+                "second_channel does not work with tiles; leave it out, or set tile_px = 0 if the "
+                "images fit into memory"
+            )
         with one_thread_each(free_threads(self.settings.threads)):
             given = self.settings.diameter
         return whole_image(sample, self._model.get(), 0.0 if given == "plate" else given)
@@ -225,7 +244,7 @@ class CellPoseSegmentor(Segmentor):
         idrstream.errors.UserError
             When the model cannot be loaded, see `load`.
         """
-        if self._model.get().model.pools:
+        if self._model.get().model.pools and not self.settings.second_channel:
             finish = partial(self._finish, outlines=outlines)
             stages = Stages(self._prepare, self._run_network, finish)
             return stages.run(frames, self.settings.threads or all_processors())
@@ -236,6 +255,13 @@ class CellPoseSegmentor(Segmentor):
         """Return the pixels that are segmented, shape ``(Y, X)``."""
         self.check_channels(frame.channels)
         return frame.plane(self.settings.segment_channel)
+
+    def _channels_of(self, frame: Frame) -> NDArray[Any]:
+        """Return what the model sees: ``(Y, X)``, or ``(2, Y, X)`` with a second channel."""
+        first = self._channel_of(frame)
+        if not self.settings.second_channel:
+            return first
+        return np.stack([first, frame.plane(self.settings.second_channel)])
 
     def _objects(self, labels: Labels, diameter_px: float, *, outlines: bool) -> Objects:
         return objects_in(

@@ -49,6 +49,9 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
         msg = f"segmentor: size_model {size_model} is not a file"
         raise ConfigError(msg)
     model_type = _find_model(given.model_type)
+    if given.second_channel and model_type == SHIPPED:
+        msg = f"segmentor: {SHIPPED} takes one channel; leave second_channel out"
+        raise ConfigError(msg)
     cell_model = given.cell_model
     if given.cells == "cellpose":
         cell_model = _find_model(cell_model, "cell_model")
