@@ -19,6 +19,7 @@ from idrstream.errors import ConfigError
 
 GROUPS = {
     "engine": "idrstream.engines",
+    "reader": "idrstream.readers",
     "segmentor": "idrstream.segmentors",
 }
 """Group of entry points for each option that may name a plug-in."""

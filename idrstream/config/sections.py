@@ -200,10 +200,10 @@ class PreprocessSettings:
     __pydantic_config__ = STRICT
 
     reader: Annotated[
-        Literal["auto", "cellh5", "tiff", "imagej", "bioformats"],
+        str,
         Doc(
-            "Reader of the movies; auto reads TIFF and CellH5, without Java. imagej is chosen when "
-            "fiji_path is given."
+            "Reader of the movies: auto (TIFF and CellH5, without Java), cellh5, tiff, imagej, "
+            "bioformats, or an installed plug-in. imagej is chosen when fiji_path is given."
         ),
     ] = "auto"
     fiji_path: Annotated[

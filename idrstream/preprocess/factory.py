@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from idrstream.errors import ConfigError
-from idrstream.formats.make import make_reader
-from idrstream.formats.reader import BaseReader, MovieReader
+from idrstream.formats.make import READER_NAMES, make_reader
+from idrstream.formats.reader import BaseReader, MovieReader, as_reader
+from idrstream.plugins import load_plugin
 from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
@@ -120,6 +121,8 @@ def _one_channel(
 
 def _reader(settings: PreprocessSettings, channel: int) -> BaseReader:
     name = "imagej" if settings.fiji_path else settings.reader
+    if name not in READER_NAMES:
+        return _plugin(name, settings, channel)
     option, location = {
         "imagej": ("fiji_path", settings.fiji_path),
         "bioformats": ("bioformats_jar", settings.bioformats_jar),
@@ -135,6 +138,14 @@ def _reader(settings: PreprocessSettings, channel: int) -> BaseReader:
         projection=settings.projection,
         series=settings.series,
     )
+
+
+def _plugin(name: str, settings: PreprocessSettings, channel: int) -> BaseReader:
+    """Return a reader of an installed package; it is told what is chosen, or refuses that."""
+    reader = as_reader(load_plugin("reader", name, READER_NAMES))
+    chosen = {"z": settings.z, "projection": settings.projection, "series": settings.series}
+    wanted = {key: value for key, value in chosen.items() if value is not None}
+    return reader.at(**wanted, **({"channel": channel} if channel else {}))
 
 
 def _given(models_folder: Path | None) -> Path:

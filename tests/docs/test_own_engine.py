@@ -28,6 +28,27 @@ class Bright(Segmentor):
         labels, _ = ndimage.label(smooth > smooth.mean() + smooth.std())
         return objects_in(labels.astype("int32"), outlines=outlines)
 """
+READER = """
+from idrstream.formats.cellh5.reader import CellH5Reader
+
+
+class Dim:
+    name = "dim"
+    reader = CellH5Reader()
+
+    def info(self, path):
+        return self.reader.info(path)
+
+    def read(self, path, numbers):
+        found = self.reader.read(path, numbers)
+        return {n: one if isinstance(one, Exception) else one // 2 for n, one in found.items()}
+
+    def interrupt(self):
+        pass
+
+    def close(self):
+        pass
+"""
 
 
 def titled(page):
@@ -40,8 +61,9 @@ def installed(tmp_path_factory):
     """Return the folder that the page's package, with a segmentor beside it, is installed in."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     blocks = titled("own-engine.md")
-    (source / "grey_levels.py").write_text(blocks["grey_levels.py"] + SEGMENTOR)
+    (source / "grey_levels.py").write_text(blocks["grey_levels.py"] + SEGMENTOR + READER)
     points = '[project.entry-points."idrstream.segmentors"]\nbright = "grey_levels:Bright"\n'
+    points += '[project.entry-points."idrstream.readers"]\ndim = "grey_levels:Dim"\n'
     broken = '\n[project.entry-points."idrstream.engines"]\nbroken = "grey_levels:Gone"\n'
     text = blocks["pyproject.toml"].replace(
         '[project.entry-points."idrstream.engines"]\n', broken.lstrip()
@@ -100,6 +122,14 @@ def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path):
         in other.stderr
     )
     assert "Did you mean 'grey-levels'?" in other.stderr
+    dark = run(installed, "idrstream", "run", settings, "--reader", "dim",
+               "--final-data-dir", "dark", cwd=tmp_path)  # fmt: skip
+    assert dark.returncode == 0, dark.stderr
+    halves = read_batch_table(tmp_path / "dark" / "batch_0.csv.gz")["GreyLevel_DNA"]
+    assert halves.mean() == pytest.approx(cells["GreyLevel_DNA"].mean() / 2, rel=0.1)
+    refused = run(installed, "idrstream", "run", settings, "--reader", "dim",
+                  "--projection", "max", "--final-data-dir", "no", cwd=tmp_path)  # fmt: skip
+    assert "the reader dim cannot choose projection = 'max'" in refused.stderr
     broken = run(installed, "idrstream", "run", settings, "--engine", "broken", cwd=tmp_path)
     assert "engine 'broken' (grey_levels:Gone of grey-levels) cannot be made: " in broken.stderr
     away = run("", "idrstream", "run", settings, cwd=tmp_path)
