@@ -22,6 +22,7 @@ from idrstream.folder.locks import folder_lock
 from idrstream.opening import inside
 from idrstream.preprocess.planes import PlanesPreprocessor, planes_of
 from idrstream.records import Movie
+from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
     from idrstream.records import ImageTask
@@ -119,13 +120,20 @@ def delete_originals(
     with folder_lock(paths.folder, "final_data_dir"):
         users: dict[Path, list[ImageTask]] = {}
         movies: dict[int, Movie] = {}
+        elsewhere: list[str] = []
         for task in tasks:
             movie = _local_movie(components.downloader, task)
             if movie is None:
+                elsewhere.append(task.name)
                 continue
             movies[task.row] = movie
             for file in movie.files:
                 users.setdefault(file.path, []).append(task)
+        if elsewhere:
+            log.warning(
+                "%d images are not in local files that the table names one by one, and stay as "
+                "they are: %s", len(elsewhere), shorten_list(elsewhere, 5),
+            )  # fmt: skip
         results: list[Original] = []
         known: dict[int, str] = {}  # why the files of a row are kept
         for path, wanting in users.items():

@@ -284,7 +284,7 @@ def test_a_set_of_files_is_extracted_and_kept(tmp_path):
     assert all(path.exists() for path in paths)
 
 
-def test_ome_zarr_goes_through_again(ome_tiffs, tmp_path):
+def test_ome_zarr_goes_through_again(ome_tiffs, tmp_path, caplog):
     sites, table = ome_tiffs
     make_stream(tmp_path, tmp_path).extract(table, progress=False)
     again = tmp_path / "again"
@@ -295,6 +295,7 @@ def test_ome_zarr_goes_through_again(ome_tiffs, tmp_path):
     for number, pixels in enumerate(sites, 1):
         assert np.array_equal(plane_of(again, f"P.ome.zarr/B/2/{number}"), pixels)
     assert stream.delete_originals(table) == []
+    assert f"{len(table)} images are not in local files" in caplog.text
 
 
 def test_a_folder_of_features_is_not_continued_with_planes(ome_tiffs, tmp_path):
