@@ -15,7 +15,7 @@ from idrstream.screen import tasks_from_table
 def begin(parts, screen, recipe, folder):
     stream = parts.make_stream(screen, folder)
     table = parts.table_of(screen)
-    executor = InlineWorkers(recipe=recipe())
+    executor = InlineWorkers(recipe=recipe(slow_s=0.5))  # not all batches end in 1.5 s
     stream.run_stream(table, 1, batch_nums=[0], progress=False, executor=executor)
     work = Work(batches={n: (task,) for n, task in enumerate(tasks_from_table(table)) if n})
     return stream, work, ClusterFolder(folder / "out")
