@@ -29,7 +29,7 @@ def require(name: str, what_for: str) -> None:
     MissingToolError
         With the command that installs it.
     """
-    if sys.modules.get(name) is None and importlib.util.find_spec(name) is None:
+    if not _is_there(name):
         msg = f"{what_for} needs {name}, which is installed by itself: {INSTALL_ALONE}"
         raise MissingToolError(msg)
 
@@ -51,6 +51,10 @@ def require_extra(package: str, extra: str, what_for: str) -> None:
     MissingToolError
         With the command that installs it.
     """
-    if sys.modules.get(package) is None and importlib.util.find_spec(package) is None:
+    if not _is_there(package):
         msg = f"{what_for} needs {package}: pip install 'idrstream[{extra}]'"
         raise MissingToolError(msg)
+
+
+def _is_there(name: str) -> bool:
+    return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None

@@ -251,9 +251,9 @@ def summary(result: RunResult, folder: Path) -> str:
     if not result.plan.numbers:
         return f"Nothing is left to do: features are in {folder}\n"
     some = any(item.published is not None for item in result.batches)
+    used = f"{images - result.lost_images} of " if result.lost_images else ""
     lines = [
-        f"{result.nuclei} nuclei of {images - result.lost_images} of {images} images, "
-        f"{result.seconds:.0f} s.",
+        f"{result.nuclei} nuclei of {used}{images} images, {result.seconds:.0f} s.",
         f"Features are in {folder}" if some else f"No features are in {folder}",
         *((result.bottleneck,) if result.bottleneck else ()),
         *((f"Disk: {result.disk}",) if result.disk and result.nuclei else ()),

@@ -179,6 +179,12 @@ def test_a_missing_chunk_of_zarr_is_its_fill_value(tmp_path: Path) -> None:
     assert not found.any()
 
 
+PIXELS_OF_9999_CHANNELS = (
+    '<OME><Image><Pixels DimensionOrder="XYCZT" Type="uint8" SizeX="9" SizeY="9" SizeC="9999" '
+    'SizeZ="1" SizeT="1"/></Image></OME>'
+)
+
+
 def ome(path: Path, text: str) -> Path:
     tifffile.imwrite(path, np.zeros((8, 8), np.uint16), description=text, metadata=None)
     return path
@@ -201,10 +207,10 @@ def ome(path: Path, text: str) -> Path:
         (
             "bomb.ome.tif",
             lambda p: ome(p, '<!DOCTYPE a [<!ENTITY b "c">]><OME><Pixels SizeC="1"/></OME>'),
-            "entities",
+            "document type",
         ),
         ("broken.ome.tif", lambda p: ome(p, "<OME><Pixels"), "OME-XML"),
-        ("huge.ome.tif", lambda p: ome(p, '<OME><Pixels SizeC="9999"/></OME>'), "9999 channels"),
+        ("huge.ome.tif", lambda p: ome(p, PIXELS_OF_9999_CHANNELS), "9999 channels"),
         ("none.zarr", lambda p: p.mkdir(), "no OME-Zarr"),
         ("plain.zarr", lambda p: zarr.open_group(p, mode="w"), "no OME-Zarr"),
     ],

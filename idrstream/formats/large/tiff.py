@@ -19,7 +19,8 @@ from idrstream.errors import DownloadError, MovieError
 from idrstream.formats.hdf5_ranges.ranges import ByteRange
 from idrstream.formats.hdf5_ranges.reader import RangeReader
 from idrstream.formats.large.image import Key, LargeImage, LargeInfo
-from idrstream.formats.large.ome import read_ome
+from idrstream.formats.tiff.ome import OmeImage, Planes, read_ome
+from idrstream.formats.tiff.structure import TiffError
 
 if TYPE_CHECKING:
     from idrstream.download.protocol import RemoteFile
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _STRIP_BYTES = 4 << 20  # of strips that are not compressed, read at once
 _MOST_PAGES = 1 << 16
 _MORE_BYTES = 1 << 16  # that a compressed tile may have beside twice its pixels'
+_MOST_CHARACTERS = 16 << 20  # of OME-XML
 _CENTIMETRE = 3
 
 
@@ -72,7 +74,7 @@ class TiffChunks:
         with self._readable():
             self._tiff = tifffile.TiffFile(cast("IO[bytes]", self._reader), name=where)
             page: Any = self._tiff.pages[0]
-            self._ome = read_ome(page.description, where)
+            self._ome = _first_image(page.description, where)
             self._z = self._plane_of(z)
             self._several = page.samplesperpixel if page.planarconfig in (1, 2) else 1
             self.info = self._info(page)
@@ -104,12 +106,13 @@ class TiffChunks:
 
     def _info(self, page: Any) -> LargeInfo:
         shape = (int(page.imagelength), int(page.imagewidth))
-        names = self._ome.channels if self._ome is not None else self._unnamed(page)
+        ome = self._ome
+        names = self._unnamed(page) if ome is None else ome.channels or [""] * ome.sizes[0]
         if page.is_tiled:
             chunk = (int(page.tilelength), int(page.tilewidth))
         else:
             chunk = (_rows_at_once(page), shape[1])
-        um = self._ome.pixel_um if self._ome is not None else _resolution_um(page)
+        um = _resolution_um(page) if ome is None else ome.spacing_um[2]
         return LargeInfo(shape, str(page.dtype), tuple(names), chunk, um)
 
     def _unnamed(self, page: Any) -> list[str]:
@@ -132,7 +135,7 @@ class TiffChunks:
     def _plane_of(self, z: int | None) -> int:
         if self._ome is None:
             return z or 0
-        n_planes, n_times = self._ome.sizes["Z"], self._ome.sizes["T"]
+        _, n_planes, n_times = self._ome.sizes
         if n_times > 1:
             raise MovieError(f"{self._where}: it has {n_times} time points; large images have one")
         if z is None and n_planes > 1:
@@ -148,10 +151,21 @@ class TiffChunks:
             if self._several > 1:
                 plane = _Plane(self._tiff.pages[0], channel)
             else:
-                at = channel if self._ome is None else self._ome.position(channel, self._z)
-                plane = _Plane(self._page(at), 0)
+                plane = _Plane(self._page(self._page_number(channel)), 0)
             self._planes[channel] = plane
         return self._planes[channel]
+
+    def _page_number(self, channel: int) -> int:
+        """Return which page of the file a channel is, counted from 0."""
+        if self._ome is None:
+            return channel
+        wanted = channel, self._z, 0
+        for planes in self._ome.planes or (Planes("", "", 0, (0, 0, 0), None),):
+            for at, page in self._ome.positions(planes):
+                if at == wanted:
+                    return page
+        msg = f"{self._where}: its OME-XML does not say where channel {channel}, plane {self._z} is"
+        raise MovieError(msg)
 
     def _page(self, number: int) -> Any:
         try:
@@ -245,6 +259,30 @@ class TiffChunks:
                 raise self._reader.error from error
             msg = f"{self._where} is no TIFF or damaged: {type(error).__name__}: {error}"
             raise MovieError(msg) from error
+
+
+def _first_image(description: str, where: str) -> OmeImage | None:
+    """Return what an OME-XML says of its first image; None if it is no OME-XML.
+
+    Raises
+    ------
+    idrstream.errors.MovieError
+        If it cannot be understood, declares entities, or its pixels are in other files.
+    """
+    if "<OME" not in description[:4096]:
+        return None
+    if len(description) > _MOST_CHARACTERS:
+        raise MovieError(f"{where}: its OME-XML has {len(description):,} characters")
+    try:
+        images = read_ome(description).images
+    except TiffError as error:
+        raise MovieError(f"{where} {error}") from error
+    if not images:
+        raise MovieError(f"{where}: its OME-XML has no image")
+    files = {planes.file for planes in images[0].planes} - {""}
+    if len(files) > 1:
+        raise MovieError(f"{where}: its planes are in {len(files)} files; only one is read")
+    return images[0]
 
 
 def _rows_at_once(page: Any) -> int:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from idrstream.formats.cellh5.hdf5_guard import MAX_FRAMES
-from idrstream.formats.large.ome import length_um
 from idrstream.formats.tiff.structure import TiffError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _MOST_IMAGES = 2**17
+_UM = {"nm": 1e-3, "µm": 1.0, "um": 1.0, "μm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "": 1.0}
 UNKNOWN_SPACING = (math.nan, math.nan, math.nan)
 
 
@@ -174,8 +174,18 @@ def _image(pixels: Element) -> OmeImage:
         names if all(names) and len(names) == sizes[0] else (),
         samples,
         tuple(map(_planes, entries)),
-        (length_um(pixels, "Z"), length_um(pixels, "Y"), length_um(pixels, "X")),
+        (_length_um(pixels, "Z"), _length_um(pixels, "Y"), _length_um(pixels, "X")),
     )
+
+
+def _length_um(pixels: Element, axis: str) -> float:
+    """Return the size of a pixel along an axis, X, Y or Z, in micrometres; NaN if unknown."""
+    try:
+        size = float(pixels.get(f"PhysicalSize{axis}", "nan"))
+    except ValueError:
+        return math.nan
+    found = size * _UM.get(pixels.get(f"PhysicalSize{axis}Unit", ""), math.nan)
+    return found if 0 < found < math.inf else math.nan
 
 
 def _planes(entry: Element) -> Planes:
