@@ -19,6 +19,7 @@ from idrstream.errors import ConfigError
 
 GROUPS = {
     "engine": "idrstream.engines",
+    "method": "idrstream.downloaders",
     "reader": "idrstream.readers",
     "segmentor": "idrstream.segmentors",
 }

@@ -9,6 +9,7 @@
     logs/<worker>.log
     deaths.json         batches at which workers died
     jobs/               jobs of a queue system: work, scripts, numbers
+    dask/               what queue systems write for the workers of Dask
 """
 
 from __future__ import annotations

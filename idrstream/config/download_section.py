@@ -42,10 +42,10 @@ class DownloadSettings:
     __pydantic_config__ = STRICT
 
     method: Annotated[
-        Literal["aspera", "auto", "ftp", "https", "local", "omezarr", "s3"],
+        str,
         Doc(
             "auto: the sources of chain, one after another; aspera, https, ftp, s3: the archive; "
-            "local: a mirror; omezarr: OME-Zarr on the web, S3 or a disk."
+            "local: a mirror; omezarr: OME-Zarr on the web, S3 or a disk; or an installed plug-in."
         ),
     ] = "auto"
     chain: Annotated[

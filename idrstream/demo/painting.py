@@ -220,7 +220,8 @@ def verdict(demo: PaintingDemo) -> str:
             top = ", ".join(f"{name} {value:+.1f}" for name, value in one.top[:2])
             lines.append(f"  {one.target + ':':22}{top}")
     lines += [
-        f"Profiles of wells are in {demo.collected.folder}, the report is {demo.report}",
+        f"Profiles of wells are in {demo.features.parent / demo.collected.folder.name}, "
+        f"the report is {demo.report}",
         f"The screen and its truth are in {demo.screen.folder}",
     ]
     return "\n".join(lines) + "\n"

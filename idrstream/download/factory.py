@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from idrstream.config import DownloadSettings, checked
+from idrstream.download.adapt import as_downloader
 from idrstream.download.aspera.transport import ARCHIVE_ROOT, AsperaTransport
 from idrstream.download.chain import TransportChain
 from idrstream.download.downloader import TransportDownloader
@@ -14,18 +15,22 @@ from idrstream.download.fetch import no_ranges_message
 from idrstream.download.locate.mirror import MirrorLocator, is_study_folder
 from idrstream.download.locate.table import TableLocator
 from idrstream.download.omezarr import OmeZarrDownloader
-from idrstream.download.protocol import Locator, RangeTransport, Transport
+from idrstream.download.protocol import Downloader, Locator, RangeTransport, Transport
 from idrstream.download.transports.ftp import FtpTransport
 from idrstream.download.transports.http import HttpTransport
 from idrstream.download.transports.local import LocalTransport, path_from_address
 from idrstream.download.transports.s3 import S3Transport
 from idrstream.errors import ConfigError
+from idrstream.plugins import load_plugin
 from idrstream.screen.study.idr0013 import Idr0013Locator, PlateScreens
+
+METHODS = ("aspera", "auto", "ftp", "https", "local", "omezarr", "s3")
+"""Names of the sources that come with idrstream."""
 
 
 def make_downloader(
     settings: DownloadSettings | None = None, **options: Any
-) -> TransportDownloader | OmeZarrDownloader:
+) -> TransportDownloader | OmeZarrDownloader | Downloader:
     """Build a downloader for `IdrStream.init_downloader`.
 
     Parameters
@@ -38,8 +43,8 @@ def make_downloader(
 
     Returns
     -------
-    TransportDownloader or OmeZarrDownloader
-        Ready to use.
+    TransportDownloader, OmeZarrDownloader or Downloader
+        Ready to use; the last is of an installed package.
 
     Raises
     ------
@@ -58,6 +63,8 @@ def make_downloader(
         given = {option.name: getattr(settings, option.name) for option in fields(settings)}
     given |= {name: str(v) if isinstance(v, Path) else v for name, v in options.items()}
     settings = checked(DownloadSettings, given, "the options of the downloader")
+    if settings.method not in METHODS:
+        return as_downloader(load_plugin("method", settings.method, METHODS))
     if settings.method == "omezarr":
         return OmeZarrDownloader(settings)
     return TransportDownloader(build_transport(settings), build_locator(settings), settings)

@@ -32,7 +32,7 @@ _NOTES = re.compile(
     rf"|{MASKS}/batch_[0-9]+\.zarr(?:/.+)?|{PROJECTS}/batch_[0-9]+(?:/(?:inputs|outputs)/.+)?"
 )
 _OF_CLUSTER = re.compile(
-    rf"{CLUSTER}/(?:(?:stream|deaths)\.json|(?:inbox|staging|workers|logs|jobs)/.+)"
+    rf"{CLUSTER}/(?:(?:stream|deaths)\.json|(?:inbox|staging|workers|logs|jobs|dask)/.+)"
 )
 _BESIDE = frozenset({"provenance.json", "report.html"})
 _TABLE_COPY = re.compile(rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz")

@@ -86,7 +86,7 @@ def test_lists_are_comma_separated_on_the_command_line():
         ("[stream]\nbatchsize = 3\n", "stream.batchsize"),
         ("[stream]\nbatch_size = 0\n", "stream.batch_size"),
         ("[stream]\nbatch_nums = 'some'\n", "stream.batch_nums"),
-        ("[download]\nmethod = 'pigeon'\n", "download.method"),
+        ("[download]\nfetch = 'pigeon'\n", "download.fetch"),
         ("[segment]\nchannels = [0]\n", "segment.channels"),
     ],
 )

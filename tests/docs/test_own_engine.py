@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from idrstream.compile import read_batch_table
@@ -27,6 +28,18 @@ class Bright(Segmentor):
         smooth = ndimage.gaussian_filter(frame.plane().astype(float), 2)
         labels, _ = ndimage.label(smooth > smooth.mean() + smooth.std())
         return objects_in(labels.astype("int32"), outlines=outlines)
+"""
+DOWNLOADER = """
+import os
+
+from idrstream import make_downloader
+
+
+class Nearby:
+    def download(self, task, folder):
+        root, screens = os.environ["ROOT"], os.environ["SCREENS"]
+        local = make_downloader(method="local", root=root, screens_path=screens)
+        return local.download(task, folder)
 """
 READER = """
 from idrstream.formats.cellh5.reader import CellH5Reader
@@ -61,8 +74,11 @@ def installed(tmp_path_factory):
     """Return the folder that the page's package, with a segmentor beside it, is installed in."""
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     blocks = titled("own-engine.md")
-    (source / "grey_levels.py").write_text(blocks["grey_levels.py"] + SEGMENTOR + READER)
+    (source / "grey_levels.py").write_text(
+        blocks["grey_levels.py"] + SEGMENTOR + READER + DOWNLOADER
+    )
     points = '[project.entry-points."idrstream.segmentors"]\nbright = "grey_levels:Bright"\n'
+    points += '[project.entry-points."idrstream.downloaders"]\nnearby = "grey_levels:Nearby"\n'
     points += '[project.entry-points."idrstream.readers"]\ndim = "grey_levels:Dim"\n'
     broken = '\n[project.entry-points."idrstream.engines"]\nbroken = "grey_levels:Gone"\n'
     text = blocks["pyproject.toml"].replace(
@@ -93,7 +109,7 @@ def test_the_engine_of_the_page_passes_the_suite(installed, tmp_path):
     assert "10 passed" in done.stdout
 
 
-def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path):
+def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path, monkeypatch):
     screen = quick.make_screen(tmp_path / "screen", plates=1, wells=2)
     settings = tmp_path / "stream.toml"
     profile = tomllib.loads(titled("own-engine.md")["stream.toml"])["profile"]
@@ -127,6 +143,12 @@ def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path):
     assert dark.returncode == 0, dark.stderr
     halves = read_batch_table(tmp_path / "dark" / "batch_0.csv.gz")["GreyLevel_DNA"]
     assert halves.mean() == pytest.approx(cells["GreyLevel_DNA"].mean() / 2, rel=0.1)
+    monkeypatch.setenv("ROOT", str(screen.folder))
+    monkeypatch.setenv("SCREENS", str(screen.screens_path))
+    nearby = run(installed, "idrstream", "run", settings, "--method", "nearby",
+                 "--final-data-dir", "near", cwd=tmp_path)  # fmt: skip
+    assert nearby.returncode == 0, nearby.stderr
+    pd.testing.assert_frame_equal(read_batch_table(tmp_path / "near" / "batch_0.csv.gz"), cells)
     refused = run(installed, "idrstream", "run", settings, "--reader", "dim",
                   "--projection", "max", "--final-data-dir", "no", cwd=tmp_path)  # fmt: skip
     assert "the reader dim cannot choose projection = 'max'" in refused.stderr

@@ -99,6 +99,7 @@ def test_auto_is_what_is_set_https_before_aspera(ascp, key):
 
 
 @pytest.mark.parametrize(("options", "message"), [
+    ({"method": "locl"}, r"there is no method 'locl'; known: aspera, auto, .*mean 'local'"),
     ({"chain": ["pigeon"]}, r"chain\.0: Input should be 'local'"),
     ({"speed": 3}, "speed: no such option"),
     ({"stall_timeout_s": -1}, "stall_timeout_s: Input should be greater than 0"),
