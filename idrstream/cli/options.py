@@ -28,9 +28,9 @@ _COMMON = {
         "tmp_dir": "folder for intermediate files",
     },
     "images": {
-        "method": "source; auto: root if given, else IDR",
+        "method": "https, ftp, s3, aspera, local, omezarr; auto: root if given, else IDR",
         "root": "local: folder that Path in the table is under",
-        "reader": "auto: TIFF and CellH5, without Java",
+        "reader": "auto (TIFF and CellH5), cellh5, tiff, imagej or bioformats",
         "image_channels": "such as DNA=0,ER=2; by default one",
     },
     "nuclei and cells": {

@@ -47,7 +47,7 @@ def test_the_rest_is_in_help_all(told):
     short, long = told("run", "--help")[1], told("run", "--help-all")[1]
     for option in all_options().values():
         assert re.search(rf"^  {option.flag}\b", long, re.MULTILINE), option.flag
-    assert "--fetch auto|frames|file" in short
+    assert "--cells none|expand|propagate|cellpose" in short
     assert "[10]" in short
     assert "--stall-timeout-s" not in short
     assert "--help-all" in short
