@@ -8,7 +8,6 @@ select features.
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -22,6 +21,7 @@ from idrstream.collect.options import CollectOptions
 from idrstream.collect.selection import select_features, selection_parameters
 from idrstream.collect.source import WellKey
 from idrstream.compile.names import NEGATIVE, REFERENCE, X_COLUMN
+from idrstream.quiet import without_warnings
 from idrstream.text import shorten_list
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ def _normalize(cells: Cells, options: CollectOptions, made: Profiles, controls: 
             if shared is not None:  # reference rows, dropped after normalising
                 own = pd.concat([shared.assign(**{REFERENCE: True}), own], ignore_index=True)
             meta = [name for name in table if name not in set(features)]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", RuntimeWarning)  # features without values
+            with without_warnings():  # of features without values
                 done = normalize(own, features=features, meta_features=meta, **how)
             reference = own.loc[own[REFERENCE].astype(bool), features]
             if flat := _without_spread(reference, options.normalize):

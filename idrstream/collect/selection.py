@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from idrstream.compile.feature_names import POSITIONS, parse_features
 from idrstream.errors import CollectError
+from idrstream.quiet import without_warnings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +66,7 @@ def _kept(
 ) -> list[str]:
     from pycytominer import feature_select
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # constant features
+    with without_warnings():  # of constant features
         try:
             return list(feature_select(table, features=features, operation=operation, **parameters))
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError
+from idrstream.quiet import without_warnings
 
 INVERSE_REGULARISATION = 0.01
 FOLDS = 5
@@ -111,8 +111,7 @@ def grouped_probe(
         raise ConfigError("all cells are of one group; a probe needs at least two")
     folds = StratifiedGroupKFold(min(FOLDS, n_groups), shuffle=True, random_state=seed)
     guesses = np.empty_like(labels)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
+    with without_warnings():  # of classes with fewer groups than folds
         for fitted, asked in folds.split(features, labels, groups):
             guesses[asked] = _guess(features, labels, fitted, asked)
     return _score(labels, guesses)

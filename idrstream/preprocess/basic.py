@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import warnings
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from idrstream.errors import MovieError
 from idrstream.packages import require
 from idrstream.preprocess.plate_model import IlluminationModel
+from idrstream.quiet import without_warnings
 from idrstream.workers.threads import threads_limited
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _run(
 
             basic = Prepared(get_darkfield=darkfield, sort_intensity=True, device="cpu")
             with threads_limited(1):  # the last digits of its sums depend on the number
-                basic.fit(np.broadcast_to(np.uint8(0), (len(small), *sample.shape)))
+                basic.fit(np.broadcast_to(np.float32(0), (len(small), *sample.shape)))
     except (RuntimeError, ValueError, IndexError, ArithmeticError) as error:
         msg = f"BaSiC failed on {where} ({len(small)} frames): {error}"
         raise MovieError(msg) from error
@@ -201,12 +202,14 @@ def _run(
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress basicpy's warnings and log lines."""
-    theirs = logging.getLogger("basicpy")
-    level = theirs.level
-    theirs.setLevel(logging.CRITICAL)
+    theirs, mine = logging.getLogger("basicpy.basicpy"), threading.get_ident()
+
+    def of_others(record: logging.LogRecord) -> bool:
+        return record.thread != mine
+
+    theirs.addFilter(of_others)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             yield
     finally:
-        theirs.setLevel(level)
+        theirs.removeFilter(of_others)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import numpy as np
 from idrstream.compile.feature_names import POSITIONS, block_weights, parse_features
 from idrstream.compile.names import find_column, is_feature
 from idrstream.compile.readers import read_batch_table
+from idrstream.quiet import without_warnings
 from idrstream.records import ImageTask
 from idrstream.report.families import FamilyEffects, family_effects
 from idrstream.screen.columns import CONTROL, GENE
@@ -205,8 +205,7 @@ def _normalised(
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return medians of columns, NaN of those without values."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
+    with without_warnings():
         middle: NDArray[np.float64] = np.nanmedian(values, axis=0)
     return middle
 

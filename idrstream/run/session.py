@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,8 @@ class Session:
         Options of this run.
     executor : Executor, optional
         Has the workers; by default this process does the work.
+    controls : Controls, optional
+        Of the output folder, entered by the caller; by default each run has its own.
     """
 
     def __init__(
@@ -97,11 +99,13 @@ class Session:
         components: Components,
         options: RunOptions,
         executor: Executor | None = None,
+        controls: Controls | None = None,
     ) -> None:
         self._paths = paths
         self._components = for_extraction(components, options)
         self._options = options
         self._executor = executor
+        self._controls = controls
 
     def run(
         self,
@@ -151,9 +155,8 @@ class Session:
         if not (paths.folder / JOURNAL_NAME).exists():
             self._refuse_strangers()
         with (
-            folder_lock(paths.folder, "final_data_dir"),
+            self._held() as controls,
             folder_lock(paths.tmp_dir, "tmp_dir"),
-            Controls(paths.folder) as controls,
             own_folder(paths.work_dir),
             closing(Journal(paths.folder)) as journal,
         ):
@@ -187,6 +190,11 @@ class Session:
                     shutil.rmtree(paths.work_dir / ENGINE, ignore_errors=True)
                     if decision.run or is_outdated(paths.folder):
                         write_provenance(paths.folder, self._components.downloader, tasks)
+
+    def _held(self) -> AbstractContextManager[Controls]:
+        return (
+            Controls(self._paths.folder) if self._controls is None else nullcontext(self._controls)
+        )
 
     def requested(self, tasks: tuple[Any, ...]) -> RequestedPlan:
         """Describe by content what is to be done with the images of a table."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from idrstream.config import RunOptions, checked
 from idrstream.errors import ConfigError, ImageError, JournalError, TableError
-from idrstream.folder.locks import folder_lock
 from idrstream.formats.complete import file_state
 from idrstream.schedule.events import Event, StreamFinished
 from idrstream.screen import checked_rows, with_plate_format
@@ -68,6 +68,8 @@ def follow(
         As for `IdrStream.run_stream`.
     """
     from idrstream.stream.executors import make_executor
+    from idrstream.stream.prepared import prepared_run
+    from idrstream.watch.progress import ProgressBars
 
     options = run_options(settings.stream)
     if options["batch_nums"] != "all" or options["start_batch"]:
@@ -80,24 +82,20 @@ def follow(
         if isinstance(event, StreamFinished) and event.stopped_by:
             stopped.append(event.stopped_by)
 
+    hearing = [ProgressBars(), listen] if settings.stream.progress else [listen]
     go_on = len(rows.taken) > 0  # what an earlier call left
-    while not stopped:
-        go_on = rows.take(read) or go_on
-        if go_on:
-            yield stream.run_stream(rows.taken, executor=executor, listeners=[listen], **options)
-            options |= dict.fromkeys(_ONCE, False)
-            go_on = False
-        if not stopped and _stopped_while_waiting(stream.final_data_dir, settle_s):
-            return
-
-
-def _stopped_while_waiting(folder: Path, seconds: float) -> bool:
-    """Wait, as the one who uses the output folder; return whether to stop was asked for."""
-    with folder_lock(folder, "final_data_dir"), Controls(folder) as controls:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and not controls.stop_requested:
-            time.sleep(_POLL_S)
-        return controls.stop_requested
+    with Controls(stream.final_data_dir) as controls:
+        while not (stopped or controls.stop_requested):
+            go_on = rows.take(read) or go_on
+            if go_on:
+                chosen = checked(RunOptions, options, "follow")
+                yield prepared_run(stream, rows.taken, chosen, executor, controls)(hearing)
+                controls.attach(None)
+                options |= dict.fromkeys(_ONCE, False)
+                go_on = False
+            end = time.monotonic() + settle_s
+            while time.monotonic() < end and not (stopped or controls.stop_requested):
+                time.sleep(_POLL_S)
 
 
 class GrowingRows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -154,20 +153,12 @@ class IdrStream(StreamParts, FolderVerbs, ExtractVerbs):
         UserError
             When the stream cannot continue without the user: a missing tool, a full disk.
         """
-        from idrstream.run.cutting import for_tiles, run_in_tiles
-        from idrstream.run.extracting import fields_table
-        from idrstream.run.session import Session
-        from idrstream.stream.executors import as_executor
+        from idrstream.stream.prepared import prepared_run
         from idrstream.watch.background import BackgroundRun
         from idrstream.watch.progress import ProgressBars
 
         chosen = checked(RunOptions, options, "run_stream")
-        if chosen.extract:
-            data_to_process = fields_table(data_to_process, chosen)
-        components = self.components(extract=chosen.extract)
-        chosen, paths = for_tiles(components, chosen), self.paths()
-        session = Session(paths, components, chosen, as_executor(executor))
-        run = partial(run_in_tiles, session, paths, components, chosen, data_to_process)
+        run = prepared_run(self, data_to_process, chosen, executor)
         if background:
             return BackgroundRun(
                 self.final_data_dir, lambda begun: run(listeners, begun=begun)

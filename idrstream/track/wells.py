@@ -84,6 +84,8 @@ def track_features(cells: pd.DataFrame) -> pd.DataFrame:
         A row for each track: plate, well, site, ``Metadata_Track``, ``Metadata_Parent``,
         ``Metadata_Generation``, ``Metadata_Frames`` (how many), and the features.
     """
+    import pandas as pd
+
     well = cells["Metadata_Well"].astype(str).str.partition("_")[0]  # without its frame
     keyed = cells.assign(Metadata_Well=well)
     own = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_Track"]
@@ -94,4 +96,5 @@ def track_features(cells: pd.DataFrame) -> pd.DataFrame:
     grouped = keyed.groupby(own, sort=False)
     found = grouped[["Metadata_Parent", "Metadata_Generation"]].first()
     found["Metadata_Frames"] = grouped.size()
-    return found.join(grouped[features].median()).reset_index()
+    medians = grouped[features].median().reset_index(drop=True)
+    return pd.concat([found.reset_index(), medians], axis=1)

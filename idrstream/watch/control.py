@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -30,7 +30,7 @@ from idrstream.folder.live import (
     write_live,
     write_small,
 )
-from idrstream.folder.locks import Holder, holder
+from idrstream.folder.locks import Holder, folder_lock, holder
 from idrstream.schedule.events import (
     BatchFinished,
     BatchStarted,
@@ -103,15 +103,22 @@ def ask(folder: Path, request: Request, *, timeout_s: float = _ANSWER_TIMEOUT_S)
 
 
 class Controls:
-    """Carries out requests to a running stream and writes its live file; a `Listener`.
+    """Holds an output folder, carries out requests to its stream and writes its live file.
 
-    A context manager: its thread polls the output folder between entering and leaving. It only
-    uses what `Runner` offers to other threads, and errors with its files do not harm the stream.
+    A context manager and a `Listener`: it has the folder's lock, and its thread polls the folder,
+    between entering and leaving; a stream that follows a table has it over all of its runs, so
+    that no request falls between two. It only uses what `Runner` offers to other threads, and
+    errors with its files do not harm the stream.
 
     Parameters
     ----------
     folder : Path
-        Output folder; its lock is held by this process.
+        Output folder.
+
+    Raises
+    ------
+    LockedError
+        On entering, when another stream uses the folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -123,6 +130,7 @@ class Controls:
         self._paused_s = 0.0
         self._pause = False
         self._stop = False
+        self._ended = False
         self._answered = ""
         self._images = 0
         self._finished = 0
@@ -130,29 +138,38 @@ class Controls:
         self._lock = threading.Lock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="idrstream-control", daemon=True)
+        self._held = ExitStack()
 
     def __enter__(self) -> Controls:
-        """Start polling; files that an earlier run left are removed."""
+        """Take the lock and start polling; files that an earlier run left are removed."""
+        self._held.enter_context(folder_lock(self._folder, "final_data_dir"))
         self._me = holder(self._folder) or Holder()
         self._remove()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop polling and remove the files."""
-        self._end.set()
-        self._thread.join()
-        self._remove()
+        """Stop polling, remove the files and release the lock."""
+        with self._held:
+            self._end.set()
+            self._thread.join()
+            self._remove()
 
     @property
     def stop_requested(self) -> bool:
-        """Whether the stream was asked to stop, or has ended."""
+        """Whether the stream was asked to stop."""
         with self._lock:
             return self._stop
 
-    def attach(self, runner: Runner | Coordinator) -> None:
-        """Control a runner, before it runs."""
-        self._runner = runner
+    def attach(self, runner: Runner | Coordinator | None) -> None:
+        """Control a runner, before it runs; None between two. What was asked for stays so."""
+        with self._lock:
+            self._runner = runner
+            self._started = self._paused_at = None
+            self._paused_s = 0.0
+            self._images = self._finished = 0
+            self._under_way.clear()
+            self._ended = False
 
     def __call__(self, event: Event) -> None:
         """Count images; requests from before the first batch are carried out when it starts."""
@@ -169,7 +186,7 @@ class Controls:
             elif isinstance(event, BatchFinished):
                 self._under_way.pop(event.batch.number, None)
             elif isinstance(event, StreamFinished):
-                self._stop = True
+                self._ended = True
 
     def _poll(self) -> None:
         written, phase = 0.0, None
@@ -248,7 +265,7 @@ class Controls:
             )
 
     def _phase(self) -> LivePhase:
-        if self._stop:
+        if self._stop or self._ended:
             return LivePhase.STOPPING
         if self._started is None:
             return LivePhase.STARTING

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -50,14 +51,9 @@ class Following:
         return sum(result.nuclei for result in self.results)
 
     def stop(self):
-        for _ in range(50):
-            try:
-                ask(self.out, "stop")
-            except ConfigError:  # between two runs nobody has the folder for a moment
-                if not self._thread.is_alive():
-                    break
-                time.sleep(0.05)
-        self._thread.join(30)
+        with suppress(ConfigError):  # it has ended by itself
+            ask(self.out, "stop")
+        self._thread.join(60)
         self.stream.close()
         assert not self._thread.is_alive()
         if self.error is not None:
@@ -119,6 +115,21 @@ def test_two_streams_follow_one_folder(quick, movies, plate, config, tmp_path):
     assert all(table["Metadata_Well"].nunique() == 2 for table in tables)
     assert not tables[0]["Location_Center_X"].equals(tables[1]["Location_Center_X"])
     assert (plate / "A01.ch5").read_bytes() == contents[0]
+
+
+def test_a_stop_between_two_runs_is_heard(quick, movies, plate, config, tmp_path):
+    (plate / "A01.ch5").write_bytes(movies[1][0])
+    following = None
+
+    def read():
+        if following is not None and following.results:  # one run has ended, none follows yet
+            ask(following.out, "stop")
+        return files_table(f"{plate.parent}/{{plate}}/{{well}}.ch5").table
+
+    following = Following(quick, movies, tmp_path / "one", config, read)
+    wait_for(lambda: following.images() == 1 or following.error)
+    following.stop()
+    assert len(following.results) == 1
 
 
 def test_a_table_grows_and_a_second_call_goes_on(quick, movies, plate, config, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.errors import ProfileError
+from idrstream.quiet import without_warnings
 
 _OBJECT_NUMBERS = ("FirstClosestObjectNumber", "SecondClosestObjectNumber")
 
@@ -79,8 +79,7 @@ def measure_objects(
 def _measured(view: Any, families: Sequence[str]) -> Mapping[str, NDArray[np.float64]]:
     from idrstream.profile.classical.families import measure
 
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # about what is not defined, which becomes NaN
+    with without_warnings(), np.errstate(all="ignore"):  # what is not defined becomes NaN
         found: dict[str, NDArray[np.float64]] = {}
         for family in families:
             try:

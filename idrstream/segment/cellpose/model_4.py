@@ -5,13 +5,13 @@ Imports Cellpose 4: import this module only where it is installed.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cellpose.models import CellposeModel
 
 from idrstream.errors import ConfigError
+from idrstream.quiet import without_warnings
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,7 @@ class CellposeFour:
         """Return what Cellpose's ``eval`` does; it takes channels in any order."""
         del channels
         axis = 2 if pixels.ndim == 3 else None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_warnings():
             return self._model.eval(pixels, diameter=diameter, channel_axis=axis, **options)
 
     def percentiles(self, pixels: NDArray[Any]) -> None:
