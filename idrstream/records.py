@@ -180,11 +180,14 @@ class GreyLevels(NamedTuple):
         What the network sees as 0 and 1.
     dark : float
         What the smoothed image exceeds wherever there is an object.
+    blank : float
+        What pixels of 0 are taken for, which were never recorded; 0: they are as dark as they say.
     """
 
     low: float
     high: float
     dark: float
+    blank: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,8 @@ class Tile:
         Usual diameter of the objects in the image; NaN if it was not estimated.
     pixel_um : float
         Side of a pixel in micrometres; NaN if unknown.
+    largest : tuple of int or None
+        ``(Y, X)`` of the largest tile of the image; None if all are of one size.
     """
 
     number: int
@@ -218,6 +223,7 @@ class Tile:
     levels: GreyLevels | None = None
     diameter_px: float = math.nan
     pixel_um: float = math.nan
+    largest: tuple[int, int] | None = None
 
     @property
     def first_label(self) -> int:

@@ -126,7 +126,8 @@ def read_masks(
     Returns
     -------
     NDArray of int32
-        Shape ``(Y, X)``; 0 is background. Labels are in the order of the rows of the table.
+        Shape ``(Y, X)``; 0 is background. Labels are in the order of the rows of the table. A tile
+        at the end of a large image is filled up to the size of the others.
 
     Raises
     ------
@@ -170,17 +171,24 @@ def _add_labels(labels: Any, frame: Frame, objects: Objects) -> None:
     if "0" not in image:
         _create(image, frame, objects)
     array = image["0"]
-    if array.shape[1:] != frame.shape:
+    size = _size(frame)
+    if array.shape[1:] != size:
         msg = (
-            f"{frame.name} has {_pixels(frame.shape)}, and the site's frames before "
+            f"{frame.name} has {_pixels(size)}, and the site's frames before "
             f"{_pixels(array.shape[1:])}: their masks do not fit into one image"
         )
         raise ImageError(msg)
     if array.shape[0] <= t:
         array.resize((t + 1, *array.shape[1:]))
-    array[t] = objects.labels
+    height, width = frame.shape
+    array[t, :height, :width] = objects.labels
     about = dict(image.attrs["idrstream"])
     image.attrs["idrstream"] = {**about, "frames": sorted({*about["frames"], t + 1})}
+
+
+def _size(frame: Frame) -> tuple[int, int]:
+    """Return ``(Y, X)`` of its place in the image: of a tile that of the largest of its image."""
+    return frame.shape if frame.tile is None or frame.tile.largest is None else frame.tile.largest
 
 
 def _pixels(shape: Sequence[int]) -> str:
@@ -190,7 +198,7 @@ def _pixels(shape: Sequence[int]) -> str:
 def _create(image: Any, frame: Frame, objects: Objects) -> None:
     from zarr.codecs import ZstdCodec
 
-    height, width = frame.shape
+    height, width = _size(frame)
     image.create_array(
         "0",
         shape=(0, height, width),

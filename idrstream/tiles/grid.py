@@ -1,13 +1,9 @@
 """The fixed grid of tiles that an image is cut into. Pure functions.
 
-Along each axis tiles of one side begin every ``side - overlap`` pixels; the last one is moved back
-to end with the image. The border between the cores of two neighbours is the middle of their
-overlap. So a grid follows from the size of the image alone.
-
-By default the side is a multiple of 256 plus 32 and the overlap 288: the network's own tiles
-(`idrstream.segment.network.tiles`), which begin every 256 pixels, then lie at the same places of
-the image in neighbours, and what it says of their overlap is the same to the bit if the image is
-not rescaled for it.
+Along each axis tiles of one side begin every ``side - overlap`` pixels; the last one ends with the
+image. The border between the cores of two neighbours is the middle of their overlap. So a grid
+follows from the size of the image alone, and no pixel is looked at more often than the overlap
+asks for.
 """
 
 from __future__ import annotations
@@ -17,6 +13,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, product
+from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.records import Box, GreyLevels, Tile
@@ -36,7 +33,7 @@ class Grid:
     image : tuple of int
         ``(Y, X)`` of the image in pixels.
     side_px : int
-        Side of the tiles, as far as the image is as large.
+        Side of the tiles; those at the end of the image are smaller.
     overlap_px : int
         By how much neighbours overlap, at least.
 
@@ -69,8 +66,7 @@ class Grid:
             yield Box(y[0], x[0], y[1], x[1]), Box(core_y[0], core_x[0], core_y[1], core_x[1])
 
     def _starts(self, length: int) -> list[int]:
-        step, last = self.side_px - self.overlap_px, length - self.side_px
-        return [*range(0, max(last, 0), step), max(last, 0)]
+        return list(range(0, max(length - self.overlap_px, 1), self.side_px - self.overlap_px))
 
     def _along(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         regions = [(start, min(start + self.side_px, length)) for start in self._starts(length)]
@@ -99,8 +95,9 @@ def tiles_of(
 ) -> Iterator[Tile]:
     """Yield the tiles of an image, numbered from 1 row by row, with what holds for all of them."""
     count = len(grid)
+    largest = min(grid.side_px, grid.image[0]), min(grid.side_px, grid.image[1])
     for number, (region, core) in enumerate(grid.boxes(), start=1):
-        yield Tile(number, count, region, core, grid.image, levels, diameter_px, pixel_um)
+        yield Tile(number, count, region, core, grid.image, levels, diameter_px, pixel_um, largest)
 
 
 def format_tile(tile: Tile) -> str:
@@ -114,6 +111,7 @@ def format_tile(tile: Tile) -> str:
         "levels": tile.levels,
         "diameter_px": None if math.isnan(tile.diameter_px) else tile.diameter_px,
         "pixel_um": None if math.isnan(tile.pixel_um) else tile.pixel_um,
+        "largest": tile.largest,
     }
     return json.dumps(values, separators=(",", ":"))
 
@@ -137,10 +135,16 @@ def parse_tile(text: str) -> Tile:
             levels=GreyLevels(*map(float, values["levels"])) if values["levels"] else None,
             diameter_px=_number(values["diameter_px"]),
             pixel_um=_number(values["pixel_um"]),
+            largest=_pair(values.get("largest")),
         )
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
         raise ValueError(f"{text[:80]!r} is not a tile") from error
     whole = Box(0, 0, *tile.image)
+    if tile.largest is not None and not (
+        tile.region.shape[0] <= tile.largest[0] <= tile.image[0]
+        and tile.region.shape[1] <= tile.largest[1] <= tile.image[1]
+    ):
+        raise ValueError(f"{text[:80]!r} is not a tile among those of its image")
     if not (_within(tile.core, tile.region) and _within(tile.region, whole)):
         raise ValueError(f"{text[:80]!r} is not a tile within its image")
     if not 1 <= tile.number <= tile.count < 2**31:
@@ -153,6 +157,10 @@ def _within(inner: Box, outer: Box) -> bool:
         outer.top <= inner.top < inner.bottom <= outer.bottom
         and outer.left <= inner.left < inner.right <= outer.right
     )
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    return None if value is None else (int(value[0]), int(value[1]))
 
 
 def _number(value: object) -> float:

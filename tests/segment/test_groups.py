@@ -247,3 +247,29 @@ def test_what_the_user_has_to_mend_is_no_frames_error():
     frames = [Frame(np.zeros((1, 3, 3)), number, task(number)) for number in (1, 2)]
     with pytest.raises(MissingToolError):
         Stages(prepare, list, lambda one, flows: None).run(frames, threads=2)
+
+
+@pytest.mark.models
+def test_where_there_is_nothing_the_network_does_not_run():
+    from idrstream.segment.network.tile_runner import TileRunner
+
+    class Counting(Network):
+        tiles = 0
+
+        def __call__(self, tiles):
+            self.tiles += len(tiles)
+            return super().__call__(tiles)
+
+    image = np.zeros((900, 300), np.float32)
+    image[20:60, 20:60] = 1
+    network = Counting(fit=9, device="cpu")
+    runner = TileRunner(network, batch_size=8)
+    (all_seen,) = runner.run([image], [1.0])
+    n_all, network.tiles = network.tiles, 0
+    (found,) = runner.run([image], [1.0], skip_black=True)
+    assert (n_all, network.tiles) == (8, 1)
+    assert np.array_equal(found.values[:, :120, :120], all_seen.values[:, :120, :120])
+    assert (found.values[2, 300:] < -10).all()
+    (nothing,) = runner.run([np.zeros_like(image)], [1.0], skip_black=True)
+    assert (nothing.values[2] < -10).all()
+    assert not nothing.style.any()

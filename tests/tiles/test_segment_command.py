@@ -11,6 +11,7 @@ from idrstream.cli.main import main
 from idrstream.config import SegmentSettings
 from idrstream.records import Box, Frame, ImageTask, Tile
 from idrstream.segment import CellPoseSegmentor
+from idrstream.segment.cellpose.whole_image import tile_as_seen
 from idrstream.simulate.slide import SlideSpec, slide_centres, slide_region, write_slide
 from idrstream.tiles.grid import Grid, tiles_of
 from idrstream.tiles.own import global_points, own_objects
@@ -62,6 +63,20 @@ def test_a_tile_without_anything_bright_is_not_segmented(segmentor, pixels) -> N
     noise = np.random.default_rng(0).normal(150, 11, (1, *SPEC_SIZE)).clip(0).astype(np.uint16)
     frame = Frame(noise, 1, ImageTask("P", "A1", 1, (1,)), tile=tiles[0])
     assert len(segmentor.segment(frame)) == 0
+
+
+def test_where_the_slide_was_not_scanned_nothing_stands_out(segmentor, pixels) -> None:
+    """The step from there to the medium would look like the border of a nucleus."""
+    y, x = np.mgrid[: SPEC.height, : SPEC.width]
+    part = np.where(x + y // 4 > 200, pixels, 0)
+    (tile,) = tiles_for(segmentor, part, Grid(SPEC_SIZE, 800, 0))
+    assert tile.levels is not None
+    assert tile.levels.blank == pytest.approx(150, abs=2)
+    seen = tile_as_seen(part, segmentor._model.get(), tile, 17.0)
+    assert np.abs(seen[part == 0]).max() < 0.05
+    assert np.quantile(seen[part > 0], 0.98) > 0.5
+    by_itself = segmentor._model.get().model.normalised(part)
+    assert np.abs(by_itself[part == 0]).max() < 0.05
 
 
 def test_a_dim_tile_keeps_the_grey_levels_of_its_image(segmentor, pixels) -> None:

@@ -31,9 +31,8 @@ from idrstream.segment.cellpose.models import LoadedModel, load_model, model_fil
 from idrstream.segment.cellpose.plate_diameters import PlateDiameters
 from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cellpose.shipped import rounded_up
-from idrstream.segment.cellpose.whole_image import whole_image
+from idrstream.segment.cellpose.whole_image import tile_as_seen, whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
-from idrstream.segment.network.intensity import is_dark
 from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
@@ -335,7 +334,9 @@ class CellPoseSegmentor(Segmentor):
         loaded = self._model.get()
         with one_frames_errors(), step("scale"):
             diameter_px = self._diameter(pixels, loaded, self._of_plate(frame), frame.tile)
-            return Prepared(frame, _scaled(pixels, loaded, frame.tile), diameter_px)
+            return Prepared(
+                frame, tile_as_seen(pixels, loaded, frame.tile, diameter_px), diameter_px
+            )
 
     def _run_network(self, group: Sequence[Prepared], threads: int | None = None) -> list[Any]:
         """Return the flows of each of a group of frames; None of a tile without anything in it."""
@@ -347,7 +348,9 @@ class CellPoseSegmentor(Segmentor):
         with one_frames_errors(), one_thread_each(threads), step("network"):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
-                [one.image for one in lit], [one.diameter_px for one in lit]
+                [one.image for one in lit],
+                [one.diameter_px for one in lit],
+                skip_black=all(one.frame.tile is not None for one in lit),
             )
         found = dict(zip(map(id, lit), flows, strict=True))
         return [found.get(id(one)) for one in group]
@@ -481,17 +484,3 @@ class CellPoseSegmentor(Segmentor):
         if taken != found:
             _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
         return taken
-
-
-def _scaled(pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None) -> NDArray[np.float32]:
-    """Return pixels as the network wants them: a tile's by the grey levels of its whole image."""
-    if tile is None or tile.levels is None:
-        image: NDArray[np.float32] = loaded.model.normalised(pixels)
-        return image
-    low, high, dark = tile.levels
-    if is_dark(pixels, dark):
-        return np.zeros(pixels.shape, np.float32)
-    image = pixels.astype(np.float32)
-    image -= np.float32(low)
-    image /= np.float32(high - low)
-    return image

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from idrstream import models
 from idrstream.errors import MissingToolError
-from idrstream.segment.network.intensity import USUAL_PERCENTILES, visible_percentiles
+from idrstream.segment.network.intensity import (
+    USUAL_PERCENTILES,
+    visible_percentiles,
+    without_blank,
+)
 
 FORMAT_VERSION = 1
 _STYLE_LENGTH = 256
@@ -127,8 +131,12 @@ def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
         def percentiles(self, pixels: NDArray[Any]) -> tuple[float, float] | None:
             return visible_percentiles(pixels)
 
+        def recorded(self, pixels: NDArray[Any]) -> NDArray[Any]:
+            return without_blank(pixels)
+
         def eval(self, x: Any, **options: Any) -> Any:
             percentiles = self.percentiles(x)
+            x = self.recorded(x)
             if percentiles is None:
                 x, percentiles = np.zeros_like(x), USUAL_PERCENTILES
             options.setdefault("normalize", {"percentile": list(percentiles)})

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.records import GreyLevels
-from idrstream.segment.network.intensity import dark_level
+from idrstream.records import GreyLevels, Tile
+from idrstream.segment.network.intensity import blank_level, dark_level, filled, near_bright
 from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.tiles.sample import ImageSample, WholeImage
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _PLACES = 5  # where the diameter is estimated
 _PLACE_PX = 640
+_AROUND_PX, _AROUND_DIAMETERS = 64, 3  # of bright pixels, that the network sees
 
 
 def whole_image(sample: ImageSample, loaded: LoadedModel, given_px: float) -> WholeImage:
@@ -38,9 +39,9 @@ def whole_image(sample: ImageSample, loaded: LoadedModel, given_px: float) -> Wh
     percentiles = loaded.model.percentiles(rows)
     levels = None
     if percentiles is not None and rows.min() < rows.max():
-        low, high = (float(level) for level in np.percentile(rows, percentiles))
-        dark = dark_level(rows)
-        levels = GreyLevels(low, max(high, low + 1), dark)
+        blank = blank_level(rows)
+        low, high = (float(level) for level in np.percentile(filled(rows, blank), percentiles))
+        levels = GreyLevels(low, max(high, low + 1), dark_level(rows), blank)
     if given_px:
         return WholeImage(levels, given_px)
     if loaded.estimator is None:
@@ -63,3 +64,25 @@ def _places(sample: ImageSample, dark: float) -> list[NDArray[Any]]:
     bright = [float(np.mean(window > dark)) for window in sample.windows]
     best = sorted(range(len(bright)), key=lambda at: (-bright[at], at))[:_PLACES]
     return [sample.around(at, _PLACE_PX) for at in best if bright[at] > 0]
+
+
+def tile_as_seen(
+    pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None, diameter_px: float
+) -> NDArray[np.float32]:
+    """Return a frame as the network sees it: a tile by the grey levels of its whole image.
+
+    Of a tile, what is far from anything bright is 0, so that the network need not see it.
+    """
+    if tile is None or tile.levels is None:
+        image: NDArray[np.float32] = loaded.model.normalised(pixels)
+        return image
+    low, high, dark, blank = tile.levels
+    around = max(_AROUND_PX, round(_AROUND_DIAMETERS * diameter_px))
+    near = near_bright(pixels, dark, around)
+    if near is None:
+        return np.zeros(pixels.shape, np.float32)
+    image = filled(pixels, blank).astype(np.float32)
+    image -= np.float32(low)
+    image /= np.float32(high - low)
+    image[~near] = 0
+    return image

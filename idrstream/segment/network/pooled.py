@@ -57,23 +57,35 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         del pixels
         return USUAL_PERCENTILES
 
+    def recorded(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return a frame in which pixels that were never recorded do not stand out."""
+        return pixels
+
     def normalised(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """Return a frame of shape ``(Y, X)`` as ``eval`` scales it for the network."""
         percentiles = self.percentiles(pixels)
         if percentiles is None:
             return np.zeros(pixels.shape, np.float32)
-        stack = pixels.astype(np.float32)[np.newaxis, :, :, np.newaxis]
+        stack = self.recorded(pixels).astype(np.float32)[np.newaxis, :, :, np.newaxis]
         scaled = transforms.normalize_img(stack, percentile=list(percentiles))
         image: NDArray[np.float32] = np.ascontiguousarray(scaled[0, :, :, 0])
         return image
 
     def pooled_flows(
-        self, images: Sequence[NDArray[np.float32]], diameters_px: Sequence[float]
+        self,
+        images: Sequence[NDArray[np.float32]],
+        diameters_px: Sequence[float],
+        *,
+        skip_black: bool = False,
     ) -> list[Flows]:
-        """Return the flows of several frames, from `normalised`, with one pool of tiles."""
+        """Return the flows of several frames, from `normalised`, with one pool of tiles.
+
+        See `TileRunner.run`.
+        """
         if self._runner is None:
             raise RuntimeError("prepare() was not called")
-        return self._runner.run(images, [self.diam_mean / d for d in diameters_px])
+        scales = [self.diam_mean / diameter_px for diameter_px in diameters_px]
+        return self._runner.run(images, scales, skip_black=skip_black)
 
     def masks_of(
         self, flows: Flows, shape: tuple[int, int], diameter_px: float, **options: Any

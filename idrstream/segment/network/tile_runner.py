@@ -24,6 +24,7 @@ from idrstream.workers.threads import free_threads, in_threads
 
 _log = logging.getLogger("idrstream.segment")
 _CELLPOSE_TILE_PX = 224 * 224
+_NOTHING = np.array([0, 0, -20], np.float32).reshape(3, 1, 1)  # no flow, surely no object
 _TILES_A_THREAD = 16  # whose flows are in memory before they are blended
 
 
@@ -89,7 +90,13 @@ class TileRunner:
         """Whether several tiles go through the network together."""
         return self._pixels > 0
 
-    def run(self, images: Sequence[NDArray[np.float32]], scales: Sequence[float]) -> list[Flows]:
+    def run(
+        self,
+        images: Sequence[NDArray[np.float32]],
+        scales: Sequence[float],
+        *,
+        skip_black: bool = False,
+    ) -> list[Flows]:
         """Return the flows of each image.
 
         Parameters
@@ -98,6 +105,8 @@ class TileRunner:
             Each of shape ``(Y, X)``, normalised, of any size.
         scales : sequence of float
             By how much each is enlarged for the network.
+        skip_black : bool
+            Do not run the network where there is nothing but zeros: there is no object then.
 
         Returns
         -------
@@ -109,13 +118,15 @@ class TileRunner:
         blends = [TileBlend(p.plan, 3) for p in padded]
         styles = [np.zeros(STYLE_LENGTH, np.float32) for _ in padded]
         for members in _by_tile_shape(padded):
+            if skip_black:
+                members = _lit(padded, members, blends)
             for (image, tile), (values, style) in zip(
                 members, self._tiles(padded, members), strict=True
             ):
                 blends[image].add(tile, values)
                 styles[image] += style
         return [
-            Flows(blend.result()[:, p.inside[0], p.inside[1]], style / np.linalg.norm(style))
+            Flows(blend.result()[:, p.inside[0], p.inside[1]], _of_length_one(style))
             for blend, p, style in zip(blends, padded, styles, strict=True)
         ]
 
@@ -218,6 +229,25 @@ def _pad(image: NDArray[np.float32]) -> _Padded:
     pixels = np.pad(image, ((top, bottom), (left, right)))
     inside = slice(top, top + height), slice(left, left + width)
     return _Padded(pixels, inside, plan_tiles((pixels.shape[0], pixels.shape[1])))
+
+
+def _lit(
+    padded: Sequence[_Padded], members: Sequence[tuple[int, int]], blends: Sequence[TileBlend]
+) -> list[tuple[int, int]]:
+    """Return the tiles that the network must see; the others get their flows."""
+    lit = []
+    for image, tile in members:
+        plan = padded[image].plan
+        if cut_tile(padded[image].pixels, plan, tile).any():
+            lit.append((image, tile))
+        else:
+            blends[image].add(tile, np.broadcast_to(_NOTHING, (3, *plan.tile)))
+    return lit
+
+
+def _of_length_one(style: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = np.linalg.norm(style)
+    return style / length if length else style
 
 
 def _by_tile_shape(padded: Sequence[_Padded]) -> list[list[tuple[int, int]]]:
