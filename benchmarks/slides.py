@@ -20,10 +20,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _common import machine, versions
 from numpy.typing import NDArray
 
 from idrstream.config import SegmentSettings
@@ -220,7 +222,42 @@ def run(options: argparse.Namespace) -> None:
     )
     numbers = [int(p.name.split("_")[1].split(".")[0]) for p in options.out.glob("qc/batch_*.csv")]
     tiles = [tile for number in sorted(numbers) for tile in read_seen(options.out, number)]
-    print(f"seams: {check_seams(tiles)}")
+    check = check_seams(tiles)
+    print(f"seams: {check}")
+    spec = spec_of(options.slide)
+    keep(
+        options.json,
+        {
+            "command": " ".join(command[2:]), "slide": asdict(spec), "seconds": seconds,
+            "processor_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_mib": usage.ru_maxrss / 1024, "tiles": len(tiles), "objects": check.objects,
+            "seams": {name: getattr(check, name) for name in check.__slots__},
+            "file_bytes": options.slide.stat().st_size,
+            "steps": steps_of(options.out.with_suffix(".steps.csv")),
+        },
+    )  # fmt: skip
+
+
+def steps_of(path: Path) -> dict[str, dict[str, float]]:
+    """Return calls, seconds, peak memory and bytes read of each step that `--profile` wrote."""
+    import pandas as pd
+
+    found = {}
+    for name, calls in pd.read_csv(path).groupby("step", sort=False):
+        found[str(name)] = {
+            "calls": len(calls),
+            "seconds": round(float(calls["seconds"].sum()), 2),
+            "peak_mib": round(float(calls["peak_bytes"].max()) / 2**20, 1),
+            "read_bytes": int(calls["read_bytes"].sum()),
+        }
+    return found
+
+
+def keep(path: Path | None, values: dict[str, Any]) -> None:
+    """Write figures to a file, with the machine that they are of."""
+    if path is not None:
+        values = {"machine": machine(), "versions": versions(("cellpose", "torch")), **values}
+        path.write_text(json.dumps(values, indent=1) + "\n")
 
 
 def reading(options: argparse.Namespace) -> None:
@@ -307,6 +344,8 @@ def main() -> None:
         sub.set_defaults(call=call)
         if call is not accuracy:
             sub.add_argument("slide", type=Path)
+        if call in (run, cellpose):
+            sub.add_argument("--json", type=Path, help="file of the figures")
         if call is run:
             sub.add_argument("out", type=Path)
             sub.add_argument(

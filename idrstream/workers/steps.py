@@ -32,12 +32,15 @@ class StepCall(NamedTuple):
         When it began since the clock was started, and how long it took.
     peak_bytes : int
         Largest memory of the process meanwhile.
+    read_bytes : int
+        What was received of files or over the network, as far as `count_read` was told.
     """
 
     step: str
     begun_s: float
     seconds: float
     peak_bytes: int
+    read_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -45,6 +48,7 @@ class _Running:
     step: str
     begun: float
     peak_bytes: int
+    read_bytes: int = 0
 
 
 class StepClock:
@@ -63,6 +67,7 @@ class StepClock:
         self.seconds = 0.0
         self._lock = threading.Lock()
         self._running: dict[int, _Running] = {}
+        self._here = threading.local()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="idrstream-steps", daemon=True)
         self._begun = 0.0
@@ -88,9 +93,11 @@ class StepClock:
         key = id(running)
         with self._lock:
             self._running[key] = running
+        outer, self._here.step = getattr(self._here, "step", None), running
         try:
             yield
         finally:
+            self._here.step = outer
             ended = time.monotonic()
             now = memory_bytes()
             with self._lock:
@@ -101,20 +108,31 @@ class StepClock:
                         running.begun - self._begun,
                         ended - running.begun,
                         max(running.peak_bytes, now),
+                        running.read_bytes,
                     )
                 )
 
+    def count_read(self, size_bytes: int) -> None:
+        """Add to what the innermost step of this thread has read."""
+        running = getattr(self._here, "step", None)
+        if running is not None:
+            running.read_bytes += size_bytes
+
     def table(self) -> str:
-        """Return the steps as a table: calls, seconds, share of all steps, peak memory."""
+        """Return the steps as a table: calls, seconds, share of all steps, memory, bytes read."""
         names = list(dict.fromkeys(call.step for call in self.calls))
         total = sum(call.seconds for call in self.calls) or 1.0
-        lines = [f"{'step':<14}{'calls':>7}{'seconds':>10}{'share':>8}{'peak memory':>14}"]
+        lines = [
+            f"{'step':<14}{'calls':>7}{'seconds':>10}{'share':>8}{'peak memory':>14}{'read':>12}"
+        ]
         for name in names:
             of = [call for call in self.calls if call.step == name]
             seconds = sum(call.seconds for call in of)
             peak = max(call.peak_bytes for call in of) / _MIB
+            read = sum(call.read_bytes for call in of)
             lines.append(
                 f"{name:<14}{len(of):>7}{seconds:>10.1f}{seconds / total:>8.1%}{peak:>10,.0f} MiB"
+                + (f"{read / _MIB:>8,.1f} MiB" if read else "")
             )
         peak = _peak() / _MIB
         lines.append(f"{'whole run':<14}{'':>7}{self.seconds:>10.1f}{'':>8}{peak:>10,.0f} MiB")
@@ -122,9 +140,9 @@ class StepClock:
 
     def csv(self) -> str:
         """Return every call of a step as CSV."""
-        lines = ["step,begun_s,seconds,peak_bytes"]
+        lines = ["step,begun_s,seconds,peak_bytes,read_bytes"]
         lines += [
-            f"{call.step},{call.begun_s:.3f},{call.seconds:.3f},{call.peak_bytes}"
+            f"{call.step},{call.begun_s:.3f},{call.seconds:.3f},{call.peak_bytes},{call.read_bytes}"
             for call in sorted(self.calls, key=lambda call: call.begun_s)
         ]
         return "\n".join(lines) + "\n"
@@ -150,6 +168,13 @@ def step(name: str) -> Iterator[None]:
         return
     with clock.measured(name):
         yield
+
+
+def count_read(size_bytes: int) -> None:
+    """Tell a running `StepClock` what the step of this thread has read."""
+    clock = _Active.clock
+    if clock is not None:
+        clock.count_read(size_bytes)
 
 
 def memory_bytes() -> int:

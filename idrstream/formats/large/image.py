@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from idrstream.errors import MovieError
 from idrstream.records import Box
+from idrstream.workers.steps import count_read
 
 MOST_SIDE_PX = 1 << 20
 MOST_CHANNELS = 1024
@@ -168,12 +169,14 @@ class LargeImage:
             for row, column in self._chunks_in(box):
                 wanted.setdefault((channel, row, column), []).append(place)
         with self._lock:
+            before = self._chunks.bytes_moved
             for key, chunk in self._read(list(wanted)):
                 inside, at = self._where(key, box, chunk)
                 for place in wanted[key]:
                     pixels[(place, *at)] = chunk[inside]
                 if alone is not None and not self._lies_in(key, alone):
                     self._keep(key, chunk)
+            count_read(self._chunks.bytes_moved - before)
         return pixels
 
     def close(self) -> None:
