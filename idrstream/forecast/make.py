@@ -177,7 +177,10 @@ class _Maker:
         try:
             options = for_tiles(self._components, self._options)
             self._table = with_tiles(
-                self._components, self._table, ignore_invalid=options.ignore_invalid_inputs
+                self._components,
+                self._table,
+                self._paths.folder,
+                ignore_invalid=options.ignore_invalid_inputs,
             )
             tasks = tasks_from_table(
                 self._table,

@@ -100,8 +100,11 @@ def tiles_of(
         yield Tile(number, count, region, core, grid.image, levels, diameter_px, pixel_um, largest)
 
 
-def format_tile(tile: Tile) -> str:
-    """Return a tile as text for a cell of a table; `parse_tile` reads it."""
+def format_tile(tile: Tile, made_of: str = "") -> str:
+    """Return a tile as text for a cell of a table; `parse_tile` reads it.
+
+    `made_of` stands for the image and the settings that it was made for; see `made_of`.
+    """
     values = {
         "number": tile.number,
         "count": tile.count,
@@ -113,7 +116,17 @@ def format_tile(tile: Tile) -> str:
         "pixel_um": None if math.isnan(tile.pixel_um) else tile.pixel_um,
         "largest": tile.largest,
     }
+    if made_of:
+        values["made_of"] = made_of
     return json.dumps(values, separators=(",", ":"))
+
+
+def made_of(text: str) -> str:
+    """Return what a tile's text says that it was made of; empty if nothing."""
+    try:
+        return str(json.loads(text)["made_of"])
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return ""
 
 
 def parse_tile(text: str) -> Tile:

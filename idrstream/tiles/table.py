@@ -7,27 +7,37 @@ image. So whoever processes a row, in whatever order, on whatever machine, comes
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from idrstream.errors import ImageError
 from idrstream.records import ImageTask, Tile
-from idrstream.screen import checked_rows
+from idrstream.screen import checked_rows, read_table
 from idrstream.screen.columns import FRAMES, TILE
-from idrstream.tiles.grid import Grid, format_tile, overlap_for, tiles_of
+from idrstream.tiles.grid import Grid, made_of, overlap_for, parse_tile, tiles_of
 from idrstream.tiles.sample import ImageSample, WholeImage, take_sample
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from idrstream.formats.large.image import LargeImage
+
+
+class Row(NamedTuple):
+    """A tile's cells: of the columns ``Frames`` and ``Tile``."""
+
+    number: str
+    tile: str
+
 
 logger = logging.getLogger("idrstream.tiles")
 
 
 def tile_table(
     table: pd.DataFrame,
-    cut: Callable[[ImageTask], Sequence[Tile]],
+    cut: Callable[[ImageTask], Sequence[Row]],
     *,
     ignore_invalid: bool = False,
 ) -> pd.DataFrame:
@@ -39,7 +49,7 @@ def tile_table(
         A row for each image. One with a column ``Tile`` was made by this function already and is
         returned as it is. ``Frames``, if there, is not used.
     cut : callable
-        Returns the tiles of an image.
+        Returns the rows of an image.
     ignore_invalid : bool
         Leave unusable rows out.
 
@@ -60,18 +70,43 @@ def tile_table(
     table = table.assign(**{FRAMES: "1"})
     tasks = checked_rows(table, ignore_invalid=ignore_invalid).tasks
     rows: list[int] = []
-    cells: list[tuple[str, str]] = []
+    cells: list[Row] = []
     for task in tasks:
         try:
-            tiles = [(str(tile.number), format_tile(tile)) for tile in cut(task)]
+            tiles = cut(task)
         except ImageError as error:
             logger.error("%s cannot be cut into tiles: %s", task.name, error)
-            tiles = [("1", "")]
+            tiles = [Row("1", "")]
         rows += [task.row] * len(tiles)
         cells += tiles
     found = table.iloc[rows].reset_index(drop=True)
     frames, texts = zip(*cells, strict=True) if cells else ((), ())
     return found.assign(**{FRAMES: list(frames), TILE: list(texts)})
+
+
+def known_tiles(tables: Iterable[Path]) -> dict[str, list[Row]]:
+    """Return the tiles in tables that were made before, by what they were made of.
+
+    An image of which not all tiles are in a table is left out.
+    """
+    found: dict[str, list[Row]] = {}
+    for path in tables:
+        table = read_table(path)
+        if TILE not in table:
+            continue
+        images: dict[str, list[Row]] = {}
+        for number, text in zip(table[FRAMES], table[TILE], strict=True):
+            images.setdefault(made_of(text), []).append(Row(number, text))
+        found |= {name: rows for name, rows in images.items() if name and _all_there(rows)}
+    return found
+
+
+def _all_there(rows: Sequence[Row]) -> bool:
+    try:
+        count = parse_tile(rows[0].tile).count
+    except ValueError:  # of another version
+        return False
+    return [row.number for row in rows] == [str(number) for number in range(1, count + 1)]
 
 
 def cut_image(

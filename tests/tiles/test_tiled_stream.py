@@ -22,6 +22,8 @@ from idrstream.report.write import write_report
 from idrstream.run.cutting import with_tiles
 from idrstream.schedule.result import RunResult
 from idrstream.simulate.slide import SlideSpec, write_slide
+from idrstream.tiles.grid import parse_tile
+from idrstream.tiles.sample import ImageSample, WholeImage
 from tests.helpers.tiled import Means, Threshold
 
 SPEC = SlideSpec(700, 940, diameter_px=12.0, channels=3, empty=0.0, seed=5)
@@ -159,7 +161,7 @@ def test_the_objects_do_not_depend_on_the_order_of_the_tiles(
     slide: Path, tmp_path: Path, once: Path
 ) -> None:
     stream = new_stream(tmp_path / "cut")
-    tiles = with_tiles(stream.components(), table_of(slide))
+    tiles = with_tiles(stream.components(), table_of(slide), tmp_path)
     stream.close()
     assert tiles["Tile"].is_unique
     run(tmp_path, tiles.sample(frac=1, random_state=3), batch_size=5)
@@ -232,6 +234,37 @@ def test_the_plan_counts_tiles_and_nothing_is_left_after_the_run(
     assert not again.plan.numbers
 
 
+class Measured(Threshold):
+    """Counts how often an image was measured."""
+
+    def __init__(self, diameter_px: float = 12.0) -> None:
+        super().__init__(diameter_px=diameter_px)
+        self.count: list[int] = []
+
+    def describe(self) -> dict[str, object]:
+        return {"diameter_px": self.diameter_px}
+
+    def whole_image(self, sample: ImageSample) -> WholeImage:
+        self.count.append(1)
+        return super().whole_image(sample)
+
+
+def test_scale_and_diameter_are_measured_once_for_a_folder(slide: Path, tmp_path: Path) -> None:
+    segmentor = Measured()
+    run(tmp_path, table_of(slide), stream={"segmentor": segmentor}, batch_nums=[0])
+    table = batches(tmp_path)
+    run(tmp_path, table_of(slide), stream={"segmentor": segmentor})
+    run(tmp_path, table_of(slide), stream={"segmentor": segmentor})
+    assert len(segmentor.count) == 1
+    assert batches(tmp_path).items() > table.items()
+    for changed in ({"segmentor": Measured(13.0)}, {"segmentor": Measured(), "tile_px": 400}):
+        stream = new_stream(tmp_path, **changed)
+        tiles = with_tiles(stream.components(), table_of(slide), tmp_path / "out")
+        stream.close()
+        assert changed["segmentor"].count == [1]
+        assert parse_tile(tiles["Tile"][0]).diameter_px == changed["segmentor"].diameter_px
+
+
 def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:
     path = write_slide(
         tmp_path / "e.ome.tif", SlideSpec(500, 500, density=0.0, empty=0.99, channels=2)
@@ -260,7 +293,7 @@ def test_an_image_that_cannot_be_read_fails_alone(slide: Path, tmp_path: Path) -
 def test_an_image_that_became_another_is_not_taken_for_it(slide: Path, tmp_path: Path) -> None:
     copy = shutil.copy(slide, tmp_path / "a.ome.tif")
     stream = new_stream(tmp_path)
-    tiles = with_tiles(stream.components(), table_of(Path(copy)))
+    tiles = with_tiles(stream.components(), table_of(Path(copy)), tmp_path)
     stream.close()
     write_slide(tmp_path / "a.ome.tif", SlideSpec(500, 940, channels=2))
     result = run(tmp_path, tiles)
