@@ -1,7 +1,8 @@
 """What works on this machine: ``idrstream doctor`` and, over the network, ``--network``.
 
 Each check is a function that returns a `Finding` and never raises. The addresses are arguments,
-so that the tests use loopback servers only. Only `check_network` uses the network.
+so that the tests use loopback servers only. Only `check_network` uses the network, and
+`check_model` for a model of Cellpose's that is not here yet.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib.metadata
 import json
 import shutil
 import socket
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,7 +26,7 @@ from packaging.version import Version
 
 from idrstream.cli.terminal import say
 from idrstream.config import DownloadSettings
-from idrstream.errors import MissingToolError
+from idrstream.errors import MissingToolError, SegmentationError
 from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
 
 State = Literal["ok", "missing", "failed"]
@@ -54,6 +56,7 @@ _ONLY_FOR = {
     "pyimagej": "Fiji",
 }
 _DEVICE = "computes on"
+_LEAST_PRECISION = 0.5
 _SERVERS = ("https", "ftp", "aspera", "movie", "ome-zarr")
 _WEIGHTS = frozenset({".npz", ".h5", ".pt", ".pth", ".safetensors"})
 
@@ -128,6 +131,46 @@ def check_network(
         for address in plates
     ]
     return [_check(what, ask) for what, ask in checks]
+
+
+def check_model(model_type: str) -> Finding:
+    """Check that a model finds the nuclei of a simulated frame, on the device that streams use.
+
+    Parameters
+    ----------
+    model_type : str
+        As ``model_type`` of the settings. Cellpose's own models are downloaded if they are missing.
+
+    Returns
+    -------
+    Finding
+        ``failed`` also if average precision at 0.5 is below a half.
+    """
+    return _check(f"model {model_type}", partial(_try_model, model_type))
+
+
+def _try_model(model_type: str) -> str:
+    """Segment a simulated frame; return how many of its nuclei were found."""
+    from idrstream.segment import CellPoseSegmentor
+    from idrstream.simulate import ScreenSpec, simulate_movie
+    from idrstream.simulate.score import score_masks
+
+    spec = ScreenSpec(frames=1, height=256, width=256, nuclei_per_frame=20, diameter_px=24.0)
+    movie = simulate_movie(spec, well="A1")
+    made = CellPoseSegmentor({"model_type": model_type, "remove_edge_masks": False})
+    made.load()
+    begun = time.perf_counter()
+    masks, _ = made.masks(movie.frames[0])
+    seconds = time.perf_counter() - begun
+    score = score_masks(masks, movie.masks[0], threshold=0.5)
+    found = (
+        f"{score.n_matched} of {score.n_true} simulated nuclei found, average "
+        f"precision {score.average_precision:.2f}, {seconds:.1f} s on "
+        f"{(made.gpus() or ['the processor'])[0]}"
+    )
+    if score.average_precision < _LEAST_PRECISION:
+        raise SegmentationError(found)
+    return found
 
 
 def _ask_web(url: str, limit_s: float) -> str:
@@ -215,14 +258,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network", action="store_true", help="also check the public archive's servers"
     )
+    parser.add_argument(
+        "--model", help="also find nuclei with it, such as cpsam; downloads what Cellpose has"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def handle(arguments: argparse.Namespace) -> int:
-    """Run ``idrstream doctor``; return 1 if a server failed."""
+    """Run ``idrstream doctor``; return 1 if a server or a model failed."""
     found = check_here()
     if arguments.network:
         found += check_network()
+    if arguments.model:
+        found.append(check_model(arguments.model))
     text = (
         json.dumps([asdict(finding) for finding in found], indent=1)
         if arguments.json

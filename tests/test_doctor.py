@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import sys
 
+import numpy as np
 import pytest
 from local_servers import NGINX, ftp, nginx
 
 from idrstream.cli.main import main
 from idrstream.config import DownloadSettings
-from idrstream.doctor import as_table, check_here, check_network
+from idrstream.doctor import as_table, check_here, check_model, check_network
 from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
 from idrstream.profile.deepprofiler.python import HOW_TO_INSTALL
 
@@ -106,3 +108,37 @@ def test_the_archive_today():
     found = check_network()
     sys.stdout.write(f"\n{as_table(found)}\n")
     assert any(finding.state == "ok" for finding in found)
+
+
+@pytest.mark.models
+def test_a_model_finds_simulated_nuclei():
+    found = check_model("idrstream-nuclei")
+    assert found.state == "ok"
+    assert re.match(r"(19|20|21) of 21 simulated nuclei found, average precision ", found.detail)
+
+
+def test_a_model_that_finds_nothing_has_failed(monkeypatch, capsys):
+    segmentor = type(
+        "Blind",
+        (),
+        {
+            "__init__": lambda self, settings: None,
+            "load": lambda self: None,
+            "gpus": lambda self: ["cuda:0"],
+            "masks": lambda self, pixels: (np.zeros(pixels.shape, np.int32), 1.0),
+        },
+    )
+    monkeypatch.setattr("idrstream.segment.CellPoseSegmentor", segmentor)
+    assert main(["doctor", "--model", "blind"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"failed +model blind +SegmentationError: 0 of \d+ simulated nuclei", said)
+    assert "Not ready: model blind (see above)" in said
+
+
+@pytest.mark.live
+@pytest.mark.models
+@pytest.mark.skipif(os.environ.get("IDRSTREAM_LIVE") != "1", reason="set IDRSTREAM_LIVE=1")
+def test_the_published_weights_of_cellpose_4():
+    found = check_model("cpsam")
+    sys.stdout.write(f"\n{as_table([found])}\n")
+    assert found.state == "ok"

@@ -7,7 +7,9 @@ background, every nucleus has its own number), as the corrected Data Science Bow
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +23,7 @@ from tifffile import imread
 
 CROP_PX = 160
 DIAM_MEAN = 24.0
-SMALL_EXPONENT, SMALL_MOST = 0.7, 5.0
+SMALL_EXPONENT, SMALL_MOST = 0.5, 3.0
 CLUSTER_DISTANCE = 0.35
 DIMMED = 0.4
 
@@ -37,7 +39,7 @@ class Labelled:
     image : np.ndarray
         Shape ``(2, Y, X)``, float32: scaled as for segmentation; channel 1 is zero.
     targets : np.ndarray
-        Shape ``(4, Y, X)``, float32: nucleus or not, weight, flow along y, flow along x.
+        Shape ``(4, Y, X)``, float32: weight, nucleus or not, flow along y, flow along x.
     labels : np.ndarray
         Shape ``(Y, X)``, int32: 0 is background, every nucleus has its own number.
     diameter_px : float
@@ -107,12 +109,18 @@ def split_by_origin(
     return train, sorted(validation)
 
 
-def load(folder: Path, names: list[str], cache: Path | None = None) -> list[Labelled]:
+def load(
+    folder: Path, names: list[str], cache: Path | None = None, processes: int = 0
+) -> list[Labelled]:
     """Read images and compute their targets, keeping the targets in ``cache`` when given."""
-    return [_load_one(folder, name, cache) for name in names]
+    read = partial(_load_one, folder, cache=cache)
+    if not processes:
+        return [read(name) for name in names]
+    with ProcessPoolExecutor(processes) as pool:
+        return list(pool.map(read, names, chunksize=4))
 
 
-def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
+def _load_one(folder: Path, name: str, *, cache: Path | None) -> Labelled:
     image = imread(folder / "images" / f"{name}.tif")
     masks = imread(folder / "masks" / f"{name}.tif").astype(np.int32)
     key = hashlib.sha256(masks.tobytes() + str(masks.shape).encode()).hexdigest()[:24]
@@ -126,7 +134,9 @@ def _load_one(folder: Path, name: str, cache: Path | None) -> Labelled:
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)
             np.save(kept, targets.astype(np.float16))
-    targets = np.insert(targets, 1, weigh_small(masks), axis=0)
+    # Cellpose interpolates all targets but the first. How much of a pixel a nucleus covers is what
+    # tells where its border lies once images are made smaller.
+    targets = np.insert(targets, 0, weigh_small(masks), axis=0)
     # As for segmentation: in an image with few nuclei the 99th percentile lies in the medium.
     lower, upper = np.percentile(image, intensity_percentiles(image))
     scaled = (image.astype(np.float32) - lower) / max(upper - lower, 1e-3)

@@ -9,6 +9,7 @@ import argparse
 import copy
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,12 @@ def new_network() -> CPnet:
 
 def weighted_loss(output: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
     """Return Cellpose's loss, with the pixels weighted as the targets say."""
-    wanted = torch.from_numpy(targets)
-    weights = wanted[:, 1].clamp(min=1)
+    wanted = torch.from_numpy(targets).to(output.device)
+    weights = wanted[:, 0].clamp(min=1)
     weights = weights / weights.mean()
     flows = (output[:, :2] - 5 * wanted[:, 2:]).square().mean(1)
     nucleus = torch.nn.functional.binary_cross_entropy_with_logits(
-        output[:, 2], (wanted[:, 0] > 0.5).float(), reduction="none"
+        output[:, 2], wanted[:, 1].clamp(0, 1), reduction="none"
     )
     return ((flows / 2 + nucleus) * weights).mean()
 
@@ -58,7 +59,11 @@ def update_average(average: CPnet, net: CPnet, decay: float) -> None:
 
 
 def settle_statistics(
-    net: CPnet, data: list[Labelled], rng: np.random.Generator, at: tuple[int, float]
+    net: CPnet,
+    data: list[Labelled],
+    rng: np.random.Generator,
+    at: tuple[int, float],
+    batches: int = STATISTICS_BATCHES,
 ) -> None:
     """Measure the batch statistics of averaged weights anew, on crops as in training.
 
@@ -72,8 +77,8 @@ def settle_statistics(
     weights = sampling_weights(data)
     net.train()
     with torch.no_grad():
-        for _ in range(STATISTICS_BATCHES):
-            net(torch.from_numpy(draw_batch(data, weights, 16, rng, *at)[0]))
+        for _ in range(batches):
+            net(torch.from_numpy(draw_batch(data, weights, 16, rng, *at)[0]).to(net.device))
     for part, momentum in zip(norms, usual, strict=True):
         part.momentum = momentum
     net.eval()
@@ -84,7 +89,9 @@ def validation_loss(net: CPnet, crops: tuple[np.ndarray, np.ndarray]) -> float:
     net.eval()
     with torch.no_grad():
         losses = [
-            weighted_loss(net(torch.from_numpy(crops[0][i : i + 8]))[0], crops[1][i : i + 8]).item()
+            weighted_loss(
+                net(torch.from_numpy(crops[0][i : i + 8]).to(net.device))[0], crops[1][i : i + 8]
+            ).item()
             for i in range(0, len(crops[0]), 8)
         ]
     return float(np.mean(losses))
@@ -105,8 +112,43 @@ def one_cycle(done: float, warm: float) -> float:
 def save(net: CPnet, path: Path) -> None:
     """Write a state dict so that a reader never sees half of it."""
     part = path.with_name(path.name + ".part")
-    torch.save(net.state_dict(), part)
+    torch.save({name: value.cpu() for name, value in net.state_dict().items()}, part)
     part.replace(path)
+
+
+class Drawn(torch.utils.data.IterableDataset):
+    """Batches without end; each worker draws others."""
+
+    def __init__(
+        self, data: list[Labelled], weights: np.ndarray, options: argparse.Namespace
+    ) -> None:
+        self.data, self.weights, self.options = data, weights, options
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Draw them."""
+        worker = torch.utils.data.get_worker_info()
+        seed = self.options.seed if worker is None else [self.options.seed, worker.id]
+        rng, at = np.random.default_rng(seed), (self.options.crop, self.options.diameter)
+        while True:
+            yield draw_batch(self.data, self.weights, self.options.batch, rng, *at)
+
+
+def drawn_batches(
+    data: list[Labelled], weights: np.ndarray, options: argparse.Namespace
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Return batches, drawn by processes of their own when there are to be any.
+
+    A GPU wants crops sooner than one processor can draw them.
+    """
+    return iter(
+        torch.utils.data.DataLoader(
+            Drawn(data, weights, options),
+            batch_size=None,
+            num_workers=options.workers,
+            collate_fn=lambda batch: batch,
+            multiprocessing_context="fork" if options.workers else None,
+        )
+    )
 
 
 def train(
@@ -119,6 +161,7 @@ def train(
     crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at)
     average = copy.deepcopy(net)
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
+    batches = drawn_batches(data, weights, options)
     start, losses = time.time(), []
     for step in range(options.steps):
         done = progress(step, options.steps, (time.time() - start) / 60, options.minutes)
@@ -127,10 +170,11 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = options.rate * one_cycle(done, options.warm)
         net.train()
-        images, targets = draw_batch(data, weights, options.batch, rng, *at)
+        images, targets = next(batches)
         # Half precision where the processor has it is three times as fast; the loss is in single.
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
-            output = net(torch.from_numpy(images).to(memory_format=torch.channels_last))[0]
+        with torch.autocast(net.device.type, torch.bfloat16, enabled=options.bfloat16):
+            x = torch.from_numpy(images).to(net.device, memory_format=torch.channels_last)
+            output = net(x)[0]
         loss = weighted_loss(output.float(), targets)
         optimizer.zero_grad()
         loss.backward()
@@ -154,7 +198,7 @@ def train(
             with (options.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             save(average, options.out / "average.pt")
-    settle_statistics(average, data, rng, at)
+    settle_statistics(average, data, rng, at, min(STATISTICS_BATCHES, options.steps))
     print(f"validation {validation_loss(average, crops):.4f} with statistics measured anew")
     save(average, options.out / "average.pt")
     return average
@@ -184,6 +228,8 @@ def main() -> None:
         "--bfloat16", action="store_true", help="for processors with AVX512-BF16 or AMX"
     )
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw crops")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -191,16 +237,16 @@ def main() -> None:
     train_ids, validation_ids = split_by_origin(options.data)
     (options.out / "validation.txt").write_text("\n".join(validation_ids) + "\n")
     cache = options.out.parent / "flows"
-    data = load(options.data, train_ids, cache)
-    held_out = load(options.data, validation_ids, cache)
+    data = load(options.data, train_ids, cache, options.workers)
+    held_out = load(options.data, validation_ids, cache, options.workers)
     if options.simulated:
-        data += load(options.simulated, list_ids(options.simulated), cache)
+        data += load(options.simulated, list_ids(options.simulated), cache, options.workers)
     net = new_network()
     if options.start:
         net.load_state_dict(torch.load(options.start, weights_only=True))
     net.diam_mean.data.fill_(options.diameter)
     net.diam_labels.data.fill_(options.diameter)
-    train(net, data, held_out, options)
+    train(net.to(options.device), data, held_out, options)
 
 
 if __name__ == "__main__":

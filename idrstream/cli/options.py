@@ -36,7 +36,7 @@ _COMMON = {
     "nuclei and cells": {
         "segment_channel": "which has nuclei; by default the first",
         "model_type": "name or file",
-        "diameter": "of a nucleus in px; 0: for each frame",
+        "diameter": "of a nucleus in px; plate: estimated once for each; 0: for each frame",
         "cells": "how cells are found around the nuclei",
     },
     "features": {"engine": "or deepprofiler, classical, model"},

@@ -5,6 +5,9 @@ from __future__ import annotations
 SHIPPED = "idrstream-nuclei"
 """Name of the model that comes with this package."""
 
+SHIPPED_MODELS = (SHIPPED,)
+"""All models of nuclei that come with this package."""
+
 BUILT_IN = (
     "cyto3",
     "nuclei",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
-from idrstream.config.model_names import BUILT_IN, BUILT_IN_4, SHIPPED
+from idrstream.config.model_names import BUILT_IN, BUILT_IN_4, SHIPPED_MODELS
 
 _COORDINATE = re.compile(r"[\w.-]+:[\w.-]+(:[\w.-]+)?(\+[\w.:-]+)*")
 
@@ -118,7 +118,7 @@ def _unless_coordinate(text: str, folder: Path) -> str:
 
 def _unless_model(text: str, folder: Path) -> str:
     """Keep names of models: those known, and words that no file in the folder has."""
-    if text in (SHIPPED, *BUILT_IN, *BUILT_IN_4):
+    if text in (*SHIPPED_MODELS, *BUILT_IN, *BUILT_IN_4):
         return text
     path = absolute_path(text, folder)
     return str(path) if _is_more_than_a_word(text) or path.is_file() else text

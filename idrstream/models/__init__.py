@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from idrstream.config.model_names import SHIPPED, SHIPPED_MODELS
 from idrstream.errors import MissingToolError
 from idrstream.files import file_sha256
 
@@ -21,18 +22,20 @@ __all__ = [
     "profiler_config_path",
 ]
 
-NUCLEI = "idrstream-nuclei"
+NUCLEI = SHIPPED
 """The ``model_type`` that means the nuclei model in this package."""
 
-
-def nuclei_model_path() -> Path:
-    """Return the weights of the nuclei model."""
-    return _shipped("nuclei.npz")
+_FILES = dict(zip(SHIPPED_MODELS, ("nuclei",), strict=True))
 
 
-def nuclei_size_model_path() -> Path:
-    """Return the regression that estimates the diameter of nuclei."""
-    return _shipped("nuclei_size.npz")
+def nuclei_model_path(name: str = NUCLEI) -> Path:
+    """Return the weights of a nuclei model; ``name`` is one of `SHIPPED_MODELS`."""
+    return _shipped(f"{_FILES[name]}.npz")
+
+
+def nuclei_size_model_path(name: str = NUCLEI) -> Path:
+    """Return the regression that estimates the diameter of nuclei for a model."""
+    return _shipped(f"{_FILES[name]}_size.npz")
 
 
 def profiler_checkpoint_path() -> Path:

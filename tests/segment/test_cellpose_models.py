@@ -261,8 +261,8 @@ def test_the_shipped_model_comes_with_its_estimator(fake, monkeypatch):
     model, estimator = FakeModel(), object()
     seen = []
 
-    def load_shipped(gpu):
-        seen.append(gpu)
+    def load_shipped(gpu, network, size):
+        seen.append((gpu, network.name, size.name))
         return model, estimator
 
     monkeypatch.setitem(
@@ -272,4 +272,8 @@ def test_the_shipped_model_comes_with_its_estimator(fake, monkeypatch):
     )
     loaded = load_model(specs(model_type="idrstream-nuclei"))
     assert loaded == LoadedModel(model, estimator, 18.5)
-    assert seen == [False]
+    mine = load_model(specs(model_type="models/mine.npz"))
+    assert mine == loaded
+    assert seen == [
+        (False, "nuclei.npz", "nuclei_size.npz"), (False, "mine.npz", "mine_size.npz"),
+    ]  # fmt: skip

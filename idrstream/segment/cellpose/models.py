@@ -15,12 +15,12 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings
-from idrstream.config.model_names import BUILT_IN_4
+from idrstream.config.model_names import BUILT_IN_4, SHIPPED_MODELS
 from idrstream.errors import ConfigError, MissingToolError
 from idrstream.files import atomic_path
 from idrstream.models import nuclei_model_path, nuclei_size_model_path
 from idrstream.packages import require
-from idrstream.segment.cellpose.settings import models_folder
+from idrstream.segment.cellpose.settings import is_own, models_folder
 from idrstream.segment.cellpose.size_file import check_size_file
 from idrstream.workers.precision import check_bfloat16, computes_in_bfloat16
 
@@ -123,8 +123,8 @@ def load_model(settings: SegmentSettings) -> LoadedModel:
     _check_version(settings.model_type)
     if has_cellpose_4():
         return _load_4(settings, gpu=gpu)
-    if settings.model_type == SHIPPED:
-        loaded = _load_shipped(gpu=gpu)
+    if is_own(settings.model_type):
+        loaded = _load_own(settings.model_type, gpu=gpu)
     elif settings.model_type in BUILT_IN:
         loaded = _load_built_in(settings, gpu=gpu)
     else:
@@ -140,13 +140,21 @@ def model_files(settings: SegmentSettings) -> list[Path]:
 
     Those have fixed names, under which Cellpose downloads always the same weights.
     """
-    if settings.model_type == SHIPPED:
-        return [nuclei_model_path(), nuclei_size_model_path()]
+    if is_own(settings.model_type):
+        return list(own_files(settings.model_type))
     if settings.model_type in (*BUILT_IN, *BUILT_IN_4):
         return [Path(settings.size_model)] if settings.size_model else []
     path = Path(settings.model_type)
     size_file = _size_file_of(settings, path) if _estimates(settings) else None
     return [path, size_file] if size_file else [path]
+
+
+def own_files(model_type: str) -> tuple[Path, Path]:
+    """Return the files of the network and of the size estimator of a model of this package."""
+    if model_type in SHIPPED_MODELS:
+        return nuclei_model_path(model_type), nuclei_size_model_path(model_type)
+    path = Path(model_type)
+    return path, path.with_name(f"{path.stem}_size.npz")
 
 
 def _use_gpu(wanted: bool | Literal["auto"]) -> bool:
@@ -182,7 +190,7 @@ def has_cellpose_4() -> bool:
 
 def _check_version(model_type: str) -> None:
     """Refuse a model whose Cellpose is another one than that installed."""
-    if has_cellpose_4() and model_type in (SHIPPED, *BUILT_IN):
+    if has_cellpose_4() and (is_own(model_type) or model_type in BUILT_IN):
         needed, command = "Cellpose 3", "pip install --no-deps 'cellpose<4'"
     elif not has_cellpose_4() and model_type in BUILT_IN_4:
         needed = "Cellpose 4 in its place"
@@ -233,10 +241,10 @@ def _new_model(path: Path, *, gpu: bool, **options: Any) -> Any:
         ) from error
 
 
-def _load_shipped(*, gpu: bool) -> LoadedModel:
+def _load_own(model_type: str, *, gpu: bool) -> LoadedModel:
     from idrstream.segment.cellpose.shipped import load_shipped
 
-    model, estimator = load_shipped(gpu)
+    model, estimator = load_shipped(gpu, *own_files(model_type))
     return LoadedModel(model, estimator, float(model.diam_labels))
 
 

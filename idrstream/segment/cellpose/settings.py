@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from idrstream.config import BUILT_IN, SHIPPED, SegmentSettings, checked
-from idrstream.config.model_names import BUILT_IN_4
+from idrstream.config.model_names import BUILT_IN_4, SHIPPED_MODELS
 from idrstream.errors import ConfigError
 
 
@@ -18,6 +18,11 @@ def models_folder() -> Path:
     """Return the folder where Cellpose keeps downloaded models and those the user adds."""
     given = os.environ.get("CELLPOSE_LOCAL_MODELS_PATH")
     return Path(given) if given else Path.home() / ".cellpose" / "models"
+
+
+def is_own(model_type: str) -> bool:
+    """Return whether a model is of this package: one that ships, or a file that it trained."""
+    return model_type in SHIPPED_MODELS or Path(model_type).suffix == ".npz"
 
 
 def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSettings:
@@ -49,8 +54,8 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
         msg = f"segmentor: size_model {size_model} is not a file"
         raise ConfigError(msg)
     model_type = _find_model(given.model_type)
-    if given.second_channel and model_type == SHIPPED:
-        msg = f"segmentor: {SHIPPED} takes one channel; leave second_channel out"
+    if given.second_channel and is_own(model_type):
+        msg = f"segmentor: {Path(model_type).name} takes one channel; leave second_channel out"
         raise ConfigError(msg)
     cell_model = given.cell_model
     if given.cells == "cellpose":
@@ -62,13 +67,13 @@ def segment_settings(given: SegmentSettings | Mapping[str, Any]) -> SegmentSetti
 
 def _find_model(name: str, option: str = "model_type") -> str:
     """Return the name of a known model, or the path of a model file."""
-    if name in (SHIPPED, *BUILT_IN, *BUILT_IN_4):
+    if name in (*SHIPPED_MODELS, *BUILT_IN, *BUILT_IN_4):
         return name
     if Path(name).expanduser().is_file():
         return str(Path(name).expanduser().absolute())
     if name and Path(name).name == name and (models_folder() / name).is_file():
         return str(models_folder() / name)
-    near = difflib.get_close_matches(name, [SHIPPED, *BUILT_IN, *BUILT_IN_4], n=1)
+    near = difflib.get_close_matches(name, [*SHIPPED_MODELS, *BUILT_IN, *BUILT_IN_4], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     msg = (
         f"segmentor: {option} {name!r} is neither a file, nor {SHIPPED!r}, nor one of "

@@ -95,13 +95,17 @@ class SizeEstimator:
         return float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
 
 
-def load_shipped(gpu: bool) -> tuple[Any, SizeEstimator]:
-    """Load the shipped nuclei model, ready to segment, and its size estimator.
+def load_shipped(
+    gpu: bool, network: Path | None = None, size: Path | None = None
+) -> tuple[Any, SizeEstimator]:
+    """Load a nuclei model of this package, ready to segment, and its size estimator.
 
     Parameters
     ----------
     gpu : bool
         Whether to put it on the GPU; without one it stays on the processor.
+    network, size : Path, optional
+        Its files; by default those of ``idrstream-nuclei``.
 
     Returns
     -------
@@ -115,8 +119,8 @@ def load_shipped(gpu: bool) -> tuple[Any, SizeEstimator]:
     idrstream.errors.MissingToolError
         When the files are missing, damaged or of a newer format.
     """
-    model = load_nuclei_network(models.nuclei_model_path(), gpu=gpu)
-    return model, load_size_estimator(models.nuclei_size_model_path())
+    model = load_nuclei_network(network or models.nuclei_model_path(), gpu=gpu)
+    return model, load_size_estimator(size or models.nuclei_size_model_path())
 
 
 def load_nuclei_network(path: Path, *, gpu: bool = False) -> Any:
