@@ -63,7 +63,7 @@ def settle_statistics(
     data: list[Labelled],
     rng: np.random.Generator,
     at: tuple[int, float],
-    batches: int = STATISTICS_BATCHES,
+    size: int,
 ) -> None:
     """Measure the batch statistics of averaged weights anew, on crops as in training.
 
@@ -77,8 +77,8 @@ def settle_statistics(
     weights = sampling_weights(data)
     net.train()
     with torch.no_grad():
-        for _ in range(batches):
-            net(torch.from_numpy(draw_batch(data, weights, 16, rng, *at)[0]).to(net.device))
+        for _ in range(STATISTICS_BATCHES):
+            net(torch.from_numpy(draw_batch(data, weights, size, rng, *at)[0]).to(net.device))
     for part, momentum in zip(norms, usual, strict=True):
         part.momentum = momentum
     net.eval()
@@ -198,7 +198,7 @@ def train(
             with (options.out / "log.jsonl").open("a") as log:
                 log.write(json.dumps(line) + "\n")
             save(average, options.out / "average.pt")
-    settle_statistics(average, data, rng, at, min(STATISTICS_BATCHES, options.steps))
+    settle_statistics(average, data, rng, at, 2 * options.batch)
     print(f"validation {validation_loss(average, crops):.4f} with statistics measured anew")
     save(average, options.out / "average.pt")
     return average

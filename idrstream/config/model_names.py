@@ -5,7 +5,7 @@ from __future__ import annotations
 SHIPPED = "idrstream-nuclei"
 """Name of the model that comes with this package."""
 
-SHIPPED_MODELS = (SHIPPED,)
+SHIPPED_MODELS = (SHIPPED, "idrstream-nuclei-fast")
 """All models of nuclei that come with this package."""
 
 BUILT_IN = (

@@ -25,11 +25,11 @@ __all__ = [
 NUCLEI = SHIPPED
 """The ``model_type`` that means the nuclei model in this package."""
 
-_FILES = dict(zip(SHIPPED_MODELS, ("nuclei",), strict=True))
+_FILES = dict(zip(SHIPPED_MODELS, ("nuclei", "nuclei_fast"), strict=True))
 
 
 def nuclei_model_path(name: str = NUCLEI) -> Path:
-    """Return the weights of a nuclei model; ``name`` is one of `SHIPPED_MODELS`."""
+    """Return the weights of a nuclei model, by default of `NUCLEI`."""
     return _shipped(f"{_FILES[name]}.npz")
 
 

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
 
 from idrstream import models
+from idrstream.config.model_names import SHIPPED_MODELS
 from idrstream.errors import MissingToolError
 from idrstream.profile import ProfileConfig
 from idrstream.segment.cellpose import shipped
+from idrstream.segment.cellpose.models import own_files
 
+NUCLEI_PATHS = [
+    partial(path, name)
+    for path in (models.nuclei_model_path, models.nuclei_size_model_path)
+    for name in SHIPPED_MODELS
+]
 PATHS = [
-    models.nuclei_model_path,
-    models.nuclei_size_model_path,
+    *NUCLEI_PATHS,
     models.profiler_checkpoint_path,
     models.profiler_config_path,
 ]
@@ -55,7 +62,7 @@ def test_a_missing_model_says_how_to_get_it(monkeypatch):
         models.nuclei_model_path()
 
 
-@pytest.mark.parametrize("path", [models.nuclei_model_path, models.nuclei_size_model_path])
+@pytest.mark.parametrize("path", NUCLEI_PATHS)
 def test_network_files_hold_no_pickle_and_only_finite_numbers(path):
     with np.load(path(), allow_pickle=False) as file:
         for name in file.files:
@@ -188,9 +195,9 @@ def test_estimate_without_any_nucleus_is_what_the_style_says():
     assert estimator.estimate(np.zeros((100, 100)), network) == pytest.approx(23)
 
 
-@pytest.fixture(scope="module")
-def loaded():
-    return shipped.load_shipped(gpu=False)
+@pytest.fixture(scope="module", params=SHIPPED_MODELS)
+def loaded(request):
+    return shipped.load_shipped(False, *own_files(request.param))
 
 
 def disks(diameter, side=220, seed=0):
