@@ -1,65 +1,44 @@
-"""Single-cell crops of known phenotype: reading, splitting by movie, augmentation.
-
-A data folder holds one folder per class; the crops in it are 64 x 64 grey PNG files whose names
-begin ``<screen>___<position>___…``. A movie is one screen and position.
-"""
+"""Single-cell crops of known phenotype: splitting by movie, augmentation."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from skimage.io import imread
+from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
+
+from idrstream.quiet import without_warnings
 
 BOX_PX = 64
 
 
-def read_crops(folder: Path) -> tuple[np.ndarray, list[str], list[str], list[str]]:
-    """Read every crop below ``folder``.
+def split_by_movie(
+    classes: Sequence[str], movies: Sequence[str], folds: int, seed: int = 0
+) -> list[np.ndarray]:
+    """Return for each fold which crops are held out: whole movies, classes as even as they allow.
+
+    Parameters
+    ----------
+    classes, movies : sequence of str
+        Class and movie of each crop.
+    folds : int
+        Number of folds, at least 2; every crop is held out in one of them.
+    seed : int
+        Of the folds.
 
     Returns
     -------
-    crops : np.ndarray
-        Shape ``(n, 64, 64)``, uint8.
-    classes, movies, names : list of str
-        For each crop its class, its movie and its path below ``folder``.
+    list of np.ndarray
+        Masks, shape ``(n,)``, bool.
     """
-    paths = sorted(folder.glob("*/*.png"))
-    if not paths:
-        raise SystemExit(f"no <class>/*.png below {folder}")
-    crops = np.stack([imread(p) for p in paths])
-    movies = ["___".join(p.name.split("___")[:2]) for p in paths]
-    return (
-        crops,
-        [p.parent.name for p in paths],
-        movies,
-        [str(p.relative_to(folder)) for p in paths],
-    )
-
-
-def split_by_movie(
-    classes: list[str], movies: list[str], fraction: float = 0.2, seed: int = 1, tries: int = 20000
-) -> np.ndarray:
-    """Return which crops are held out: whole movies, with about ``fraction`` of every class.
-
-    Of many random draws of movies, the one is taken whose parts of the classes lie closest to
-    ``fraction`` (mean squared log ratio over classes, so that no class is left empty).
-    """
-    class_names, class_index = np.unique(classes, return_inverse=True)
-    movie_names, movie_index = np.unique(movies, return_inverse=True)
-    table = np.zeros((len(movie_names), len(class_names)))
-    np.add.at(table, (movie_index, class_index), 1)
-    share = table / table.sum(0)
-    rng = np.random.default_rng(seed)
-    best, chosen = np.inf, np.zeros(len(movie_names), bool)
-    for _ in range(tries):
-        drawn = rng.random(len(movie_names)) < rng.uniform(0.1, 0.35)
-        miss = float(np.mean(np.log((share[drawn].sum(0) + 0.02) / (fraction + 0.02)) ** 2))
-        if miss < best:
-            best, chosen = miss, drawn
-    return chosen[movie_index]
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    held_out = []
+    with without_warnings():  # of classes that are in fewer movies than there are folds
+        for _, asked in splitter.split(np.zeros(len(classes)), classes, movies):
+            held_out.append(np.isin(np.arange(len(classes)), asked))
+    return held_out
 
 
 def min_max(crops: torch.Tensor) -> torch.Tensor:
@@ -69,16 +48,38 @@ def min_max(crops: torch.Tensor) -> torch.Tensor:
     return (crops - low) / (high - low + 1e-7)
 
 
-def augment(crops: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Turn, mirror, scale, shift and re-expose crops; shape ``(n, 1, 64, 64)``, float32 0..1."""
+def augment(
+    crops: torch.Tensor, rng: torch.Generator, strength: float = 1.0, surroundings: float = 0.0
+) -> torch.Tensor:
+    """Turn, mirror, scale, shift and re-expose crops.
+
+    Parameters
+    ----------
+    crops : torch.Tensor
+        Shape ``(n, 1, 64, 64)``, float32, any grey levels, on the device of `rng`.
+    rng : torch.Generator
+        Draws everything.
+    strength : float
+        Factor for what is done to exposure, focus, noise and light.
+    surroundings : float
+        Chance of a crop to get what lies around the nucleus of another one.
+
+    Returns
+    -------
+    torch.Tensor
+        Same shape, 0 to 1.
+    """
     n = len(crops)
 
     def uniform(low: float, high: float) -> torch.Tensor:
-        return torch.rand(n, generator=rng) * (high - low) + low
+        return torch.rand(n, generator=rng, device=rng.device) * (high - low) + low
+
+    def column(values: torch.Tensor) -> torch.Tensor:
+        return values[:, None, None, None]
 
     angle = uniform(0, 2 * np.pi)
     scale = torch.exp(uniform(-0.2, 0.2))
-    mirror = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
+    mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     squeeze = torch.exp(uniform(-0.08, 0.08))
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     matrix = torch.stack(
@@ -90,20 +91,30 @@ def augment(crops: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     )
     grid = functional.affine_grid(matrix, list(crops.shape), align_corners=False)
     x = functional.grid_sample(crops, grid, padding_mode="reflection", align_corners=False)
-    x = min_max(x).clamp(1e-4, 1) ** torch.exp(uniform(-0.4, 0.4))[:, None, None, None]
-    x = _blur(x, uniform(0.3, 1.2), torch.rand(n, generator=rng) < 0.25)
-    noise = torch.randn(x.shape, generator=rng) * uniform(0, 0.06)[:, None, None, None]
-    x = x + noise
+    x = _other_surroundings(min_max(x), uniform(22, 32), uniform(0, 1) < surroundings)
+    x = min_max(x).clamp(1e-4, 1) ** column(torch.exp(uniform(-0.4, 0.4) * strength))
+    x = _blur(x, uniform(0.3, 1.2 * strength), uniform(0, 1) < 0.25 * strength)
+    noise = torch.randn(x.shape, generator=rng, device=rng.device)
+    x = x + noise * column(uniform(0, 0.06 * strength))
     # A ramp for uneven light, then, for some, a patch without signal.
-    ramp = torch.linspace(-1, 1, x.shape[-1])
-    x = x * (1 + uniform(-0.15, 0.15)[:, None, None, None] * ramp)
-    return min_max(_cut_out(x, rng))
+    ramp = torch.linspace(-1, 1, x.shape[-1], device=x.device)
+    x = x * (1 + column(uniform(-0.15, 0.15) * strength) * ramp)
+    return min_max(_cut_out(x, rng, 0.25 * strength))
+
+
+def _other_surroundings(x: torch.Tensor, radius: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
+    """Put around the middle of some crops what is around that of their neighbours in the batch."""
+    at = torch.arange(x.shape[-1], device=x.device) - (x.shape[-1] - 1) / 2
+    distance = torch.hypot(at[:, None], at[None, :])
+    keep = ((radius[:, None, None] - distance) / 4 + 0.5).clamp(0, 1)  # over four pixels
+    keep = torch.where(where[:, None, None], keep, 1.0)[:, None]
+    return keep * x + (1 - keep) * x.roll(1, 0)
 
 
 def _blur(x: torch.Tensor, sigma: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
     if not where.any():
         return x
-    taps = torch.arange(-3, 4, dtype=torch.float32)
+    taps = torch.arange(-3, 4, dtype=torch.float32, device=x.device)
     kernel = torch.exp(-(taps**2) / (2 * sigma[where, None] ** 2))
     kernel = kernel / kernel.sum(1, keepdim=True)
     some = x[where, 0][None]
@@ -116,12 +127,14 @@ def _blur(x: torch.Tensor, sigma: torch.Tensor, where: torch.Tensor) -> torch.Te
     return x
 
 
-def _cut_out(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    x = x.clone()
-    side = x.shape[-1]
-    for i in torch.nonzero(torch.rand(len(x), generator=rng) < 0.25).flatten().tolist():
-        h, w = torch.randint(8, 20, (2,), generator=rng).tolist()
-        top = int(torch.randint(0, side - h, (1,), generator=rng))
-        left = int(torch.randint(0, side - w, (1,), generator=rng))
-        x[i, :, top : top + h, left : left + w] = x[i].amin()
-    return x
+def _cut_out(x: torch.Tensor, rng: torch.Generator, chance: float) -> torch.Tensor:
+    def draw(low: float, high: float) -> torch.Tensor:
+        drawn = torch.rand(len(x), 2, 1, generator=rng, device=rng.device)
+        return drawn * (high - low) + low
+
+    size = draw(8, 20)
+    start = draw(0, 1) * (x.shape[-1] - size)
+    at = torch.arange(x.shape[-1], device=x.device)
+    within = (at >= start) & (at < start + size)
+    patch = within[:, 0, :, None] & within[:, 1, None, :] & (draw(0, 1)[:, :1] < chance)
+    return torch.where(patch[:, None], x.amin((1, 2, 3), keepdim=True), x)

@@ -1,6 +1,13 @@
 """Train the profiler: an EfficientNet-B0 with one input channel on labelled nuclei.
 
-Example: ``python train_profiler.py MITOCHECK_CELLS --out run --epochs 80``
+Examples::
+
+    python train_profiler.py CROPS --start LITE0.pth --out run
+    python train_profiler.py CROPS --start LITE0.pth --out choice --folds 3
+
+The movies of the list ``--held-out`` are never trained on. With ``--folds`` they are not looked at
+either: the other movies are split into that many parts, each is guessed by a network trained on the
+rest, and ``folds.json`` has the scores. That is where choices are made.
 """
 
 from __future__ import annotations
@@ -9,17 +16,18 @@ import argparse
 import copy
 import json
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from cell_data import BOX_PX, augment, min_max, read_crops, split_by_movie
+from cell_data import BOX_PX, augment, min_max, split_by_movie
 from efficientnet_pytorch import EfficientNet
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
+
+from idrstream.evaluate.crops import LabelledCrops, read_crops
+from idrstream.evaluate.probe import ProbeResult, pooled, split_probe
+
+HELD_OUT = Path(__file__).resolve().with_name("mitocheck_validation.txt")
 
 
 def new_network(n_classes: int) -> EfficientNet:
@@ -45,6 +53,23 @@ def new_network(n_classes: int) -> EfficientNet:
     return net.to(memory_format=torch.channels_last)
 
 
+def start_from(net: EfficientNet, path: Path) -> None:
+    """Fill the network with weights of this script, or of EfficientNet-Lite0 for photographs.
+
+    Lite0 is B0 without squeeze-and-excitation: its three colours are summed into one, and what it
+    does not have begins as a gate that is nearly open.
+    """
+    weights = torch.load(path, weights_only=True)
+    if weights["_conv_stem.weight"].shape[1] == 3:
+        weights["_conv_stem.weight"] = weights["_conv_stem.weight"].sum(1, keepdim=True)
+        for name, value in net.state_dict().items():
+            if "_se_expand" in name:
+                weights[name] = torch.full_like(value, 4.0 if name.endswith("bias") else 0.0)
+            elif "_se_reduce" in name or name.startswith("_fc"):
+                weights[name] = value
+    net.load_state_dict(weights)
+
+
 def embed(net: EfficientNet, crops: torch.Tensor) -> torch.Tensor:
     """Return the pooled features of scaled crops, shape ``(n, 1280)``: DeepProfiler's ``pool5``."""
     return net.extract_features(crops).mean((2, 3))
@@ -66,21 +91,7 @@ def features_of(net: EfficientNet, crops: torch.Tensor) -> np.ndarray:
     """Return the features of unscaled crops in evaluation mode."""
     net.eval()
     with torch.no_grad():
-        return torch.cat([embed(net, min_max(part)) for part in crops.split(64)]).numpy()
-
-
-def probe(features: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> dict[str, float]:
-    """Fit the linear probe on the training movies and return its F1 on the others."""
-    scaler = StandardScaler().fit(features[~held_out])
-    model = LogisticRegression(C=0.01, class_weight="balanced", max_iter=2000)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.fit(scaler.transform(features[~held_out]), labels[~held_out])
-    guess = model.predict(scaler.transform(features[held_out]))
-    return {
-        kind: round(float(f1_score(labels[held_out], guess, average=kind)), 4)
-        for kind in ("macro", "weighted")
-    }
+        return torch.cat([embed(net, min_max(part)).cpu() for part in crops.split(64)]).numpy()
 
 
 def update_average(average: torch.nn.Module, net: torch.nn.Module, decay: float) -> None:
@@ -94,34 +105,40 @@ def update_average(average: torch.nn.Module, net: torch.nn.Module, decay: float)
 
 
 def train(
-    crops: torch.Tensor, labels: np.ndarray, held_out: np.ndarray, options: argparse.Namespace
-) -> None:
-    """Train; the averaged weights are saved whenever they were probed."""
+    data: LabelledCrops, held_out: np.ndarray, out: Path, options: argparse.Namespace
+) -> ProbeResult:
+    """Train on what is not held out; save the averaged weights, and probe those of the end."""
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
-    torch_rng = torch.Generator().manual_seed(options.seed)
-    n_classes = int(labels.max()) + 1
-    net = new_network(n_classes)
+    torch_rng = torch.Generator(options.device).manual_seed(options.seed)
+    names, labels = np.unique(data.classes, return_inverse=True)
+    crops = torch.from_numpy(data.pixels)[:, None].float().to(options.device)
+    net = new_network(len(names))
     if options.start:
-        net.load_state_dict(torch.load(options.start, weights_only=True))
+        start_from(net, options.start)
+    net.to(options.device)
     average = copy.deepcopy(net)
     module = Classifier(net)
     train_index = np.flatnonzero(~held_out)
-    chance = 1 / np.sqrt(np.bincount(labels[train_index], minlength=n_classes))[labels[train_index]]
-    steps = len(train_index) // options.batch
+    chance = 1 / np.sqrt(np.bincount(labels[train_index], minlength=len(names)))
+    chance = chance[labels[train_index]]
+    steps = max(1, len(train_index) // options.batch)
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=options.rate, weight_decay=options.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, options.rate, total_steps=options.epochs * steps, pct_start=0.2
     )
-    start, best = time.time(), 0.0
+    start = time.time()
     for epoch in range(1, options.epochs + 1):
         losses = []
         for _ in range(steps):
             net.train()
             picked = rng.choice(train_index, options.batch, p=chance / chance.sum())
-            x = augment(crops[picked], torch_rng).to(memory_format=torch.channels_last)
-            y = functional.one_hot(torch.from_numpy(labels[picked]), n_classes).float()
+            x = augment(crops[picked], torch_rng, options.strength, options.surroundings)
+            x = x.to(memory_format=torch.channels_last)
+            y = functional.one_hot(torch.from_numpy(labels[picked]), len(names)).to(x)
             if rng.random() < options.mix:
                 share = float(rng.beta(0.4, 0.4))
                 x, y = share * x + (1 - share) * x.flip(0), share * y + (1 - share) * y.flip(0)
@@ -136,46 +153,65 @@ def train(
         line = {
             "epoch": epoch,
             "minutes": round((time.time() - start) / 60, 2),
-            "loss": round(np.mean(losses), 4),
+            "loss": round(float(np.mean(losses)), 4),
         }
-        if epoch % options.every == 0 or epoch == options.epochs:
-            line |= probe(features_of(average, crops), labels, held_out)
-            torch.save(average.state_dict(), options.out / "last.pt")
-            if line["macro"] >= best:
-                best = line["macro"]
-                torch.save(average.state_dict(), options.out / "best.pt")
-        with (options.out / "log.jsonl").open("a") as log:
+        torch.save({k: v.cpu() for k, v in average.state_dict().items()}, out / "last.pt")
+        if epoch == options.epochs or (options.folds and epoch % 5 == 0):
+            result = split_probe(features_of(average, crops), data.classes, held_out)
+            line |= {"macro": result.macro_f1, "weighted": result.weighted_f1}
+        with (out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
+    return result
+
+
+def train_folds(data: LabelledCrops, options: argparse.Namespace) -> None:
+    """Train and probe once for each fold; write the score of each and of all guesses together."""
+    results = []
+    folds = split_by_movie(data.classes, data.groups, options.folds)
+    for number, held_out in enumerate(folds, start=1):
+        result = train(data, held_out, options.out / f"fold{number}", options)
+        results.append(result)
+        summary = {
+            "options": {k: str(v) for k, v in vars(options).items()},
+            "macro_f1_of_folds": [one.macro_f1 for one in results],
+            "all": pooled(results).to_json(),
+        }
+        (options.out / "folds.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 def main() -> None:
     """Read the options and train."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("data", type=Path, help="folder with one folder of crops per class")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=80)
+    parser.add_argument("--start", type=Path, help="weights to start from")
+    parser.add_argument("--held-out", type=Path, default=HELD_OUT, help="list of crops")
+    parser.add_argument("--folds", type=int, help="choose by this many folds of the other movies")
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=4e-3, help="highest learning rate")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--weight-decay", type=float, default=0.03)
+    parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
+    parser.add_argument(
+        "--surroundings", type=float, default=0.0, help="part with those of another nucleus"
+    )
     parser.add_argument(
         "--mix", type=float, default=0.3, help="part of the batches that are mixed up"
     )
     parser.add_argument("--decay", type=float, default=0.99, help="of the average of the weights")
-    parser.add_argument("--every", type=int, default=5, help="epochs between probes")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--start", type=Path, help="state dict to start from")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
-    crops, classes, movies, names = read_crops(options.data)
-    held_out = split_by_movie(classes, movies)
-    (options.out / "validation.txt").write_text(
-        "".join(f"{n}\n" for n, h in zip(names, held_out, strict=True) if h)
-    )
-    labels = np.searchsorted(sorted(set(classes)), classes)
-    train(torch.from_numpy(crops)[:, None].float(), labels, held_out, options)
+    data = read_crops(options.data)
+    held_out = data.listed_in(options.held_out.read_text().splitlines())
+    if options.folds:
+        train_folds(data.take(~held_out), options)
+    else:
+        train(data, held_out, options.out, options)
 
 
 if __name__ == "__main__":

@@ -117,6 +117,22 @@ def grouped_probe(
     return _score(labels, guesses)
 
 
+def pooled(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the score of all guesses of several probes together, each on cells of its own.
+
+    Parameters
+    ----------
+    results : sequence of ProbeResult
+        At least one; their classes may differ.
+    """
+    names = tuple(sorted({name for result in results for name in result.classes}))
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    for result in results:
+        at = np.array([names.index(name) for name in result.classes])
+        confusion[np.ix_(at, at)] += result.confusion
+    return _summed_up(names, confusion)
+
+
 def _guess(
     features: NDArray[Any], labels: NDArray[Any], fitted: NDArray[Any], asked: NDArray[Any]
 ) -> NDArray[Any]:
@@ -138,11 +154,13 @@ def _score(true: NDArray[Any], guessed: NDArray[Any]) -> ProbeResult:
     index = {name: i for i, name in enumerate(names)}
     confusion = np.zeros((len(names), len(names)), np.int64)
     np.add.at(confusion, ([index[n] for n in true], [index[n] for n in guessed]), 1)
-    result = ProbeResult(names, confusion, 0.0, 0.0)
-    scores = result.class_f1()
-    present = [name for name in names if not np.isnan(scores[name])]
-    counts = np.array([confusion[index[name]].sum() for name in present])
-    values = np.array([scores[name] for name in present])
+    return _summed_up(names, confusion)
+
+
+def _summed_up(names: tuple[str, ...], confusion: NDArray[np.int64]) -> ProbeResult:
+    scores = np.array(list(ProbeResult(names, confusion, 0.0, 0.0).class_f1().values()))
+    present = ~np.isnan(scores)
+    values, counts = scores[present], confusion.sum(axis=1)[present]
     return ProbeResult(
         names, confusion, float(values.mean()), float(np.average(values, weights=counts))
     )

@@ -15,7 +15,7 @@ from idrstream.evaluate import deepfeatures
 from idrstream.evaluate.classical import classical_features
 from idrstream.evaluate.crops import read_crops
 from idrstream.evaluate.picture import draw_confusion
-from idrstream.evaluate.probe import grouped_probe, split_probe
+from idrstream.evaluate.probe import grouped_probe, pooled, split_probe
 from idrstream.profile import FeatureEngine
 from idrstream.records import Features
 
@@ -138,6 +138,23 @@ def test_f1_agrees_with_scikit_learn():
     guessed = np.concatenate([np.repeat(result.classes, row) for row in result.confusion])
     assert result.macro_f1 == pytest.approx(f1_score(true, guessed, average="macro"))
     assert result.weighted_f1 == pytest.approx(f1_score(true, guessed, average="weighted"))
+
+
+def test_probes_on_different_cells_are_scored_together():
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(3)
+    classes = np.array(list("abc"))[rng.integers(0, 3, 300)]
+    classes[:100][classes[:100] == "c"] = "b"  # not among the first cells that are guessed
+    features = rng.normal(size=(300, 4)) + (classes == "a")[:, None]
+    sides = [np.arange(300) // 100 == part for part in range(3)]
+    results = [split_probe(features, classes, side) for side in sides]
+    together = pooled(results)
+    assert together.confusion.sum() == 300
+    true = np.repeat(together.classes, together.confusion.sum(axis=1))
+    guessed = np.concatenate([np.repeat(together.classes, row) for row in together.confusion])
+    assert together.macro_f1 == pytest.approx(f1_score(true, guessed, average="macro"))
+    assert pooled(results[:1]).to_json() == results[0].to_json()
 
 
 def test_probe_refuses_what_it_cannot_learn():

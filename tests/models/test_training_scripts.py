@@ -30,31 +30,119 @@ def movies_and_classes():
 
 
 @pytest.mark.models
-def test_split_by_movie_keeps_movies_whole_and_classes_even():
+def test_split_by_movie_keeps_movies_whole_and_holds_every_crop_out_once():
     from cell_data import split_by_movie
 
     classes, movies = movies_and_classes()
-    held_out = split_by_movie(classes, movies, tries=2000)
-    sides = {m: {h for x, h in zip(movies, held_out, strict=True) if x == m} for m in set(movies)}
-    assert all(len(side) == 1 for side in sides.values())
-    for name in set(classes):
-        share = held_out[np.array(classes) == name].mean()
-        assert 0.12 < share < 0.28
-    np.testing.assert_array_equal(held_out, split_by_movie(classes, movies, tries=2000))
+    folds = split_by_movie(classes, movies, 3)
+    assert (np.sum(folds, axis=0) == 1).all()
+    for held_out in folds:
+        assert not set(np.array(movies)[held_out]) & set(np.array(movies)[~held_out])
+        for name in set(classes):
+            assert 0.2 < held_out[np.array(classes) == name].mean() < 0.5
+    np.testing.assert_array_equal(folds, split_by_movie(classes, movies, 3))
 
 
 @pytest.mark.models
-def test_augmented_crops_keep_their_form_and_range():
+@pytest.mark.parametrize("strength", [1.0, 1.7])
+def test_augmented_crops_keep_their_form_and_range(strength):
     import torch
     from cell_data import augment
 
     crops = torch.rand(9, 1, 64, 64) * 255
-    one = augment(crops, torch.Generator().manual_seed(1))
-    two = augment(crops, torch.Generator().manual_seed(1))
+    one = augment(crops, torch.Generator().manual_seed(1), strength, 0.5)
+    two = augment(crops, torch.Generator().manual_seed(1), strength, 0.5)
     assert one.shape == crops.shape
     assert one.min() >= 0
     assert one.max() <= 1.0001
+    assert not torch.allclose(one[0], one[1])
     torch.testing.assert_close(one, two)
+
+
+@pytest.mark.models
+def test_other_surroundings_leave_the_nucleus_alone():
+    import torch
+    from cell_data import _other_surroundings
+
+    crops = torch.arange(4.0)[:, None, None, None].expand(4, 1, 64, 64)
+    changed = _other_surroundings(
+        crops, torch.full((4,), 24.0), torch.tensor([True, False, True, True])
+    )
+    assert changed[:, 0, 32, 32].tolist() == [0, 1, 2, 3]
+    assert changed[:, 0, 0, 0].tolist() == [3, 1, 1, 2]
+
+
+@pytest.mark.models
+def test_patches_without_signal_are_left_out_of_some_crops():
+    import torch
+    from cell_data import _cut_out
+
+    crops = 1 + torch.rand(200, 1, 64, 64)
+    crops[:, :, 0, 0] = 0.5
+    cut = (_cut_out(crops, torch.Generator().manual_seed(0), 0.25) != crops).sum((1, 2, 3))
+    assert 0.15 < (cut > 0).float().mean() < 0.35
+    assert cut[cut > 0].min() >= 7 * 7
+    assert cut.max() <= 20 * 20
+
+
+@pytest.mark.models
+def test_training_begins_with_the_weights_of_a_network_for_photographs(tmp_path):
+    import torch
+    from train_profiler import embed, new_network, start_from
+
+    torch.manual_seed(0)
+    weights = {k: v.clone() for k, v in new_network(4).state_dict().items() if "_se_" not in k}
+    weights["_conv_stem.weight"] = torch.rand(32, 3, 3, 3)
+    weights["_fc.weight"], weights["_fc.bias"] = torch.rand(1000, 1280), torch.rand(1000)
+    torch.save(weights, tmp_path / "lite0.pth")
+    net = new_network(4)
+    start_from(net, tmp_path / "lite0.pth")
+    stem = weights["_conv_stem.weight"].sum(1, keepdim=True)
+    torch.testing.assert_close(net.state_dict()["_conv_stem.weight"], stem)
+    head = "_conv_head.weight"
+    torch.testing.assert_close(net.state_dict()[head], weights[head])
+    gate = torch.sigmoid(net._blocks[3]._se_expand(torch.rand(1, 6, 1, 1)))
+    assert gate.min() > 0.95
+    assert embed(net, torch.rand(2, 1, 64, 64)).shape == (2, 1280)
+    torch.save(net.state_dict(), tmp_path / "own.pt")
+    again = new_network(4)
+    start_from(again, tmp_path / "own.pt")
+    torch.testing.assert_close(again.state_dict(), net.state_dict())
+
+
+@pytest.mark.models
+@pytest.mark.slow
+def test_training_by_folds_looks_at_every_movie_but_the_held_out_ones(tmp_path, monkeypatch):
+    import imageio.v3 as iio
+    import train_profiler
+
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 0), ("light", 120)):
+        (tmp_path / "crops" / name).mkdir(parents=True)
+        for number in range(12):
+            crop = rng.integers(level, level + 100, (64, 64)).astype(np.uint8)
+            path = tmp_path / "crops" / name / f"s___P{number % 4}___{number:02d}.png"
+            iio.imwrite(path, crop)
+    (tmp_path / "held_out.txt").write_text(
+        "".join(
+            f"{name}/s___P3___{number:02d}.png\n"
+            for name in ("dark", "light")
+            for number in (3, 7, 11)
+        )
+    )
+    command = ["train_profiler.py", tmp_path / "crops", "--held-out", tmp_path / "held_out.txt"]
+    command += ["--epochs", 1, "--batch", 4]
+    monkeypatch.setattr(sys, "argv", [str(x) for x in (*command, "--out", tmp_path / "run")])
+    train_profiler.main()
+    line = json.loads((tmp_path / "run" / "log.jsonl").read_text())
+    assert 0 <= line["macro"] <= 1
+    assert (tmp_path / "run" / "last.pt").is_file()
+    command += ["--folds", 3, "--out", tmp_path / "folds"]
+    monkeypatch.setattr(sys, "argv", [str(x) for x in command])
+    train_profiler.main()
+    summary = json.loads((tmp_path / "folds" / "folds.json").read_text())
+    assert len(summary["macro_f1_of_folds"]) == 3
+    assert np.sum(summary["all"]["confusion"]) == 18  # not the six of the fourth movie
 
 
 @pytest.mark.models
