@@ -58,7 +58,7 @@ wheel-check:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) tools/wheel_check.py
 
-# Runs the notebooks anew and writes the README's pictures.
+# Runs the notebooks anew.
 notebooks:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	$(PY) tools/run_notebooks.py

@@ -24,6 +24,9 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "idrstream/errors.md": "errors.md",
 }
+SOURCE = re.compile(r'\b(src|srcset)="((?:\.\./)*images/[^"]+)"')
+CODE = re.compile(r"<pre\b.*?</pre>|<code\b[^>]*>.*?</code>|doc-object-name[^>]*>[^<]*<", re.DOTALL)
+SEAM = re.compile(r"(?<=[\w\]])([._/=]+)(?=[\w{\[])(?![^<]*>)")
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```\s*?$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 PUBLIC_NAMES = "<!-- public names -->"
@@ -47,7 +50,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         if files.get_file_from_path(f"api/{package}.md") is None:
             page = f"::: idrstream.{package}\n"
             files.append(File.generated(config, f"api/{package}.md", content=page))
-    there = {file.src_uri for file in files.documentation_pages()}
+    # The first page is behind the name of the site, at the top of every page.
+    there = {file.src_uri for file in files.documentation_pages()} - {"index.md"}
     listed: set[str] = set()
     config.nav = _fit(config.nav or [], there, listed)
     rest = sorted(there - listed)
@@ -65,6 +69,16 @@ def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
     output = output.replace('role="dialog"', 'role="dialog" aria-label="Search"', 1)
     # A table whose first column needs no heading: an empty heading is read out, a cell is not.
     return re.sub(r"<th([^>]*)></th>", r"<td\1></td>", output)
+
+
+def on_page_content(html: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let names of code break after a dot, an underscore or a slash, and not within a word."""
+    del page, config, files
+
+    def seams(match: re.Match[str]) -> str:
+        return match[0] if match[0].startswith("<pre") else SEAM.sub(r"\1<wbr>", match[0])
+
+    return CODE.sub(seams, html)
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -87,8 +101,13 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         relative = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or ".")
         return f"{mark}[{text}]({relative}{'#' + anchor if anchor else ''})"
 
+    def picture(match: re.Match[str]) -> str:
+        source = posixpath.normpath(posixpath.join(posixpath.dirname(here), match[2]))
+        relative = posixpath.relpath(source, posixpath.dirname(page.file.src_uri) or ".")
+        return f'{match[1]}="{relative}"'
+
     parts = FENCE.split(markdown)
-    parts[::2] = [LINK.sub(fix, part) for part in parts[::2]]
+    parts[::2] = [SOURCE.sub(picture, LINK.sub(fix, part)) for part in parts[::2]]
     text = "".join(parts)
     # Asked for only where they are wanted: the names import the package.
     for mark, content in ((PUBLIC_NAMES, _public_names), (OTHER_NAMES, _other_names)):

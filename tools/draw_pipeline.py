@@ -1,7 +1,8 @@
 """Draws images/pipeline.svg: the way of an image from the archive to a published table.
 
-Plain SVG without a library; the same script gives the same bytes. ``--check`` says whether the
-picture in images/ is the one that this script draws.
+images/pipeline_upright.svg is the same for narrow windows. Plain SVG without a library; the same
+script gives the same bytes. ``--check`` says whether the pictures in images/ are those that this
+script draws.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-TARGET = Path(__file__).resolve().parents[1] / "images/pipeline.svg"
+IMAGES = Path(__file__).resolve().parents[1] / "images"
 WIDTH, HEIGHT = 1080, 610
 BOX_W, BOX_H, GAP = 140, 128, 30
 LEFT, ROW_1, ROW_2 = 45, 92, 318
+# The upright picture: a step is a row.
+NARROW, STEP_X, STEP_W, STEP_H, STEP_GAP = 360, 26, 308, 76, 30
 TITLE = "The way of an image through idrstream"
 DESCRIPTION = (
     "Two rows of steps. First row, for every image: the archive (HTTPS, FTP, S3, Aspera, a "
@@ -36,6 +39,7 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, 
 .outer { fill: #e6f1f4; stroke: #6f93a1; }
 .name { font-size: 17px; font-weight: 650; fill: #12303f; }
 .note { font-size: 11.5px; fill: #3d5763; }
+.large { font-size: 13.5px; fill: #3d5763; }
 .lane { fill: #dcefeb; stroke: #8fc4ba; }
 .lane-text { font-size: 11.5px; fill: #0c584b; font-weight: 600; }
 .row { font-size: 14px; fill: #3d5763; font-weight: 600; }
@@ -61,7 +65,7 @@ text { font-family: system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, 
   .box { fill: #182a33; stroke: #55727f; }
   .outer { fill: #1d3742; stroke: #6f93a1; }
   .name { fill: #eaf3f6; }
-  .note, .row { fill: #b4c9d2; }
+  .note, .large, .row { fill: #b4c9d2; }
   .lane { fill: #163f38; stroke: #3c7d71; }
   .lane-text { fill: #a5e3d6; }
   .flow { stroke: #d5e5ec; }
@@ -269,10 +273,82 @@ def draw() -> str:
         parts += [arrow(x + BOX_W, y + BOX_H / 2) for x in xs[:-1]]
     parts += _turn(first[-1], second[0])
     parts += _journal(second)
+    return _svg(parts, WIDTH, HEIGHT)
+
+
+def draw_upright() -> str:
+    """Return the picture for narrow windows: the same steps, one below the other."""
+    parts, y = [], 54.0
+    tops: list[float] = []
+    parts.append(text(STEP_X - 10, 30, "for every image", "row", "start"))
+    for name, icon, one, two, lane in FIRST:
+        tops.append(y)
+        parts += _row(y, name, icon, (one, two), lane)
+        y += STEP_H + STEP_GAP + (0 if lane else 14)
+    parts.append(text(STEP_X + 84, y - 8, "then the movie is deleted", "gone", "start"))
+    y += 20
+    parts.append(text(STEP_X + 84, y + 2, "for every batch", "row", "start"))
+    parts.append(path("flow", f"M{STEP_X + 52:g} {y - 47:g}V{y + 13:g}") + _down(y + 23))
+    y += 26
+    for number, (name, icon, one, two, lane) in enumerate(SECOND):
+        tops.append(y)
+        parts += _row(y, name, icon, (one, two), lane, last=number == len(SECOND) - 1)
+        y += STEP_H + STEP_GAP
+        if name == "publish":
+            parts.append(text(STEP_X + 84, y + 4, "then the batch is deleted", "gone", "start"))
+            y += 24
+    inside = rect(
+        12, tops[1] - 17, NARROW - 24, tops[len(FIRST) + 3] + STEP_H - tops[1] + 33, "budget", 8
+    )
+    label = text(STEP_X + 84, tops[1] - 22, "tmp/, within the disk budget", "budget-text", "start")
+    words = (
+        "records every step, failure, setting",
+        "and digest. After a crash, a reboot or Ctrl-C",
+        "the same call does what is left.",
+    )
+    journal = [
+        rect(12, y - 4, NARROW - 24, 92, "journal", 9),
+        f'<text class="journal-text" font-weight="700" x="24" y="{y + 18:g}">journal.sqlite</text>',
+    ] + [text(24, y + 36 + 18 * at, line, "journal-text", "start") for at, line in enumerate(words)]
+    high = round(y + 100)
+    ground = rect(0.5, 0.5, NARROW - 1, high - 1, "ground", 14)
+    return _svg([ground, inside, *parts, label, *journal], NARROW, high)
+
+
+def _row(
+    y: float, name: str, icon: Icon, lines: tuple[str, str], lane: str, *, last: bool = False
+) -> list[str]:
+    """Draw a step as a row, and below it an arrow to the next."""
+    parts = [
+        rect(STEP_X, y, STEP_W, STEP_H, "box" if lane else "outer", 9),
+        icon(STEP_X + 10, y + 13),
+        text(STEP_X + 108, y + 25, name, "name", "start"),
+        text(STEP_X + 108, y + 46, lines[0], "large", "start"),
+        text(STEP_X + 108, y + 64, lines[1], "large", "start"),
+    ]
+    if lane:
+        wide = 22 + 6.6 * len(lane)
+        right = STEP_X + STEP_W - 8
+        parts.append(rect(right - wide, y - 9, wide, 18, "lane", 9))
+        parts.append(text(right - wide / 2, y + 4, lane, "lane-text"))
+    if not last and name != FIRST[-1][0]:
+        # The arrows that cross the frame of the budget are longer.
+        longer = {FIRST[0][0]: 14, SECOND[-2][0]: 24}.get(name, 0)
+        end = y + STEP_H + STEP_GAP + longer - 3
+        parts.append(path("flow", f"M{STEP_X + 52:g} {y + STEP_H + 3:g}V{end - 7:g}") + _down(end))
+    return parts
+
+
+def _down(y: float) -> str:
+    """Draw the head of an arrow that points down, with its point at the arrows' column."""
+    return path("head", f"M{STEP_X + 52:g} {y:g}l-6 -10h12z")
+
+
+def _svg(parts: list[str], width: int, height: int) -> str:
     body = "\n".join(parts)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-labelledby="title desc">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" role="img" aria-labelledby="title desc">\n'
         f'<title id="title">{escape(TITLE)}</title>\n<desc id="desc">{escape(DESCRIPTION)}</desc>\n'
         f"<style>{STYLE}</style>\n{body}\n</svg>\n"
     )
@@ -345,14 +421,17 @@ def _journal(second: list[float]) -> list[str]:
 
 
 def main() -> int:
-    """Write the picture, or compare it with the one that is there."""
-    drawn = draw()
-    if "--check" in sys.argv[1:]:
-        same = TARGET.exists() and TARGET.read_text(encoding="utf-8") == drawn
-        print(f"{TARGET.name} is {'the one' if same else 'not the one'} that this script draws")
-        return 0 if same else 1
-    TARGET.write_text(drawn, encoding="utf-8")
-    return 0
+    """Write the pictures, or compare them with those that are there."""
+    same = True
+    for name, draws in (("pipeline.svg", draw), ("pipeline_upright.svg", draw_upright)):
+        target, drawn = IMAGES / name, draws()
+        if "--check" not in sys.argv[1:]:
+            target.write_text(drawn, encoding="utf-8")
+            continue
+        one = target.exists() and target.read_text(encoding="utf-8") == drawn
+        print(f"{name} is {'the one' if one else 'not the one'} that this script draws")
+        same = same and one
+    return 0 if same else 1
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Runs the notebooks in a scratch folder, keeps their outputs, and writes the README's pictures."""
+"""Runs the notebooks in a scratch folder and keeps their outputs."""
 
 from __future__ import annotations
 
-import base64
 import os
 import sys
 import tempfile
@@ -12,11 +11,6 @@ import nbformat
 from nbclient import NotebookClient
 
 PROJECT = Path(__file__).resolve().parents[1]
-# Names of the pictures in images/, in the order in which a notebook shows them.
-PICTURES = {
-    "features_to_hits": ("pca", "hits"),
-    "quick_start": ("correction", "nuclei", "counts", "features"),
-}
 
 
 def main() -> None:
@@ -37,16 +31,6 @@ def main() -> None:
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         notebook.metadata.pop("widgets", None)
         nbformat.write(notebook, path)
-        names = iter(PICTURES.get(path.stem, ()))
-        for cell in notebook.cells:
-            for output in cell.get("outputs", []):
-                picture = output.get("data", {}).get("image/png")
-                if picture:
-                    name = next(names, None)
-                    if name:
-                        target = PROJECT / "images" / f"{path.stem}_{name}.png"
-                        target.write_bytes(base64.b64decode(picture))
-                        print(target.relative_to(PROJECT))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from idrstream.compile.complete import check_complete
+from idrstream.compile.masks import read_masks
 from idrstream.compile.publish import publish
 from idrstream.compile.readers import read_batch_table
 from idrstream.compile.single_cells import (
@@ -25,6 +26,7 @@ __all__ = [
     "object_numbers",
     "publish",
     "read_batch_table",
+    "read_masks",
     "write_csv_gz",
     "write_parquet",
 ]

@@ -6,6 +6,7 @@ from idrstream.track.measure import mitotic_likeness, track_table
 from idrstream.track.pictures import draw_tracks, film, lineage_svg, track_colour
 from idrstream.track.protocol import Detections, PackedLabels, Tracker, Tracks
 from idrstream.track.read import list_movies, read_tracks
+from idrstream.track.wells import track_features, well_tracks
 
 __all__ = [
     "Detections",
@@ -22,5 +23,7 @@ __all__ = [
     "mitotic_likeness",
     "read_tracks",
     "track_colour",
+    "track_features",
     "track_table",
+    "well_tracks",
 ]

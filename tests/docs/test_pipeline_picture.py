@@ -1,14 +1,15 @@
-"""images/pipeline.svg is the one that tools/draw_pipeline.py draws, and says what it shows."""
+"""images/pipeline*.svg are those that tools/draw_pipeline.py draws, and say what they show."""
 
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from browser import opened
 
 PROJECT = Path(__file__).resolve().parents[2]
-PICTURE = PROJECT / "images" / "pipeline.svg"
+PICTURES = (PROJECT / "images/pipeline.svg", PROJECT / "images/pipeline_upright.svg")
 SVG = "{http://www.w3.org/2000/svg}"
 # Each text lies within the picture, and those of a step within its box.
 OUTSIDE = """() => {
@@ -31,8 +32,9 @@ def test_it_is_the_one_that_the_script_draws():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_it_has_a_text_alternative():
-    root = ElementTree.parse(PICTURE).getroot()
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
+def test_it_has_a_text_alternative(picture):
+    root = ElementTree.parse(picture).getroot()
     title, description = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
     assert root.get("aria-labelledby").split() == [title.get("id"), description.get("id")]
     steps = "archive download complete read correct segment index.csv profile compile publish"
@@ -40,8 +42,9 @@ def test_it_has_a_text_alternative():
         assert step in description.text
 
 
-def test_no_text_reaches_out_of_its_box(chromium):
-    with opened(chromium, PICTURE) as seen:
+@pytest.mark.parametrize("picture", PICTURES, ids=lambda path: path.stem)
+def test_no_text_reaches_out_of_its_box(chromium, picture):
+    with opened(chromium, picture) as seen:
         assert seen.page.evaluate(OUTSIDE) == []
         assert seen.console == []
         assert seen.requests == []

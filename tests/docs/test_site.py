@@ -59,6 +59,48 @@ def test_every_page_of_docs_is_in_the_navigation(site):
     assert {"contributing", "changelog", "models/nuclei", "notebooks/quick_start"} <= listed
 
 
+def test_the_navigation_is_short_at_the_top(site):
+    home = (site / "index.html").read_text(encoding="utf-8")
+    tops = re.findall(r'<li class="md-nav__item(?: md-nav__item--nested)?">', home)
+    nested = home.count("md-nav__item--nested")
+    top = yaml_nav()
+    assert len(top) <= 12
+    assert nested >= 8
+    assert len(tops) > 60  # the rest is there, folded
+    # Nothing is unfolded on the first page.
+    assert 'md-toggle--indeterminate" type="checkbox" id="__nav_1" checked' not in home
+
+
+def yaml_nav():
+    """Return the titles at the top of the navigation."""
+    text = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    return re.findall(r"^  - ([^:]+):", text, re.MULTILINE)
+
+
+def test_code_wraps_and_the_picture_stands_upright_on_a_phone(chromium, address):
+    with opened(chromium, f"{address}index.html", width=NARROW) as seen:
+        source = seen.page.evaluate("document.querySelector('picture img').currentSrc")
+        assert source.endswith("images/pipeline_upright.svg")
+    with opened(chromium, f"{address}index.html", width=WIDE) as seen:
+        source = seen.page.evaluate("document.querySelector('picture img').currentSrc")
+        assert source.endswith("images/pipeline.svg")
+    for page in ("own-images", "own-engine", "api/records"):
+        with opened(chromium, f"{address}{page}.html", width=NARROW) as seen:
+            scrolls = seen.page.evaluate(
+                "[...document.querySelectorAll('pre > code')]"
+                ".filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"
+            )
+            assert scrolls == []
+
+
+def test_names_of_the_reference_break_between_words(site):
+    page = (site / "api" / "errors.html").read_text(encoding="utf-8")
+    assert "idrstream.<wbr>errors" in page
+    assert not re.search(r'(href|id)="[^"]*<wbr>', page)
+    code = (site / "own-engine.html").read_text(encoding="utf-8")
+    assert not re.search(r"<pre.*?<wbr>.*?</pre>", code.split("<pre")[1].split("</pre>")[0])
+
+
 def test_every_public_name_is_in_the_reference(site):
     index = (site / "api" / "index.html").read_text(encoding="utf-8")
     for name in idrstream.__all__:
