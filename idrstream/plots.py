@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["draw_enlarged", "draw_field", "outlines_of"]
+__all__ = ["draw_enlarged", "draw_field", "draw_scale_bar", "outlines_of"]
 
 OUTLINE = "#ffb000"
 _BAR_SHARE = 0.2  # of the width that is shown, at most
@@ -82,7 +82,7 @@ def draw_field(
     axis.set_ylim(bottom - 0.5, top - 0.5)
     axis.set_axis_off()
     axis.set_title(title, fontsize="medium")
-    _draw_bar(axis, (bottom, right), right - left, bottom - top, pixel_um)
+    draw_scale_bar(axis, pixel_um=pixel_um)
 
 
 def draw_enlarged(
@@ -119,23 +119,31 @@ def draw_enlarged(
     )
 
 
-def _draw_bar(
-    axis: Any, corner: tuple[int, int], width_px: int, height_px: int, pixel_um: float
-) -> None:
-    """Draw a scale bar of a round length near the lower right corner ``(bottom, right)``."""
+def draw_scale_bar(axis: Any, *, pixel_um: float = 0.0) -> None:
+    """Draw a scale bar of a round length, at most a fifth of the width, at the lower right.
+
+    Parameters
+    ----------
+    axis : matplotlib.axes.Axes
+        Has an image whose data coordinates are pixels, as `draw_field` and ``imshow`` draw it.
+    pixel_um : float
+        Side of a pixel in micrometres; 0: unknown, and the bar is in pixels.
+    """
     from matplotlib.patheffects import withStroke
 
-    length, unit = _round_length(width_px * (pixel_um or 1.0)), "µm" if pixel_um else "px"
+    (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
+    length, unit = _round_length((right - left) * (pixel_um or 1.0)), "µm" if pixel_um else "px"
     bar_px = length / (pixel_um or 1.0)
-    y, x = corner[0] - 0.05 * height_px, corner[1] - 0.04 * width_px
-    edge = [withStroke(linewidth=3.5, foreground="black")]
+    high = bottom - top
+    y, x = bottom - 0.05 * high, right - 0.04 * (right - left)
     axis.plot(
         [x - bar_px, x], [y, y], color="white", linewidth=2.5, solid_capstyle="butt",
         path_effects=[withStroke(linewidth=4.5, foreground="black")], gid="scale bar",
     )  # fmt: skip
     axis.text(
-        x - bar_px / 2, y - 0.02 * height_px, f"{length:g} {unit}", color="white",
-        ha="center", va="bottom", fontsize="small", path_effects=edge,
+        x - bar_px / 2, y - 0.02 * high, f"{length:g} {unit}", color="white",
+        ha="center", va="bottom", fontsize="small",
+        path_effects=[withStroke(linewidth=3.5, foreground="black")],
     )  # fmt: skip
 
 
