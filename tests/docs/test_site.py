@@ -23,7 +23,7 @@ PAGES = sorted(
     for path in (PROJECT / "docs").rglob("*.md")
 )
 
-NO_INDEX = 'var __index = {config: {lang: ["en"], separator: " ", pipeline: []}, docs: []}'
+NO_INDEX = '{"config": {"lang": ["en"], "separator": " ", "pipeline": []}, "docs": []}'
 SCROLLING_CODE = """[...document.querySelectorAll('pre > code')]
     .filter(one => one.scrollWidth > one.clientWidth + 1).map(one => one.textContent)"""
 
@@ -132,7 +132,7 @@ def phone(chromium, address):
     """Yield one window as wide as a telephone, without the search, which has its own test."""
     with opened(chromium, f"{address}404.html", width=NARROW) as seen:
         seen.page.set_default_timeout(60_000)
-        seen.page.route("**/search_index.js*", lambda route: route.fulfill(body=NO_INDEX))
+        seen.page.route("**/search_index.json", lambda route: route.fulfill(body=NO_INDEX))
         yield seen
 
 
