@@ -172,7 +172,7 @@ def _type_text(kind: Any) -> str:
 def _outside() -> dict[str, str]:
     """Give files of the repository that the site has, and where it has them."""
     found = {source: target for source, target in PAGES.items() if (PROJECT / source).exists()}
-    for path in sorted((PROJECT / "images").iterdir()):
+    for path in sorted((PROJECT / "images").glob("*.*")):
         found[f"images/{path.name}"] = f"images/{path.name}"
     for path in sorted((PROJECT / "idrstream/models").glob("*.md")):
         found[f"idrstream/models/{path.name}"] = f"models/{path.name}"

@@ -1,10 +1,10 @@
-"""Takes the pictures of the report, the notebook's handle and the terminal in docs/images/.
+"""Takes the pictures of report, notebook and terminal, and of README and pages.
 
-From a real run: a simulated screen with one movie missing is streamed in the background; handle
+The first go to docs/images/, README and pages, wide and on a telephone, to images/screens/. From a real run: a simulated screen with one movie missing is streamed in the background; handle
 and terminal are pictured when about half of its images are done, the report at its end. Needs
 Chromium and Playwright::
 
-    python tools/take_screenshots.py [--work FOLDER] [--only terminal notebook report]
+    python tools/take_screenshots.py [--work FOLDER] [--only terminal notebook report pages]
 
 A work folder that has a finished run is used again for the report.
 """
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = PROJECT / "docs" / "images"
+SCREENS = PROJECT / "images" / "screens"
+PAGES = ("index", "own-images", "failures", "notebooks/quick_start")
+WINDOWS = {"": (1280, 1100), "_phone": (380, 1100)}
 LIMIT_BYTES = 300_000
 COLUMNS, LINES = 110, 30
 COLOURS = {"31": "#ff8d85", "32": "#7fd88f", "33": "#f0c060", "34": "#8fb8ff"}
@@ -58,6 +61,16 @@ pre {{ margin: 0; font: 14.5px/1.45 ui-monospace, "DejaVu Sans Mono", monospace;
 .out {{ margin-left: 62px; }}
 b {{ font-weight: 700; }} i {{ font-style: normal; opacity: .72; }}
 </style><div id="shot">{body}</div></html>"""
+README = """<!doctype html><html lang="en"><meta charset="utf-8"><base href="{base}"><style>
+body {{ margin: 0 auto; max-width: 860px; padding: 24px; color: #1f2328; }}
+body {{ font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; }}
+h1, h2 {{ border-bottom: 1px solid #d1d9e0; padding-bottom: .3em; }} a {{ color: #0969da; }}
+img {{ max-width: 100%; }} table {{ border-collapse: collapse; display: block; overflow: auto; }}
+th, td {{ border: 1px solid #d1d9e0; padding: 6px 13px; }}
+code {{ background: #eff1f3; padding: .2em .4em; border-radius: 6px; font-size: 85%; }}
+pre {{ background: #f6f8fa; padding: 16px; border-radius: 6px; overflow: auto; }}
+pre code {{ padding: 0; background: none; }}
+</style>{body}</html>"""
 CALL = """run = stream.run_stream(table, batch_size=4, background=True)
 run"""
 
@@ -67,8 +80,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, help="where the stream is run [a temporary folder]")
     parser.add_argument(
-        "--only", nargs="+", choices=("terminal", "notebook", "report", "painting"),
-        default=("terminal", "notebook", "report", "painting"),
+        "--only", nargs="+", choices=("terminal", "notebook", "report", "painting", "pages"),
+        default=("terminal", "notebook", "report", "painting", "pages"),
     )  # fmt: skip
     options = parser.parse_args()
     TARGET.mkdir(exist_ok=True)
@@ -78,7 +91,10 @@ def main() -> int:
         live = {"terminal", "notebook"} & set(options.only)
         if "painting" in options.only:
             painting(browser, work.with_name(f"{work.name}_painting"))
-        if options.only == ["painting"]:
+        if "pages" in options.only:
+            readme(browser)
+            pages(browser, Path(scratch) / "site")
+        if not {"terminal", "notebook", "report"} & set(options.only):
             return 0
         if live or not (features / "journal.sqlite").exists():
             shutil.rmtree(work, ignore_errors=True)
@@ -211,6 +227,52 @@ def report(browser: Browser, features: Path) -> None:
     context.close()
 
 
+def readme(browser: Browser) -> None:
+    """Picture README, much as GitHub shows it."""
+    import markdown  # type: ignore[import-untyped]  # comes with mkdocs
+
+    text = (PROJECT / "README.md").read_text(encoding="utf-8")
+    text = re.sub(r"<!--.*?-->\n", "", text)
+    body = markdown.markdown(text, extensions=["tables", "fenced_code", "sane_lists"])
+    page_html = README.format(base=f"{PROJECT.as_uri()}/", body=body)
+    with tempfile.NamedTemporaryFile("w", suffix=".html", encoding="utf-8") as shown:
+        shown.write(page_html)
+        shown.flush()
+        for name, (width, height) in WINDOWS.items():
+            look(browser, Path(shown.name).as_uri(), f"readme{name}", width, round(1.6 * height))
+
+
+def pages(browser: Browser, site: Path) -> None:
+    """Build the documentation and picture some of its pages."""
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--quiet",
+        "--strict",
+        "--site-dir",
+        str(site),
+    ]
+    subprocess.run(command, cwd=PROJECT, check=True)
+    for page in PAGES:
+        for name, (width, height) in WINDOWS.items():
+            address = (site / f"{page}.html").as_uri()
+            look(browser, address, f"{Path(page).name}{name}", width, height)
+
+
+def look(browser: Browser, address: str, name: str, width: int, height: int) -> None:
+    """Picture the top of a page in a window of a size."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, reduced_motion="reduce"
+    )
+    page = context.new_page()
+    page.goto(address)
+    SCREENS.mkdir(exist_ok=True)
+    save(f"{name}.png", page.screenshot(), SCREENS)
+    context.close()
+
+
 def painting(browser: Browser, folder: Path) -> None:
     """Picture what the report of the demo with five channels says of features and cells."""
     page_path = folder / "features" / "report.html"
@@ -236,10 +298,10 @@ def shoot(browser: Browser, name: str, page_html: str) -> None:
     context.close()
 
 
-def save(name: str, content: bytes) -> None:
+def save(name: str, content: bytes, folder: Path = TARGET) -> None:
     """Write a picture with at most 256 colours, and say how large it is."""
     picture = Image.open(io.BytesIO(content)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    path = TARGET / name
+    path = folder / name
     picture.save(path, optimize=True)
     size = path.stat().st_size
     print(f"{path.relative_to(PROJECT)}: {size / 1000:.0f} kB")
