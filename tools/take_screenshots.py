@@ -1,8 +1,9 @@
 """Takes the pictures of report, notebook and terminal, and of README and pages.
 
-The first go to docs/images/, README and pages, wide and on a telephone, to images/screens/. From a real run: a simulated screen with one movie missing is streamed in the background; handle
-and terminal are pictured when about half of its images are done, the report at its end. Needs
-Chromium and Playwright::
+The first go to docs/images/. They are from a real run: a simulated screen with one movie missing
+is streamed in the background; handle and terminal are pictured when about half of its images are
+done, the report at its end. README and pages, wide and on a telephone, go to images/screens/.
+Needs Chromium and Playwright::
 
     python tools/take_screenshots.py [--work FOLDER] [--only terminal notebook report pages]
 
