@@ -213,6 +213,10 @@ class Tile:
         Side of a pixel in micrometres; NaN if unknown.
     largest : tuple of int or None
         ``(Y, X)`` of the largest tile of the image; None if all are of one size.
+    others : tuple of GreyLevels or None
+        Of the other channels that the segmentor looks at.
+    cell_diameter_px : float
+        Usual diameter of the cells around the objects; NaN if there are none, or it is unknown.
     """
 
     number: int
@@ -224,6 +228,8 @@ class Tile:
     diameter_px: float = math.nan
     pixel_um: float = math.nan
     largest: tuple[int, int] | None = None
+    others: tuple[GreyLevels | None, ...] = ()
+    cell_diameter_px: float = math.nan
 
     @property
     def first_label(self) -> int:

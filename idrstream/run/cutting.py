@@ -54,10 +54,12 @@ def with_tiles(
     def cut(task: ImageTask) -> list[Row]:
         with step("read"):
             image = reader.image(task)
-        name = segmentor.channel or reader.channel_names[0]
         for key in reader.channel_keys.values():  # all of them are there
             image.info.channel(key, image.where)
-        number = image.info.channel(reader.channel_keys[name], image.where)
+        number, *others = (
+            image.info.channel(reader.channel_keys[one or reader.channel_names[0]], image.where)
+            for one in (segmentor.channel, *segmentor.other_channels)
+        )
         made_of = _digest(image, number, settings, parts)
         if made_of in known:
             return known[made_of]
@@ -70,6 +72,7 @@ def with_tiles(
                 segmentor.whole_image,
                 side_px=settings.tile_px,
                 overlap_px=settings.tile_overlap_px,
+                others=others,
             )
         return [Row(str(tile.number), format_tile(tile, made_of)) for tile in tiles]
 

@@ -7,13 +7,14 @@ it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idrstream.records import OBJECT_KINDS, Objects
+from idrstream.records import OBJECT_KINDS, GreyLevels, Objects
 from idrstream.segment.labels import Labels, objects_in, same_rows
 
 _SMOOTHING_PX = 1.0
@@ -58,7 +59,27 @@ def expanded(nuclei: Labels, distance_px: float) -> FoundCells:
     return _around(nuclei, expand_labels(nuclei, distance_px))  # type: ignore[no-untyped-call]
 
 
-def propagated(nuclei: Labels, pixels: NDArray[Any], distance_px: float = math.inf) -> FoundCells:
+def grey_levels_of_cells(windows: Sequence[NDArray[Any]]) -> GreyLevels | None:
+    """Return the grey levels that `propagated` takes for all tiles of an image.
+
+    Minimum, maximum and threshold of all windows together; None if they have one value.
+    """
+    from skimage.filters import threshold_li
+
+    smooth = np.concatenate([_smoothed(window).ravel() for window in windows])
+    low, high = float(smooth.min()), float(smooth.max())
+    if high <= low:
+        return None
+    threshold = float(threshold_li((smooth - low) / (high - low)))  # type: ignore[no-untyped-call]
+    return GreyLevels(low, high, low + threshold * (high - low))
+
+
+def propagated(
+    nuclei: Labels,
+    pixels: NDArray[Any],
+    distance_px: float = math.inf,
+    levels: GreyLevels | None = None,
+) -> FoundCells:
     """Return cells that spread from their nuclei over the bright parts of a channel.
 
     A seeded watershed whose distance grows with steps of intensity: CellProfiler's Propagation,
@@ -74,17 +95,19 @@ def propagated(nuclei: Labels, pixels: NDArray[Any], distance_px: float = math.i
         Shape ``(Y, X)``: the channel, of any scale.
     distance_px : float
         How far a cell reaches from its nucleus at most.
+    levels : GreyLevels, optional
+        Those of the whole image, from `grey_levels_of_cells`, if this is a tile; by default of the
+        pixels alone.
     """
     from centrosome.propagate import propagate
     from scipy.ndimage import distance_transform_edt
-    from skimage.filters import gaussian, threshold_li
 
-    smooth = gaussian(pixels.astype(np.float64), _SMOOTHING_PX)  # type: ignore[no-untyped-call]
-    low, high = float(smooth.min()), float(smooth.max())
+    smooth = _smoothed(pixels)
+    levels = levels or grey_levels_of_cells([pixels])
     foreground = nuclei > 0
-    if high > low:
-        smooth = (smooth - low) / (high - low)
-        foreground |= smooth > threshold_li(smooth)  # type: ignore[no-untyped-call]
+    if levels is not None:
+        foreground |= smooth > levels.dark
+        smooth = (smooth - levels.low) / (levels.high - levels.low)
     if math.isfinite(distance_px):
         foreground &= distance_transform_edt(nuclei == 0) <= distance_px
     cells, _ = propagate(smooth, nuclei, foreground, _REGULARIZATION)
@@ -169,6 +192,13 @@ def objects_of(
         nuclei.name, nuclei.labels, nuclei.table, nuclei.outlines, diameter_px, channel, related,
         children, counts,
     )  # fmt: skip
+
+
+def _smoothed(pixels: NDArray[Any]) -> NDArray[np.float64]:
+    from skimage.filters import gaussian
+
+    found: NDArray[np.float64] = gaussian(pixels.astype(np.float64), _SMOOTHING_PX)  # type: ignore[no-untyped-call]
+    return found
 
 
 def _around(nuclei: Labels, cells: NDArray[Any]) -> FoundCells:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _METHODS = (
     "segment", "segment_many", "kinds", "check_channels", "needs_plate", "fit_plate",
-    "for_dry_run", "whole_image", "load", "gpus", "channel",
+    "for_dry_run", "whole_image", "load", "gpus", "channel", "other_channels",
 )  # fmt: skip
 
 
@@ -32,6 +32,8 @@ class Segmentor(Protocol):
 
     channel: str = ""
     """Name of the channel that is segmented; empty for the first."""
+    other_channels: tuple[str, ...] = ()
+    """Names of the other channels that it looks at, whose scale a large image has, too."""
 
     def segment(self, frame: Frame, *, outlines: bool = False) -> Objects:
         """Return the nuclei of `frame`, with their outlines if asked for.

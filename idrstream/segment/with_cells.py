@@ -11,14 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from idrstream.config import SegmentSettings, parse_distance
+from idrstream.config import SHIPPED, SegmentSettings, parse_distance
 from idrstream.errors import ConfigError, SegmentationError, UserError
 from idrstream.models import model_digest
 from idrstream.packages import require_extra
 from idrstream.records import OBJECT_KINDS, Frame, Objects
 from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.segmentor import CellPoseSegmentor
-from idrstream.segment.cells import FoundCells, expanded, matched, objects_of, propagated
+from idrstream.segment.cells import (
+    FoundCells,
+    expanded,
+    grey_levels_of_cells,
+    matched,
+    objects_of,
+    propagated,
+)
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
 from idrstream.tiles.sample import ImageSample, WholeImage
@@ -57,13 +64,16 @@ class CellSegmentor(Segmentor):
         self._cells: CellPoseSegmentor | None = None
         self._distance_px = _distance_px(settings)
         _check_channels(settings)
+        self._planes = settings.cell_channels or ("",) if settings.cells != "expand" else ()
         if settings.cells == "cellpose":
             self._cells = CellPoseSegmentor(
                 dataclasses.replace(
                     all_nuclei, model_type=settings.cell_model, diameter=settings.cell_diameter,
-                    size_model=None, channels=(0, 0), second_channel="",
+                    size_model=None, channels=(0, 0), segment_channel=self._planes[0],
+                    second_channel=self._planes[1] if len(self._planes) == 2 else "",
                 )
             )  # fmt: skip
+        self.other_channels = (*self._nuclei.other_channels, *self._planes)
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result: settings, digests of the models."""
@@ -74,8 +84,21 @@ class CellSegmentor(Segmentor):
         return {**nuclei, "cell_model_sha256": [model_digest(path) for path in files]}
 
     def whole_image(self, sample: ImageSample) -> WholeImage:
-        """Return grey levels and diameter of the nuclei for all tiles of an image."""
-        return self._nuclei.whole_image(sample)
+        """Return grey levels and diameters of nuclei and cells for all tiles of an image."""
+        n_nuclei = len(self._nuclei.other_channels)
+        of_cells = sample.others[n_nuclei:]
+        nuclei = self._nuclei.whole_image(
+            dataclasses.replace(sample, others=sample.others[:n_nuclei])
+        )
+        if self._cells is not None:
+            first, *others = of_cells
+            cells = self._cells.whole_image(dataclasses.replace(first, others=tuple(others)))
+            return nuclei._replace(
+                others=(*nuclei.others, cells.levels, *cells.others),
+                cell_diameter_px=cells.diameter_px,
+            )
+        found = tuple(grey_levels_of_cells(other.windows) for other in of_cells)
+        return nuclei._replace(others=(*nuclei.others, *found))
 
     def kinds(self) -> tuple[str, ...]:
         """Return ``Nuclei``, ``Cells`` and ``Cytoplasm``."""
@@ -187,11 +210,20 @@ class CellSegmentor(Segmentor):
     def _find(self, frame: Frame, nuclei: Objects) -> FoundCells:
         if self.settings.cells == "expand":
             return expanded(nuclei.labels, self._distance_px)
-        planes = [frame.plane(name) for name in self.settings.cell_channels or ("",)]
+        planes = [frame.plane(name) for name in self._planes]
+        of_cells = frame.tile.others[len(self._nuclei.other_channels) :] if frame.tile else ()
         if self._cells is None:
-            return propagated(nuclei.labels, planes[0], self._distance_px)
-        cells, _ = self._cells.masks(planes[0] if len(planes) == 1 else np.stack(planes))
-        return matched(nuclei.labels, cells)
+            levels = of_cells[0] if of_cells else None
+            return propagated(nuclei.labels, planes[0], self._distance_px, levels)
+        if frame.tile is None or not of_cells:
+            cells, _ = self._cells.masks(planes[0] if len(planes) == 1 else np.stack(planes))
+            return matched(nuclei.labels, cells)
+        tile = dataclasses.replace(
+            frame.tile, levels=of_cells[0], others=of_cells[1:],
+            diameter_px=frame.tile.cell_diameter_px,
+        )  # fmt: skip
+        found = self._cells.segment(dataclasses.replace(frame, tile=tile))
+        return matched(nuclei.labels, found.labels)
 
 
 def _distance_px(settings: SegmentSettings) -> float:
@@ -206,11 +238,14 @@ def _distance_px(settings: SegmentSettings) -> float:
 def _check_channels(settings: SegmentSettings) -> None:
     """Check that there are not more channels than the method looks at."""
     most = {"expand": 0, "propagate": 1, "cellpose": 2}[settings.cells]
-    if len(settings.cell_channels) > most:
+    channels = settings.cell_channels
+    if len(channels) > most:
         raise ConfigError(
             f"segmentor: cells = {settings.cells!r} looks at {most or 'no'} "
             f"channel{'s' if most > 1 else ''}, but cell_channels names "
             f"{', '.join(settings.cell_channels)}"
         )
+    if settings.cells == "cellpose" and settings.cell_model == SHIPPED and len(channels) == 2:
+        raise ConfigError(f"segmentor: cell_model {SHIPPED} takes one channel; name one only")
     if settings.cells == "cellpose" and settings.cell_distance:
         raise ConfigError('segmentor: cell_distance has no meaning with cells = "cellpose"')

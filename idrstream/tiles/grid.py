@@ -17,6 +17,7 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.records import Box, GreyLevels, Tile
+from idrstream.tiles.sample import WholeImage
 
 SIDE_PX = 12 * 256 + 32
 OVERLAP_PX = 256 + 32
@@ -87,17 +88,16 @@ def overlap_for(diameter_px: float) -> int:
 
 
 def tiles_of(
-    grid: Grid,
-    *,
-    levels: GreyLevels | None = None,
-    diameter_px: float = math.nan,
-    pixel_um: float = math.nan,
+    grid: Grid, whole: WholeImage | None = None, *, pixel_um: float = math.nan
 ) -> Iterator[Tile]:
     """Yield the tiles of an image, numbered from 1 row by row, with what holds for all of them."""
-    count = len(grid)
+    count, whole = len(grid), whole or WholeImage()
     largest = min(grid.side_px, grid.image[0]), min(grid.side_px, grid.image[1])
     for number, (region, core) in enumerate(grid.boxes(), start=1):
-        yield Tile(number, count, region, core, grid.image, levels, diameter_px, pixel_um, largest)
+        yield Tile(
+            number, count, region, core, grid.image, whole.levels, whole.diameter_px, pixel_um,
+            largest, whole.others, whole.cell_diameter_px,
+        )  # fmt: skip
 
 
 def format_tile(tile: Tile, made_of: str = "") -> str:
@@ -112,10 +112,12 @@ def format_tile(tile: Tile, made_of: str = "") -> str:
         "core": tile.core,
         "image": tile.image,
         "levels": tile.levels,
-        "diameter_px": None if math.isnan(tile.diameter_px) else tile.diameter_px,
-        "pixel_um": None if math.isnan(tile.pixel_um) else tile.pixel_um,
+        "diameter_px": _known(tile.diameter_px),
+        "pixel_um": _known(tile.pixel_um),
         "largest": tile.largest,
     }
+    if tile.others:
+        values |= {"others": tile.others, "cell_diameter_px": _known(tile.cell_diameter_px)}
     if made_of:
         values["made_of"] = made_of
     return json.dumps(values, separators=(",", ":"))
@@ -145,10 +147,12 @@ def parse_tile(text: str) -> Tile:
             region=Box(*map(int, values["region"])),
             core=Box(*map(int, values["core"])),
             image=(int(values["image"][0]), int(values["image"][1])),
-            levels=GreyLevels(*map(float, values["levels"])) if values["levels"] else None,
+            levels=_levels(values["levels"]),
             diameter_px=_number(values["diameter_px"]),
             pixel_um=_number(values["pixel_um"]),
             largest=_pair(values.get("largest")),
+            others=tuple(map(_levels, values.get("others", ()))),
+            cell_diameter_px=_number(values.get("cell_diameter_px")),
         )
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError) as error:
         raise ValueError(f"{text[:80]!r} is not a tile") from error
@@ -170,6 +174,14 @@ def _within(inner: Box, outer: Box) -> bool:
         outer.top <= inner.top < inner.bottom <= outer.bottom
         and outer.left <= inner.left < inner.right <= outer.right
     )
+
+
+def _levels(value: Any) -> GreyLevels | None:
+    return GreyLevels(*map(float, value)) if value else None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _pair(value: Any) -> tuple[int, int] | None:

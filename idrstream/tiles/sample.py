@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,10 +27,16 @@ class WholeImage(NamedTuple):
         Of the channel that is segmented; None: each tile by itself.
     diameter_px : float
         Usual diameter of the objects; NaN if it is not known.
+    others : tuple of GreyLevels or None
+        Of the segmentor's other channels.
+    cell_diameter_px : float
+        Usual diameter of the cells around the objects; NaN if it is not known.
     """
 
     levels: GreyLevels | None = None
     diameter_px: float = math.nan
+    others: tuple[GreyLevels | None, ...] = ()
+    cell_diameter_px: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,22 @@ class ImageSample:
         Each of the shape ``(Y, X)``, all of one size; a small image is one window.
     around : callable
         Returns a square of so many pixels around a window, given its position and the side.
+    others : tuple of ImageSample
+        The same of the segmentor's other channels.
     """
 
     windows: tuple[NDArray[Any], ...]
     around: Callable[[int, int], NDArray[Any]]
+    others: tuple[ImageSample, ...] = ()
 
 
-def take_sample(image: LargeImage, channel: int) -> ImageSample:
-    """Read the sample of a channel: about four million pixels, whatever the image's size."""
+def take_sample(image: LargeImage, channel: int, others: Sequence[int] = ()) -> ImageSample:
+    """Read the sample of a channel: about four million pixels, and as many of each other."""
+    beside = tuple(take_sample(image, other) for other in others)
     height, width = image.info.shape
     if height * width <= _SAMPLE_PX:
         (whole,) = image.read([channel], Box(0, 0, height, width))
-        return ImageSample((whole,), lambda _at, _side: whole)
+        return ImageSample((whole,), lambda _at, _side: whole, beside)
     chunk = min(image.info.chunk)
     side = min(max(chunk, _LEAST_PX), _MOST_PX)
     count = max(2, round(math.sqrt(_SAMPLE_PX) / side))
@@ -77,7 +87,8 @@ def take_sample(image: LargeImage, channel: int) -> ImageSample:
         found: NDArray[Any] = image.read([channel], box)[0]
         return found
 
-    return ImageSample(tuple(image.read([channel], box)[0] for box in boxes), around)
+    windows = tuple(image.read([channel], box)[0] for box in boxes)
+    return ImageSample(windows, around, beside)
 
 
 def _starts(length: int, side: int, count: int, chunk: int) -> list[int]:

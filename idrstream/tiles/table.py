@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from idrstream.errors import ImageError
 from idrstream.records import ImageTask, Tile
 from idrstream.screen import checked_rows, read_table
@@ -116,6 +118,7 @@ def cut_image(
     *,
     side_px: int,
     overlap_px: int | None = None,
+    others: Sequence[int] = (),
 ) -> list[Tile]:
     """Return the tiles of an image.
 
@@ -128,19 +131,15 @@ def cut_image(
     measure : callable
         Returns what holds for the whole image.
     side_px, overlap_px : int
-        See `Grid`; by default the overlap follows from the diameter.
+        See `Grid`; by default the overlap follows from the diameter, that of the cells if larger.
+    others : sequence of int
+        The segmentor's other channels.
     """
-    whole = measure(take_sample(image, channel)) or WholeImage()
-    overlap = overlap_for(whole.diameter_px) if overlap_px is None else overlap_px
+    whole = measure(take_sample(image, channel, others)) or WholeImage()
+    largest_px = float(np.fmax(whole.diameter_px, whole.cell_diameter_px))
+    overlap = overlap_for(largest_px) if overlap_px is None else overlap_px
     grid = Grid(image.info.shape, side_px, overlap)
-    tiles = list(
-        tiles_of(
-            grid,
-            levels=whole.levels,
-            diameter_px=whole.diameter_px,
-            pixel_um=image.info.pixel_um,
-        )
-    )
+    tiles = list(tiles_of(grid, whole, pixel_um=image.info.pixel_um))
     logger.info(
         "%s: %d x %d pixels in %d tiles of %d with an overlap of %d; diameter %.1f px, %s",
         image.where, *image.info.shape, len(tiles), side_px, overlap, whole.diameter_px,

@@ -120,8 +120,7 @@ def test_the_second_channel_is_the_models_second(make):
         made.segmentor.check_channels(("ER", "Mito"))
     with pytest.raises(ConfigError, match=r"second_channel is 'DNA', which is the channel that"):
         make(None, second_channel="DNA").segmentor.check_channels(("DNA", "ER"))
-    with pytest.raises(ConfigError, match="second_channel does not work with tiles"):
-        made.segmentor.whole_image(None)
+    assert made.segmentor.other_channels == ("DNA",)
     with pytest.raises(ConfigError, match="idrstream-nuclei takes one channel"):
         CellPoseSegmentor({"model_type": "idrstream-nuclei", "second_channel": "DNA"})
 

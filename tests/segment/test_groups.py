@@ -273,3 +273,22 @@ def test_where_there_is_nothing_the_network_does_not_run():
     (nothing,) = runner.run([np.zeros_like(image)], [1.0], skip_black=True)
     assert (nothing.values[2] < -10).all()
     assert not nothing.style.any()
+
+
+@pytest.mark.models
+def test_a_network_of_two_channels_sees_both():
+    import torch
+
+    from idrstream.segment.network.tile_runner import TileRunner
+
+    class Sum(Network):
+        def __call__(self, tiles):
+            both = tiles.sum(1, keepdim=True)
+            return torch.cat([both, both, both], 1), torch.ones(len(tiles), 256)
+
+    planes = np.random.default_rng(0).random((2, 400, 330), np.float32)
+    (found,) = TileRunner(Sum(fit=9, device="cpu"), batch_size=8).run([planes], [1.0])
+    np.testing.assert_allclose(found.values[0], planes.sum(0), atol=1e-5)
+    planes[0] = 0
+    (found,) = TileRunner(Sum(fit=9, device="cpu"), 8).run([planes], [1.0], skip_black=True)
+    np.testing.assert_allclose(found.values[0], planes[1], atol=1e-5)

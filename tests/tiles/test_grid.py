@@ -127,6 +127,7 @@ def test_a_tile_reads_back_from_its_text() -> None:
     tile = Tile(
         2, 9, Box(0, 80, 100, 180), Box(0, 90, 90, 170), (300, 300),
         GreyLevels(10.5, 300.25, 20.0, 12.0), 17.3, 0.325, (100, 120),
+        (GreyLevels(5.0, 90.0, 7.0), None), 40.0,
     )  # fmt: skip
     assert parse_tile(format_tile(tile)) == tile
     plain = parse_tile(format_tile(next(tiles_of(Grid((5, 7))))))

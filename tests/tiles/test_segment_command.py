@@ -34,7 +34,7 @@ def pixels() -> np.ndarray:
 def tiles_for(segmentor: CellPoseSegmentor, pixels: np.ndarray, grid: Grid) -> list[Tile]:
     whole = segmentor.whole_image(ImageSample((pixels,), lambda _at, _side: pixels))
     assert whole.levels is not None
-    return list(tiles_of(grid, levels=whole.levels, diameter_px=whole.diameter_px))
+    return list(tiles_of(grid, whole))
 
 
 def found_by(segmentor: CellPoseSegmentor, pixels: np.ndarray, tiles: list[Tile]) -> np.ndarray:
@@ -72,7 +72,7 @@ def test_where_the_slide_was_not_scanned_nothing_stands_out(segmentor, pixels) -
     (tile,) = tiles_for(segmentor, part, Grid(SPEC_SIZE, 800, 0))
     assert tile.levels is not None
     assert tile.levels.blank == pytest.approx(150, abs=2)
-    seen = tile_as_seen(part, segmentor._model.get(), tile, 17.0)
+    seen = tile_as_seen([part], segmentor._model.get(), tile, 17.0)
     assert np.abs(seen[part == 0]).max() < 0.05
     assert np.quantile(seen[part > 0], 0.98) > 0.5
     by_itself = segmentor._model.get().model.normalised(part)

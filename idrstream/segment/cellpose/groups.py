@@ -29,7 +29,7 @@ class Prepared:
     frame : Frame
         The frame.
     image : NDArray of float32
-        Its pixels as the network wants them, shape ``(Y, X)``.
+        Its pixels as the network wants them, shape ``(Y, X)``, or ``(2, Y, X)``.
     diameter_px : float
         Diameter of its nuclei.
     """

@@ -112,6 +112,7 @@ class CellPoseSegmentor(Segmentor):
     ) -> None:
         self.settings = segment_settings(settings)
         self.channel = self.settings.segment_channel
+        self.other_channels = tuple(filter(None, [self.settings.second_channel]))
         self._model = _LazyModel(self.settings)
         self._plates = PlateDiameters(diameters)
 
@@ -205,21 +206,10 @@ class CellPoseSegmentor(Segmentor):
         return self._objects(labels, diameter_px, outlines=outlines)
 
     def whole_image(self, sample: ImageSample) -> WholeImage:
-        """Return grey levels and diameter for all tiles of an image; see `Segmentor`.
-
-        Raises
-        ------
-        idrstream.errors.ConfigError
-            When there is a second channel, whose grey levels a tile does not know.
-        """
-        if self.settings.second_channel:
-            raise ConfigError(
-                "second_channel does not work with tiles; leave it out, or set tile_px = 0 if the "
-                "images fit into memory"
-            )
+        """Return grey levels and diameter for all tiles of an image; see `Segmentor`."""
+        given = self.settings.diameter
         with one_thread_each(free_threads(self.settings.threads)):
-            given = self.settings.diameter
-        return whole_image(sample, self._model.get(), 0.0 if given == "plate" else given)
+            return whole_image(sample, self._model.get(), 0.0 if given == "plate" else given)
 
     def segment_many(
         self, frames: Sequence[Frame], *, outlines: bool = False
@@ -329,14 +319,15 @@ class CellPoseSegmentor(Segmentor):
 
     def _prepare(self, frame: Frame) -> Prepared:
         """Do what comes before the network: diameter and grey levels of a frame."""
-        pixels = self._channel_of(frame)
+        pixels, tile = self._channel_of(frame), frame.tile
         check_pixels(pixels)
         loaded = self._model.get()
         with one_frames_errors(), step("scale"):
-            diameter_px = self._diameter(pixels, loaded, self._of_plate(frame), frame.tile)
-            return Prepared(
-                frame, tile_as_seen(pixels, loaded, frame.tile, diameter_px), diameter_px
-            )
+            diameter_px = self._diameter(pixels, loaded, self._of_plate(frame), tile)
+            if tile is None:
+                return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
+            planes = [pixels, *map(frame.plane, self.other_channels)]
+            return Prepared(frame, tile_as_seen(planes, loaded, tile, diameter_px), diameter_px)
 
     def _run_network(self, group: Sequence[Prepared], threads: int | None = None) -> list[Any]:
         """Return the flows of each of a group of frames; None of a tile without anything in it."""

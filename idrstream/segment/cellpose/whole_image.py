@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,36 +29,50 @@ def whole_image(sample: ImageSample, loaded: LoadedModel, given_px: float) -> Wh
     Parameters
     ----------
     sample : ImageSample
-        Windows of the channel that is segmented.
+        Windows of the channels that are segmented.
     loaded : LoadedModel
-        Its percentiles of the sample become 0 and 1.
+        Its percentiles of the sample become 0 and 1, for each channel by itself.
     given_px : float
         Diameter that the settings give; 0: it is estimated at the places with the most cells, and
         the lower median taken.
     """
-    shape = min(window.shape for window in sample.windows)
-    rows = np.concatenate([window[: shape[0], : shape[1]] for window in sample.windows])
+    levels = _grey_levels(sample, loaded)
+    others = tuple(_grey_levels(other, loaded) for other in sample.others)
+    return WholeImage(levels, _diameter(sample, levels, loaded, given_px), others)
+
+
+def rows_of(sample: ImageSample) -> NDArray[Any]:
+    """Return the windows of a sample below each other, shape ``(Y, X)``."""
+    height, width = min(window.shape for window in sample.windows)
+    return np.concatenate([window[:height, :width] for window in sample.windows])
+
+
+def _grey_levels(sample: ImageSample, loaded: LoadedModel) -> GreyLevels | None:
+    rows = rows_of(sample)
     percentiles = loaded.model.percentiles(rows)
-    levels = None
-    if percentiles is not None and rows.min() < rows.max():
-        blank = blank_level(rows)
-        low, high = (float(level) for level in np.percentile(filled(rows, blank), percentiles))
-        levels = GreyLevels(low, max(high, low + 1), dark_level(rows), blank)
+    if percentiles is None or rows.min() == rows.max():
+        return None
+    blank = blank_level(rows)
+    low, high = (float(level) for level in np.percentile(filled(rows, blank), percentiles))
+    return GreyLevels(low, max(high, low + 1), dark_level(rows), blank)
+
+
+def _diameter(
+    sample: ImageSample, levels: GreyLevels | None, loaded: LoadedModel, given_px: float
+) -> float:
     if given_px:
-        return WholeImage(levels, given_px)
+        return given_px
     if loaded.estimator is None:
-        return WholeImage(levels, loaded.usual_diameter_px)
+        return loaded.usual_diameter_px
     if levels is None:
-        return WholeImage()
+        return math.nan
     found = [
         float(loaded.estimator.estimate(place, loaded.model))
         for place in _places(sample, levels.dark)
     ]
     found = [value for value in found if np.isfinite(value) and value > 0]
-    if not found:
-        return WholeImage(levels)
     smallest = smallest_diameter_px(loaded.model.diam_mean)
-    return WholeImage(levels, max(statistics.median_low(found), smallest))
+    return max(statistics.median_low(found), smallest) if found else math.nan
 
 
 def _places(sample: ImageSample, dark: float) -> list[NDArray[Any]]:
@@ -67,22 +83,42 @@ def _places(sample: ImageSample, dark: float) -> list[NDArray[Any]]:
 
 
 def tile_as_seen(
-    pixels: NDArray[Any], loaded: LoadedModel, tile: Tile | None, diameter_px: float
+    planes: Sequence[NDArray[Any]], loaded: LoadedModel, tile: Tile, diameter_px: float
 ) -> NDArray[np.float32]:
-    """Return a frame as the network sees it: a tile by the grey levels of its whole image.
+    """Return a tile as the network sees it: by the grey levels of its whole image.
 
-    Of a tile, what is far from anything bright is 0, so that the network need not see it.
+    What is far from anything bright is 0, so that the network need not see it.
+
+    Parameters
+    ----------
+    planes : sequence of NDArray
+        The channels that are segmented, each of shape ``(Y, X)``.
+    loaded : LoadedModel
+        Scales a channel of which nothing is known for the whole image.
+    tile : Tile
+        Where the tile lies.
+    diameter_px : float
+        Usual diameter of the objects.
+
+    Returns
+    -------
+    NDArray of float32
+        Shape ``(Y, X)``, or ``(2, Y, X)`` of two channels.
     """
-    if tile is None or tile.levels is None:
-        image: NDArray[np.float32] = loaded.model.normalised(pixels)
-        return image
-    low, high, dark, blank = tile.levels
     around = max(_AROUND_PX, round(_AROUND_DIAMETERS * diameter_px))
-    near = near_bright(pixels, dark, around)
-    if near is None:
-        return np.zeros(pixels.shape, np.float32)
-    image = filled(pixels, blank).astype(np.float32)
-    image -= np.float32(low)
-    image /= np.float32(high - low)
-    image[~near] = 0
-    return image
+    scaled, near = [], np.zeros(planes[0].shape, np.bool_)
+    for pixels, levels in zip(planes, (tile.levels, *tile.others), strict=False):
+        if levels is None:
+            scaled.append(loaded.model.normalised(pixels))
+            near[...] = True
+            continue
+        here = near_bright(pixels, levels.dark, around)
+        if here is not None:
+            near |= here
+        image = filled(pixels, levels.blank).astype(np.float32)
+        image -= np.float32(levels.low)
+        image /= np.float32(levels.high - levels.low)
+        scaled.append(image)
+    for image in scaled:
+        image[~near] = 0
+    return scaled[0] if len(scaled) == 1 else np.stack(scaled)

@@ -46,7 +46,7 @@ class Flows:
 
 @dataclass(frozen=True, slots=True)
 class _Padded:
-    pixels: NDArray[np.float32]
+    planes: NDArray[np.float32]  # (C, Y, X)
     inside: tuple[slice, slice]
     plan: TilePlan
 
@@ -102,7 +102,8 @@ class TileRunner:
         Parameters
         ----------
         images : sequence of NDArray of float32
-            Each of shape ``(Y, X)``, normalised, of any size.
+            Each of shape ``(Y, X)``, or ``(2, Y, X)`` for networks that look at two channels;
+            normalised, of any size.
         scales : sequence of float
             By how much each is enlarged for the network.
         skip_black : bool
@@ -160,7 +161,9 @@ class TileRunner:
         height, width = padded[part[0][0]].plan.tile
         batch = np.zeros((len(part), 2, height, width), np.float32)
         for slot, (image, tile) in zip(batch, part, strict=True):
-            slot[0] = cut_tile(padded[image].pixels, padded[image].plan, tile)
+            of = padded[image]
+            for channel, plane in enumerate(of.planes):
+                slot[channel] = cut_tile(plane, of.plan, tile)
         results = self._try(batch)
         if results is None:
             self._make_smaller(len(part), height * width)
@@ -199,6 +202,8 @@ class TileRunner:
 
 
 def _scaled(image: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    if image.ndim == 3:
+        return np.stack([_scaled(plane, scale) for plane in image])
     if scale == 1.0:
         return image
     height, width = (int(side * scale) for side in image.shape)
@@ -224,11 +229,12 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def _pad(image: NDArray[np.float32]) -> _Padded:
-    height, width = image.shape
+    planes = image.reshape(-1, *image.shape[-2:])
+    height, width = planes.shape[1:]
     top, bottom, left, right = transforms.get_pad_yx(height, width)
-    pixels = np.pad(image, ((top, bottom), (left, right)))
+    planes = np.pad(planes, ((0, 0), (top, bottom), (left, right)))
     inside = slice(top, top + height), slice(left, left + width)
-    return _Padded(pixels, inside, plan_tiles((pixels.shape[0], pixels.shape[1])))
+    return _Padded(planes, inside, plan_tiles((planes.shape[1], planes.shape[2])))
 
 
 def _lit(
@@ -238,7 +244,7 @@ def _lit(
     lit = []
     for image, tile in members:
         plan = padded[image].plan
-        if cut_tile(padded[image].pixels, plan, tile).any():
+        if any(cut_tile(plane, plan, tile).any() for plane in padded[image].planes):
             lit.append((image, tile))
         else:
             blends[image].add(tile, np.broadcast_to(_NOTHING, (3, *plan.tile)))
