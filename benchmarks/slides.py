@@ -4,11 +4,14 @@
     python benchmarks/slides.py accuracy --side 2304 --tile-px 1056
     python benchmarks/slides.py run SLIDE.ome.tif OUT [--tile-px 3104]
     python benchmarks/slides.py cellpose SLIDE.ome.tif [--distributed]
+    python benchmarks/slides.py seams SLIDE.ome.tif OUT
 
 `accuracy` compares a slide that fits in memory with its truth and with the untiled result. `run`
 streams a slide in a process of its own and prints wall time, peak memory, bytes read and how the
 tiles agree. `cellpose` does the same slide the ways that Cellpose itself has, with the same model
-and diameter: its command's `eval` on the whole image, or `contrib.distributed_segmentation`.
+and diameter: its command's `eval` on the whole image, or `contrib.distributed_segmentation`, which
+needs zarr 2.18, dask 2024.12, dask-image 2024.5 and dask-jobqueue. `seams` compares the label image
+of `run` with the truth.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -35,12 +39,14 @@ from idrstream.formats.large.tiff import open_tiff
 from idrstream.records import Box, Frame, ImageTask, Tile
 from idrstream.segment import CellPoseSegmentor
 from idrstream.simulate.slide import SlideSpec, slide_region, write_slide
-from idrstream.tiles.grid import OVERLAP_PX, SIDE_PX
+from idrstream.tiles.grid import OVERLAP_PX, SIDE_PX, Grid
 from idrstream.tiles.own import own_objects
 from idrstream.tiles.table import cut_image
 
 Labels = NDArray[np.integer[Any]]
 _HEAD_BYTES = 1 << 16
+_BLOCK_PX = 2048  # of Cellpose's distributed_segmentation
+_CHILDREN = resource.RUSAGE_CHILDREN
 
 
 def opened(path: Path) -> LargeImage:
@@ -263,7 +269,7 @@ def keep(path: Path | None, values: dict[str, Any]) -> None:
 def reading(options: argparse.Namespace) -> None:
     """Read all tiles of a slide once, in order, and print the bytes that this took."""
     from idrstream.preprocess.tiles import alone_in
-    from idrstream.tiles.grid import Grid, tiles_of
+    from idrstream.tiles.grid import tiles_of
 
     image = opened(options.slide)
     started = time.monotonic()
@@ -279,35 +285,82 @@ def reading(options: argparse.Namespace) -> None:
 
 def cellpose(options: argparse.Namespace) -> None:
     """Segment a slide as Cellpose itself does."""
-    import resource
-
-    from idrstream import models
-    from idrstream.segment.cellpose.shipped import load_nuclei_network
+    from idrstream.workers.steps import StepClock
 
     spec = spec_of(options.slide)
-    started = time.monotonic()
-    model = load_nuclei_network(models.nuclei_model_path())  # its own loops: it is not prepared
-    diameter = options.diameter or float(model.diam_mean)
-    if options.distributed:
-        labels = _distributed(options, model, diameter)
-    else:
-        pixels = opened(options.slide).read([0], Box(0, 0, spec.height, spec.width))[0]
-        labels = model.eval(pixels, channels=[0, 0], diameter=diameter, flow_threshold=0.8)[0]
+    started, children = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    diameter = int(options.diameter) if options.diameter % 1 == 0 else options.diameter
+    with StepClock() as clock:
+        labels = (_distributed if options.distributed else _at_once)(options.slide, diameter)
     seconds = time.monotonic() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(np.unique(labels)) - 1} objects, {seconds:.0f} s, peak memory {peak:,.0f} MiB")
+    own, workers = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, _CHILDREN))
+    spent = sum(of.ru_utime + of.ru_stime for of in (own, workers)) - (
+        children.ru_utime + children.ru_stime
+    )
+    peak_mib = max(own.ru_maxrss, workers.ru_maxrss if options.distributed else 0) / 1024
+    figures = {
+        "way": "distributed_segmentation" if options.distributed else "eval",
+        "slide": asdict(spec), "diameter": diameter, "seconds": seconds,
+        "processor_seconds": spent, "peak_mib_of_the_largest_process": peak_mib,
+        "objects": len(np.unique(labels)) - 1,
+        "steps": {call.step: 0.0 for call in clock.calls},
+    }  # fmt: skip
+    for call in clock.calls:
+        figures["steps"][call.step] += round(call.seconds, 2)
+    lines = [list(range(_BLOCK_PX, side, _BLOCK_PX)) for side in labels.shape]
+    if options.distributed:
+        figures["at_seams"] = at_seams(labels, spec, *lines)
+    print(json.dumps(figures, indent=1))
+    keep(options.json, figures)
 
 
-def _distributed(options: argparse.Namespace, model: Any, diameter: float) -> Labels:
-    """Run `contrib.distributed_segmentation` on the slide's pixels as Zarr, with Cellpose's model.
+def _at_once(slide: Path, diameter: float) -> Labels:
+    """Run the model's ``eval`` on the whole image, as Cellpose's command does."""
+    from idrstream import models
+    from idrstream.segment.cellpose.shipped import load_nuclei_network
+    from idrstream.workers.steps import step
 
-    It loads the model anew for each block, so it needs a file of Cellpose's own format.
+    with step("load"):  # Cellpose's own loops: it is not prepared
+        model = load_nuclei_network(models.nuclei_model_path())
+    for name, of in (("_run_net", "network"), ("_compute_masks", "masks")):
+        setattr(model, name, _timed(getattr(model, name), of))
+    with step("read"):
+        image = opened(slide)
+        (pixels,) = image.read([0], Box(0, 0, *image.info.shape))
+    with step("eval"):
+        labels: Labels = model.eval(pixels, channels=[0, 0], diameter=diameter, flow_threshold=0.8)[
+            0
+        ]
+    return labels
+
+
+def _timed(call: Any, name: str) -> Any:
+    from idrstream.workers.steps import step
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        with step(name):
+            return call(*arguments, **options)
+
+    return timed
+
+
+def _distributed(slide: Path, diameter: float) -> Labels:
+    """Run `contrib.distributed_segmentation` on the slide's pixels as Zarr, with the same model.
+
+    That of Cellpose 3.1.1 needs Zarr 2, and stops with an error at an image of two dimensions, as
+    it joins what touches by a structure of three. Here it gets one of two.
     """
     import zarr
-    from cellpose.contrib.distributed_segmentation import distributed_eval
+    from cellpose.contrib.distributed_segmentation import distributed_eval, myLocalCluster
+    from dask_image.ndmeasure._utils import _label
+    from scipy.ndimage import generate_binary_structure
 
-    del model
-    image = opened(options.slide)
+    join = _label._across_block_label_grouping
+    _label._across_block_label_grouping = lambda face, _: join(
+        face, generate_binary_structure(face.ndim, 1)
+    )
+
+    image = opened(slide)
     height, width = image.info.shape
     with tempfile.TemporaryDirectory() as folder:
         source: Any = zarr.open_array(
@@ -317,20 +370,69 @@ def _distributed(options: argparse.Namespace, model: Any, diameter: float) -> La
         for top in range(0, height, 1024):
             box = Box(top, 0, min(top + 1024, height), width)
             source[top : box.bottom] = image.read([0], box)[0]
-        labels, _ = distributed_eval(
-            input_zarr=source,
-            blocksize=(2048, 2048),
-            write_path=f"{folder}/labels.zarr",
-            model_kwargs={"gpu": False, "pretrained_model": options.model},
-            eval_kwargs={"diameter": diameter, "channels": [0, 0]},
-            cluster_kwargs={
-                "n_workers": 1,
-                "ncpus": 2,
-                "memory_limit": "16GB",
-                "threads_per_worker": 1,
-            },
-        )
-        return np.asarray(labels[:])
+        os.chdir(folder)  # where it leaves its logs
+        with myLocalCluster(
+            n_workers=1, ncpus=2, memory_limit="16GB", threads_per_worker=1
+        ) as cluster:
+            cluster.client.run(_use_the_shipped_model)
+            labels, _ = distributed_eval(
+                input_zarr=source,
+                blocksize=(_BLOCK_PX, _BLOCK_PX),
+                write_path=f"{folder}/labels.zarr",
+                model_kwargs={},
+                eval_kwargs={
+                    "diameter": diameter, "channels": [0, 0], "flow_threshold": 0.8,
+                },
+                cluster=cluster,
+            )  # fmt: skip
+            return np.asarray(labels[:])
+
+
+def _use_the_shipped_model() -> None:
+    """Let `distributed_segmentation` load the model that ships, in the process of a worker."""
+    import cellpose.models
+
+    from idrstream import models
+    from idrstream.segment.cellpose.shipped import load_nuclei_network
+
+    path = models.nuclei_model_path()
+    load_nuclei_network(path)  # its own class is one of Cellpose's
+    cellpose.models.CellposeModel = lambda: load_nuclei_network(path)
+
+
+def seams(options: argparse.Namespace) -> None:
+    """Compare the label image of `run` with the truth, near the borders of tiles and elsewhere."""
+    import zarr
+
+    (path,) = options.out.glob("labels/*.zarr/labels/nuclei")
+    labels: Any = zarr.open_group(path, mode="r")["0"]
+    grid = Grid(labels.shape, options.tile_px, OVERLAP_PX)
+    cores = [core for _, core in grid.boxes()]
+    lines = [sorted({core[axis] for core in cores} - {0}) for axis in (0, 1)]
+    figures = at_seams(labels[:], spec_of(options.slide), *lines)
+    print(json.dumps(figures, indent=1))
+    keep(options.json, figures)
+
+
+def at_seams(
+    labels: Labels, spec: SlideSpec, rows: list[int], columns: list[int]
+) -> dict[str, Any]:
+    """Return how well a label image agrees with the truth near some lines and elsewhere."""
+    _, truth = slide_region(spec, Box(0, 0, spec.height, spec.width))
+    band = np.zeros(truth.shape, np.bool_)
+    for row in rows:
+        band[max(0, row - 40) : row + 40] = True
+    for column in columns:
+        band[:, max(0, column - 40) : column + 40] = True
+    near, elsewhere = (f1_where(labels, truth, where, 0.5) for where in (band, ~band))
+    pairs = overlaps(np.where(band, labels, 0), np.where(band, truth, 0))
+    split, merged = parts(pairs)
+    return {
+        "rows": rows, "columns": columns, "objects": len(np.unique(labels)) - 1,
+        "true_objects": len(np.unique(truth)) - 1, "true_in_band": pairs["n"][1],
+        "f1_in_band": near, "f1_elsewhere": elsewhere, "split_in_band": split,
+        "merged_in_band": merged,
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -339,15 +441,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    for call in (make, accuracy, run, reading, cellpose):
+    for call in (make, accuracy, run, reading, cellpose, seams):
         sub = commands.add_parser(call.__name__, help=call.__doc__)
         sub.set_defaults(call=call)
         if call is not accuracy:
             sub.add_argument("slide", type=Path)
-        if call in (run, cellpose):
+        if call in (run, cellpose, seams):
             sub.add_argument("--json", type=Path, help="file of the figures")
-        if call is run:
+        if call in (run, seams):
             sub.add_argument("out", type=Path)
+        if call is run:
             sub.add_argument(
                 "more", nargs="*", help="further options of idrstream segment, after --"
             )
@@ -364,12 +467,11 @@ def main() -> None:
             sub.add_argument("--tile-overlap-px", type=int, default=None)
             sub.add_argument("--band-px", type=int, default=40)
         if call in (accuracy, cellpose):
-            sub.add_argument("--diameter", type=float, default=0.0)
-        if call in (accuracy, run, reading):
+            sub.add_argument("--diameter", type=float, default=17.0 if call is cellpose else 0.0)
+        if call in (accuracy, run, reading, seams):
             sub.add_argument("--tile-px", type=int, default=SIDE_PX)
         if call is cellpose:
             sub.add_argument("--distributed", action="store_true")
-            sub.add_argument("--model", default="", help="with --distributed: file of the model")
     options = parser.parse_args()
     options.call(options)
 
