@@ -2,9 +2,10 @@
 
     python tests/faults/cluster_campaign.py --out benchmarks/results/cluster_faults.json
 
-Each trial runs a stream of a small simulated screen on two workers, kills (-9) some of them or
-the coordinator, at one of their transitions (a flush, a rename, a link, an event) or at a random
-time, lets other coordinators go on until all is done, and compares the output folder with that of
+Each trial runs a stream of a small simulated screen on two workers, kills (-9) some of them, the
+coordinator or the scheduler of Dask, at one of their transitions (before or after a flush, rename,
+link or deletion; before, in or after an event's transaction in the journal) or at a random time,
+lets other coordinators go on until all is done, and compares the output folder with that of
 an undisturbed stream on one machine: the same bytes, nothing left in inbox, staging or ``tmp_dir``,
 no batch begun again after it was published, every published file proven. Workers, receipts,
 movies, tables and journal are real; see `quick_parts`. Everything is drawn from the seed.
@@ -15,8 +16,10 @@ Processes are forked from ones that have imported everything, so that a kill cos
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -32,15 +35,20 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import campaign
+import distributed
 import quick_parts
 
 import idrstream.stream.worker as worker_module
 from idrstream.cluster import Ended, EndKind, Executor, Recipe
+from idrstream.cluster.dasks import Dask, connect
 from idrstream.cluster.layout import ClusterFolder, file_digest
+from idrstream.folder.journal.journal import Journal
 from idrstream.workers.messages import PREFIX, write_message
 
 WORKERS = 2
+KILLED = "killed.txt"  # numbers of the workers that were killed
 MOMENTS = ("fsync", "rename", "replace", "link", "unlink", "rmdir")
+NOTE = "note"  # an event that the journal records
 
 
 class Zygote:
@@ -63,59 +71,125 @@ class Zygote:
             pid = os.fork()
             if pid == 0:
                 theirs.close()
-                _become_worker(json.loads(message), fds[0])
+                _become(json.loads(message), fds[0])
             os.close(fds[0])
             theirs.send(str(pid).encode())
 
-    def fork(self, asked, fd):
+    def fork(self, asked, fd=0):
         socket.send_fds(self.ours, [json.dumps(asked).encode()], [fd])
         return int(self.ours.recv(100))
 
 
-def _become_worker(asked, fd):
+def _become(asked, fd):
+    """Do in a forked process what was asked."""
     code = 1
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.setsid()
-        os.dup2(fd, 0)
-        os.dup2(fd, 1)
-        os.close(fd)
-        sys.stdin = os.fdopen(0, "rb", closefd=False)
-        sys.stdin.buffer = sys.stdin
         with Path(asked["told"]).open("ab") as told:
             os.dup2(told.fileno(), 2)
-        if asked["die"]:
-            die_at(*asked["die"])
-        code = worker_module.main([asked["stream"], asked["digest"], "--name", asked["name"]])
+        if asked["role"] == "worker":
+            code = _be_worker(asked, fd)
+        else:
+            asyncio.run(_be_of_dask(asked))
     finally:
         os._exit(code)
 
 
-def die_at(moment, number, *, after=False):
-    """Let this process be killed at the n-th call of a function of `os`."""
-    call, count = getattr(os, moment), Counter()
+def _be_worker(asked, fd):
+    os.dup2(fd, 0)
+    os.dup2(fd, 1)
+    os.close(fd)
+    sys.stdin = os.fdopen(0, "rb", closefd=False)
+    sys.stdin.buffer = sys.stdin
+    place = Path(asked["told"]).parent
+    if asked["calls"]:
+        tell_calls(place / f"calls-worker-{os.getpid()}")
+    if asked["die"]:
+        die_at(*asked["die"], note=place / KILLED)
+    return worker_module.main([asked["stream"], asked["digest"], "--name", asked["name"]])
 
-    def counted(*arguments, **options):
-        count["n"] += 1
-        if count["n"] == number and not after:
-            campaign.die()
-        result = call(*arguments, **options)
-        if count["n"] == number:
-            campaign.die()
-        return result
 
-    setattr(os, moment, counted)
+async def _be_of_dask(asked):
+    kind = {"scheduler": distributed.Scheduler, "dask worker": distributed.Worker}[asked["role"]]
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    if kind is distributed.Worker:
+        here |= {"nthreads": 1, "local_directory": asked["folder"]}
+    async with kind(scheduler_file=asked["file"], **here) as server:
+        await server.finished()
+
+
+def _wrapped(moment, make):
+    owner = Journal if moment == NOTE else os
+    name = "__call__" if moment == NOTE else moment
+    setattr(owner, name, make(getattr(owner, name)))
+
+
+def tell_calls(path):
+    """Let this process write down every transition that it could be killed at."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def make(moment):
+        def wrap(call):
+            def told(*arguments, **options):
+                os.write(file, f"{moment}\n".encode())
+                return call(*arguments, **options)
+
+            return told
+
+        return wrap
+
+    for moment in (*MOMENTS, NOTE):
+        _wrapped(moment, make(moment))
+
+
+def die_at(moment, number, when, *, note=None):
+    """Let this process be killed before, during or after its n-th call of a function of `os`.
+
+    A worker notes that it dies in a file; of the coordinator it is known by its exit code.
+    """
+    count, lock = Counter(), threading.Lock()
+
+    def die():
+        if note is not None:
+            _note_kill(note, os.getpid())
+        campaign.die()
+
+    def wrap(call):
+        def counted(*arguments, **options):
+            with lock:  # whoever makes this call in another thread waits for the end
+                count["n"] += 1
+                mine = count["n"] == number
+                if mine and when == "before":
+                    die()
+            if mine and when == "during":
+                with campaign.killing_before_commit():
+                    call(*arguments, **options)
+            result = call(*arguments, **options)
+            if mine:
+                die()
+            return result
+
+        return counted
+
+    _wrapped(moment, wrap)
+
+
+def _note_kill(path, pid):
+    with path.open("a") as file:
+        file.write(f"{pid}\n")
 
 
 class Forked(Executor):
     """Workers that a zygote forks; `deaths` says where the first ones die."""
 
-    def __init__(self, zygote, recipe, place, deaths=()):
+    def __init__(self, zygote, recipe, place, deaths=(), *, calls=False):
         self.workers = WORKERS
         self.recipe = recipe
         self.place = place
         self.zygote = zygote
         self.deaths = list(deaths)
+        self.calls = calls
         self.ended = SimpleQueue()
         self.idle = []
         self.busy = 0
@@ -133,7 +207,8 @@ class Forked(Executor):
         ours, theirs = socket.socketpair()
         name = f"forked-{os.getpid()}-{len(self.pids)}"
         asked = {
-            "stream": str(stream_file), "digest": file_digest(stream_file), "name": name,
+            "role": "worker", "calls": self.calls, "name": name,
+            "stream": str(stream_file), "digest": file_digest(stream_file),
             "told": str(self.place / "workers.txt"), "die": self.deaths and self.deaths.pop(0),
         }  # fmt: skip
         self.pids.append(self.zygote.fork(asked, theirs.fileno()))
@@ -200,11 +275,12 @@ class Trial:
     seconds: float = 0.0
     struck: bool = False
     left_in_tmp: list = field(default_factory=list)
+    told_well: bool = True
 
     @property
     def is_good(self):
         clean = not (self.left or self.left_in_tmp or self.processed_again)
-        return self.identical and self.verified and clean
+        return self.identical and self.verified and clean and self.told_well
 
 
 class ClusterBench(campaign.Bench):
@@ -218,13 +294,34 @@ class ClusterBench(campaign.Bench):
             arguments={"screen": str(self.screen.folder)},
         )
 
-    def coordinate(self, place, deaths=(), own=None, kill_worker_after=None):
+        self.transitions = self._count_transitions()
+
+    def _count_transitions(self):
+        """Return every transition of a coordinator and of a worker, in an undisturbed stream."""
+        place = self.folder / "counted"
+        code, told = self.start(place, self.coordinate(place, calls=True))
+        assert code == campaign.DONE, told
+        found = {"coordinator": [], "worker": []}
+        for who, transitions in found.items():
+            files = place.glob(f"calls-{who}*")
+            counts = min((Counter(file.read_text().split()) for file in files), key=Counter.total)
+            for moment, count in counts.items():
+                whens = ("before", "during", "after") if moment == NOTE else ("before", "after")
+                transitions += [(moment, n + 1, when) for n in range(count) for when in whens]
+        return found
+
+    def draw(self, rng, who):
+        return rng.choice(self.transitions[who])
+
+    def coordinate(self, place, deaths=(), own=None, kill_worker_after=None, *, calls=False):
         """Return what a coordinator does in its process."""
 
         def work(stream):
-            executor = Forked(self.zygote, self.recipe, place, deaths)
+            executor = Forked(self.zygote, self.recipe, place, deaths, calls=calls)
+            if calls:
+                tell_calls(place / "calls-coordinator")
             if own is not None:
-                die_at(own[0], own[1], after=own[2])
+                die_at(*own)
             if kill_worker_after is not None:
                 threading.Thread(
                     target=_kill_later, args=(executor, kill_worker_after), daemon=True
@@ -241,13 +338,12 @@ def _kill_later(executor, delays):
         if alive:
             with suppress(ProcessLookupError):
                 os.kill(alive[0], signal.SIGKILL)
-                with (executor.place / "killed.txt").open("a") as file:
-                    file.write(f"{alive[0]}\n")
+                _note_kill(executor.place / KILLED, alive[0])
 
 
 def worker_transition(bench, place, rng, trial):
     """A worker is killed before or after a flush, rename, link or deletion; often two."""
-    deaths = [(rng.choice(MOMENTS), rng.randint(1, 30)) for _ in range(rng.randint(1, 3))]
+    deaths = [bench.draw(rng, "worker") for _ in range(rng.randint(1, 3))]
     trial.detail = {"deaths": deaths}
     trial.exits.append(bench.start(place, bench.coordinate(place, deaths))[0])
 
@@ -261,8 +357,8 @@ def worker_random(bench, place, rng, trial):
 
 
 def coordinator_transition(bench, place, rng, trial):
-    """The coordinator is killed before or after a flush, rename, link or deletion."""
-    own = (rng.choice(MOMENTS), rng.randint(1, 60), rng.random() < 0.5)
+    """The coordinator is killed at a flush, rename, link, deletion, or note in the journal."""
+    own = bench.draw(rng, "coordinator")
     trial.detail = {"own": own}
     trial.exits.append(bench.start(place, bench.coordinate(place, own=own))[0])
 
@@ -281,15 +377,54 @@ def coordinator_random(bench, place, rng, trial):
 
 def both(bench, place, rng, trial):
     """Workers and the coordinator are killed at their transitions."""
-    own = (rng.choice(MOMENTS), rng.randint(10, 60), rng.random() < 0.5)
-    deaths = [(rng.choice(MOMENTS), rng.randint(1, 30))]
+    own, deaths = bench.draw(rng, "coordinator"), [bench.draw(rng, "worker")]
     trial.detail = {"own": own, "deaths": deaths}
     trial.exits.append(bench.start(place, bench.coordinate(place, deaths, own))[0])
 
 
+def scheduler(bench, place, rng, trial):
+    """The scheduler of Dask is killed after some event; in every second trial a worker of Dask too.
+
+    The coordinator says so and ends; the next one goes on with workers of its own.
+    """
+    number, delay, also = rng.randint(2, 40), rng.uniform(0, 0.2), rng.random() < 0.5
+    trial.detail = {"event": number, "delay_s": round(delay, 3), "worker": also}
+    place.mkdir()
+    file = place / "scheduler.json"
+    asked = {"told": str(place / "dask.txt"), "file": str(file), "folder": str(place / "dask")}
+    pids = [bench.zygote.fork({"role": "scheduler", **asked})]
+    while not file.exists():
+        time.sleep(0.01)
+    pids += [bench.zygote.fork({"role": "dask worker", **asked}) for _ in range(WORKERS)]
+
+    def work(stream):
+        seen = Counter()
+
+        def kill(_):
+            seen["events"] += 1
+            if seen["events"] == number:
+                time.sleep(delay)
+                for pid in pids[: 1 + also]:
+                    os.kill(pid, signal.SIGKILL)
+                    _note_kill(place / KILLED, pid)
+
+        executor = Dask(connect(scheduler_file=file), WORKERS, recipe=bench.recipe)
+        campaign.run(stream, bench.table, [kill], executor=executor)
+
+    code, told = bench.start(place, work)
+    trial.exits.append(code)
+    trial.told_well = code == campaign.DONE or "ClusterError: the Dask scheduler" in told
+    trial.told.append(told)
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    while any(map(_runs, pids)):
+        time.sleep(0.01)
+
+
 KINDS = {
     worker_transition: 60, worker_random: 30, coordinator_transition: 60, coordinator_random: 30,
-    both: 30,
+    both: 30, scheduler: 12,
 }  # fmt: skip
 
 
@@ -307,11 +442,9 @@ def judge(bench, place, trial):
         for below in (folder.inbox, folder.staging, folder.workers)
         for path in below.rglob("*")
     ]
-    killed = place / "killed.txt"
+    killed = place / KILLED
     trial.kills = sum(code == -signal.SIGKILL for code in trial.exits)
-    trial.kills += len(killed.read_text().splitlines()) if killed.exists() else 0
-    log = place / "stream.log"
-    trial.kills += log.read_text().count("ended: died") if log.exists() else 0
+    trial.kills += len(set(killed.read_text().split())) if killed.exists() else 0
     trial.struck = trial.kills > 0
 
 
@@ -320,14 +453,19 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the trials of each kind")
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--only", help="trials of this kind")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="leave the folders of bad trials")
     given = parser.parse_args()
+    here = str(Path(__file__).parent)  # for workers beside Dask's: their recipe is in quick_parts
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     folder = Path(tempfile.mkdtemp(prefix="idrstream-cluster-faults-"))
     bench = ClusterBench(folder, Zygote())
     planned = [
         kind for kind, count in KINDS.items() for _ in range(max(1, round(count * given.share)))
     ]
+    if given.only:
+        planned = [kind for kind in planned if kind.__name__ == given.only]
     random.Random(given.seed).shuffle(planned)
     results, started = [], time.monotonic()
     for number, fault in enumerate(planned):
@@ -353,6 +491,9 @@ def main():
         "left_behind": sum(bool(trial.left or trial.left_in_tmp) for trial in results),
         "processed_again": sum(bool(trial.processed_again) for trial in results),
         "kinds": Counter(trial.kind for trial in results),
+        "kills_by_kind": sum((Counter({t.kind: t.kills}) for t in results), Counter()),
+        "transitions": {who: len(found) for who, found in bench.transitions.items()},
+        "machine": {"python": platform.python_version(), "cpus": os.cpu_count()},
         "load": os.getloadavg(), "seconds": round(time.monotonic() - started, 1),
         "results": [asdict(trial) for trial in results],
     }  # fmt: skip
