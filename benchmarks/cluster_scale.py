@@ -1,24 +1,32 @@
-"""What the coordinator costs: many batches of stand-in workers through it, and through `collect`.
+r"""What the coordinator costs: many batches of stand-in workers through it, and through `collect`.
 
-    python benchmarks/cluster_scale.py --batches 100000 --out benchmarks/results/cluster_scale.json
+    python benchmarks/cluster_scale.py /dev/shm=100000 ~/somewhere=5000 \
+        --out benchmarks/results/cluster_scale.json
 
 The journal, receipts, digests, renames and flushes are real. Only the work is not: a stand-in for
 a worker writes a small table and measures of each batch at once, in the coordinator's process, and
-its time is taken off. Times are of the wall clock, memory is the process's largest.
+its time is taken off. Each folder is on a disk or in memory (tmpfs), and gets a run through the
+coordinator and one that collects as many receipts that lie there, each in a process of its own:
+seconds of the wall clock and of the processor, the process's largest memory, and how often it
+waited for a disk (`os.fsync`; SQLite waits beside that, once for each flushed transaction).
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import json
+import multiprocessing
 import os
 import resource
 import shutil
 import tempfile
 import time
 import uuid
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+from _common import show, write_result
 
 from idrstream.cluster.accept import Acceptor
 from idrstream.cluster.coordinator import Coordinator
@@ -33,6 +41,7 @@ from idrstream.quality.pictures import PictureStore
 from idrstream.records import ImageTask
 from idrstream.screen import Plan, well_name
 
+FLUSHES = Counter[str]()
 TABLE = b"a table of a batch, as small as one with no nuclei\n"
 
 
@@ -44,7 +53,8 @@ class StandIn(Executor):
     def __init__(self, folder: ClusterFolder) -> None:
         self.folder = folder
         self.ended: list[Ended] = []
-        self.seconds = 0.0
+        self.seconds = self.processor_s = 0.0
+        self.flushes = 0
 
     def capacity(self) -> int:
         """Return how many more pieces of work it takes."""
@@ -52,11 +62,13 @@ class StandIn(Executor):
 
     def give(self, work: Work, stream_file: Path) -> None:  # noqa: ARG002
         """Do a piece of work."""
-        began = time.perf_counter()
+        began, used, flushed = time.perf_counter(), time.process_time(), FLUSHES["n"]
         for number, tasks in work.batches.items():
             write_attempt(self.folder, number, tasks)
         self.ended.append(Ended(work, EndKind.FINISHED))
         self.seconds += time.perf_counter() - began
+        self.processor_s += time.process_time() - used
+        self.flushes += FLUSHES["n"] - flushed
 
     def wait(self, timeout_s: float) -> list[Ended]:  # noqa: ARG002
         """Return what ended."""
@@ -117,43 +129,70 @@ def run(root: Path, batches: int, images: int, *, collect: bool) -> dict[str, ob
         executor, folder, [journal], lambda emit: Acceptor(root, pictures, {}, emit),
         needs_model=lambda _: False, identity="i", plate_wells=12,
     )  # fmt: skip
-    began = time.perf_counter()
+    began, used, flushed = time.perf_counter(), time.process_time(), FLUSHES["n"]
     result = coordinator.run(plan)
     seconds = time.perf_counter() - began - executor.seconds
+    used = time.process_time() - used - executor.processor_s
+    flushes = FLUSHES["n"] - flushed - executor.flushes
     published = sum(item.published is not None for item in result.batches)
     journal.close()
     left = sum(1 for _ in folder.inbox.iterdir())
-    shutil.rmtree(root)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "batches": batches, "images_per_batch": images, "published": published, "inbox_left": left,
-        "coordinator_s": round(seconds, 1), "ms_per_batch": round(1000 * seconds / batches, 2),
+        "coordinator_s": round(seconds, 1), "processor_s": round(used, 1),
+        "ms_per_batch": round(1000 * seconds / batches, 2),
+        "processor_ms_per_batch": round(1000 * used / batches, 2), "flushes": flushes,
         "stand_in_s": round(executor.seconds, 1), "peak_mb": round(peak / 1024, 1),
         "before_run_mb": round(before / 1024, 1),
     }  # fmt: skip
 
 
+def run_apart(place: Path, batches: int, images: int, *, collect: bool) -> dict[str, object]:
+    """Call `run` in a process of its own, in a new folder in `place`."""
+    root = Path(tempfile.mkdtemp(prefix="idrstream-scale-", dir=place))
+    apart = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, mp_context=apart, initializer=count_flushes) as pool:
+            return pool.submit(run, root / "out", batches, images, collect=collect).result()
+    finally:
+        shutil.rmtree(root)
+
+
+def count_flushes() -> None:
+    """Count how often this process waits for the disk."""
+    flush = os.fsync
+
+    def counted(file: int) -> None:
+        FLUSHES["n"] += 1
+        flush(file)
+
+    os.fsync = counted
+
+
+def file_system(folder: Path) -> str:
+    """Return the kind of the file system that a folder is on."""
+    lines = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    above = [line for line in lines if folder.resolve().is_relative_to(line[1])]
+    return max(above, key=lambda line: len(line[1]))[2]
+
+
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batches", type=int, default=100_000)
-    parser.add_argument("--images", type=int, default=1)
-    parser.add_argument("--collect", type=int, default=None, help="receipts to collect at once")
+    parser.add_argument("places", nargs="+", metavar="FOLDER=BATCHES")
+    parser.add_argument("--images", type=int, default=1, help="in a batch")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    root = Path(tempfile.mkdtemp(prefix="idrstream-scale-"))
-    report = {"method": __doc__, "cpus": os.cpu_count(), "load_before": os.getloadavg()}
-    report["through"] = run(root / "a", given.batches, given.images, collect=False)
-    print(json.dumps(report["through"]), flush=True)
-    if given.collect != 0:
-        report["collect"] = run(
-            root / "b", given.collect or given.batches, given.images, collect=True
-        )
-        print(json.dumps(report["collect"]), flush=True)
-    report["load_after"] = os.getloadavg()
-    shutil.rmtree(root, ignore_errors=True)
-    if given.out:
-        given.out.write_text(json.dumps(report, indent=1) + "\n")
+    rows: list[dict[str, object]] = []
+    for place in given.places:
+        folder, _, batches = place.partition("=")
+        kind = file_system(Path(folder))
+        for what in ("through", "collect"):
+            apart = run_apart(Path(folder), int(batches), given.images, collect=what == "collect")
+            rows.append({"what": what, "file_system": kind, **apart})
+            show(rows[-1:])
+    write_result(given.out, __doc__, (), rows=rows)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,11 +37,27 @@ log = logging.getLogger(__name__)
 Emit = Callable[[Event], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An attempt whose files have their final names, and the end of its batch, not yet told."""
+
+    attempt: Path
+    finished: BatchFinished
+
+    def published_event(self) -> BatchPublished | None:
+        """Return the event for a batch that has a table."""
+        end = self.finished
+        if end.published is None:
+            return None
+        return BatchPublished(end.batch, end.published, end.nuclei, end.skipped, end.seconds)
+
+
 class Acceptor:
     """Gives the files of verified attempts their final names and tells what came of batches.
 
     Files stay in the attempt until the journal has recorded the batch: whoever is killed in
-    between finds them there.
+    between finds them there. Several attempts are placed, then recorded together: the disk is
+    waited for once for each folder and once for the journal.
 
     Parameters
     ----------
@@ -65,9 +82,10 @@ class Acceptor:
         self._pictures = pictures
         self._keep = keep
         self._emit = emit
+        self._unflushed: set[Path] = set()
 
-    def take_batch(self, batch: Batch, attempt: Path, receipt: Receipt) -> BatchFinished | None:
-        """Take an attempt of a batch; return its end, or None if it could not be recorded.
+    def place(self, batch: Batch, attempt: Path, receipt: Receipt) -> Placed:
+        """Verify an attempt of a batch and give its files their final names.
 
         Raises
         ------
@@ -77,7 +95,6 @@ class Acceptor:
             If a file cannot be written under its final name.
         """
         verify(attempt, receipt)
-        skipped = _skipped(batch, receipt)
         kind, error = receipt.error_kind, receipt.error
         if receipt.table and (lost := self._lost(batch, receipt)):
             kind, error = CompileError.__name__, lost
@@ -86,16 +103,31 @@ class Acceptor:
         published = None
         if receipt.table and not error:
             published = self._place(attempt, receipt)
-            if not self._emit(
-                BatchPublished(batch, published, nuclei, skipped, dict(receipt.seconds))
-            ):
-                return None
-        shutil.rmtree(attempt, ignore_errors=True)
         finished = BatchFinished(
-            batch, published, nuclei, skipped, kind, redact(error), dict(receipt.seconds)
-        )
-        self._emit(finished)
-        return finished
+            batch, published, nuclei, _skipped(batch, receipt), kind, redact(error),
+            dict(receipt.seconds),
+        )  # fmt: skip
+        return Placed(attempt, finished)
+
+    def record(self, placed: Sequence[Placed]) -> Iterator[BatchFinished]:
+        """Have batches recorded, then delete their attempts; yield those that were recorded.
+
+        Names and journal are waited for until they are on the disk, once for all of them.
+
+        Raises
+        ------
+        StorageError
+            If the names cannot be flushed.
+        """
+        self._flush_names()
+        events = [event for one in placed if (event := one.published_event()) is not None]
+        for event in events:
+            if not self._emit(replace(event, more=event is not events[-1])):
+                return  # the attempts stay: who goes on finds them
+        for one in placed:
+            shutil.rmtree(one.attempt, ignore_errors=True)
+            self._emit(one.finished)
+            yield one.finished
 
     def take_plate(self, attempt: Path, receipt: Receipt) -> None:
         """Take the illumination model of a plate, unless it has one.
@@ -103,13 +135,14 @@ class Acceptor:
         Raises
         ------
         ClusterError, StorageError
-            As `take_batch`.
+            As `place`.
         """
         verify(attempt, receipt)
         for name in receipt.files:
             target = inside(self._output, name)
             if not target.exists():
-                _give(attempt / name, target)
+                self._give(attempt / name, target)
+        self._flush_names()
         shutil.rmtree(attempt, ignore_errors=True)
 
     def _place(self, attempt: Path, receipt: Receipt) -> Published:
@@ -118,10 +151,10 @@ class Acceptor:
         self._keep_pictures(attempt, receipt)
         loose = [name for name in names if name.count("/") < 2]
         for name in sorted(loose, key=lambda name: name == receipt.table):
-            _give(attempt / name, inside(self._output, name))
+            self._give(attempt / name, inside(self._output, name))
         folders = {"/".join(name.split("/")[:2]) for name in names if name.count("/") >= 2}
         for name in sorted(folders):
-            _give(attempt / name, inside(self._output, name))
+            self._give(attempt / name, inside(self._output, name))
         forget_kept(self._output, receipt.batch, without=folders)  # of an earlier table
         kept = kept_of(attempt, receipt.batch)
         return Published(
@@ -132,6 +165,33 @@ class Acceptor:
             columns_sha256=receipt.columns_sha256,
             **kept,
         )
+
+    def _give(self, source: Path, target: Path) -> None:
+        """Give a file or folder a second name, its final one; copy it where that is not possible.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        try:
+            self._unflushed.add(target.parent)
+            if source.is_dir():
+                _give_folder(source, target)
+                return
+            # Its worker flushed the content: only the new name has to reach the disk.
+            with atomic_path(target, durable=False) as part:
+                is_linked = _link(source, part)
+            if not is_linked:
+                flush(target)
+        except OSError as error:
+            msg = f"{target} cannot be written: {error.strerror}"
+            raise StorageError(msg) from error
+
+    def _flush_names(self) -> None:
+        for folder in sorted(self._unflushed):
+            flush(folder)
+        self._unflushed.clear()
 
     def _keep_pictures(self, attempt: Path, receipt: Receipt) -> None:
         keys = {
@@ -188,29 +248,6 @@ def _skipped(batch: Batch, receipt: Receipt) -> tuple[Skipped, ...]:
 
 def _skipped_of(task: ImageTask, parts: tuple[SkippedPart, ...]) -> tuple[Skipped, ...]:
     return tuple(Skipped(task, part.frame, part.stage, part.kind, part.reason) for part in parts)
-
-
-def _give(source: Path, target: Path) -> None:
-    """Give a file or folder a second name, its final one; copy it where that is not possible.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
-    try:
-        if source.is_dir():
-            _give_folder(source, target)
-            return
-        # Its worker flushed the content: only the new name has to reach the disk.
-        with atomic_path(target, durable=False) as part:
-            is_linked = _link(source, part)
-        if not is_linked:
-            flush(target)
-        flush(target.parent)
-    except OSError as error:
-        msg = f"{target} cannot be written: {error.strerror}"
-        raise StorageError(msg) from error
 
 
 def _give_folder(source: Path, target: Path) -> None:

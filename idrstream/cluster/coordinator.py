@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cluster.accept import Acceptor
+from idrstream.cluster.accept import Acceptor, Placed
 from idrstream.cluster.beats import all_states, batches_of, forget_ended, live_workers
 from idrstream.cluster.feed import Feed, Plates
 from idrstream.cluster.layout import ClusterFolder
@@ -45,6 +45,7 @@ DEATHS = 3
 """So many workers may die at a batch before it counts as failed."""
 _POLL_S = 0.2
 _LOOK_S = 1.0
+_TOGETHER = 64  # attempts for which the disk is waited for together
 DETACHED = "given to the queue system"
 
 
@@ -222,7 +223,8 @@ class Coordinator:
     # Results
 
     def _take_up(self) -> None:
-        """Take what there is in the inbox."""
+        """Take what there is in the inbox, so many at a time."""
+        placed: dict[int, Placed] = {}
         for attempt in attempts(self._folder.inbox):
             if self._deaf:
                 return
@@ -230,18 +232,21 @@ class Coordinator:
                 receipt = read_receipt(attempt)
                 if receipt.batch < 0:
                     self._take_plate(attempt, receipt)
-                else:
-                    self._take_batch(attempt, receipt)
+                elif receipt.batch not in placed and (one := self._place(attempt, receipt)):
+                    placed[receipt.batch] = one
             except ClusterError as error:
                 log.warning("An attempt is not taken: %s", error)
                 shutil.rmtree(attempt, ignore_errors=True)
+            if len(placed) == _TOGETHER:
+                self._record(placed)
+        self._record(placed)
 
-    def _take_batch(self, attempt: Path, receipt: Receipt) -> None:
+    def _place(self, attempt: Path, receipt: Receipt) -> Placed | None:
         number = receipt.batch
         if not self._feed.is_open(number):
             log.info("Batch %d was done a second time, and is left as it is", number)
             shutil.rmtree(attempt, ignore_errors=True)
-            return
+            return None
         batch = self._plan.batch(number)
         if receipt.key != batch_key(self._identity, number, batch.tasks) or (
             receipt.images and len(receipt.images) != len(batch.tasks)
@@ -249,10 +254,13 @@ class Coordinator:
             raise ClusterError(f"{attempt} is of other images or settings")
         if number not in self._begun:
             self._begin(number)
-        finished = self._acceptor.take_batch(batch, attempt, receipt)
-        if finished is not None:
+        log.info("Batch %d was done by %s on %s", number, receipt.worker, receipt.host)
+        return self._acceptor.place(batch, attempt, receipt)
+
+    def _record(self, placed: dict[int, Placed]) -> None:
+        for finished in self._acceptor.record(tuple(placed.values())):
             self._finish(finished)
-            log.info("Batch %d was done by %s on %s", number, receipt.worker, receipt.host)
+        placed.clear()
 
     def _take_plate(self, attempt: Path, receipt: Receipt) -> None:
         if receipt.key != self._identity:

@@ -79,7 +79,8 @@ class BatchPublished:
 
     A journal that writes durably before it returns makes the batch count as done: its
     intermediates are deleted only after every listener has returned. `BatchFinished` follows,
-    with the same attributes.
+    with the same attributes. With `more` the same event of another batch follows at once, and
+    nothing is deleted before the last of them: it is enough to wait for the disk then.
     """
 
     batch: Batch
@@ -87,6 +88,7 @@ class BatchPublished:
     nuclei: int
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from idrstream.cluster import Processes
+from idrstream.cluster import Processes, Recipe
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.receipts import attempts, read_receipt
 from idrstream.folder.verify import verify_folder
@@ -55,22 +55,41 @@ def test_two_workers_make_the_same_bytes_as_one_machine(parts, screen, wanted, r
     assert logged.count(" was done by ") == 6
 
 
-def test_a_poisonous_batch_is_failed_after_three_deaths_and_no_other(
-    parts, screen, wanted, recipe, tmp_path
+@pytest.fixture(scope="module")
+def twenty(parts, tmp_path_factory):
+    """Return a screen of twenty batches and what one machine makes of it."""
+    folder = tmp_path_factory.mktemp("twenty")
+    screen = parts.make_screen(folder / "screen", plates=2, wells=10)
+    parts.make_stream(screen, folder).run_stream(parts.table_of(screen), 1, progress=False)
+    return screen, parts.results(folder / "out")
+
+
+def test_a_poisonous_batch_among_twenty_is_failed_after_three_deaths_and_no_other(
+    parts, twenty, tmp_path
 ):
+    screen, wanted = twenty
     table = parts.table_of(screen)
-    row = table.iloc[2]
+    row, deaths = table.iloc[7], tmp_path / "deaths"
+    recipe = Recipe(
+        function="quick_parts:make_worker_stream",
+        arguments={
+            "screen": str(screen.folder), "deaths": str(deaths),
+            "poison": f"plate {row['Plate']} well {row['Well']}",
+        },
+    )  # fmt: skip
     stream = parts.make_stream(screen, tmp_path)
-    executor = Processes(1, recipe=recipe(poison=f"plate {row['Plate']} well {row['Well']}"))
-    result = stream.run_stream(table, 1, progress=False, executor=executor)
-    assert result.failed_batches == (2,)
+    result = stream.run_stream(table, 1, progress=False, executor=Processes(2, recipe=recipe))
+    assert result.failed_batches == (7,)
+    assert not result.remaining_batches
     (failed,) = [item for item in result.batches if item.published is None]
     assert failed.error_kind == "WorkerDiedError"
     assert "3 workers died" in failed.error
     assert "-9" in failed.error
+    assert len(deaths.read_text().splitlines()) == 3
     made = parts.results(tmp_path / "out")
     assert {name: wanted[name] for name in made} == made
-    assert {name for name in wanted if name.startswith("batch_")} - set(made) == {"batch_2.csv.gz"}
+    tables = {f"batch_{number}.csv.gz" for number in range(20)}
+    assert tables - set(made) == {"batch_7.csv.gz"}
     assert left_behind(tmp_path) == []
     assert stream.failed()["Kind"].tolist() == ["WorkerDiedError"]
     assert not (tmp_path / "out" / "cluster" / "deaths.json").read_text().strip("{}")

@@ -126,7 +126,15 @@ def results(folder):
 
 
 def make_worker_stream(
-    tmp_dir, final_data_dir, screen, poison="", slow_s=0.0, once="", made="", quantile=0.9
+    tmp_dir,
+    final_data_dir,
+    screen,
+    poison="",
+    slow_s=0.0,
+    once="",
+    made="",
+    quantile=0.9,
+    deaths="",
 ):
     """Make the stream of a worker; see `idrstream.cluster.Recipe`.
 
@@ -134,8 +142,7 @@ def make_worker_stream(
     first time if there is a file `once`, which is made then. `made` gets a line for every call.
     """
     if made:
-        with Path(made).open("a") as file:
-            file.write(f"{os.getpid()}\n")
+        _note(made)
     root = Path(screen)
     place = SimpleNamespace(folder=root, screens_path=root / "idr0013-screenA-plates.tsv")
     stream = make_stream(
@@ -146,7 +153,13 @@ def make_worker_stream(
         time.sleep(slow_s)
         if poison and frame.name.startswith(poison) and not (once and Path(once).exists()):
             Path(once or os.devnull).touch()
+            _note(deaths or os.devnull)
             os.kill(os.getpid(), 9)
 
     stream.segmentor._before = before
     return stream
+
+
+def _note(path):
+    with Path(path).open("a") as file:
+        file.write(f"{os.getpid()}\n")

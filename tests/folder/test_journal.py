@@ -419,6 +419,23 @@ class TestTheFile:
         assert flushed() == [True]
         assert rows(journal, "PRAGMA journal_mode") == [("wal",)]
 
+    def test_of_batches_published_together_only_the_last_waits_for_the_disk(
+        self, journal, tmp_path
+    ):
+        begin(journal, tasks(6))
+        batches = [Batch(number, tasks(6)[2 * number : 2 * number + 2]) for number in range(3)]
+        path = tmp_path / "batch_0.csv.gz"
+        path.write_bytes(b"table")
+        published = Published(path, 3, "sha", 11, "columns")
+        flushed = flushes(journal)
+        for batch in batches:
+            journal(BatchStarted(batch))
+        assert flushed() == [False, False, False]
+        for batch in batches:
+            journal(BatchPublished(batch, published, 3, (), more=batch is not batches[-1]))
+        assert flushed() == [False, False, True]
+        assert rows(journal, "SELECT state FROM batches") == [("done",)] * 3
+
     def test_on_a_network_file_system_it_does_without_shared_memory(
         self, tmp_path, monkeypatch, caplog
     ):

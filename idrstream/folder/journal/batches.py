@@ -113,10 +113,10 @@ class BatchRecorder:
             self._record_skipped(event.batch, running, event.skipped)
 
     def published(self, event: BatchPublished) -> None:
-        """Record that a batch is done; durable when this returns."""
+        """Record that a batch is done; durable when this returns, unless more follow at once."""
         running, published = self._running[event.batch.number], event.published
         stat = published.path.stat()
-        with self._writer.transaction(flushed=True):
+        with self._writer.transaction(flushed=not event.more):
             for result in running.held:
                 self._writer.execute(_IMAGE, *result)
             if running.attempt > 1:
