@@ -23,6 +23,7 @@ from idrstream.redact import redact
 from idrstream.schedule.events import (
     BatchFinished,
     BatchPublished,
+    DoneBy,
     Event,
     ImageFinished,
     StageFinished,
@@ -49,7 +50,9 @@ class Placed:
         end = self.finished
         if end.published is None:
             return None
-        return BatchPublished(end.batch, end.published, end.nuclei, end.skipped, end.seconds)
+        return BatchPublished(
+            end.batch, end.published, end.nuclei, end.skipped, end.seconds, by=end.by
+        )
 
 
 class Acceptor:
@@ -105,7 +108,7 @@ class Acceptor:
             published = self._place(attempt, receipt)
         finished = BatchFinished(
             batch, published, nuclei, _skipped(batch, receipt), kind, redact(error),
-            dict(receipt.seconds),
+            dict(receipt.seconds), _done_by(receipt),
         )  # fmt: skip
         return Placed(attempt, finished)
 
@@ -236,6 +239,14 @@ class Acceptor:
             f"{len(lost)} frames that the batch's table has would be lost (first: plate "
             f"{plate} well number {well_number} frame {frame}); the earlier table is kept"
         )
+
+
+def _done_by(receipt: Receipt) -> DoneBy:
+    return DoneBy(
+        worker=receipt.worker, host=receipt.host, job=receipt.job, begun=receipt.begun,
+        worked_s=max(0.0, receipt.ended - receipt.begun), loading_s=receipt.loading_s,
+        peak_bytes=receipt.peak_bytes,
+    )  # fmt: skip
 
 
 def _skipped(batch: Batch, receipt: Receipt) -> tuple[Skipped, ...]:

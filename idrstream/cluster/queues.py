@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 import idrstream
 from idrstream.cluster.work import EndKind
 from idrstream.errors import ClusterError, ConfigError, MissingToolError
-from idrstream.text import parse_size
+from idrstream.text import as_ranges, parse_size
 
 _TIMEOUT_S = 60.0
 _TEXT = re.compile(r"[\w.,:/+@%=-]+")  # values that become words of a script's header
@@ -143,7 +144,7 @@ class Slurm(QueueSystem):
 
     def submit(self, script: Path, numbers: Sequence[int], at_once: int) -> str:
         """Submit an array of jobs."""
-        array = f"--array={_ranges(numbers)}%{at_once}"
+        array = f"--array={_array(numbers)}%{at_once}"
         said = run_command(["sbatch", "--parsable", array, str(script)])
         return said.strip().partition(";")[0]
 
@@ -262,7 +263,7 @@ class Lsf(QueueSystem):
 
     def submit(self, script: Path, numbers: Sequence[int], at_once: int) -> str:
         """Submit an array of jobs."""
-        name = f"idrstream[{_ranges(numbers)}]%{at_once}"
+        name = f"idrstream[{_array(numbers)}]%{at_once}"
         said = run_command(["bsub", "-J", name, "bash", str(script)])
         match = re.search(r"Job <(\d+)>", said)
         if match is None:
@@ -420,15 +421,9 @@ def _hours(seconds: int) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def _array(numbers: Iterable[int]) -> str:
     """Return numbers as an array of jobs is given: ``1-4,7``."""
-    parts: list[list[int]] = []
-    for number in sorted(numbers):
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
+    return as_ranges(numbers, ",", most=sys.maxsize)
 
 
 def _numbers(text: str) -> list[int]:

@@ -84,6 +84,8 @@ class Receipt:
         Who did it.
     begun, ended : float
         When, in seconds since 1970.
+    loading_s : float
+        How long the worker took to make and load its components, once.
     peak_bytes : int
         Largest memory of the worker so far.
     versions : Mapping[str, str]
@@ -107,6 +109,7 @@ class Receipt:
     job: str = ""
     begun: float = 0.0
     ended: float = 0.0
+    loading_s: float = 0.0
     peak_bytes: int = 0
     versions: Mapping[str, str] = field(default_factory=dict)
     format: str = FORMAT

@@ -34,6 +34,8 @@ _NOTES = re.compile(
 _OF_CLUSTER = re.compile(
     rf"{CLUSTER}/(?:(?:stream|deaths)\.json|(?:inbox|staging|workers|logs|jobs|dask)/.+)"
 )
+# Of these only the coordinator writes, which holds the lock: parts of them are nobody's work.
+_OF_COORDINATOR = re.compile(rf"{CLUSTER}/(?:stream\.json|deaths\.json|jobs/[^/]+)")
 _BESIDE = frozenset({"provenance.json", "report.html"})
 _TABLE_COPY = re.compile(rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz")
 _BATCH = re.compile(
@@ -61,7 +63,8 @@ def is_leftover(name: str) -> bool:
     """Return whether a name in an output folder is that of a partial file of a stream's."""
     path = Path(name)
     whole = path.with_name(final_name(path.name)).as_posix() if is_partial(path.name) else ""
-    return batch_number(whole) is not None or is_note(whole) or whole in _BESIDE
+    is_ours = batch_number(whole) is not None or is_note(whole) or whole in _BESIDE
+    return is_ours or _OF_COORDINATOR.fullmatch(whole) is not None
 
 
 def is_table_copy(name: str) -> bool:

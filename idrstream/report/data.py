@@ -13,7 +13,7 @@ import numpy as np
 
 from idrstream.errors import IdrStreamError, JournalError, StorageError
 from idrstream.folder.journal.reader import open_journal
-from idrstream.folder.journal.records import RunRecord
+from idrstream.folder.journal.records import RunRecord, WorkerAttempt
 from idrstream.folder.outputs import read_kept_tasks
 from idrstream.folder.recorded import recorded_channels
 from idrstream.folder.status import Status, read_failures, read_status
@@ -66,6 +66,8 @@ class FolderData:
         Images of the folder's copy of the table; none if it cannot be read.
     channels : tuple of str
         Names of the channels, in the order of the frames' stack; empty if there is but one.
+    workers : tuple of WorkerAttempt
+        Batches that workers elsewhere computed.
     """
 
     folder: Path
@@ -80,6 +82,7 @@ class FolderData:
     batches: pd.DataFrame
     tasks: tuple[ImageTask, ...]
     channels: tuple[str, ...] = ()
+    workers: tuple[WorkerAttempt, ...] = ()
 
     @property
     def plates(self) -> tuple[str, ...]:
@@ -113,6 +116,7 @@ def read_folder(folder: Path) -> FolderData:
             ],
             columns=["Batch", "Plate", "Well", "Well_Number", "Site", "State"],
         )
+        workers = tuple(journal.worker_attempts())
         ended = pd.DataFrame(
             journal.published_attempts(), columns=["Run", "Ended", "Images", "Nuclei"]
         )
@@ -138,6 +142,7 @@ def read_folder(folder: Path) -> FolderData:
         batches=batches,
         tasks=_tasks(inside(folder, table_file)) if table_file else (),
         channels=channels,
+        workers=workers,
     )
 
 

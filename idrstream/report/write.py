@@ -185,6 +185,7 @@ def render(
             else "The features were skipped (--no-features)."
         ),
         runs=content.run_rows(data),
+        workers=content.worker_rows(data),
         tables=content.run_tables(data),
     )
     return page

@@ -73,6 +73,33 @@ class ImageFinished:
     skipped: tuple[Skipped, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoneBy:
+    """The worker that computed a batch elsewhere.
+
+    Attributes
+    ----------
+    worker, host, job : str
+        The worker, its machine, and its job in a queue system if it is in one.
+    begun : float
+        When it began the batch, in seconds since 1970 by the clock of its machine.
+    worked_s : float
+        How long it took, others beside it included.
+    loading_s : float
+        How long the worker had taken to make and load its components, once.
+    peak_bytes : int
+        Largest memory of the worker up to then.
+    """
+
+    worker: str
+    host: str = ""
+    job: str = ""
+    begun: float = 0.0
+    worked_s: float = 0.0
+    loading_s: float = 0.0
+    peak_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class BatchPublished:
     """The table of a batch is flushed to the disk under its final name; nothing is deleted yet.
@@ -80,7 +107,8 @@ class BatchPublished:
     A journal that writes durably before it returns makes the batch count as done: its
     intermediates are deleted only after every listener has returned. `BatchFinished` follows,
     with the same attributes. With `more` the same event of another batch follows at once, and
-    nothing is deleted before the last of them: it is enough to wait for the disk then.
+    nothing is deleted before the last of them: it is enough to wait for the disk then. `by` is
+    the worker that computed it, None for this process.
     """
 
     batch: Batch
@@ -89,6 +117,7 @@ class BatchPublished:
     skipped: tuple[Skipped, ...]
     seconds: Mapping[str, float] = field(default_factory=dict)
     more: bool = False
+    by: DoneBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +138,8 @@ class BatchFinished:
         Class name and message of the error that failed the batch; empty if it was published.
     seconds : Mapping[str, float]
         Wall-clock time per stage.
+    by : DoneBy or None
+        The worker that computed it; None for this process.
     """
 
     batch: Batch
@@ -118,6 +149,7 @@ class BatchFinished:
     error_kind: str = ""
     error: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    by: DoneBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

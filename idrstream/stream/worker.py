@@ -242,8 +242,8 @@ class Worker:
     def _receipt(self) -> Receipt:
         state = self.state
         return Receipt(
-            worker=state.worker, host=state.host, job=state.job, peak_bytes=memory()[1],
-            versions=self._versions,
+            worker=state.worker, host=state.host, job=state.job, loading_s=state.loading_s,
+            peak_bytes=memory()[1], versions=self._versions,
         )  # fmt: skip
 
     def _changed(self, batches: tuple[int, ...], done: tuple[int, ...]) -> None:

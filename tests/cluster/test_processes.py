@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 from idrstream.cluster import Processes, Recipe
 from idrstream.cluster.layout import ClusterFolder
 from idrstream.cluster.receipts import attempts, read_receipt
+from idrstream.folder.journal.reader import open_journal
 from idrstream.folder.verify import verify_folder
+from idrstream.report.write import write_report
 from idrstream.schedule.events import BatchPublished
 
 FAULTS = Path(__file__).parents[1] / "faults"
@@ -53,6 +56,14 @@ def test_two_workers_make_the_same_bytes_as_one_machine(parts, screen, wanted, r
     assert len(counted.read_text().splitlines()) == 2
     logged = (tmp_path / "stream.log").read_text()
     assert logged.count(" was done by ") == 6
+    with open_journal(tmp_path / "out") as journal:
+        done = journal.worker_attempts()
+    assert sorted(one.batch for one in done) == [*range(6)]
+    assert {one.outcome for one in done} == {"done"}
+    assert {one.host for one in done} == {socket.gethostname()}
+    assert all(one.worked_s > 0 and one.loading_s > 0 and one.peak_bytes > 1e7 for one in done)
+    page = write_report(tmp_path / "out").path.read_text()
+    assert all(f">{one.worker}<" in page for one in done)
 
 
 @pytest.fixture(scope="module")

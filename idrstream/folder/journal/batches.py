@@ -140,6 +140,7 @@ class BatchRecorder:
                 event.seconds,
                 published.sha256,
             )  # fmt: skip
+            self._done_by(running, event)
             self._run.tick()
 
     def finished(self, event: BatchFinished) -> None:
@@ -154,6 +155,7 @@ class BatchRecorder:
                 self._attempt(
                     event.batch, running, AttemptState.DONE, event.nuclei, event.seconds, digest
                 )
+            self._done_by(running, event)
 
     def interrupted(self) -> None:
         """Mark batches that the end of the stream interrupts as planned."""
@@ -220,6 +222,16 @@ class BatchRecorder:
             outcome, time.time(), nuclei, seconds_as_json(seconds), sha256, batch.number,
             running.attempt,
         )  # fmt: skip
+
+    def _done_by(self, running: _Running, event: BatchPublished | BatchFinished) -> None:
+        """Record which worker computed a batch, if it was one elsewhere."""
+        if (by := event.by) is not None:
+            self._writer.execute(
+                "UPDATE attempts SET worker = ?, host = ?, job = ?, begun = ?, worked_s = ?, "
+                "loading_s = ?, peak_bytes = ? WHERE batch = ? AND attempt = ?",
+                by.worker, by.host, by.job, by.begun, by.worked_s, by.loading_s, by.peak_bytes,
+                event.batch.number, running.attempt,
+            )  # fmt: skip
 
     def _record_skipped(self, batch: Batch, running: _Running, skipped: Sequence[Skipped]) -> None:
         for item in skipped:

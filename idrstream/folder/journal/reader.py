@@ -18,6 +18,7 @@ from idrstream.folder.journal.records import (
     PublishedAttempt,
     PublishedTable,
     RunRecord,
+    WorkerAttempt,
 )
 from idrstream.folder.journal.schema import COLUMN_TYPES, JOURNAL_NAME
 from idrstream.folder.names import batch_number, is_table_copy
@@ -205,6 +206,18 @@ class JournalReader:
                 "WHERE a.outcome IN ('published', 'done') AND a.ended IS NOT NULL ORDER BY a.ended"
             )
         ]
+
+    @_sound
+    def worker_attempts(self) -> list[WorkerAttempt]:
+        """Return the attempts that workers elsewhere made, by run, worker and time."""
+        return self._made(
+            WorkerAttempt,
+            "SELECT a.run, a.worker, a.host, a.job, a.batch, coalesce(b.images, 0), a.outcome, "
+            "coalesce(a.begun, 0.0) AS begun, coalesce(a.worked_s, 0.0) AS worked_s, "
+            "coalesce(a.loading_s, 0.0) AS loading_s, coalesce(a.peak_bytes, 0) AS peak_bytes "
+            "FROM attempts a LEFT JOIN batches b ON b.number = a.batch WHERE a.worker != '' "
+            "ORDER BY a.run, a.worker, a.begun",
+        )
 
     @_sound
     def published_images(self, run: int) -> int:

@@ -74,6 +74,22 @@ class PublishedAttempt(NamedTuple):
     nuclei: int
 
 
+class WorkerAttempt(NamedTuple):
+    """An attempt that a worker elsewhere made; see `idrstream.schedule.events.DoneBy`."""
+
+    run: int
+    worker: str
+    host: str
+    job: str
+    batch: int
+    images: int
+    outcome: str
+    begun: float
+    worked_s: float
+    loading_s: float
+    peak_bytes: int
+
+
 class Failure(NamedTuple):
     """An image or frame that was left out, or a batch that failed (then `stage` is ``batch``)."""
 

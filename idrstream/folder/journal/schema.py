@@ -128,6 +128,15 @@ MIGRATIONS = (
     ALTER TABLE batches ADD COLUMN tracks_bytes INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE batches ADD COLUMN tracks_sha256 TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE attempts ADD COLUMN worker TEXT NOT NULL DEFAULT '';
+    ALTER TABLE attempts ADD COLUMN host TEXT NOT NULL DEFAULT '';
+    ALTER TABLE attempts ADD COLUMN job TEXT NOT NULL DEFAULT '';
+    ALTER TABLE attempts ADD COLUMN begun REAL;
+    ALTER TABLE attempts ADD COLUMN worked_s REAL;
+    ALTER TABLE attempts ADD COLUMN loading_s REAL;
+    ALTER TABLE attempts ADD COLUMN peak_bytes INTEGER;
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -12,7 +12,7 @@ from idrstream.report.content.measures import (
 )
 from idrstream.report.content.plates import plate_rows, plates
 from idrstream.report.content.progress import throughput, tiles
-from idrstream.report.content.runs import failures, run_rows, run_tables
+from idrstream.report.content.runs import failures, run_rows, run_tables, worker_rows
 from idrstream.report.content.slides import large_images
 from idrstream.report.content.tracks import tracks
 
@@ -33,4 +33,5 @@ __all__ = [
     "throughput",
     "tiles",
     "tracks",
+    "worker_rows",
 ]

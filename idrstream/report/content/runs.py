@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from idrstream.text import format_duration, format_moment
+from idrstream.text import as_ranges, format_duration, format_moment, format_size
 
 if TYPE_CHECKING:
     from idrstream.report.data import FolderData
@@ -24,6 +25,25 @@ def run_rows(data: FolderData) -> list[tuple[str, ...]]:
         )
         for run in data.runs
     ]  # fmt: skip
+
+
+def worker_rows(data: FolderData) -> list[tuple[str, ...]]:
+    """Return the table of workers elsewhere: where they ran, their batches, times and memory."""
+    rows: list[tuple[str, ...]] = []
+    for (run, worker), group in groupby(data.workers, key=lambda one: (one.run, one.worker)):
+        done = list(group)
+        images = sum(one.images for one in done)
+        begun = min(one.begun for one in done)
+        span_s = max(one.begun + one.worked_s for one in done) - begun
+        rows.append(
+            (
+                str(run), worker, done[0].host, done[0].job or "-",
+                as_ranges(one.batch for one in done), str(images), format_moment(begun),
+                format_duration(span_s), f"{span_s / images:.3g} s" if images else "-",
+                format_duration(done[0].loading_s), format_size(max(d.peak_bytes for d in done)),
+            )
+        )  # fmt: skip
+    return rows
 
 
 def run_tables(data: FolderData) -> list[tuple[str, str, list[tuple[str, str]]]]:
