@@ -247,15 +247,20 @@ def report(result: RunResult, folder: Path) -> int:
 
 def summary(result: RunResult, folder: Path) -> str:
     """Return what a run did, as text for a person."""
+    from idrstream.folder.recorded import is_extraction_folder
+
     images = sum(len(item.batch.tasks) for item in result.batches)
+    objects, made = "nuclei", "features"
+    if is_extraction_folder(folder):
+        objects, made, folder = "planes", "plates", folder / "plates"
     if not result.plan.numbers:
-        return f"Nothing is left to do: features are in {folder}\n"
+        return f"Nothing is left to do: {made} are in {folder}\n"
     some = any(item.published is not None for item in result.batches)
     used = f"{images - result.lost_images} of " if result.lost_images else ""
     lines = [
-        f"{result.nuclei} nuclei of {used}{images} images, {result.seconds:.0f} s.",
-        f"Features are in {folder}" if some else f"No features are in {folder}",
-        *((result.bottleneck,) if result.bottleneck else ()),
+        f"{result.nuclei} {objects} of {used}{images} images, {result.seconds:.0f} s.",
+        f"{made.capitalize()} are in {folder}" if some else f"No {made} are in {folder}",
+        *((result.bottleneck,) if result.bottleneck and made == "features" else ()),
         *((f"Disk: {result.disk}",) if result.disk and result.nuclei else ()),
     ]
     if result.rows_repeated:

@@ -114,9 +114,15 @@ def read_source(folder: Path) -> Source:
     JournalError
         If no stream has run in it.
     CollectError
-        If no batch is done.
+        If no batch is done, or planes were extracted.
     """
     recorded = read_recorded_call(folder)
+    if recorded.options["extract"]:
+        msg = (
+            f"{folder} has planes that idrstream extract wrote, and no features: they are in "
+            f"{folder / 'plates'}, one OME-Zarr for each plate; features come from idrstream run"
+        )
+        raise CollectError(msg)
     with open_journal(folder) as journal:
         states, tables = journal.batch_states(), journal.outputs()
         failures = [failure for failure in journal.failures() if failure.batch in tables]

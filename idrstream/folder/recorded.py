@@ -58,7 +58,7 @@ def read_recorded_call(folder: Path) -> RecordedCall:
             "batch_size": plan.batch_size,
             "extra_metadata": tuple(table["extra_metadata"]),
             "output_format": table["format"],
-            "extract": bool(plan.identity.get("options", {}).get("extract")),
+            "extract": is_extraction(plan.identity),
         }
     except (KeyError, TypeError) as error:
         msg = f"the journal of {folder} is damaged: its plan lacks {error}"
@@ -67,6 +67,25 @@ def read_recorded_call(folder: Path) -> RecordedCall:
     table_file = inside(folder, plan.table_file)
     channels = recorded_channels(plan.identity)
     return RecordedCall(table_file, options, run.settings, own, channels)
+
+
+def is_extraction(identity: Mapping[str, Any]) -> bool:
+    """Return whether a plan wrote planes into OME-Zarr, in the place of features."""
+    options = identity.get("options")
+    return isinstance(options, Mapping) and bool(options.get("extract"))
+
+
+def is_extraction_folder(folder: Path) -> bool:
+    """Return whether the stream of an output folder extracts planes.
+
+    Raises
+    ------
+    JournalError
+        If it has no journal that can be read.
+    """
+    with open_journal(folder) as journal:
+        plans = journal.plans()
+    return bool(plans) and is_extraction(plans[-1].identity)
 
 
 def recorded_channels(identity: Mapping[str, Any]) -> tuple[str, ...]:

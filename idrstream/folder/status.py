@@ -21,6 +21,7 @@ from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import BatchTotals, Failure, RunRecord
 from idrstream.folder.live import Live, LivePhase, read_live
 from idrstream.folder.locks import Holder, holder
+from idrstream.folder.recorded import is_extraction
 from idrstream.folder.states import BatchState, RunState
 from idrstream.folder.status_text import status_lines
 from idrstream.schedule.lanes import LaneReport, bottleneck
@@ -69,8 +70,10 @@ class Status:
         Batches of the plan.
     images, images_done, images_failed : int
         Images of the plan; done and left out in batches that are done or failed.
+    objects : str
+        What is counted in the tables: ``nuclei``, or ``planes`` where they were extracted.
     nuclei : int
-        Nuclei in the published tables.
+        How many of them are in the published tables.
     bytes : int
         Size of the published tables.
     elapsed_s : float
@@ -103,6 +106,7 @@ class Status:
     images: int = 0
     images_done: int = 0
     images_failed: int = 0
+    objects: str = "nuclei"
     nuclei: int = 0
     bytes: int = 0
     elapsed_s: float = 0.0
@@ -137,7 +141,9 @@ def read_status(folder: Path) -> Status:
         If it has no journal that can be read.
     """
     with open_journal(folder) as journal:
-        values = {**_counts(journal), **_last_run(journal)}
+        plans = journal.plans()
+        extracts = bool(plans) and is_extraction(plans[-1].identity)
+        values = {**_counts(journal), **_last_run(journal, planes=extracts)}
     who = holder(folder)
     live = read_live(folder, who)
     run_state = values.pop("run_state")
@@ -158,6 +164,7 @@ def read_status(folder: Path) -> Status:
     rate = values["images_per_hour"]
     return Status(
         folder=str(folder),
+        objects="planes" if extracts else "nuclei",
         state=state,
         holder=who,
         live=live,
@@ -230,7 +237,7 @@ def _counts(journal: JournalReader) -> dict[str, Any]:
     }
 
 
-def _last_run(journal: JournalReader) -> dict[str, Any]:
+def _last_run(journal: JournalReader, *, planes: bool) -> dict[str, Any]:
     """Return how the last run ended, and the rate and lanes of the last one with work to do."""
     last, work = journal.last_run(), journal.last_run(with_work=True)
     values: dict[str, Any] = {"run_state": RunState.STOPPED, "images_per_hour": None}
@@ -244,7 +251,7 @@ def _last_run(journal: JournalReader) -> dict[str, Any]:
         values |= {
             "stages": journal.stage_shares(work.number, batches=_RECENT),
             "lanes": lanes,
-            "bottleneck": bottleneck(lanes),
+            "bottleneck": bottleneck(lanes, planes=planes),
         }
         if images and work.elapsed_s > 0:
             values["images_per_hour"] = images / work.elapsed_s * 3600

@@ -120,8 +120,8 @@ def lanes_of(status: Status) -> list[LaneNow | LaneReport]:
 
 
 def facts(status: Status) -> list[tuple[str, str]]:
-    """Return name and text of what else is known: nuclei, rate, lanes, limiting lane, disk."""
-    found = [("nuclei", f"{status.nuclei:,}, tables {format_size(status.bytes)}")]
+    """Return name and text of what else is known: what is counted, rate, lanes, limit, disk."""
+    found = [(status.objects, f"{status.nuclei:,}, tables {format_size(status.bytes)}")]
     if status.images_per_hour is not None:
         left = "" if status.left_s is None else f", {format_duration(status.left_s)} left"
         found.append(("rate", f"{status.images_per_hour:,.0f} images an hour{left}"))
@@ -162,7 +162,7 @@ def one_line(status: Status, now: datetime | None = None) -> str:
         f"{when:%Y-%m-%d %H:%M:%S} {state_text(status)}",
         f"batches {status.batches_done}/{status.batches}",
         f"images {status.images_done}/{status.images}",
-        f"nuclei {status.nuclei}",
+        f"{status.objects} {status.nuclei}",
     ]
     if status.live is not None and status.live.under_way:
         parts[2] += f" + {status.live.under_way} in progress"

@@ -85,6 +85,11 @@ class FolderData:
     workers: tuple[WorkerAttempt, ...] = ()
 
     @property
+    def extracts(self) -> bool:
+        """Whether planes were extracted: nothing is measured."""
+        return self.status.objects == "planes"
+
+    @property
     def plates(self) -> tuple[str, ...]:
         """Plates of the plan, in order."""
         return tuple(dict.fromkeys(self.images["Plate"]))

@@ -42,6 +42,9 @@ _SECTIONS = (
 )
 
 
+_OF_NUCLEI = ("plates", "illumination", "pictures", "distributions", "features")
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Report:
     """A report; a notebook displays it.
@@ -113,7 +116,7 @@ def write_report(
     _refuse_other_file(path)
     data = read_folder(folder)
     warned = find_warnings(data)
-    overview = summarize_features(data) if features else None
+    overview = summarize_features(data) if features and not data.extracts else None
     page = render(data, warned, overview, features=features, watch_s=watch_s)
     try:
         with atomic_file(path) as file:
@@ -152,6 +155,8 @@ def render(
     name = data.folder.absolute().name
     large, tracks = content.large_images(data), content.tracks(data)
     optional = {"large": large, "tracks": tracks}
+    if data.extracts:
+        optional |= dict.fromkeys(_OF_NUCLEI)
     page: str = _template().render(
         version=__version__,
         css=_text("page.css"),
@@ -160,6 +165,7 @@ def render(
         made=f"{format_moment(time.time())} UTC",
         watch_s=watch_s,
         sections=[item for item in _SECTIONS if optional.get(item[0], True)],
+        extracts=data.extracts,
         large=large,
         tracks=tracks,
         kinds=_KINDS,
@@ -192,7 +198,7 @@ def render(
 
 
 def _no_qc(data: FolderData) -> str:
-    if not data.unmeasured:
+    if data.extracts or not data.unmeasured:
         return ""
     return (
         f"{data.unmeasured} of {len(data.batches)} batches that are done have no quality measures: "

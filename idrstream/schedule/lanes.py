@@ -184,14 +184,19 @@ _ADVICE = {
     "profile": "a GPU makes it faster",
     "compile": 'output_format = "parquet" makes it faster',
 }
+_ADVICE_FOR_PLANES = _ADVICE | {"compile": "it compresses and writes planes"}
 _BUSY = 0.6
 
 
-def bottleneck(lanes: Sequence[LaneReport]) -> str:
-    """Return the sentence that says which lane limits a stream, and what to change."""
+def bottleneck(lanes: Sequence[LaneReport], *, planes: bool = False) -> str:
+    """Return the sentence that says which lane limits a stream, and what to change.
+
+    `planes` is for one that extracts planes.
+    """
     if not lanes or not any(lane.jobs for lane in lanes):
         return ""
     first = max(lanes, key=lambda lane: lane.share)
+    advice = _ADVICE_FOR_PLANES if planes else _ADVICE
     shares = ", ".join(f"{lane.name} {lane.share:.0%}" for lane in lanes if lane.jobs)
     if first.share < _BUSY:
         return (
@@ -200,5 +205,5 @@ def bottleneck(lanes: Sequence[LaneReport]) -> str:
         )
     return (
         f"Busy {first.share:.0%}: {first.name} limits this stream; "
-        f"{_ADVICE.get(first.name, '')} ({shares})"
+        f"{advice.get(first.name, '')} ({shares})"
     )

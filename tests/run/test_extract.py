@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,15 +14,21 @@ import pandas as pd
 import pytest
 import tifffile
 import zarr
+from extraction import files_of, settings_of
 from movie_files import bioformats_jar  # noqa: F401, a fixture
 from tiff_files import write_ome_set
 
-from idrstream import IdrStream, ScreenSpec, load_settings, read_table, simulate_screen
+from idrstream import IdrStream, ScreenSpec, read_table, simulate_screen
 from idrstream.cli.main import main
 from idrstream.cluster import Processes
-from idrstream.errors import ConfigError, LockedError, PlanChangedError
+from idrstream.collect.folder import collect_folder
+from idrstream.errors import CollectError, ConfigError, LockedError, PlanChangedError
 from idrstream.folder.locks import folder_lock
+from idrstream.folder.status import read_status
+from idrstream.folder.status_text import one_line
 from idrstream.formats import make_reader
+from idrstream.report.write import write_report
+from idrstream.watch.status_html import status_html
 
 HEIGHT, WIDTH = 96, 128
 RNG = np.random.default_rng(7)
@@ -48,13 +54,6 @@ def about(path):
     return dict(zarr.open_group(path, mode="r").attrs)
 
 
-def files_of(folder):
-    """Return the digest of everything that is a result."""
-    out = folder / "out"
-    found = [*out.glob("batch_*"), *(p for p in (out / "plates").rglob("*") if p.is_file())]
-    return {p.relative_to(out).as_posix(): hashlib.sha256(p.read_bytes()).digest() for p in found}
-
-
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory):
     """Return a screen of two plates with three wells each, 40 frames a movie."""
@@ -63,18 +62,6 @@ def screen(tmp_path_factory):
         invalid_frames=(), empty_wells=(), wanted_frames=(1, 2),
     )  # fmt: skip
     return simulate_screen(tmp_path_factory.mktemp("screen"), spec)
-
-
-def settings_of(screen, folder, **options):
-    return load_settings(
-        None, environment={},
-        options={
-            "table": str(screen.table_path), "root": str(screen.folder), "method": "local",
-            "screens_path": str(screen.screens_path), "final_data_dir": str(folder / "out"),
-            "tmp_dir": str(folder / "tmp"), "batch_size": "1", "progress": "false",
-            "extract": "true", **options,
-        },
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +119,23 @@ def test_a_plate_says_which_wells_and_fields_it_has(extracted):
         field = about(plate / well["path"] / image["path"])["ome"]
         assert [axis["name"] for axis in field["multiscales"][0]["axes"]] == list("tczyx")
         assert len(field["omero"]["channels"]) == 1
+
+
+def test_nothing_speaks_of_nuclei(extracted, capsys):
+    out = extracted / "out"
+    status = read_status(out)
+    assert (status.objects, status.nuclei) == ("planes", 240)
+    said = [str(status), one_line(status), status_html(status)]
+    said.append(write_report(out, extracted / "report.html").path.read_text())
+    assert main(["resume", str(out)]) == 0
+    said.append(capsys.readouterr().out)
+    assert f"plates are in {out / 'plates'}" in said[-1]
+    for text in said:
+        words = re.sub(r"<style>.*?</style>", "", text, flags=re.DOTALL).lower()
+        assert not re.search(r"nucle(us|i)|features|cells|parquet", words)
+    assert all("planes" in text.lower() for text in said[:-1])
+    with pytest.raises(CollectError, match=r"planes.*plates.*no features|no features.*plates"):
+        collect_folder(out)
 
 
 def test_two_workers_write_the_same_bytes(screen, extracted, tmp_path):

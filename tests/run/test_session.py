@@ -381,7 +381,7 @@ class TestFailures:
         )
         result = stream.run_stream(table, 2, output_format=output_format, progress=False)
         assert result.missing_images == len(rows)
-        assert f"{len(rows)} images are not at the source" in summary(result, tmp_path)
+        assert f"{len(rows)} images are not at the source" in summary(result, stream.final_data_dir)
         status = stream.status()
         assert (status.state, status.images_failed) == ("done", len(rows))
         assert set(stream.failed()["Kind"]) == {"RemoteFileNotFoundError"}

@@ -25,7 +25,7 @@ def tiles(data: FolderData) -> list[tuple[str, str]]:
         ("Batches", f"{status.batches_done:,} of {status.batches:,}"),
         ("Images", f"{status.images_done:,} of {status.images:,}"),
         ("Left out", f"{status.images_failed:,}"),
-        ("Nuclei", f"{status.nuclei:,}"),
+        (status.objects.capitalize(), f"{status.nuclei:,}"),
         ("Tables", f"{status.bytes / 1e6:,.1f} MB"),
     ]
     if status.images_per_hour is not None:
