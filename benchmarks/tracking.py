@@ -28,9 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"
 from track_score import TrackScore, score_tracks, without
 
 from idrstream import ScreenSpec
+from idrstream.records import Frame, ImageTask
 from idrstream.segment import objects_in
 from idrstream.simulate import SimulatedMovie, simulate_movie
 from idrstream.track import Detections, NucleusTracker, PackedLabels
+from idrstream.track.measure import intensities
 
 DIAMETER_PX = 18.0
 EASY = {"nuclei_per_frame": 120}
@@ -66,17 +68,18 @@ def true_case(name: str, movie: SimulatedMovie, missing: float) -> Case:
 
 def segmented_case(name: str, movie: SimulatedMovie, missing: float, segmentor: Any) -> Case:
     """Return what a segmentor finds, each object with the nucleus that it overlaps most."""
-    from idrstream.records import Frame, ImageTask
-
-    task = ImageTask("P", "A15", 15, ())
     masks = []
-    for number, pixels in enumerate(movie.frames, start=1):
-        (found,) = segmentor.segment_many([Frame(pixels[None], number, task)], outlines=False)
+    for number in range(1, len(movie.frames) + 1):
+        (found,) = segmentor.segment_many([_frame(movie, number)], outlines=False)
         masks.append(found.labels)
     rng = np.random.default_rng(0)
     kept = [rng.random(int(labels.max()) + 1) >= missing for labels in masks]
     masks = [np.where(keep[labels], labels, 0) for labels, keep in zip(masks, kept, strict=True)]
     return _case(name, movie, masks, np.ones(len(movie.truth.frame), bool))
+
+
+def _frame(movie: SimulatedMovie, number: int) -> Frame:
+    return Frame(movie.frames[number - 1][None], number, ImageTask("P", "A15", 15, ()))
 
 
 def _case(name: str, movie: SimulatedMovie, masks: Sequence[np.ndarray], kept: np.ndarray) -> Case:
@@ -88,7 +91,8 @@ def _case(name: str, movie: SimulatedMovie, masks: Sequence[np.ndarray], kept: n
         if masks is movie.masks:
             image = true.astype(np.int32)
         objects = objects_in(image)
-        frames.append(Detections(number + 1, objects.table, PackedLabels.of(image)))
+        bright = intensities(_frame(movie, number + 1), objects)
+        frames.append(Detections(number + 1, objects.table, PackedLabels.of(image), bright))
         of = dict(zip(truth.label[here].tolist(), np.flatnonzero(here).tolist(), strict=True))
         at = [of.get(label, -1) for label in _most_overlapping(image, true, objects.table)]
         tracks.append([truth.track[one] if one >= 0 else 0 for one in at])

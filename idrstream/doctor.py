@@ -35,7 +35,7 @@ PACKAGES = (
     "basicpy", "botocore", "cellpose", "h5py", "pyarrow", "pycytominer", "pyimagej", "torch",
     "urllib3",
 )  # fmt: skip
-TOOLS = ("ascp", "java")
+TOOLS = ("ascp", "ffmpeg", "java")
 PLATES = (
     "https://livingobjects.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
     "https://uk1s3.embassy.ebi.ac.uk/idr/zarr/v0.4/idr0013A/3451.zarr",
@@ -51,6 +51,7 @@ _ONLY_FOR = {
     "basicpy": "illumination correction",
     "botocore": "s3:// addresses",
     "deepprofiler": 'engine = "deepprofiler"',
+    "ffmpeg": "films as MP4",
     "java": "Bio-Formats, Fiji",
     "pycytominer": "idrstream collect",
     "pyimagej": "Fiji",

@@ -99,6 +99,10 @@ def add_follow_options(parser: Parser) -> None:
         ),
     )  # fmt: skip
     parser.add_argument(
+        "--frames", metavar="FRAMES",
+        help=parser.rare('--files: frames of every movie, such as "all" or "1-93:3" [1]'),
+    )  # fmt: skip
+    parser.add_argument(
         "--settle-s", type=float, default=10.0, metavar="SECONDS",
         help=parser.rare("--follow: how long a row and its files must not have changed [10]"),
     )  # fmt: skip
@@ -107,6 +111,8 @@ def add_follow_options(parser: Parser) -> None:
 def _check_follow(namespace: argparse.Namespace) -> None:
     if namespace.files and not namespace.follow:
         raise ConfigError("--files needs --follow; for files that are there, use idrstream table")
+    if namespace.frames is not None and not namespace.files:
+        raise ConfigError("--frames needs --files; a table has a column Frames")
     if namespace.follow and (namespace.provenance is not None or namespace.detach):
         raise ConfigError("--follow works without --from and --detach")
     if not namespace.settle_s > 0:
@@ -115,19 +121,18 @@ def _check_follow(namespace: argparse.Namespace) -> None:
 
 def _follow(namespace: argparse.Namespace, stream: IdrStream, settings: Settings) -> int:
     """Follow a table or files until stopped."""
-    from idrstream.archive.files import files_table
-    from idrstream.screen import read_table
-    from idrstream.stream.following import follow
+    from idrstream.stream.build import run_options
+    from idrstream.stream.executors import make_executor
 
-    files, folder = namespace.files, settings.stream.final_data_dir
-
-    def read() -> pd.DataFrame:
-        return files_table(files).table if files else read_table(settings.stream.table)
-
-    say(f"Following {', '.join(files) or settings.stream.table}; stop with Ctrl-C or\n")
+    files, folder = namespace.files or None, settings.stream.final_data_dir
+    say(f"Following {', '.join(files or [str(settings.stream.table)])}; stop with Ctrl-C or\n")
     say(f"  idrstream stop {quote(str(folder))}\n")
     code = 0
-    for result in follow(stream, settings, read, settle_s=namespace.settle_s):
+    for result in stream.follow(
+        None if files else settings.stream.table, files=files, frames=namespace.frames or "1",
+        settle_s=namespace.settle_s, executor=make_executor(settings.cluster, folder),
+        **run_options(settings.stream),
+    ):  # fmt: skip
         say(summary(result, folder))
         code = 1 if result.rerun_batches else 0
     return code

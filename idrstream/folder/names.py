@@ -25,7 +25,7 @@ _NOTES = re.compile(
     rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz|{ILLUMINATION}/(?:[^/]+/)?[^/]+\.npz"
     rf"|{QUALITY[0]}/batch_[0-9]+\.(?:csv|tiles\.npz)"
     rf"|{QUALITY[1]}/[0-9a-f]{{16}}_(?:frame|nuclei)\.webp"
-    rf"|{TRACKS}/batch_[0-9]+(?:/(?:(?:tracks|objects)\.csv|film\.webp))?"
+    rf"|{TRACKS}/batch_[0-9]+(?:/(?:(?:tracks|objects)\.csv|film\.(?:webp|mp4)))?"
     rf"|{LABELS}/[^/]+\.zarr(?:/.+)?"
     rf"|{DIAMETERS}/[^/]+\.json"
     rf"|{PLATES}/[^/]+\.ome\.zarr(?:/.+)?|{EXTRACTED}/batch_[0-9]+(?:/.+)?"

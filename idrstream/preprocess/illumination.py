@@ -41,12 +41,14 @@ __all__ = [
 _LOG = logging.getLogger("idrstream.preprocess")
 _PLATES_IN_MEMORY = 8  # a model has 11 MB
 _NEIGHBOURS = 2
+MOST_FRAMES = 32
+"""Frames of a movie that a model is fitted on, evenly over its length: more make it no better."""
 
 
 def context_frames(
     wanted: tuple[int, ...], n_frames: int, valid: Sequence[bool]
 ) -> tuple[int, ...]:
-    """Return the frames that the first IDR_stream fitted a movie's illumination on.
+    """Return the frames that a movie's illumination is fitted on, as by the first IDR_stream.
 
     Parameters
     ----------
@@ -61,8 +63,9 @@ def context_frames(
     -------
     tuple of int
         Counted from 1, ascending, valid frames only. For one wanted frame: it and the two after
-        it, or at the end of the movie the two before it. For several: the whole movie. Empty
-        when the one wanted frame is outside the movie.
+        it, or at the end of the movie the two before it. For several: the whole movie, of a
+        long one `MOST_FRAMES` evenly over its length. Empty when the one wanted frame is outside
+        the movie.
     """
     if len(wanted) == 1:
         (frame,) = wanted
@@ -72,7 +75,15 @@ def context_frames(
         numbers = range(first, min(first + _NEIGHBOURS, n_frames) + 1)
     else:
         numbers = range(1, n_frames + 1)
-    return tuple(number for number in numbers if valid[number - 1])
+    return _evenly([number for number in numbers if valid[number - 1]])
+
+
+def _evenly(numbers: Sequence[int]) -> tuple[int, ...]:
+    """Return at most `MOST_FRAMES` of the numbers, with the first and the last."""
+    if len(numbers) <= MOST_FRAMES:
+        return tuple(numbers)
+    step = (len(numbers) - 1) / (MOST_FRAMES - 1)
+    return tuple(numbers[round(one * step)] for one in range(MOST_FRAMES))
 
 
 class Illumination(Protocol):
@@ -156,7 +167,7 @@ class FrameContext(_PerMovie):
 
 @dataclass(frozen=True, slots=True)
 class WholeMovie(_PerMovie):
-    """A model for each movie, fitted on all its valid frames.
+    """A model for each movie, fitted on its valid frames; see `MOST_FRAMES`.
 
     Attributes
     ----------
@@ -167,8 +178,8 @@ class WholeMovie(_PerMovie):
     name: str = "movie"
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
-        """Return every valid frame."""
-        return tuple(number for number, valid in enumerate(info.valid, start=1) if valid)
+        """Return every valid frame, of a long movie `MOST_FRAMES` evenly over its length."""
+        return _evenly([number for number, valid in enumerate(info.valid, start=1) if valid])
 
 
 class PerPlate:

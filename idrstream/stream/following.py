@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from idrstream.config import RunOptions, checked
+from idrstream.config import RunOptions
+from idrstream.download.transports.local import path_from_address
 from idrstream.errors import ConfigError, ImageError, JournalError, TableError
 from idrstream.formats.complete import file_state
 from idrstream.schedule.events import Event, StreamFinished
 from idrstream.screen import checked_rows, with_plate_format
 from idrstream.screen.columns import channel_columns
-from idrstream.stream.build import run_options
 from idrstream.watch.control import Controls
 
 if TYPE_CHECKING:
     import pandas as pd
+    from distributed import Client
 
-    from idrstream.config import Settings
+    from idrstream.cluster import Executor
     from idrstream.download import Downloader
     from idrstream.records import ImageTask
+    from idrstream.schedule.events import Listener
     from idrstream.schedule.result import RunResult
+    from idrstream.stream.parts import PathLike
     from idrstream.stream.stream import IdrStream
 
 log = logging.getLogger(__name__)
@@ -35,63 +39,91 @@ _POLL_S = 0.2
 Key = tuple[str, ...]
 
 
-def follow(
-    stream: IdrStream,
-    settings: Settings,
-    read: Callable[[], pd.DataFrame],
-    *,
-    settle_s: float,
-) -> Iterator[RunResult]:
-    """Run the rows of a table that grows, as they come complete, until the stream is stopped.
+def growing(
+    table: PathLike | None,
+    files: PathLike | Iterable[PathLike] | None,
+    frames: str | int | Sequence[int],
+) -> Callable[[], pd.DataFrame]:
+    """Return what reads a table that grows, or makes one of the files that there are.
 
     Parameters
     ----------
-    stream : IdrStream
-        Made from `settings`.
-    settings : Settings
-        Options of the runs.
-    read : callable
-        Returns the table as it is now.
-    settle_s : float
-        A row and its files must not change for so many seconds.
-
-    Yields
-    ------
-    RunResult
-        Of every run. After ``idrstream stop`` no other follows.
+    table : path, optional
+        A table to process.
+    files : path or str, or several, optional
+        As `idrstream.archive.table_from_files` takes them, in place of a table.
+    frames : str, int or sequence of int
+        Frames of the rows that are made of files, as `table_from_idr` takes them.
 
     Raises
     ------
     ConfigError
-        If only some batches are to be run.
-    UserError
-        As for `IdrStream.run_stream`.
+        If there is not one of both, or the frames cannot be read.
     """
-    from idrstream.stream.executors import make_executor
+    from idrstream.archive.files import files_table
+    from idrstream.screen import read_table
+    from idrstream.screen.study.choices import frames_text
+
+    if (table is None) == (files is None):
+        raise ConfigError("follow a table, or files: give one of both")
+    if files is None:
+        path = cast("PathLike", table)
+        return lambda: read_table(path)
+    wanted = frames_text(frames, None)
+    texts = [files] if isinstance(files, (str, Path)) else list(files)
+    return lambda: files_table(texts, frames=wanted).table
+
+
+def follow(
+    stream: IdrStream,
+    read: Callable[[], pd.DataFrame],
+    options: RunOptions,
+    *,
+    settle_s: float = 10.0,
+    listeners: Sequence[Listener] = (),
+    executor: Executor | Client | None = None,
+) -> Iterator[RunResult]:
+    """Run the rows of a table that grows; see `IdrStream.follow`.
+
+    Parameters
+    ----------
+    stream : IdrStream
+        Has the components and the folders.
+    read : callable
+        Returns the table as it is now.
+    options : RunOptions
+        Options of the runs.
+    settle_s, listeners, executor
+        As for `IdrStream.follow`.
+
+    Yields
+    ------
+    RunResult
+        Of every run.
+    """
     from idrstream.stream.prepared import prepared_run
     from idrstream.watch.progress import ProgressBars
 
-    options = run_options(settings.stream)
-    if options["batch_nums"] != "all" or options["start_batch"]:
-        raise ConfigError("--follow runs every batch: leave batch_nums and start_batch out")
-    rows = GrowingRows(stream, settings, anew=options["force"])
-    executor = make_executor(settings.cluster, settings.stream.final_data_dir)
+    if options.batch_nums != "all" or options.start_batch:
+        raise ConfigError("what follows runs every batch: leave batch_nums and start_batch out")
+    if not settle_s > 0:
+        raise ConfigError(f"settle_s is {settle_s:g}; it must be above 0")
+    rows = GrowingRows(stream, options.plate_format, anew=options.force)
     stopped: list[str] = []
 
     def listen(event: Event) -> None:
         if isinstance(event, StreamFinished) and event.stopped_by:
             stopped.append(event.stopped_by)
 
-    hearing = [ProgressBars(), listen] if settings.stream.progress else [listen]
+    hearing = [*([ProgressBars()] if options.progress else []), *listeners, listen]
     go_on = len(rows.taken) > 0  # what an earlier call left
     with Controls(stream.final_data_dir) as controls:
         while not (stopped or controls.stop_requested):
             go_on = rows.take(read) or go_on
             if go_on:
-                chosen = checked(RunOptions, options, "follow")
-                yield prepared_run(stream, rows.taken, chosen, executor, controls)(hearing)
+                yield prepared_run(stream, rows.taken, options, executor, controls)(hearing)
                 controls.attach(None)
-                options |= dict.fromkeys(_ONCE, False)
+                options = replace(options, **dict.fromkeys(_ONCE, False))
                 go_on = False
             end = time.monotonic() + settle_s
             while time.monotonic() < end and not (stopped or controls.stop_requested):
@@ -105,8 +137,8 @@ class GrowingRows:
     ----------
     stream : IdrStream
         Its downloader knows the sizes of files; its output folder which rows there were.
-    settings : Settings
-        Say where local files are.
+    plate_format : int, optional
+        Wells of every plate.
     anew : bool
         Begin without the rows that the output folder had.
 
@@ -116,10 +148,11 @@ class GrowingRows:
         The rows, as text.
     """
 
-    def __init__(self, stream: IdrStream, settings: Settings, *, anew: bool) -> None:
+    def __init__(self, stream: IdrStream, plate_format: int | None, *, anew: bool) -> None:
         import pandas as pd
 
-        self._settings = settings
+        self._plate_format = plate_format
+        self._root = "" if stream.settings is None else stream.settings.download.root
         self._downloader: Downloader = stream.components().downloader
         self._before: dict[Key, object] = {}
         self._told: set[object] = set()
@@ -137,7 +170,7 @@ class GrowingRows:
         except TableError as error:  # empty as yet, or being written
             self._say(str(error))
             return False
-        table = with_plate_format(table, self._settings.stream.plate_format).reset_index(drop=True)
+        table = with_plate_format(table, self._plate_format).reset_index(drop=True)
         have = set(_keys(self.taken))
         keys = _keys(table)
         new = [at for at, key in enumerate(keys) if key not in have]
@@ -180,12 +213,16 @@ class GrowingRows:
         """Return the state of the files of an image; None if one is not complete."""
         try:
             found: list[object] = [self._downloader.size(task)]
+            address = self._downloader.address(task) or ""
         except ImageError as error:
             self._say(str(error))
             return None
         named = [*files, task.metadata.get("URL", ""), task.metadata.get("Path", "")]
-        for text in filter(None, named):
-            if "://" not in text and (path := Path(self._settings.download.root, text)).is_file():
+        paths = [Path(self._root, text) for text in named if text and "://" not in text]
+        if address.startswith("file://"):
+            paths.append(path_from_address(address))
+        for path in dict.fromkeys(paths):
+            if path.is_file():
                 state = file_state(path)
                 if state.state == "waiting":
                     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -205,6 +205,66 @@ class IdrStream(StreamParts, FolderVerbs, ExtractVerbs):
         components, paths = self.components(), self.paths()
         with self._log.muted():  # a probe is no part of the stream's history
             return make_plan(paths, components, chosen, data_to_process, probe=max(0, probe))
+
+    @takes_options(RunOptions)
+    def follow(
+        self,
+        table: PathLike | None = None,
+        *,
+        files: PathLike | Sequence[PathLike] | None = None,
+        frames: str | int | Sequence[int] = "1",
+        settle_s: float = 10.0,
+        listeners: Sequence[Listener] = (),
+        executor: Executor | Client | None = None,
+        **options: Any,
+    ) -> Iterator[RunResult]:
+        """Process a table, or a folder, that grows, until the stream is stopped.
+
+        An image is processed when its row and the sizes of its files have not changed for
+        `settle_s`, its local files are complete, and no channel lacks a file that others have.
+        ``idrstream stop`` of the output folder ends it, also from another process; so does
+        leaving the loop. See ``docs/control.md``.
+
+        Parameters
+        ----------
+        table : path, optional
+            The table to process; rows are appended to it.
+        files : path or str, or several, optional
+            In place of a table: patterns, folders or indices, as `table_from_files` takes them.
+        frames : str, int or sequence of int
+            With `files`: the frames of every movie, such as ``"all"`` or ``"1-93:3"``.
+        settle_s : float
+            Seconds.
+        listeners : sequence of Listener
+            Called with every event of every run.
+        executor : Executor or distributed.Client, optional
+            Has the workers, as for `run_stream`.
+        **options
+            The options of `RunOptions`; all batches are run.
+
+        Yields
+        ------
+        RunResult
+            Of every run, that is whenever images came complete.
+
+        Raises
+        ------
+        ConfigError
+            If there is not one of table and files, or only some batches are to be run.
+        UserError
+            As for `run_stream`.
+
+        Examples
+        --------
+        >>> for result in stream.follow(files="/microscope/P1", frames="all"):  # doctest: +SKIP
+        ...     print(result)
+        """
+        from idrstream.stream.following import follow, growing
+
+        return follow(
+            self, growing(table, files, frames), checked(RunOptions, options, "follow"),
+            settle_s=settle_s, listeners=listeners, executor=executor,
+        )  # fmt: skip
 
     def step(
         self,

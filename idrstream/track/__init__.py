@@ -3,7 +3,7 @@
 from idrstream.track.export import export_ctc, export_geff
 from idrstream.track.linker import NucleusTracker
 from idrstream.track.measure import mitotic_likeness, track_table
-from idrstream.track.pictures import draw_tracks, film, lineage_svg, track_colour
+from idrstream.track.pictures import draw_tracks, film, film_mp4, lineage_svg, track_colour
 from idrstream.track.protocol import Detections, PackedLabels, Tracker, Tracks
 from idrstream.track.read import list_movies, read_tracks
 from idrstream.track.wells import track_features, well_tracks
@@ -18,6 +18,7 @@ __all__ = [
     "export_ctc",
     "export_geff",
     "film",
+    "film_mp4",
     "lineage_svg",
     "list_movies",
     "mitotic_likeness",

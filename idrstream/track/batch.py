@@ -15,12 +15,13 @@ from idrstream.files import delete_folder, move_folder
 from idrstream.opening import inside
 from idrstream.quality.pictures import picture_key
 from idrstream.track.measure import intensities, mitotic_likeness, track_table
-from idrstream.track.pictures import draw_tracks, film
+from idrstream.track.pictures import draw_tracks, film, film_mp4
 from idrstream.track.protocol import Detections, PackedLabels, Tracker
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+    from PIL.Image import Image
 
     from idrstream.records import Frame, ImageTask, KeptFolder, Objects
 
@@ -29,20 +30,12 @@ TRACKS = "tracks"
 COLUMNS = ("Metadata_Track", "Metadata_Parent", "Metadata_Generation")
 """Columns of the table of a batch."""
 
-FILM = "film.webp"
+FILM, FILM_MP4 = "film.webp", "film.mp4"
 FILMS = 12
 """Batches of which a film is made."""
 _FILM_PX = 384  # longer side
 
 _Movie = tuple[str, int, int]
-
-
-@dataclass(slots=True)
-class _FrameObjects:
-    """The objects of a frame, as much of them as a track needs."""
-
-    detections: Detections
-    intensity: NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -59,15 +52,17 @@ class BatchTracks:
 
     tracker: Tracker
     films: int = 0
-    _frames: dict[_Movie, dict[int, _FrameObjects]] = field(default_factory=dict)
+    _frames: dict[_Movie, dict[int, Detections]] = field(default_factory=dict)
     _tables: list[pd.DataFrame] = field(default_factory=list)
     _filmed: _Film | None = None
 
     def add(self, frame: Frame, objects: Objects) -> None:
         """Add the objects of a frame."""
-        found = Detections(frame.number, objects.table, PackedLabels.of(objects.labels))
         of_movie = self._frames.setdefault(_movie(frame.task), {})
-        of_movie[frame.number] = _FrameObjects(found, intensities(frame, objects))
+        of_movie[frame.number] = Detections(
+            frame.number, objects.table, PackedLabels.of(objects.labels),
+            intensities(frame, objects),
+        )  # fmt: skip
         if self.films:
             self._expose(frame, objects)
 
@@ -83,11 +78,11 @@ class BatchTracks:
         for movie, task in {_movie(task): task for task in tasks}.items():
             of_movie = self._frames.get(movie, {})
             frames = [of_movie[number] for number in sorted(of_movie)]
-            tracks = self.tracker.track([one.detections for one in frames])
+            tracks = self.tracker.track(frames)
             values = (tracks.track, tracks.parent, tracks.generation)
             for one in frames:
-                here = tracks.frame == one.detections.number
-                found[*movie, one.detections.number] = {
+                here = tracks.frame == one.number
+                found[*movie, one.number] = {
                     name: of[here].astype(np.int64)
                     for name, of in zip(COLUMNS, values, strict=True)
                 }
@@ -96,7 +91,7 @@ class BatchTracks:
         return found
 
     def publish(self, target: Path, number: int) -> KeptFolder:
-        """Write ``tracks.csv``, ``objects.csv`` and perhaps ``film.webp`` as a folder.
+        """Write ``tracks.csv``, ``objects.csv`` and perhaps a film as a folder.
 
         Raises
         ------
@@ -116,7 +111,10 @@ class BatchTracks:
                     part / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
             if self._filmed is not None and number < self.films:
-                (part / FILM).write_bytes(self._filmed.developed(tables))
+                pictures = self._filmed.developed(tables)
+                (part / FILM).write_bytes(film(pictures))
+                if (mp4 := film_mp4(pictures)) is not None:
+                    (part / FILM_MP4).write_bytes(mp4)
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error}") from error
         kept = kept_folder(part)
@@ -159,8 +157,8 @@ class _Film:
         labels = objects.labels[:height:step, :width:step]
         self.pictures[frame.number] = small, PackedLabels.of(labels)
 
-    def developed(self, tables: Sequence[pd.DataFrame]) -> bytes:
-        """Return the film, with the tracks of its movie."""
+    def developed(self, tables: Sequence[pd.DataFrame]) -> list[Image]:
+        """Return the pictures of the film, with the tracks of its movie."""
         found = [
             table for table in tables
             if tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
@@ -168,14 +166,12 @@ class _Film:
         objects = found[0] if found else _objects_table(None, (), ())
         everything = np.concatenate([one.ravel()[::7] for one, _ in self.pictures.values()])
         low, high = (float(level) for level in np.percentile(everything, (1, 99.8)))
-        return film(
-            [
-                draw_tracks(
-                    small, labels.array(), objects, number, shrink=self.shrink, levels=(low, high)
-                )
-                for number, (small, labels) in sorted(self.pictures.items())
-            ]
-        )
+        return [
+            draw_tracks(
+                small, labels.array(), objects, number, shrink=self.shrink, levels=(low, high)
+            )
+            for number, (small, labels) in sorted(self.pictures.items())
+        ]
 
 
 def tracks_path(folder: Path, number: int) -> Path:
@@ -194,20 +190,22 @@ _OF_MOVIE = ("Plate", "Well", "Well_Number", "Site")
 
 def _objects_table(
     task: ImageTask | None,
-    frames: Sequence[_FrameObjects],
+    frames: Sequence[Detections],
     values: Sequence[NDArray[np.int32]],
 ) -> pd.DataFrame:
     import pandas as pd
 
-    tables = [one.detections.table for one in frames]
+    tables = [one.table for one in frames]
 
     def column(name: str) -> NDArray[np.float64]:
         return np.concatenate([np.zeros(0), *(table[name] for table in tables)])
 
     area = column("area")
-    intensity = np.concatenate([np.zeros(0), *(one.intensity for one in frames)])
+    intensity = np.concatenate(
+        [np.zeros(0), *(f.intensity for f in frames if f.intensity is not None)]
+    )
     counts = [len(table) for table in tables]
-    numbers = [one.detections.number for one in frames]
+    numbers = [one.number for one in frames]
     movie: tuple[Any, ...] = ("", "", 0, 0)
     if task is not None:
         movie = (task.plate, task.well, task.well_number, task.site)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import colorsys
 import io
+import logging
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +19,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.Image import Image
 
+log = logging.getLogger(__name__)
+
 TAIL = 12
 """Frames that the tail of a nucleus reaches back."""
 _FILM_MS = 120
+_FFMPEG_S = 120.0
 
 
 def track_colour(track: int) -> tuple[int, int, int]:
@@ -100,6 +108,37 @@ def film(pictures: Sequence[Image]) -> bytes:
         quality=60, method=2,
     )  # fmt: skip
     return packed.getvalue()
+
+
+def film_mp4(pictures: Sequence[Image]) -> bytes | None:
+    """Return pictures as an MP4 (H.264) for slides; None where there is no ffmpeg.
+
+    What ffmpeg refuses is logged: a film as WebP needs no other program.
+    """
+    program = shutil.which("ffmpeg")
+    if program is None:
+        return None
+    width, height = pictures[0].size
+    with tempfile.TemporaryDirectory(prefix="idrstream-film-") as folder:
+        target = Path(folder, "film.mp4")
+        command = [
+            program, "-nostdin", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
+            "-video_size", f"{width}x{height}", "-framerate", f"1000/{_FILM_MS}", "-i", "pipe:",
+            "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-pix_fmt", "yuv420p",
+            "-threads", "1", "-movflags", "+faststart", str(target),
+        ]  # fmt: skip
+        try:
+            subprocess.run(
+                command, input=b"".join(one.convert("RGB").tobytes() for one in pictures),
+                capture_output=True, check=True, timeout=_FFMPEG_S,
+            )  # fmt: skip
+            return target.read_bytes()
+        except subprocess.CalledProcessError as error:
+            said = error.stderr.decode(errors="replace").strip()[-200:]
+        except (OSError, subprocess.TimeoutExpired) as error:
+            said = str(error)
+    log.warning("ffmpeg made no MP4 of a film; its WebP is there: %s", said)
+    return None
 
 
 def lineage_svg(tracks: pd.DataFrame, founder: int, *, width: int = 640) -> str:

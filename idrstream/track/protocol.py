@@ -42,11 +42,15 @@ class Detections:
         Shape ``(n,)``, as `idrstream.records.Objects.table`.
     labels : PackedLabels, optional
         Their label image, with which their overlap counts.
+    intensity : NDArray, optional
+        Shape ``(n,)``: mean grey level of each above the background, as
+        `idrstream.track.measure.intensities` gives it; with it brightness counts.
     """
 
     number: int
     table: NDArray[Any]
     labels: PackedLabels | None = None
+    intensity: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

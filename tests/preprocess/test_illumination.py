@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from idrstream.errors import ConfigError, FrameError, MovieError
 from idrstream.formats.reader import MovieInfo
 from idrstream.preprocess.basic import may_be_offset
 from idrstream.preprocess.illumination import (
+    MOST_FRAMES,
     FrameContext,
     IlluminationModel,
     NoIllumination,
@@ -105,6 +107,15 @@ def test_frames_that_are_not_valid_are_no_context():
     assert context_frames((3,), 5, [True, True, True, False, True]) == (3, 5)
     assert context_frames((1, 2), 3, [False, True, True]) == (2, 3)
     assert context_frames((1,), 3, [False, False, False]) == ()
+
+
+def test_of_long_movies_frames_are_taken_evenly_over_their_length():
+    long = [True] * 93
+    for context in (context_frames((1, 50), 93, long), WholeMovie().context((1,), _info(93))):
+        assert len(context) == MOST_FRAMES == 32
+        assert (context[0], context[-1]) == (1, 93)
+        assert {later - now for now, later in pairwise(context)} <= {2, 3}
+    assert context_frames((1, 9), 40, [n >= 8 for n in range(40)]) == tuple(range(9, 41))
 
 
 @given(st.data())

@@ -9,12 +9,9 @@ import pandas as pd
 import pytest
 
 from idrstream import make_downloader
-from idrstream.archive.files import files_table
 from idrstream.cli.main import main
-from idrstream.config import load_settings
 from idrstream.errors import ConfigError
-from idrstream.screen import read_table
-from idrstream.stream.following import follow
+from idrstream.stream.following import GrowingRows
 from idrstream.watch.control import ask
 
 SETTLE_S = 0.3
@@ -29,18 +26,21 @@ def movies(quick, tmp_path_factory):
 class Following:
     """A stream that follows, in a thread."""
 
-    def __init__(self, quick, movies, folder, config, read, quantile=0.9):
+    def __init__(self, quick, movies, folder, table=None, quantile=0.9, **options):
         self.stream = quick.make_stream(movies[0], folder, quantile=quantile, plate_model=False)
         self.stream.init_downloader(make_downloader(method="local", root="/"))
         self.out = self.stream.final_data_dir
         self.results, self.error = [], None
-        self._arguments = (self.stream, load_settings(config, environment={}), read)
+        self._table, self._options = table, options
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
 
     def _follow(self):
         try:
-            self.results.extend(follow(*self._arguments, settle_s=SETTLE_S))
+            for result in self.stream.follow(
+                self._table, settle_s=SETTLE_S, progress=False, plate_format=96, **self._options
+            ):
+                self.results.append(result)
         except BaseException as error:
             self.error = error
 
@@ -84,14 +84,10 @@ def config(tmp_path):
     return path
 
 
-def test_two_streams_follow_one_folder(quick, movies, plate, config, tmp_path):
+def test_two_streams_follow_one_folder(quick, movies, plate, tmp_path):
     pattern = f"{plate.parent}/{{plate}}/{{well}}.ch5"
-
-    def read():
-        return files_table(pattern).table
-
     both = [
-        Following(quick, movies, tmp_path / name, config, read, quantile)
+        Following(quick, movies, tmp_path / name, files=pattern, quantile=quantile)
         for name, quantile in (("one", 0.9), ("other", 0.95))
     ]
     contents = movies[1]
@@ -117,41 +113,52 @@ def test_two_streams_follow_one_folder(quick, movies, plate, config, tmp_path):
     assert (plate / "A01.ch5").read_bytes() == contents[0]
 
 
-def test_a_stop_between_two_runs_is_heard(quick, movies, plate, config, tmp_path):
+def test_a_stop_between_two_runs_is_heard(quick, movies, plate, tmp_path, monkeypatch):
     (plate / "A01.ch5").write_bytes(movies[1][0])
+    take = GrowingRows.take
     following = None
 
-    def read():
+    def taken(self, read):
         if following is not None and following.results:  # one run has ended, none follows yet
             ask(following.out, "stop")
-        return files_table(f"{plate.parent}/{{plate}}/{{well}}.ch5").table
+        return take(self, read)
 
-    following = Following(quick, movies, tmp_path / "one", config, read)
+    monkeypatch.setattr(GrowingRows, "take", taken)
+    pattern = f"{plate.parent}/{{plate}}/{{well}}.ch5"
+    following = Following(quick, movies, tmp_path / "one", files=[pattern])
     wait_for(lambda: following.images() == 1 or following.error)
     following.stop()
     assert len(following.results) == 1
 
 
-def test_a_table_grows_and_a_second_call_goes_on(quick, movies, plate, config, tmp_path):
-    table = config.parent / "table.tsv"
+def test_files_that_come_give_the_wanted_frames(quick, movies, plate, tmp_path):
+    (plate / "A01.ch5").write_bytes(movies[1][0])
+    pattern = f"{plate.parent}/{{plate}}/{{well}}.ch5"
+    one = Following(quick, movies, tmp_path / "one", files=pattern, frames="1-2")
+    wait_for(lambda: one.images() == 1 or one.error)
+    one.stop()
+    table = pd.read_csv(one.out / "batch_0.csv.gz")
+    frames = {int(well.split("_")[1]) for well in table["Metadata_Well"]}
+    assert frames == {1, 2}
+
+
+def test_a_table_grows_and_a_second_call_goes_on(quick, movies, plate, tmp_path):
+    table = tmp_path / "table.tsv"
     rows = []
     for number, content in enumerate(movies[1], start=1):
         path = plate / f"A0{number}.ch5"
         path.write_bytes(content)
         rows.append(f"P1\tA{number}\t1\t{path}\n")
 
-    def read():
-        return read_table(table)
-
     table.write_text("Plate\tWell\tFrames\tPath\n" + rows[0])
-    first = Following(quick, movies, tmp_path / "one", config, read)
+    first = Following(quick, movies, tmp_path / "one", table)
     wait_for(lambda: first.images() == 1 or first.error)
     with table.open("a") as file:
         file.write(rows[1])
     wait_for(lambda: first.images() == 2 or first.error)
     first.stop()
     table.write_text("Plate\tWell\tFrames\tPath\n" + "".join(rows[1:]))  # the first row is gone
-    again = Following(quick, movies, tmp_path / "one", config, read)
+    again = Following(quick, movies, tmp_path / "one", table)
     wait_for(lambda: again.images() == 1 or again.error)
     again.stop()
     assert sorted(path.name for path in again.out.glob("batch_*")) == [
@@ -165,6 +172,8 @@ def test_a_table_grows_and_a_second_call_goes_on(quick, movies, plate, config, t
     ("options", "said"),
     [
         (["--files=x/{well}.tif"], "--files needs --follow"),
+        (["--frames=all"], "--frames needs --files"),
+        (["--follow", "--files=x/{well}.tif", "--frames=x"], "frames"),
         (["--follow", "--detach"], "without --from and --detach"),
         (["--follow", "--settle-s=0"], "above 0"),
         (["--follow", "--batch-nums=1"], "leave batch_nums"),

@@ -1,5 +1,7 @@
 """Tracks of a small movie as others read them."""
 
+import shutil
+
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from idrstream.track import (
     NucleusTracker,
     export_ctc,
     export_geff,
+    film_mp4,
     lineage_svg,
     read_tracks,
 )
@@ -123,10 +126,31 @@ def test_a_film_and_a_tree(folder):
         assert film.n_frames == len(PLACES)
         colours = set(film.convert("RGB").getdata())
     assert len(colours) > 50  # outlines in colour over grey
+    if shutil.which("ffmpeg"):
+        film = (tracks_path(folder, 0) / "film.mp4").read_bytes()
+        assert film[4:8] == b"ftyp"
     tree = lineage_svg(read_tracks(folder), 1)
     assert tree.count('stroke-dasharray="2 2"') == 2
     assert ">3</text>" in tree
     assert ">4</text>" in tree
+
+
+def test_mp4_only_where_ffmpeg_is_and_works(tmp_path, monkeypatch, caplog):
+    from PIL import Image
+
+    pictures = [Image.new("RGB", (31, 21), (shade, 0, 0)) for shade in (0, 255)]
+    if shutil.which("ffmpeg"):
+        assert len(film_mp4(pictures)) > 500  # also of odd sizes
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert film_mp4(pictures) is None
+    assert "no such codec" in caplog.text
+    broken.unlink()
+    caplog.clear()
+    assert film_mp4(pictures) is None
+    assert not caplog.text
 
 
 def test_a_folder_without_tracks(tmp_path):

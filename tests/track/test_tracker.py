@@ -7,15 +7,20 @@ import pytest
 from track_score import score_tracks, without
 
 from idrstream import ScreenSpec
+from idrstream.records import OBJECT_FIELDS, Frame, ImageTask
 from idrstream.segment import objects_in
 from idrstream.simulate import simulate_movie
 from idrstream.track import Detections, NucleusTracker, PackedLabels, Tracker
 from idrstream.track.assign import pairs_of_least_cost
+from idrstream.track.measure import intensities
 
 SIZE = {"frames": 25, "height": 320, "width": 420}
 
 
-def detections(movie, share=0.0):
+TASK = ImageTask("P", "A15", 15, ())
+
+
+def detections(movie, share=0.0, *, brightness=True):
     """Return the true objects of a movie, less a share of them, with the truth of each."""
     kept = without(movie.truth, share)
     found, truth = [], []
@@ -23,13 +28,15 @@ def detections(movie, share=0.0):
         here = (movie.truth.frame == number) & kept
         labels = np.where(np.isin(masks, movie.truth.label[here]), masks, 0).astype(np.int32)
         objects = objects_in(labels)
-        found.append(Detections(number + 1, objects.table, PackedLabels.of(labels)))
+        frame = Frame(movie.frames[number][None], number + 1, TASK)
+        bright = intensities(frame, objects) if brightness else None
+        found.append(Detections(number + 1, objects.table, PackedLabels.of(labels), bright))
         truth.append(np.flatnonzero(here)[np.argsort(movie.truth.label[here])])
     return found, np.concatenate(truth)
 
 
-def score(movie, share=0.0, tracker=None):
-    frames, at = detections(movie, share)
+def score(movie, share=0.0, tracker=None, *, brightness=True):
+    frames, at = detections(movie, share, brightness=brightness)
     tracks = (tracker or NucleusTracker()).track(frames)
     truth = movie.truth
     return score_tracks(
@@ -57,8 +64,9 @@ def test_calm_movies_are_followed_without_an_error(calm):
 
 def test_fast_movies_with_a_tenth_missing_are_mostly_followed(wild):
     found = score(wild, share=0.1)
-    assert found.links >= 0.97
-    assert found.divisions >= 0.75
+    assert found.links >= 0.985
+    assert found.divisions >= 0.85
+    assert score(wild, 0.1, brightness=False).links >= 0.97
     # Closing gaps and telling sisters are what it takes.
     assert score(wild, 0.1, NucleusTracker(max_gap=0)).links < found.links - 0.03
     assert score(wild, 0.1, NucleusTracker(divisions=False)).divisions == 0
@@ -69,7 +77,9 @@ def test_the_order_of_frames_and_of_objects_makes_no_difference(wild):
     tracks = NucleusTracker().track(frames)
     shuffled = NucleusTracker().track(frames[::-1])
     np.testing.assert_array_equal(tracks.track, shuffled.track)
-    mirrored = [replace(frame, table=frame.table[::-1]) for frame in frames]
+    mirrored = [
+        replace(frame, table=frame.table[::-1], intensity=frame.intensity[::-1]) for frame in frames
+    ]
     other = NucleusTracker().track(mirrored)
     same = np.lexsort((other.label, other.frame))
     back = np.lexsort((tracks.label, tracks.frame))
@@ -123,3 +133,32 @@ def test_the_pairs_are_those_of_least_cost():
         best = linear_sum_assignment(whole)
         total = costs[rows[taken], columns[taken]].sum() + alone * (n + m - 2 * len(taken))
         assert total == pytest.approx(whole[best].sum())
+
+
+def test_the_brighter_one_stays_the_brighter_one():
+    # Two nuclei of one size swap places but for a little: only their brightness tells them.
+    places = [[(20.0, 20.0), (20.0, 29.0)], [(20.0, 24.0), (20.0, 25.0)]]
+    frames = []
+    for number, ((y, x), (v, u)) in enumerate(places, start=1):
+        table = np.zeros(2, OBJECT_FIELDS)
+        table["label"], table["area"] = [1, 2], 80.0
+        table["y"], table["x"] = [y, v], [x, u]
+        bright = np.array([100.0, 40.0] if number == 1 else [40.0, 100.0])
+        frames.append(Detections(number, table, None, bright))
+    assert NucleusTracker().track(frames).track.tolist() == [1, 2, 2, 1]
+    without_it = [replace(frame, intensity=None) for frame in frames]
+    assert NucleusTracker().track(without_it).track.tolist() == [1, 2, 1, 2]
+
+
+def test_what_only_looks_like_a_division_is_none():
+    # A nucleus of common size and brightness comes up beside one that goes on as it was.
+    frames = []
+    for number in range(1, 6):
+        places = [(20.0, 20.0 + number)] + [(20.0, 38.0)] * (number > 2)
+        table = np.zeros(len(places), OBJECT_FIELDS)
+        table["label"], table["area"] = np.arange(1, len(places) + 1), 200.0
+        table["y"], table["x"] = np.transpose(places)
+        frames.append(Detections(number, table, None, np.full(len(places), 50.0)))
+    found = NucleusTracker().track(frames)
+    assert found.parent.max() == 0
+    assert found.track.tolist() == [1, 1, 1, 2, 1, 2, 1, 2]
