@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _PLACE = ("Plate", "Well", "Well Number", "Site", "Frames")
-_ONCE = ("force", "force_recompute", "replan", "verify")
 _POLL_S = 0.2
 
 Key = tuple[str, ...]
@@ -67,7 +66,7 @@ def growing(
     if (table is None) == (files is None):
         raise ConfigError("follow a table, or files: give one of both")
     if files is None:
-        path = cast("PathLike", table)
+        path = Path(cast("PathLike", table))
         return lambda: read_table(path)
     wanted = frames_text(frames, None)
     texts = [files] if isinstance(files, (str, Path)) else list(files)
@@ -123,7 +122,9 @@ def follow(
             if go_on:
                 yield prepared_run(stream, rows.taken, options, executor, controls)(hearing)
                 controls.attach(None)
-                options = replace(options, **dict.fromkeys(_ONCE, False))
+                options = replace(
+                    options, force=False, force_recompute=False, replan=False, verify=False
+                )  # they are for the first run
                 go_on = False
             end = time.monotonic() + settle_s
             while time.monotonic() < end and not (stopped or controls.stop_requested):
