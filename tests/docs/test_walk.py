@@ -114,7 +114,7 @@ def test_the_tables_of_a_page_are_written(page, web, tmp_path, monkeypatch):
     for block in walk.walked(page):
         for line in walk.commands_in(block) if block.kind == "sh" else ():
             words = shlex.split(line, comments=True)[1:]
-            if words[0] == "table":
+            if words[:1] == ["table"]:
                 assert main(words) == 0, line
                 written += [words[words.index("--out") + 1]] if "--out" in words else []
     assert written
