@@ -13,7 +13,7 @@ import pytest
 from idrstream.errors import ConfigError, MissingToolError, SegmentationError
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import CellPoseSegmentor, Segmentor
-from idrstream.segment.cellpose import segmentor as cellpose_segmentor
+from idrstream.segment.cellpose import lazy_model
 from idrstream.segment.cellpose.models import LoadedModel
 
 TASK = ImageTask("LT0001_02", "A4", 4, (50,))
@@ -72,7 +72,7 @@ def make(monkeypatch):
             time.sleep(0.05)
             return LoadedModel(model, estimator, 21.5)
 
-        monkeypatch.setattr(cellpose_segmentor, "load_model", load)
+        monkeypatch.setattr(lazy_model, "load_model", load)
         settings = {"model_type": "nuclei", "remove_edge_masks": False, **specs}
         segmentor = CellPoseSegmentor(settings)
         return SimpleNamespace(segmentor=segmentor, model=model, loads=loads)
@@ -256,7 +256,7 @@ def test_a_missing_model_is_the_users_matter_not_the_frames(monkeypatch):
     def load(specs):
         raise MissingToolError("no model")
 
-    monkeypatch.setattr(cellpose_segmentor, "load_model", load)
+    monkeypatch.setattr(lazy_model, "load_model", load)
     segmentor = CellPoseSegmentor({"model_type": "nuclei"})
     with pytest.raises(MissingToolError):
         segmentor.load()

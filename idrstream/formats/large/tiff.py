@@ -281,7 +281,10 @@ def _first_image(description: str, where: str) -> OmeImage | None:
         raise MovieError(f"{where}: its OME-XML has no image")
     files = {planes.file for planes in images[0].planes} - {""}
     if len(files) > 1:
-        raise MovieError(f"{where}: its planes are in {len(files)} files; only one is read")
+        raise MovieError(
+            f"{where}: its planes are in {len(files)} files; "
+            "write it as one OME-TIFF or OME-Zarr (bfconvert and bioformats2raw do)"
+        )
     return images[0]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import statistics
-import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 from idrstream.config import SegmentSettings, described_options
 from idrstream.errors import ConfigError, SegmentationError
 from idrstream.models import model_digest
-from idrstream.records import Frame, Objects, Tile
-from idrstream.segment.cellpose.diameters import check_diameter, check_smallest
+from idrstream.records import Frame, Objects
+from idrstream.segment.cellpose.diameters import diameter_of
 from idrstream.segment.cellpose.groups import (
     Prepared,
     Stages,
@@ -27,13 +26,13 @@ from idrstream.segment.cellpose.groups import (
     one_frames_errors,
     side_by_side,
 )
-from idrstream.segment.cellpose.models import LoadedModel, load_model, model_files
+from idrstream.segment.cellpose.lazy_model import LazyModel
+from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.plate_diameters import PlateDiameters
 from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cellpose.shipped import rounded_up
 from idrstream.segment.cellpose.whole_image import tile_as_seen, whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
-from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
 from idrstream.workers.steps import step
@@ -49,34 +48,6 @@ _log = logging.getLogger("idrstream.segment")
 _OF_CELLS = {
     "cells", "cell_distance", "pixel_size_um", "cell_channels", "cell_model", "cell_diameter",
 }  # fmt: skip
-
-
-class _LazyModel:
-    """The model, loaded once at first use, however many threads and segmentors ask for it."""
-
-    def __init__(self, settings: SegmentSettings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._loaded: LoadedModel | None = None
-
-    def get(self) -> LoadedModel:
-        with self._lock:
-            if self._loaded is None:
-                loaded = load_model(self._settings)
-                given = self._settings.diameter
-                check_smallest(0.0 if given == "plate" else given, loaded)
-                self._loaded = loaded
-                _log.info(
-                    "Cellpose model %s loaded on %s", self._settings.model_type, loaded.model.device
-                )
-                if given in (0, "plate") and loaded.estimator is None:
-                    _log.warning(
-                        "No size model for %s: taking the mean diameter it was trained on, "
-                        "%.1f px, for every frame; set diameter or size_model to change that",
-                        self._settings.model_type,
-                        loaded.usual_diameter_px,
-                    )
-            return self._loaded
 
 
 class CellPoseSegmentor(Segmentor):
@@ -113,7 +84,7 @@ class CellPoseSegmentor(Segmentor):
         self.settings = segment_settings(settings)
         self.channel = self.settings.segment_channel
         self.other_channels = tuple(filter(None, [self.settings.second_channel]))
-        self._model = _LazyModel(self.settings)
+        self._model = LazyModel(self.settings)
         self._plates = PlateDiameters(diameters)
 
     def describe(self) -> dict[str, object]:
@@ -292,7 +263,7 @@ class CellPoseSegmentor(Segmentor):
         check_pixels(first)
         loaded = self._model.get()
         with one_frames_errors(), one_thread_each(free_threads(self.settings.threads)):
-            diameter_px = self._diameter(first, loaded, diameter_px)
+            diameter_px = diameter_of(first, loaded, self.settings.diameter, diameter_px)
             found = loaded.model.eval(
                 np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels,
                 diameter=diameter_px,
@@ -323,7 +294,11 @@ class CellPoseSegmentor(Segmentor):
         check_pixels(pixels)
         loaded = self._model.get()
         with one_frames_errors(), step("scale"):
-            diameter_px = self._diameter(pixels, loaded, self._of_plate(frame), tile)
+            if tile is not None and np.isfinite(tile.diameter_px):
+                diameter_px = tile.diameter_px
+            else:
+                given = self.settings.diameter
+                diameter_px = diameter_of(pixels, loaded, given, self._of_plate(frame))
             if tile is None:
                 return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
             planes = [pixels, *map(frame.plane, self.other_channels)]
@@ -411,7 +386,7 @@ class CellPoseSegmentor(Segmentor):
             pixels = self._channel_of(frame)
             check_pixels(pixels)
             with one_frames_errors():
-                return frame.task.well, self._diameter(pixels, loaded, None)
+                return frame.task.well, diameter_of(pixels, loaded, self.settings.diameter)
 
         threads = free_threads(self.settings.threads)
         found = side_by_side(estimate, frames, threads)
@@ -446,32 +421,3 @@ class CellPoseSegmentor(Segmentor):
                 "of its wells first"
             )
         return found
-
-    def _diameter(
-        self,
-        pixels: NDArray[Any],
-        loaded: LoadedModel,
-        of_plate: float | None,
-        tile: Tile | None = None,
-    ) -> float:
-        """Return the diameter of the nuclei of a frame, one that the network can be asked for."""
-        given = self.settings.diameter
-        if tile is not None and np.isfinite(tile.diameter_px):
-            return tile.diameter_px
-        largest = float(max(*pixels.shape, loaded.model.diam_mean))
-        smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
-        if given and given != "plate":
-            check_diameter(given, smallest, largest, pixels.shape)
-            return given
-        if of_plate is not None:
-            found = of_plate
-        elif loaded.estimator is None:
-            return loaded.usual_diameter_px
-        else:
-            found = float(loaded.estimator.estimate(pixels, loaded.model))
-        if not (np.isfinite(found) and found > 0):
-            raise SegmentationError(f"the estimated diameter is {found}; set diameter")
-        taken = min(max(found, smallest), largest)
-        if taken != found:
-            _log.warning("Taking %.1f px as diameter, not the %.2g px estimated", taken, found)
-        return taken
