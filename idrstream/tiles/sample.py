@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from idrstream.formats.large.image import LargeImage
 
 _SAMPLE_PX = 1 << 22
+_NOBODYS = Box(0, 0, 0, 0)  # tiles need all that is read, too: it is kept for them
 _LEAST_PX, _MOST_PX = 128, 512  # side of a window
 
 
@@ -63,7 +64,7 @@ def take_sample(image: LargeImage, channel: int, others: Sequence[int] = ()) -> 
     beside = tuple(take_sample(image, other) for other in others)
     height, width = image.info.shape
     if height * width <= _SAMPLE_PX:
-        (whole,) = image.read([channel], Box(0, 0, height, width))
+        (whole,) = image.read([channel], Box(0, 0, height, width), _NOBODYS)
         return ImageSample((whole,), lambda _at, _side: whole, beside)
     chunk = min(image.info.chunk)
     side = min(max(chunk, _LEAST_PX), _MOST_PX)
@@ -84,10 +85,10 @@ def take_sample(image: LargeImage, channel: int, others: Sequence[int] = ()) -> 
             )
         )
         box = Box(top, left, min(top + side, height), min(left + side, width))
-        found: NDArray[Any] = image.read([channel], box)[0]
+        found: NDArray[Any] = image.read([channel], box, _NOBODYS)[0]
         return found
 
-    windows = tuple(image.read([channel], box)[0] for box in boxes)
+    windows = tuple(image.read([channel], box, _NOBODYS)[0] for box in boxes)
     return ImageSample(windows, around, beside)
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from idrstream.download.downloader import TransportDownloader
 from idrstream.download.large import LargeImages
 from idrstream.download.transports.local import LocalTransport
 from idrstream.errors import ConfigError
+from idrstream.preprocess.tiles import alone_in
 from idrstream.records import Box, Frame, ImageTask
 from idrstream.report.write import write_report
 from idrstream.run.cutting import with_tiles
 from idrstream.schedule.result import RunResult
 from idrstream.simulate.slide import SlideSpec, write_slide
-from idrstream.tiles.grid import parse_tile
-from idrstream.tiles.sample import ImageSample, WholeImage
+from idrstream.tiles.grid import Grid, parse_tile, tiles_of
+from idrstream.tiles.sample import ImageSample, WholeImage, take_sample
 from tests.helpers.tiled import Means, Threshold
 
 SPEC = SlideSpec(700, 940, diameter_px=12.0, channels=3, empty=0.0, seed=5)
@@ -263,6 +265,18 @@ def test_scale_and_diameter_are_measured_once_for_a_folder(slide: Path, tmp_path
         stream.close()
         assert changed["segmentor"].count == [1]
         assert parse_tile(tiles["Tile"][0]).diameter_px == changed["segmentor"].diameter_px
+
+
+def test_what_the_sample_reads_is_not_read_again(tmp_path: Path) -> None:
+    path = write_slide(tmp_path / "b.ome.tif", SlideSpec(2560, 2048, density=0.1, channels=2))
+    with closing(LargeImages(TransportDownloader(LocalTransport(tmp_path)))) as images:
+        image = images.open(ImageTask("P", "A1", 1, (1,), metadata={"Path": str(path)}))
+        sample = take_sample(image, 0)
+        assert sum(window.size for window in sample.windows) < 0.9 * 2560 * 2048
+        sample.around(20, 640)
+        for tile in tiles_of(Grid(image.info.shape, 1056, 288)):
+            image.read([0], tile.region, alone_in(tile))
+        assert image.bytes_moved < 1.1 * path.stat().st_size
 
 
 def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:
