@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,7 +22,8 @@ _VIRIDIS = np.array(
     ]
 )  # fmt: skip
 _CELL = 10
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 190, 46, 34
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 420, 200, 56, 38
+_Axes: TypeAlias = "tuple[Axis, Axis]"
 SYMBOLS = ("circle", "square", "triangle", "diamond")
 
 
@@ -122,26 +124,65 @@ def heat_map(
     )
 
 
-def histogram(values: NDArray[np.float64], *, words: str, label: str, bins: int = 30) -> str:
-    """Return a histogram; the last bar includes values above the 99.5th percentile."""
+class Axis(NamedTuple):
+    """An axis: the values at its ends, where these are in the picture, and if it counts things."""
+
+    low: float
+    high: float
+    start_px: float
+    end_px: float
+    counts: bool = False
+
+    def at(self, values: Any) -> Any:
+        """Return where values are in the picture."""
+        share = (values - self.low) / (self.high - self.low)
+        return self.start_px + share * (self.end_px - self.start_px)
+
+    def ticks(self) -> list[float]:
+        """Return up to seven round values on the axis."""
+        rough = max((self.high - self.low) / 4, 1.0 if self.counts else 0.0)
+        power = 10.0 ** math.floor(math.log10(rough))
+        step = next(size * power for size in (1, 2, 5, 10) if size * power >= 0.7 * rough)
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [number * step for number in range(first, last + 1)]
+
+
+def _axes(
+    x: tuple[float, float],
+    y: tuple[float, float],
+    height: int = _HEIGHT,
+    *,
+    counts: bool = False,
+) -> _Axes:
+    """Return the axes of a chart, given the values at their ends; whether y counts things."""
+    spans = [(low, high if high > low else low + 1) for low, high in (x, y)]
+    return (
+        Axis(*spans[0], _LEFT, _WIDTH - 12),
+        Axis(*spans[1], height - _BOTTOM, 10, counts),
+    )
+
+
+def histogram(values: NDArray[np.float64], *, words: str, label: str) -> str:
+    """Return a histogram; the last bar includes values above the 99.5th percentile.
+
+    It has as many bars as the values fill, 5 to 30.
+    """
+    bins = int(np.clip(2 * math.sqrt(len(values)), 5, 30))
     top = float(np.quantile(values, 0.995))
     low = float(values.min())
     if top <= low:
         top = low + 1
     counts, edges = np.histogram(np.clip(values, low, top), bins=bins, range=(low, top))
-    highest = max(int(counts.max()), 1)
-    plot = _HEIGHT - _BOTTOM - 8
-    step = (_WIDTH - _LEFT - 8) / bins
+    axes = _axes((low, top), (0, max(int(counts.max()), 1)), counts=True)
+    x, y = axes
+    step = x.at(edges[1]) - x.at(edges[0])
     bars = "".join(
-        f'<rect x="{_LEFT + at * step:.1f}" y="{8 + plot * (1 - n / highest):.1f}" '
-        f'width="{max(step - 1, 0.5):.1f}" height="{plot * n / highest:.1f}"/>'
-        for at, n in enumerate(counts.tolist())
+        f'<rect x="{x.at(edge):.1f}" y="{y.at(n):.1f}" '
+        f'width="{max(step - 1, 0.5):.1f}" height="{y.start_px - y.at(n):.1f}"/>'
+        for edge, n in zip(edges[:-1].tolist(), counts.tolist(), strict=True)
         if n
     )
-    return _framed(
-        f'<g class="bars">{bars}</g>', words, label, "frames",
-        (_short(edges[0]), _short(edges[-1])), ("0", _short(highest)),
-    )  # fmt: skip
+    return _framed(f'<g class="bars">{bars}</g>', words, label, "frames", axes)
 
 
 def lines(
@@ -154,20 +195,14 @@ def lines(
     """Return a line plot."""
     x_all = np.concatenate([x for x, _ in series])
     y_all = np.concatenate([y for _, y in series])
-    x_top, y_top = max(float(x_all.max()), 1e-9), max(float(y_all.max()), 1e-9)
+    axes = _axes((0, max(float(x_all.max()), 1e-9)), (0, max(float(y_all.max()), 1e-9)))
     paths = []
     for x, y in series:
         keep = np.unique(np.linspace(0, len(x) - 1, min(len(x), 400)).astype(int))
-        points = " ".join(
-            f"{_LEFT + (_WIDTH - _LEFT - 8) * x[i] / x_top:.1f},"
-            f"{8 + (_HEIGHT - _BOTTOM - 8) * (1 - y[i] / y_top):.1f}"
-            for i in keep
-        )
+        places = zip(axes[0].at(x[keep]), axes[1].at(y[keep]), strict=True)
+        points = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
         paths.append(f'<polyline points="{points}"/>')
-    return _framed(
-        f'<g class="line">{"".join(paths)}</g>', words, label, y_label,
-        ("0", _short(x_top)), ("0", _short(y_top)),
-    )  # fmt: skip
+    return _framed(f'<g class="line">{"".join(paths)}</g>', words, label, y_label, axes)
 
 
 def scatter(
@@ -176,19 +211,15 @@ def scatter(
     """Return a scatter plot of groups, each with its own symbol and colour."""
     points = np.concatenate([xy for _, xy in groups])
     low, high = points.min(axis=0), points.max(axis=0)
-    span = np.where(high > low, high - low, 1)
-    size = np.array([_WIDTH - _LEFT - 24, 300 - _BOTTOM - 24])
+    margin = 0.05 * np.where(high > low, high - low, 1)
+    ends = np.stack([low - margin, high + margin], axis=1)
+    axes = _axes(tuple(ends[0]), tuple(ends[1]), height=300)
     marks = []
     for number, (_, xy) in enumerate(groups):
-        at = (xy - low) / span * size
-        shapes = "".join(
-            symbol(SYMBOLS[number % len(SYMBOLS)], _LEFT + 8 + x, 16 + size[1] - y) for x, y in at
-        )
+        places = zip(axes[0].at(xy[:, 0]), axes[1].at(xy[:, 1]), strict=True)
+        shapes = "".join(symbol(SYMBOLS[number % len(SYMBOLS)], x, y) for x, y in places)
         marks.append(f'<g class="group{number % 4}">{shapes}</g>')
-    return _framed(
-        "".join(marks), words, labels[0], labels[1], (_short(low[0]), _short(high[0])),
-        (_short(low[1]), _short(high[1])), height=300,
-    )  # fmt: skip
+    return _framed("".join(marks), words, *labels, axes, height=300)
 
 
 def symbol(name: str, x: float, y: float) -> str:
@@ -204,25 +235,25 @@ def symbol(name: str, x: float, y: float) -> str:
 
 
 def _framed(
-    inner: str,
-    words: str,
-    label: str,
-    y_label: str,
-    x_ends: tuple[str, str],
-    y_ends: tuple[str, str],
-    height: int = _HEIGHT,
+    inner: str, words: str, label: str, y_label: str, axes: _Axes, height: int = _HEIGHT
 ) -> str:
-    base = height - _BOTTOM
-    middle = (_LEFT + _WIDTH - 8) / 2
+    x, y = axes
+    base, middle = height - _BOTTOM, (x.start_px + x.end_px) / 2
+    marks = "".join(f"M{x.at(value):.1f} {base}v4" for value in x.ticks())
+    marks += "".join(f"M{_LEFT} {y.at(value):.1f}h-4" for value in y.ticks())
+    numbers = "".join(
+        f'<text x="{x.at(value):.1f}" y="{base + 15}" text-anchor="middle">{_short(value)}</text>'
+        for value in x.ticks()
+    )
+    numbers += "".join(
+        f'<text x="{_LEFT - 7}" y="{y.at(value) + 4:.1f}" text-anchor="end">{_short(value)}</text>'
+        for value in y.ticks()
+    )
     return (
         f'<svg class="chart" role="img" viewBox="0 0 {_WIDTH} {height}" '
         f'aria-label="{escape(words)}">'
-        f'<path class="axis" d="M{_LEFT} 4V{base}H{_WIDTH - 4}"/>{inner}'
-        f'<text x="{_LEFT}" y="{base + 14}">{x_ends[0]}</text>'
-        f'<text x="{_WIDTH - 6}" y="{base + 14}" text-anchor="end">{x_ends[1]}</text>'
-        f'<text x="{middle}" y="{height - 6}" text-anchor="middle">{escape(label)}</text>'
-        f'<text x="{_LEFT - 4}" y="{base}" text-anchor="end">{y_ends[0]}</text>'
-        f'<text x="{_LEFT - 4}" y="16" text-anchor="end">{y_ends[1]}</text>'
+        f'<path class="axis" d="M{_LEFT} 4V{base}H{_WIDTH - 4}{marks}"/>{inner}{numbers}'
+        f'<text x="{middle}" y="{height - 4}" text-anchor="middle">{escape(label)}</text>'
         f'<text transform="translate(11 {base / 2}) rotate(-90)" text-anchor="middle">'
         f"{escape(y_label)}</text></svg>"
     )
@@ -233,4 +264,5 @@ def _letters(row: int) -> str:
 
 
 def _short(number: float) -> str:
+    number += 0.0  # no minus before a zero
     return f"{number:.3g}" if abs(number) < 1e3 else f"{number:,.0f}"

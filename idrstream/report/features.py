@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_NUCLEI = 60_000  # limit of what is read: an overview, not an analysis
+LEAST_WELLS = 6  # of which a plot of two components says more than their names
 _MAD = 1.4826
 _MOST_MISSING = 0.05  # share of wells without a value, as of pycytominer's drop_na_columns
 NULL = 1000
@@ -39,7 +40,10 @@ class FeatureOverview:
     Attributes
     ----------
     wells : pandas.DataFrame
-        ``Plate, Well, Group, PC1, PC2``: one row per well profile.
+        ``Plate, Well, Group, Target, PC1, PC2``: one row per well profile. Those of plates with a
+        single reference well, which would be compared with itself, have no components.
+    why_no_plot : str
+        Why the components are not worth a plot; empty if they are.
     explained : tuple of float
         Share of the variance along the two components.
     precision : pandas.DataFrame or None
@@ -57,6 +61,7 @@ class FeatureOverview:
     """
 
     wells: pd.DataFrame
+    why_no_plot: str
     explained: tuple[float, float]
     precision: pd.DataFrame | None
     why_no_precision: str
@@ -90,16 +95,12 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
     targets = meta["Target"].where(_is(meta, "positive"), "")
     families = family_effects(values, named, targets, data.channels)
     values = values * np.array(block_weights(named)) if named else np.zeros((len(values), 1))
-    centred = values - values.mean(axis=0)
-    left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
-    axes = left[:, :2] * lengths[:2]
-    total = max(float((lengths**2).sum()), 1e-12)
-    meta = meta.assign(PC1=axes[:, 0], PC2=axes[:, 1] if axes.shape[1] > 1 else 0.0)
+    meta, shares, why_no_plot = _components(meta, values)
     precision, why = _precision(meta, values)
-    shares = [float(length**2 / total) for length in lengths[:2]]
     return FeatureOverview(
-        wells=pd.DataFrame(meta[["Plate", "Well", "Group", "PC1", "PC2"]]),
-        explained=(shares[0], shares[1] if len(shares) > 1 else 0.0),
+        wells=pd.DataFrame(meta[["Plate", "Well", "Group", "Target", "PC1", "PC2"]]),
+        why_no_plot=why_no_plot,
+        explained=shares,
         precision=precision,
         why_no_precision=why,
         families=families,
@@ -108,6 +109,40 @@ def summarize_features(data: FolderData) -> FeatureOverview | None:
         batches=len(chosen),
         of_batches=len(data.batches),
     )
+
+
+def _components(
+    meta: pd.DataFrame, values: NDArray[np.float64]
+) -> tuple[pd.DataFrame, tuple[float, float], str]:
+    """Return the wells with two principal components, their shares, and why they are no plot."""
+    reference = _reference(meta)
+    several = np.array([reference[meta["Plate"] == plate].sum() > 1 for plate in meta["Plate"]])
+    axes = np.full((len(values), 2), np.nan)
+    shares = (0.0, 0.0)
+    why = ""
+    if several.sum() < LEAST_WELLS:
+        why = (
+            f"it needs {LEAST_WELLS} wells of plates with at least two negative controls (or "
+            f"without any), and there are {several.sum()}"
+        )
+    else:
+        centred = values[several] - values[several].mean(axis=0)
+        left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
+        count = min(2, len(lengths))
+        axes[several] = 0.0
+        axes[several, :count] = left[:, :count] * lengths[:count]
+        parts = np.zeros(2)
+        parts[:count] = lengths[:count] ** 2 / max(float((lengths**2).sum()), 1e-12)
+        shares = (float(parts[0]), float(parts[1]))
+    return meta.assign(PC1=axes[:, 0], PC2=axes[:, 1]), shares, why
+
+
+def _reference(meta: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return the wells that others are compared with: negative controls, or all of a plate."""
+    negative = _is(meta, "negative")
+    with_some = meta["Plate"].isin(meta["Plate"][negative]).to_numpy(dtype=bool)
+    found: NDArray[np.bool_] = negative | ~with_some
+    return found
 
 
 def _choose(data: FolderData) -> list[tuple[int, str]]:
@@ -186,14 +221,11 @@ def _normalised(
     values: NDArray[np.float64], meta: pd.DataFrame
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return normalised profiles of the features that can be, and which these are."""
-    negative = _is(meta, "negative")
+    reference = _reference(meta)
     values = values.copy()
-    reference = np.zeros(len(values), dtype=bool)
     for plate in meta["Plate"].unique():
         here = (meta["Plate"] == plate).to_numpy()
-        usual = here & negative if (here & negative).any() else here
-        reference |= usual
-        values[here] -= _median(values[usual])
+        values[here] -= _median(values[here & reference])
     spread = _MAD * _median(np.abs(values[reference]))
     # Few reference wells can agree by chance: that must not raise a feature's weight.
     whole = _MAD * _median(np.abs(values))
