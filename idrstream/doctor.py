@@ -26,7 +26,7 @@ from packaging.version import Version
 
 from idrstream.cli.terminal import say
 from idrstream.config import DownloadSettings
-from idrstream.errors import MissingToolError, SegmentationError
+from idrstream.errors import IdrStreamError, MissingToolError, SegmentationError
 from idrstream.packages import INSTALL_ALONE, INSTALLED_ALONE
 
 State = Literal["ok", "missing", "failed"]
@@ -284,8 +284,12 @@ def handle(arguments: argparse.Namespace) -> int:
 def _check(what: str, ask: Callable[[], str]) -> Finding:
     try:
         return Finding(what, "ok", ask())
+    except IdrStreamError as error:
+        return Finding(what, "failed", str(error))
     except Exception as error:  # a check reports and never raises
-        return Finding(what, "failed", f"{type(error).__name__}: {error}")
+        from idrstream.download.client.words import network_words
+
+        return Finding(what, "failed", network_words(error, what.replace(" ", "://", 1)))
 
 
 def _device() -> str:

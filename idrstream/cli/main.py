@@ -23,7 +23,7 @@ EXIT_OK, EXIT_FAILURES, EXIT_USAGE, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2,
 _DESCRIPTION = "Stream a whole screen of the Image Data Resource to single-cell features."
 _EPILOG = """\
 Options of a command: idrstream COMMAND --help. Errors and exit codes: idrstream explain.
-A first look, without a download: idrstream demo. Your own settings: idrstream plan CONFIG.toml.
+A first look, without a download: idrstream demo. Your own images: idrstream settings --help.
 """
 
 
@@ -39,6 +39,9 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "demo": _Command("idrstream.demo.command", "simulate a small screen and stream it to features"),
     "simulate": _Command("idrstream.cli.simulate", "write a synthetic screen with known truth"),
+    "settings": _Command(
+        "idrstream.cli.settings", "write the settings of a stream for your images"
+    ),
     "run": _Command("idrstream.cli.run", "run a stream from a TOML file"),
     "step": _Command("idrstream.cli.step", "look at one step of a stream on a few images"),
     "extract": _Command("idrstream.cli.extract", "write all planes into one OME-Zarr per plate"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idrstream.cli.options import as_path
+from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError, StorageError, TableError
 from idrstream.files import atomic_path
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from idrstream.screen.study.study_table import StudyTable
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     """Add the study's files and the choice of its images."""
     parser.usage = "%(prog)s ACCESSION|PLATES.tsv [options]"
     parser.add_argument(
@@ -33,21 +34,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="any files instead: a pattern such as 'plates/{plate}/{well}_s{site}_w{channel}.tif', "
         "a plate's folder or index, a LoadData CSV, or a list of .zarr; may be repeated",
     )  # fmt: skip
-    add(
-        "--annotation",
-        type=as_path,
-        metavar="CSV",
-        help="its annotation.csv or annotation.csv.gz",
-    )
+    add("--out", type=as_path, metavar="TABLE.tsv", help="the table to write; without it only look")
     add(
         "--screens", type=as_path, action="append", default=[], metavar="PATH",
         help=".screen or .pattern file or a folder of them; may be repeated",
     )  # fmt: skip
-    add("--out", type=as_path, metavar="TABLE.tsv", help="the table to write; without it only look")
+    add_choices(parser)
+    add(
+        "--pattern-value", action="append", default=[], metavar="VALUE",
+        help="value of a pattern's block that names the wanted file; one for each block, in order",
+    )  # fmt: skip
+    add(
+        "--channel", action="append", default=[], metavar="NAME[=CHANNEL]",
+        help="channel in a file of its own, by name, pattern value or position; may be repeated",
+    )  # fmt: skip
+
+
+def add_choices(parser: Parser) -> None:
+    """Add what chooses images of a study or of files."""
+    add, rare = parser.add_argument, parser.rare
+    add(
+        "--annotation", type=as_path, metavar="CSV",
+        help="a table of wells: annotation.csv or annotation.csv.gz",
+    )  # fmt: skip
     add("--screen", metavar="LETTER", help="screen of an accession that has several, such as A")
     add(
         "--route", choices=("auto", "zarr", "files"), default="auto",
-        help="accession: images from OME-Zarr, from files, or from OME-Zarr where IDR has it",
+        help=rare("accession: images from OME-Zarr, from files, or from OME-Zarr where IDR has it"),
     )  # fmt: skip
     add(
         "--idr-data", metavar="FOLDER|URL",
@@ -57,25 +70,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", default="1", metavar="FRAMES",
         help='frames from 1: "50", "1,50", "1-93:10", "all", "every 10" or "column NAME" [1]',
     )  # fmt: skip
-    add("--movie-frames", type=int, metavar="N", help="all/every become ranges to N")
+    add("--movie-frames", type=int, metavar="N", help=rare("all/every become ranges to N"))
     add(
         "--where", action="append", default=[], metavar="COLUMN=VALUE",
         help="keep rows of the annotation with this value; may be repeated, also for one column",
     )  # fmt: skip
     add("--plate", action="append", default=None, metavar="NAME", help="only this plate; repeat")
     add("--site", type=int, action="append", default=None, metavar="N", help="only this field")
-    add("--gene-column", metavar="COLUMN", help="column that is the gene target")
-    add(
-        "--pattern-value", action="append", default=[], metavar="VALUE",
-        help="value of a pattern's block that names the wanted file; one for each block, in order",
-    )  # fmt: skip
-    add(
-        "--channel", action="append", default=[], metavar="NAME[=CHANNEL]",
-        help="channel in a file of its own, by name, pattern value or position; may be repeated",
-    )  # fmt: skip
+    add("--gene-column", metavar="COLUMN", help=rare("column that is the gene target"))
     add(
         "--plane", type=int, metavar="N",
-        help="plane from 1, where planes are in files of their own; by default all",
+        help=rare("plane from 1, where planes are in files of their own; by default all"),
     )  # fmt: skip
 
 
@@ -97,7 +102,7 @@ def handle(namespace: argparse.Namespace) -> int:
         _refuse_format(out)
         named = [*map(Path, namespace.files or namespace.plates)]
         _refuse_input(out, [*named, namespace.annotation, *namespace.screens])
-    found = _found(namespace)
+    found = found_by(namespace)
     made = found.study if isinstance(found, ScreenTable) else found
     say(f"{found if isinstance(found, ScreenTable) else made.balance}\n")
     if out is None:
@@ -106,12 +111,12 @@ def handle(namespace: argparse.Namespace) -> int:
         raise TableError(
             f"{', '.join(namespace.plates or namespace.files)}: {no_image(made.balance)}"
         )
-    _write(made.table, out)
+    write_table(made.table, out)
     say(_summary(made.table, out))
     return 0
 
 
-def _found(namespace: argparse.Namespace) -> StudyTable | ScreenTable:
+def found_by(namespace: argparse.Namespace) -> StudyTable | ScreenTable:
     """Return what the options name."""
     from idrstream.archive.files import files_table
     from idrstream.archive.table import described_table
@@ -161,7 +166,8 @@ def _refuse_of_studies(namespace: argparse.Namespace) -> None:
         raise ConfigError(msg)
 
 
-def _write(table: pd.DataFrame, out: Path) -> None:
+def write_table(table: pd.DataFrame, out: Path) -> None:
+    """Write a table to process, as its name says: .tsv or .csv, or either packed."""
     separator = "," if ".csv" in out.name else "\t"
     packed: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
     try:

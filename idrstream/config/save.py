@@ -46,7 +46,7 @@ def save_options(path: Path, settings: Settings, names: Iterable[str]) -> list[s
     for name in names:
         option = all_options()[name]
         value = getattr(getattr(settings, option.section), name)
-        line = f"{name} = {_literal(option.section, name, value)}"
+        line = f"{name} = {toml_literal(option.section, name, value)}"
         expected = tomllib.loads(text)
         expected.setdefault(option.section, {})[name] = tomllib.loads(line)[name]
         text = _with_line(text, option.section, name, line)
@@ -89,7 +89,7 @@ def _with_line(text: str, section: str, name: str, line: str) -> str:
     return "".join(lines)
 
 
-def _literal(section: str, name: str, value: Any) -> str:
+def toml_literal(section: str, name: str, value: Any) -> str:
     """Return a value as TOML has it."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -98,6 +98,6 @@ def _literal(section: str, name: str, value: Any) -> str:
     if isinstance(value, (str, Path)):
         return json.dumps(str(value), ensure_ascii=False)
     if isinstance(value, tuple):
-        return f"[{', '.join(_literal(section, name, one) for one in value)}]"
+        return f"[{', '.join(toml_literal(section, name, one) for one in value)}]"
     msg = f"{section}.{name} = {value} cannot be written into a TOML file: delete it there"
     raise ConfigError(msg)

@@ -66,15 +66,17 @@ def handle(namespace: argparse.Namespace) -> int:
     say(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
     sys.stdout.flush()
     progress = sys.stderr.isatty()
+    done: nuclei.Demo | painting.PaintingDemo
     if isinstance(spec, PaintingSpec):
         painted = painting.run_demo(namespace.folder, spec, progress=progress)
-        result, features, said = painted.result, painted.features, painting.verdict(painted)
+        done, said = painted, painting.verdict(painted)
     else:
         demo = nuclei.run_demo(namespace.folder, spec, progress=progress)
-        result, features, said = demo.result, demo.features, nuclei.verdict(demo)
-    say(summary(result, features))
+        done, said = demo, nuclei.verdict(demo)
+    say(summary(done.result, done.features))
     say(said)
-    return 1 if result.rerun_batches else 0
+    say(nuclei.next_steps(done.report, done.settings, done.features, collected=several))
+    return 1 if done.result.rerun_batches else 0
 
 
 def prepare(folder: Path, *, force: bool) -> None:

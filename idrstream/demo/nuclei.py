@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
+
+from idrstream.config.commented import SettingLine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,22 +47,24 @@ class DemoScore:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A finished demo: its screen, its output folder, its result and score."""
+    """A finished demo: its screen, settings, output folder, report, result and score."""
 
     screen: SimulatedScreen
+    settings: Path
     features: Path
+    report: Path
     result: RunResult
     score: DemoScore
 
 
 def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
-    """Simulate a screen and stream it to features.
+    """Simulate a screen, stream it to features and write a report.
 
     Parameters
     ----------
     folder : Path
-        Gets ``screen/`` (the simulated archive and its truth) and ``features/`` (results and
-        log).
+        Gets ``screen/`` (the simulated archive and its truth), ``stream.toml`` (the settings) and
+        ``features/`` (results, report and log).
     spec : ScreenSpec
         What to simulate.
     progress : bool
@@ -70,37 +75,100 @@ def run_demo(folder: Path, spec: ScreenSpec, *, progress: bool = True) -> Demo:
     Demo
         Its files, its result and score.
     """
-    from idrstream import IdrStream, make_downloader, read_table, simulate_screen
+    from idrstream import simulate_screen
+    from idrstream.report.write import write_report
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
     screen = simulate_screen(folder / "screen", spec)
-    features, work = folder / "features", folder / "tmp"
-    stream = IdrStream("idr0013", work, features, log=features / "stream.log")
+    config = config_for(spec.height, spec.width, folder)
+    settings = write_settings(
+        folder, screen, "idr0013",
+        SettingLine("method", "local", "images come from a folder that mirrors the archive"),
+        SettingLine("root", screen.folder.name),
+        SettingLine("screens_path", f"{screen.folder.name}/{_name_of(screen.screens_path)}"),
+        SettingLine("perform_illumination_correction", True, "BaSiC"),
+        SettingLine("illumination_context", "plate", "its model is learnt for each plate"),
+        SettingLine("batch_size", spec.wells_per_plate, "images of a batch"),
+        *([SettingLine("dp_config", config.name)] if config.parent == folder else []),
+    )  # fmt: skip
+    result = run_settings_file(settings, progress=progress)
+    features = folder / "features"
+    report = write_report(features).path
+    return Demo(screen, settings, features, report, result, score_demo(screen, features))
+
+
+def write_settings(folder: Path, screen: SimulatedScreen, name: str, *others: SettingLine) -> Path:
+    """Write the settings of a demo, as somebody would who has its images.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the demo.
+    screen : SimulatedScreen
+        Its images.
+    name : str
+        Of the study.
+    *others : SettingLine
+        What is not as `idrstream.archive.first_settings` chooses it.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
+    from idrstream.archive.first_settings import FirstSettings, image_facts
+    from idrstream.screen import read_table
+
+    path = folder / "stream.toml"
+    table = screen.table_path.relative_to(folder).as_posix()
+    facts = image_facts(read_table(screen.table_path))
+    text = FirstSettings(name, table, made_by="idrstream demo", others=others).text(facts)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def run_settings_file(path: Path, *, progress: bool) -> RunResult:
+    """Run the stream of a settings file, whatever the environment says."""
+    from idrstream import IdrStream
+    from idrstream.config import load_settings
+    from idrstream.stream.build import build_stream, run_settings
+
+    settings = load_settings(path, environment={})
+    settings = replace(settings, stream=replace(settings.stream, progress=progress))
+    stream = build_stream(IdrStream, settings)
     try:
-        stream.init_downloader(
-            make_downloader(method="local", root=screen.folder, screens_path=screen.screens_path)
-        )
-        stream.init_preprocessor(None, True, illumination_context="plate")
-        stream.init_segmentor(
-            {
-                "model_type": "idrstream-nuclei",
-                "diameter": 0,
-                "flow_threshold": 0.8,
-                "remove_edge_masks": True,
-            }
-        )
-        stream.copy_DP_files(config_for(spec.height, spec.width, folder))
-        result = stream.run_stream(
-            read_table(screen.table_path),
-            batch_size=spec.wells_per_plate,
-            extra_metadata=["object_outlines"],
-            progress=progress,
-        )
+        return run_settings(stream, settings)
     finally:
         stream.close()
-        shutil.rmtree(work, ignore_errors=True)
-    return Demo(screen, features, result, score_demo(screen, features))
+        shutil.rmtree(settings.stream.tmp_dir, ignore_errors=True)
+
+
+def next_steps(report: Path, settings: Path, features: Path, *, collected: bool) -> str:
+    """Return what to look at, and commands that work on what a demo made."""
+    steps = [
+        (f"idrstream report {_quoted(features)} --open", "the report, in the browser"),
+        (f"idrstream plan {_quoted(settings)}", "its settings: copy the file, change it"),
+    ]
+    if not collected:
+        collect = f"idrstream collect {_quoted(features)}"
+        steps.insert(1, (collect, "one dataset of all nuclei, and profiles of wells"))
+    else:
+        steps.insert(1, (f"idrstream status {_quoted(features)}", "what was done, and what failed"))
+    width = max(len(command) for command, _ in steps)
+    lines = [f"  {command:{width}}  # {what}" for command, what in steps]
+    return "\n".join([
+        f"Pictures and plots: {report}", "Next:", *lines,
+        "For images of your own: idrstream settings --help", "",
+    ])  # fmt: skip
+
+
+def _quoted(path: Path) -> str:
+    return quote(str(path))
+
+
+def _name_of(path: Path | None) -> str:
+    return path.name if path is not None else ""
 
 
 def config_for(height: int, width: int, folder: Path) -> Path:

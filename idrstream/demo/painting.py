@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from idrstream.demo.nuclei import MARKER, masks_of
+from idrstream.config.commented import SettingLine
+from idrstream.demo.nuclei import MARKER, masks_of, run_settings_file, write_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,9 +54,10 @@ class PaintingScore:
 
 @dataclass(frozen=True, slots=True)
 class PaintingDemo:
-    """A finished demo: its screen, output folder, collection, report, result and score."""
+    """A finished demo: its screen, settings, output folder, collection, report and score."""
 
     screen: SimulatedScreen
+    settings: Path
     features: Path
     collected: Collected
     report: Path
@@ -73,8 +74,8 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
     Parameters
     ----------
     folder : Path
-        Gets ``screen/`` (images and truth), ``features/`` (results, report and log) and
-        ``profiles/`` (the collection).
+        Gets ``screen/`` (images and truth), ``stream.toml`` (the settings), ``features/``
+        (results, report and log) and ``profiles/`` (the collection).
     spec : PaintingSpec
         What to simulate.
     progress : bool
@@ -93,47 +94,34 @@ def run_demo(folder: Path, spec: PaintingSpec, *, progress: bool = True) -> Pain
     (folder / MARKER).touch()
     screen = simulate_painting(folder / "screen", spec)
     features = folder / "features"
-    result = _stream(screen, spec, folder, progress=progress)
+    settings = _settings(screen, spec, folder)
+    result = run_settings_file(settings, progress=progress)
     collected = collect_folder(features, folder / "profiles", partial=bool(result.rerun_batches))
     report = write_report(features).path
-    return PaintingDemo(
-        screen, features, collected, report, result, score_demo(screen, features, collected)
-    )
+    score = score_demo(screen, features, collected)
+    return PaintingDemo(screen, settings, features, collected, report, result, score)
 
 
-def _stream(
-    screen: SimulatedScreen, spec: PaintingSpec, folder: Path, *, progress: bool
-) -> RunResult:
-    from idrstream import IdrStream, make_downloader, read_table
+def _settings(screen: SimulatedScreen, spec: PaintingSpec, folder: Path) -> Path:
+    """Write the settings; engines as far as they are installed."""
     from idrstream.simulate import CHANNELS
 
-    features, work = folder / "features", folder / "tmp"
-    stream = IdrStream("demo", work, features, log=features / "stream.log")
-    engines = ["torch", "classical"] if importlib.util.find_spec("cp_measure") else ["torch"]
-    try:
-        stream.init_downloader(make_downloader(method="local", root=screen.folder))
-        stream.init_preprocessor(
-            None, True, illumination_context="plate", z=spec.focus,
-            image_channels=[f"{name}={name}" for name in CHANNELS],
-        )  # fmt: skip
-        stream.init_segmentor(
-            {
-                "model_type": "idrstream-nuclei",
-                "segment_channel": "DNA",
-                "cells": "propagate",
-                "cell_channels": [CELL_CHANNEL],
-            }
-        )
-        stream.copy_DP_files(engines=engines)
-        return stream.run_stream(
-            read_table(screen.table_path),
-            batch_size=spec.wells_per_plate,
-            extra_metadata=["object_outlines"],
-            progress=progress,
-        )
-    finally:
-        stream.close()
-        shutil.rmtree(work, ignore_errors=True)
+    engines = ("torch", "classical") if importlib.util.find_spec("cp_measure") else ("torch",)
+    channels = tuple(f"{name}={name}" for name in CHANNELS)
+    return write_settings(
+        folder, screen, "demo",
+        SettingLine("method", "local", "images come from a folder of this machine"),
+        SettingLine("root", screen.folder.name),
+        SettingLine("image_channels", channels, "NAME=CHANNEL: all that are measured"),
+        SettingLine("z", spec.focus, "the plane in focus, from 0"),
+        SettingLine("perform_illumination_correction", True, "BaSiC"),
+        SettingLine("illumination_context", "plate", "its model is learnt for each plate"),
+        SettingLine("batch_size", spec.wells_per_plate, "images of a batch"),
+        SettingLine("segment_channel", "DNA", "nuclei are found in it"),
+        SettingLine("cells", "propagate", "from each nucleus to where the cell ends"),
+        SettingLine("cell_channels", (CELL_CHANNEL,), "cells are found in it"),
+        SettingLine("engines", engines, "a network's features beside CellProfiler's measurements"),
+    )  # fmt: skip
 
 
 def score_demo(screen: SimulatedScreen, features: Path, collected: Collected) -> PaintingScore:
@@ -220,8 +208,7 @@ def verdict(demo: PaintingDemo) -> str:
             top = ", ".join(f"{name} {value:+.1f}" for name, value in one.top[:2])
             lines.append(f"  {one.target + ':':22}{top}")
     lines += [
-        f"Profiles of wells are in {demo.features.parent / demo.collected.folder.name}, "
-        f"the report is {demo.report}",
+        f"Profiles of wells are in {demo.features.parent / demo.collected.folder.name}",
         f"The screen and its truth are in {demo.screen.folder}",
     ]
     return "\n".join(lines) + "\n"

@@ -268,7 +268,9 @@ class _Maker:
             self._checks.append(failed("probe", error))
             return None
         batches = [len(decision.batches[number]) for number in decision.run]
-        self._checks.append(Check("probe", "ok", f"{len(chosen)} images ran through all stages"))
+        ran = f"{len(chosen)} images ran through all stages: {found.nuclei:,} nuclei"
+        remedy = "" if found.nuclei else "look at what is segmented: idrstream step segment"
+        self._checks.append(Check("probe", "ok" if found.nuclei else "unknown", ran, remedy))
         return found.table_bytes, found.estimate(batches, list(fits.values()), load_s=load_s)
 
     def _download(self, sizes: Sizes, count: int) -> Amount | None:

@@ -83,11 +83,14 @@ class Probe:
         How many of everything the stream handles at once.
     table_bytes : int
         Size of the tables for each image.
+    nuclei : int
+        Nuclei that were found in all images.
     """
 
     costs: Costs
     sizes: LaneSizes
     table_bytes: int
+    nuclei: int = 0
 
     def estimate(
         self, batches: Sequence[int], wells: Sequence[int], *, load_s: float = 0.0
@@ -141,7 +144,7 @@ def run_probe(
         If the stream would stop.
     """
 
-    def run(chosen: Sequence[ImageTask], name: str) -> tuple[Measured, float]:
+    def run(chosen: Sequence[ImageTask], name: str) -> tuple[Measured, float, int]:
         measured, here = Measured(), folder / name
         session = Session(
             shadow_paths(paths, here),
@@ -149,14 +152,14 @@ def run_probe(
             shadow_options(options, len(chosen)),
         )
         started = time.monotonic()
-        session.run(table.iloc[[task.row for task in chosen]], [measured])
+        result = session.run(table.iloc[[task.row for task in chosen]], [measured])
         if measured.failed:
             msg = f"the images of the probe could not be processed: {measured.failed}"
             raise BatchError(msg)
-        return measured, time.monotonic() - started
+        return measured, time.monotonic() - started, result.nuclei
 
-    _, cold_s = run(tasks[:1], "cold")
-    warm, _ = run(tasks, "warm")
+    _, cold_s, _ = run(tasks[:1], "cold")
+    warm, _, nuclei = run(tasks, "warm")
     images = tuple(
         ImageCost(
             stages.get("download", 0.0), stages.get("preprocess", 0.0), stages.get("segment", 0.0)
@@ -180,4 +183,4 @@ def run_probe(
     )
     warm_s = sum(costs.stages().values()) + costs.fit_once_s + costs.fit_well_s
     costs = replace(costs, startup_s=max(0.0, cold_s - warm_s))
-    return Probe(costs, choose_sizes(options), warm.table_bytes // number)
+    return Probe(costs, choose_sizes(options), warm.table_bytes // number, nuclei)

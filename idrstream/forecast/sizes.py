@@ -87,7 +87,9 @@ class Sizes:
             ("did not answer", self.unreachable, "try again, or see idrstream doctor --network"),
         ):
             if found:
-                some = shorten_list(found, _SHOWN, "; ")
+                # Of a server that does not answer, one answer says as much as all.
+                shown = _SHOWN if found is self.missing else 1
+                some = shorten_list(found, shown, "; ")
                 detail = f"{len(found)} of {len(self.asked)} asked{sampled} {name}: {some}"
                 return Check(what, "failed", detail, remedy)
         if not self.asked:

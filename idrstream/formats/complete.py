@@ -127,7 +127,7 @@ def check_complete(path: Path, size_bytes: int | None = None, *, name: str | Non
     MovieError
         If it is something else: an error page, or not HDF5 though its name says so.
     """
-    file_state(path, size_bytes, name=name).check(path)
+    file_state(path, size_bytes, name=name).check(path.with_name(name or path.name))
 
 
 def wait_until_complete(

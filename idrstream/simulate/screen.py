@@ -70,7 +70,7 @@ def simulate_screen(
     folder : Path
         Where to write; created if missing.
     spec : ScreenSpec, optional
-        What to simulate; the default screen has 2 plates with 3 wells each.
+        What to simulate; the default screen has 2 plates with 4 wells each.
     overwrite : bool
         Replace a screen that was simulated into this folder before. Other files in it stay.
     on_movie : callable, optional

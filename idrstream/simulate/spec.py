@@ -64,7 +64,9 @@ class ScreenSpec:
     """
 
     plates: Annotated[int, Doc("plates of the screen")] = 2
-    wells_per_plate: Annotated[int, Doc("wells of each plate")] = 3
+    wells_per_plate: Annotated[
+        int, Doc("wells of each plate: of the first four, two negative controls")
+    ] = 4
     frames: Annotated[int, Doc("frames of each movie, half an hour apart")] = 5
     height: Annotated[int, Doc("height of a frame in pixels")] = 1024
     width: Annotated[int, Doc("width of a frame in pixels")] = 1344

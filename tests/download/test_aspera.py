@@ -170,7 +170,7 @@ def test_fatal_failures_are_not_retried(make, ascp, target, stream):
 
 def test_a_missing_file_is_named(make, ascp, target):
     with pytest.raises(
-        DownloadError, match=r"did not fetch nowhere.ch5 \(no such file\)"
+        DownloadError, match=r"did not fetch nowhere.ch5 from \S+ \(no such file\)"
     ) as caught:
         make().fetch("nowhere.ch5", target)
     assert not isinstance(caught.value, TransientDownloadError)
@@ -279,6 +279,14 @@ def test_words_of_the_command_line_are_checked_twice(make, name, value):
         ("(errcode=44)", 1, "udp blocked", "yes", TransientDownloadError),
         ("errcode=144", 1, "unknown", "yes", TransientDownloadError),
         ("Session data transfer timeout", 1, "connection", "yes", TransientDownloadError),
+        ("ascp: Connection refused", 1, "refused", "yes", TransientDownloadError),
+        (
+            "Could not resolve host name fasp.ebi.ac.uk",
+            1,
+            "name not found",
+            "yes",
+            TransientDownloadError,
+        ),
     ],
 )
 def test_classify(text, status, kind, retry, error):

@@ -381,6 +381,32 @@ class TestTheFile:
             run_batch(journal, tmp_path, batch)
             assert reader.execute("SELECT state FROM batches").fetchall() == [("done",)]
 
+    def test_readers_leave_nothing_beside_it_and_take_no_log_away(self, tmp_path):
+        journal = Journal(tmp_path)
+        begin(journal, tasks(2))
+        open_files = sorted(path.name for path in tmp_path.iterdir())
+        with open_journal(tmp_path):
+            pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == open_files
+        journal.close()
+        whole = journal.path.read_bytes()
+        with open_journal(tmp_path) as reader, open_journal(tmp_path):
+            assert reader.plan() is not None
+        assert [path.name for path in tmp_path.iterdir()] == ["journal.sqlite"]
+        assert journal.path.read_bytes() == whole
+
+    def test_a_stream_may_begin_while_it_is_read(self, tmp_path):
+        first = Journal(tmp_path)
+        begin(first, tasks(2))
+        first.close()
+        with open_journal(tmp_path):
+            again = Journal(tmp_path)
+            begin(again, tasks(2))
+        with open_journal(tmp_path) as reader:
+            assert reader.plan() is not None
+        again.close()
+        assert [path.name for path in tmp_path.iterdir()] == ["journal.sqlite"]
+
     @pytest.mark.parametrize("closed", [True, False])
     def test_it_can_be_read_in_a_read_only_folder(self, tmp_path, closed, monkeypatch):
         folder = tmp_path / "out"

@@ -11,6 +11,7 @@ import pytest
 from idrstream import make_downloader
 from idrstream.cli.main import main
 from idrstream.errors import ConfigError
+from idrstream.folder.status import read_status
 from idrstream.stream.following import GrowingRows
 from idrstream.watch.control import ask
 
@@ -160,7 +161,9 @@ def test_a_table_grows_and_a_second_call_goes_on(quick, movies, plate, tmp_path)
     table.write_text("Plate\tWell\tFrames\tPath\n" + "".join(rows[1:]))  # the first row is gone
     again = Following(quick, movies, tmp_path / "one", table)
     wait_for(lambda: again.images() == 1 or again.error)
+    read_status(again.out)  # as idrstream stop does, while it waits
     again.stop()
+    assert [path.name for path in again.out.glob("journal*")] == ["journal.sqlite"]
     assert sorted(path.name for path in again.out.glob("batch_*")) == [
         f"batch_{number}.csv.gz" for number in range(3)
     ]

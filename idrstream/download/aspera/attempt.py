@@ -114,13 +114,13 @@ def should_retry(error: BaseException | None, keys: Keys) -> bool:
     return error.failure.retry == "yes"
 
 
-def final_error(error: AttemptError, remote: str, tried: int) -> Exception:
+def final_error(error: AttemptError, remote: str, host: str, tried: int) -> Exception:
     """Return the error to raise when no attempt is left."""
     times = "once" if tried == 1 else f"{tried} times"
     advice = f"; {error.failure.advice}" if error.failure.advice else ""
     kind = RemoteFileNotFoundError if error.failure.kind == "no such file" else error.failure.error
     return kind(
-        f"ascp, tried {times}, did not fetch {remote} "
+        f"ascp, tried {times}, did not fetch {remote} from {host} "
         f"({error.failure.kind}): {error.output}{advice}"
     )
 

@@ -106,8 +106,26 @@ _FAILURES: tuple[tuple[str, AscpFailure], ...] = (
         ),
     ),
     (
-        r"timeout|timed out|connection reset|connection refused|peer aborted|data transfer stalled",
-        AscpFailure("connection", "yes", TransientDownloadError),
+        r"name or service not known|resolve host|resolve address|unknown host|name resolution",
+        AscpFailure(
+            "name not found",
+            "yes",
+            TransientDownloadError,
+            "check how aspera_host is spelled, and whether this machine has a network and DNS",
+        ),
+    ),
+    (
+        r"connection refused",
+        AscpFailure(
+            "refused",
+            "yes",
+            TransientDownloadError,
+            "check aspera_host and aspera_port; the server may be down or behind a firewall",
+        ),
+    ),
+    (
+        r"timeout|timed out|connection reset|peer aborted|data transfer stalled",
+        AscpFailure("connection", "yes", TransientDownloadError, "try again later"),
     ),
 )
 _COMPILED = tuple((re.compile(text, re.I | re.M), failure) for text, failure in _FAILURES)

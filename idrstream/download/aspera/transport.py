@@ -208,7 +208,7 @@ class AsperaTransport(Transport):
             target.with_name(target.name + SIDECAR_SUFFIX).unlink(missing_ok=True)
             if isinstance(error, AttemptError):
                 attempts = retrying.statistics["attempt_number"]
-                raise final_error(error, remote, attempts) from None
+                raise final_error(error, remote, self.settings.aspera_host, attempts) from None
             raise
         finally:
             part.unlink(missing_ok=True)

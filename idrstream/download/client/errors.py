@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from idrstream.download.client.words import network_words
 from idrstream.errors import (
     DownloadError,
     IncompleteFileError,
@@ -46,7 +47,8 @@ class InterruptedDownloadError(TransientDownloadError):
 def network_errors(what: str, *kinds: type[BaseException]) -> Iterator[None]:
     """Turn errors of the network into `TransientDownloadError`.
 
-    `kinds` are a library's own errors; by default those of urllib3, and `OSError`.
+    `what` has the address that was asked; `kinds` are a library's own errors, by default those of
+    urllib3, and `OSError`.
     """
     if not kinds:
         from urllib3.exceptions import HTTPError
@@ -57,7 +59,7 @@ def network_errors(what: str, *kinds: type[BaseException]) -> Iterator[None]:
     except DownloadError:
         raise
     except kinds as error:
-        msg = f"{what}: {type(error).__name__}: {error}"
+        msg = f"{what}: {network_words(error, what)}"
         raise TransientDownloadError(msg) from error
 
 

@@ -100,10 +100,15 @@ def _answer(connection: Any, getresponse: Callable[[], Any]) -> Any:
     sock, limit_s = connection.sock, connection.timeout
     if sock is None or not isinstance(limit_s, int | float):
         return getresponse()
+    msg = f"the answer did not begin within {limit_s:g} s"
     with ended_after(limit_s, lambda: sock.shutdown(socket.SHUT_RD)) as late:
-        answer = getresponse()
+        try:
+            answer = getresponse()
+        except OSError as error:  # as if the server had hung up
+            if late():
+                raise TimeoutError(msg) from error
+            raise
     if late():  # headers that are cut look like whole ones
         answer.close()
-        msg = f"the answer did not begin within {limit_s:g} s"
         raise TimeoutError(msg)
     return answer

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -87,6 +87,7 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         finally:
             connection.close()
+            _leave_nothing(path)
 
 
 def rows_of(
@@ -199,6 +200,23 @@ def _read_only(path: Path) -> sqlite3.Connection | None:
         connection.close()
         raise
     return connection
+
+
+def _leave_nothing(path: Path) -> None:
+    """Have SQLite remove the empty log that a reader leaves beside a journal at rest.
+
+    A connection that only reads makes these files and may not delete them; another one does when
+    it is closed, unless a stream has the journal open.
+    """
+    log_file = path.with_name(f"{path.name}-wal")
+    if not log_file.is_file() or log_file.stat().st_size:  # none, or somebody writes or died
+        return
+    address = quote(str(path.absolute()))
+    with suppress(sqlite3.Error, OSError):  # of a read-only folder
+        connection = sqlite3.connect(f"file:{address}?mode=rw", uri=True, isolation_level=None)
+        with closing(connection):
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA schema_version").fetchone()
 
 
 def _copy(path: Path, folder: Path) -> sqlite3.Connection:
