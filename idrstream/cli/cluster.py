@@ -14,7 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.options import add_setting_options, as_folder, as_path, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.resume import go_on
 from idrstream.cli.run import add_accept_option, announce
@@ -83,7 +83,7 @@ def add_arguments(parser: Parser) -> None:
     info = verb("info", "show jobs and workers", _info)
     log = verb("log", "show what a job wrote", _log)
     for sub in (run, info, log):
-        sub.add_argument("folder", type=as_path, metavar="DIR", help="output folder")
+        sub.add_argument("folder", type=as_folder, metavar="DIR", help="output folder")
         sub.add_argument(
             "--job", type=int, metavar="N", required=sub is run, help="number of the job"
         )
@@ -91,7 +91,7 @@ def add_arguments(parser: Parser) -> None:
         sub.add_argument("--phase", choices=PHASES, default="run", help="[run]")
     info.add_argument("--json", action="store_true", help="write JSON")
     cleanup = verb("cleanup", "cancel jobs and delete what workers left", _cleanup)
-    cleanup.add_argument("folder", type=as_path, metavar="DIR", help="output folder")
+    cleanup.add_argument("folder", type=as_folder, metavar="DIR", help="output folder")
 
 
 def handle(namespace: argparse.Namespace) -> int:
@@ -101,7 +101,7 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def _add_folder(parser: Parser) -> None:
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of the stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of the stream")
     parser.set_defaults(json=False)
     add_accept_option(parser)
 

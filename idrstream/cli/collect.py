@@ -7,7 +7,7 @@ import json
 from dataclasses import fields
 from typing import get_args
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 from idrstream.collect.options import (
     SELECTIONS,
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the options."""
     default = CollectOptions()
     parser.usage = "%(prog)s DIR [options]"
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
     parser.add_argument(
-        "--out", type=as_path, metavar="FOLDER", help="where the results go [DIR_collected]"
+        "--out", type=as_folder, metavar="FOLDER", help="where the results go [DIR_collected]"
     )
     parser.add_argument(
         "--partial", action="store_true", help="collect although batches are missing"

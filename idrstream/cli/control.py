@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder."""
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
 
 
 def handle_pause(namespace: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_section_options, as_path, given_options
+from idrstream.cli.options import add_section_options, as_file, as_folder, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say
 from idrstream.config import SegmentSettings, checked
@@ -55,20 +55,20 @@ def handle(namespace: argparse.Namespace) -> int:
 
 
 def _add_segmentation(parser: Parser) -> None:
-    parser.add_argument("images", type=as_path, help="folder of grey images (TIFF, PNG)")
-    parser.add_argument("masks", type=as_path, help="folder of label images of the same names")
+    parser.add_argument("images", type=as_folder, help="folder of grey images (TIFF, PNG)")
+    parser.add_argument("masks", type=as_folder, help="folder of label images of the same names")
     parser.add_argument("--model", dest="model_type", help="the same as --model-type")
-    parser.add_argument("--only", type=as_path, help="file with names of images to use, one a line")
-    parser.add_argument("--json", type=as_path, help="also write everything to this file")
+    parser.add_argument("--only", type=as_file, help="file with names of images to use, one a line")
+    parser.add_argument("--json", type=as_file, help="also write everything to this file")
     parser.usage = "%(prog)s IMAGES MASKS [options]"
     shown = ("model_type", "diameter", "flow_threshold", "cellprob_threshold", "gpu")
     add_section_options(parser, "segment", shown=shown)
 
 
 def _add_features(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("crops", type=as_path, help="folder with one folder of crops per class")
-    parser.add_argument("--checkpoint", type=as_path, help="DeepProfiler checkpoint [shipped]")
-    parser.add_argument("--config", type=as_path, help="its configuration [shipped]")
+    parser.add_argument("crops", type=as_folder, help="folder with one folder of crops per class")
+    parser.add_argument("--checkpoint", type=as_file, help="DeepProfiler checkpoint [shipped]")
+    parser.add_argument("--config", type=as_file, help="its configuration [shipped]")
     parser.add_argument(
         "--group-by",
         choices=("movie", "screen", "none"),
@@ -78,17 +78,17 @@ def _add_features(parser: argparse.ArgumentParser) -> None:
     sides = parser.add_mutually_exclusive_group()
     sides.add_argument(
         "--only",
-        type=as_path,
+        type=as_file,
         help="file with the crops to guess, one <class>/<name> a line; the probe learns from the "
         "others (default: five folds)",
     )
     sides.add_argument(
-        "--fit-on", type=as_path, help="folder of crops to learn from; all of CROPS are guessed"
+        "--fit-on", type=as_folder, help="folder of crops to learn from; all of CROPS are guessed"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the five folds [0]")
     parser.add_argument("--no-baseline", action="store_true", help="without classical features")
-    parser.add_argument("--picture", type=as_path, help="draw the confusion matrix into this file")
-    parser.add_argument("--json", type=as_path, help="also write everything to this file")
+    parser.add_argument("--picture", type=as_file, help="draw the confusion matrix into this file")
+    parser.add_argument("--json", type=as_file, help="also write everything to this file")
 
 
 def evaluate_segmentation_command(namespace: argparse.Namespace) -> int:

@@ -61,6 +61,22 @@ def as_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def as_folder(text: str) -> Path:
+    """Return a path of the command line that is a folder, or that there is not yet."""
+    path = as_path(text)
+    if path.is_file():
+        raise argparse.ArgumentTypeError(f"{path} is a file; name a folder")
+    return path
+
+
+def as_file(text: str) -> Path:
+    """Return a path of the command line that is a file, or that there is not yet."""
+    path = as_path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder; name a file")
+    return path
+
+
 def add_setting_options(parser: Parser, operand: str = "CONFIG.toml") -> None:
     """Add one option per setting; ``--help`` shows those that people use, in groups."""
     parser.usage = f"%(prog)s {operand} [options]"

@@ -6,14 +6,14 @@ import argparse
 import json
 import time
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_file, as_folder
 from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
-    parser.add_argument("--out", type=as_path, metavar="FILE", help="the page [DIR/report.html]")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("--out", type=as_file, metavar="FILE", help="the page [DIR/report.html]")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument(
         "--no-features", action="store_true", help="skip the features: fast on large folders"

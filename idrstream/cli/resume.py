@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.options import add_setting_options, as_folder, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.run import add_accept_option, announce, report
 from idrstream.cli.terminal import say
@@ -44,7 +44,7 @@ def handle(namespace: argparse.Namespace) -> int:
 
 def add_folder(parser: Parser) -> None:
     """Add what every command that continues a stream takes."""
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write what was done as JSON")
     add_accept_option(parser)
 

@@ -10,7 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from idrstream import errors
-from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.options import add_setting_options, as_file, as_path, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say, say_aside
 from idrstream.config import executed, load_settings
@@ -141,7 +141,7 @@ def _follow(namespace: argparse.Namespace, stream: IdrStream, settings: Settings
 def add_profile_option(parser: Parser) -> None:
     """Add what measures the steps."""
     parser.add_argument(
-        "--profile", type=as_path, metavar="STEPS.csv",
+        "--profile", type=as_file, metavar="STEPS.csv",
         help=parser.rare(
             "write time and peak memory of every passage of a step (read, scale, network, masks, "
             "features, write)"
@@ -171,7 +171,7 @@ def steps_measured(path: Path | None, *, show: bool) -> Iterator[None]:
 def add_again_options(parser: Parser) -> None:
     """Add what runs a stream again from its provenance."""
     parser.add_argument(
-        "--from", type=as_path, dest="provenance", metavar="provenance.json",
+        "--from", type=as_file, dest="provenance", metavar="provenance.json",
         help=parser.rare(
             "run a stream again instead, with the table and settings of its output folder; "
             "results go to idrstream_again/features unless --final-data-dir is given"

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from idrstream.cli.options import add_section_options, as_path, given_options
+from idrstream.cli.options import add_section_options, as_folder, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.run import add_profile_option, report, steps_measured
 from idrstream.cli.terminal import say
@@ -42,7 +42,7 @@ def add_arguments(parser: Parser) -> None:
         help="further channels that features are measured in, such as ER=2,AGP=Phalloidin",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=as_path, help="folder of the results [IMAGE.idrstream beside the first]"
+        "--out", type=as_folder, help="folder of the results [IMAGE.idrstream beside the first]"
     )
     add_profile_option(parser)
     parser.add_argument("--tile-px", default=str(SIDE_PX), help=f"side of the tiles [{SIDE_PX}]")

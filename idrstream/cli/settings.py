@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_file
 from idrstream.cli.parser import Parser
 from idrstream.cli.table import add_choices, found_by, write_table
 from idrstream.cli.terminal import say
@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "--zarr", action="append", default=[], metavar="ADDRESS",
         help="OME-Zarr: a path, https:// or s3:// address; may be repeated",
     )  # fmt: skip
-    have.add_argument("--table", type=as_path, metavar="TABLE", help="a table to process")
+    have.add_argument("--table", type=as_file, metavar="TABLE", help="a table to process")
     parser.add_argument(
         "--wells", default="all", metavar="all|controls|A1,B2", help="which wells [all]"
     )
@@ -49,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
         "--nuclei", metavar="CHANNEL", help="channel that shows nuclei; by default by its name"
     )
     parser.add_argument(
-        "--out", type=as_path, default=Path("stream.toml"), metavar="CONFIG.toml",
+        "--out", type=as_file, default=Path("stream.toml"), metavar="CONFIG.toml",
         help="the settings; the table is written beside it [stream.toml]",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace both files")

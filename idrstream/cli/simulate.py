@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, get_type_hints
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say, say_aside
 from idrstream.errors import ConfigError
 from idrstream.simulate import (
@@ -45,7 +45,7 @@ def add_arguments(parser: Parser) -> None:
         "several planes, the table to process, and the truth (masks of nuclei and cells, "
         "treatments, flatfields)."
     )
-    parser.add_argument("folder", type=as_path, help="where to write; created if missing")
+    parser.add_argument("folder", type=as_folder, help="where to write; created if missing")
     parser.add_argument("--force", action="store_true", help="replace the screen in the folder")
     parser.add_argument(
         "--tiny", action="store_true", help="start from a screen small enough for tests"

@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--json", action="store_true", help="write JSON")
     parser.add_argument("--failures", action="store_true", help="also list failures")
     parser.add_argument(

@@ -8,7 +8,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from idrstream.cli.options import add_setting_options, as_path, given_options
+from idrstream.cli.options import add_setting_options, as_folder, as_path, given_options
 from idrstream.cli.parser import Parser
 from idrstream.cli.run import announce
 from idrstream.cli.terminal import say
@@ -31,7 +31,7 @@ def add_arguments(parser: Parser) -> None:
         help="so many images of the table, drawn at random, the same every time [20]",
     )  # fmt: skip
     add(
-        "--out", type=as_path, default=Path("look"), metavar="FOLDER",
+        "--out", type=as_folder, default=Path("look"), metavar="FOLDER",
         help="index.html, images.csv, differences.csv, and what is kept of each step [look]",
     )  # fmt: skip
     add(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_file, as_path
 from idrstream.cli.parser import Parser
 from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError, StorageError, TableError
@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
         help="any files instead: a pattern such as 'plates/{plate}/{well}_s{site}_w{channel}.tif', "
         "a plate's folder or index, a LoadData CSV, or a list of .zarr; may be repeated",
     )  # fmt: skip
-    add("--out", type=as_path, metavar="TABLE.tsv", help="the table to write; without it only look")
+    add("--out", type=as_file, metavar="TABLE.tsv", help="the table to write; without it only look")
     add(
         "--screens", type=as_path, action="append", default=[], metavar="PATH",
         help=".screen or .pattern file or a folder of them; may be repeated",
@@ -54,7 +54,7 @@ def add_choices(parser: Parser) -> None:
     """Add what chooses images of a study or of files."""
     add, rare = parser.add_argument, parser.rare
     add(
-        "--annotation", type=as_path, metavar="CSV",
+        "--annotation", type=as_file, metavar="CSV",
         help="a table of wells: annotation.csv or annotation.csv.gz",
     )  # fmt: skip
     add("--screen", metavar="LETTER", help="screen of an accession that has several, such as A")

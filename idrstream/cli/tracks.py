@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import argparse
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder, the movies and the formats."""
     add = parser.add_argument
-    add("folder", type=as_path, metavar="DIR", help="output folder of a stream with track = true")
+    add("folder", type=as_folder, metavar="DIR", help="output folder of a stream with track = true")
     add(
         "--movie", action="append", metavar="PLATE_WELL_SITE",
         help="a movie to export, as the command lists them; may be repeated [all]",
     )  # fmt: skip
     add(
-        "--ctc", type=as_path, metavar="FOLDER",
+        "--ctc", type=as_folder, metavar="FOLDER",
         help="write masks and res_track.txt of the Cell Tracking Challenge (keep_masks = true)",
     )  # fmt: skip
-    add("--geff", type=as_path, metavar="FOLDER", help="write graphs in GEFF: napari, TrackMate")
+    add("--geff", type=as_folder, metavar="FOLDER", help="write graphs in GEFF: napari, TrackMate")
 
 
 def handle(namespace: argparse.Namespace) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("folder", type=as_path, metavar="DIR", help="output folder of a stream")
+    parser.add_argument("folder", type=as_folder, metavar="DIR", help="output folder of a stream")
     parser.add_argument("--quick", action="store_true", help="compare sizes only, read no file")
     parser.add_argument("--json", action="store_true", help="write JSON")
 

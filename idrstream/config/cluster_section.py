@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from typing_extensions import Doc
 
 from idrstream.config.options import STRICT, Power, Scope, as_lines, valid_size
-from idrstream.config.paths import OptionalPath
+from idrstream.config.paths import OptionalFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class ClusterSettings:
         str, Doc("Address of a Dask scheduler, such as tls://10.0.0.1:8786."), Scope.LOCAL
     ] = ""
     scheduler_file: Annotated[
-        OptionalPath, Doc("File that a Dask scheduler wrote its address into."), Scope.LOCAL
+        OptionalFile, Doc("File that a Dask scheduler wrote its address into."), Scope.LOCAL
     ] = None
     queue_system: Annotated[
         Literal["slurm", "pbs", "lsf"], Doc("System that jobs are submitted to."), Scope.LOCAL

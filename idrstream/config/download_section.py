@@ -12,9 +12,9 @@ from typing_extensions import Doc
 from idrstream.config.options import STRICT, Power, Scope, as_tuple, valid_size
 from idrstream.config.paths import (
     FilePaths,
-    OptionalPath,
-    PathOrAddress,
-    PathsOrAddresses,
+    FolderOrAddress,
+    FoldersOrAddresses,
+    OptionalFile,
     Program,
 )
 
@@ -85,7 +85,7 @@ class DownloadSettings:
     sidecar: Annotated[
         bool, Doc("Write <movie>.source.json: address, size, version, SHA-256, time, source.")
     ] = True
-    root: Annotated[PathOrAddress, Doc("local: folder or file:// address of the mirror.")] = ""
+    root: Annotated[FolderOrAddress, Doc("local: folder or file:// address of the mirror.")] = ""
     fetch: Annotated[
         Literal["auto", "frames", "file"],
         Doc("auto: whichever moves fewer bytes; frames: only the needed frames; file: the movie."),
@@ -99,7 +99,7 @@ class DownloadSettings:
         Power.KEY,
     ] = None
     screens_path: Annotated[
-        OptionalPath, Doc("The study's plates.tsv, which names the screen of each plate.")
+        OptionalFile, Doc("The study's plates.tsv, which names the screen of each plate.")
     ] = None
     idr_index_name: Annotated[str, Doc("Folder of the study in the archive.")] = (
         "idr0013-neumann-mitocheck"
@@ -110,10 +110,10 @@ class DownloadSettings:
     aspera_rate: Annotated[_AscpWord, Doc("aspera: target rate, 300m for 300 Mb/s.")] = "300m"
     aspera_attempts: Annotated[int, Ge(1), Doc("aspera: attempts for one movie.")] = 5
     omezarr_plates: Annotated[
-        OptionalPath, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
+        OptionalFile, Doc("omezarr: table of plates with columns Plate and UUID, URL or Path.")
     ] = None
     omezarr_roots: Annotated[
-        PathsOrAddresses,
+        FoldersOrAddresses,
         Doc("omezarr: folders or addresses to look under, in turn; by default idr0013's."),
     ] = ()
     omezarr_pattern: Annotated[

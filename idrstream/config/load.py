@@ -106,7 +106,7 @@ def _what_is_wrong(kind: type[Any], item: Mapping[str, Any]) -> str:
     near = ""
     if item["type"] == "literal_error" and isinstance(item["input"], str):
         near = did_you_mean(item["input"], re.findall("'([^']*)'", item["ctx"]["expected"]))
-    return f"{item['msg']}{near}"
+    return f"{item['msg'].removeprefix('Value error, ')}{near}"
 
 
 def _unknown(kind: type[Any], location: list[str]) -> str:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 from idrstream.config.model_names import BUILT_IN, BUILT_IN_4, SHIPPED_MODELS
 
@@ -65,10 +65,13 @@ class PathText:
         path, or the text itself if it is none.
     several : bool
         Whether it may be several, as a list or separated by commas.
+    kind : {"", "file", "folder"}
+        What it is if it is there already; empty if it may be either.
     """
 
     resolve: Callable[[str, Path], str | Path] = absolute_path
     several: bool = False
+    kind: Literal["", "file", "folder"] = ""
 
     def resolved(self, value: Any, folder: Path) -> Any:
         """Return a value, or each of several, with its path absolute.
@@ -91,12 +94,24 @@ class PathText:
             return self.resolve(value.strip(), folder) if value.strip() else ""
         return value
 
+    def _check_kind(self, value: Any) -> None:
+        """Refuse a folder in the place of a file, and a file in that of a folder."""
+        for one in value if isinstance(value, tuple) else (value,):
+            path = Path(one) if isinstance(one, (str, os.PathLike)) and str(one) else None
+            if path is None or not path.is_absolute():  # an address, the name of a model
+                continue
+            if self.kind == "file" and path.is_dir():
+                raise ValueError(f"{path} is a folder; name a file")
+            if self.kind == "folder" and path.is_file():
+                raise ValueError(f"{path} is a file; name a folder")
+
     def __get_pydantic_core_schema__(self, kind: Any, handler: Any) -> Any:
         """Return how pydantic checks a setting of this type."""
         from pydantic_core import core_schema
 
         def check(value: Any) -> Any:
             value = self.resolved(value, Path.cwd())
+            self._check_kind(value)
             if kind is Path and isinstance(value, str):
                 return absolute_path(value)  # an empty text, which is refused
             if kind is str and isinstance(value, Path):
@@ -141,18 +156,24 @@ def is_coordinate(text: str) -> bool:
 
 
 FilePath = Annotated[Path, PathText()]
-"""A file or folder; must be given."""
-OptionalPath = Annotated[Path | None, PathText()]
-"""A file or folder; an empty text means none, not the working folder."""
-FilePaths = Annotated[Path | tuple[Path, ...] | None, PathText(several=True)]
+"""A file that must be given; who reads it says what a folder there may mean."""
+FolderPath = Annotated[Path, PathText(kind="folder")]
+"""A folder; must be given."""
+OptionalFile = Annotated[Path | None, PathText(kind="file")]
+"""A file; an empty text means none, not the working folder."""
+OptionalFolder = Annotated[Path | None, PathText(kind="folder")]
+"""A folder; an empty text means none."""
+FilePaths = Annotated[Path | tuple[Path, ...] | None, PathText(several=True, kind="file")]
 """A file or several, on a command line separated by commas."""
-Program = Annotated[Path | None, PathText(_program)]
+Program = Annotated[Path | None, PathText(_program, kind="file")]
 """A program: a file, or a word that is looked up in PATH."""
-PathOrAddress = Annotated[str, PathText(_unless_address)]
-"""A file or folder, or the address of one."""
-PathsOrAddresses = Annotated[tuple[str, ...], PathText(_unless_address, several=True)]
-"""Files, folders or addresses."""
-PathOrCoordinate = Annotated[str, PathText(_unless_coordinate)]
+FolderOrAddress = Annotated[str, PathText(_unless_address, kind="folder")]
+"""A folder, or the address of one."""
+FoldersOrAddresses = Annotated[
+    tuple[str, ...], PathText(_unless_address, several=True, kind="folder")
+]
+"""Folders or addresses."""
+PathOrCoordinate = Annotated[str, PathText(_unless_coordinate, kind="folder")]
 """A folder, or a Maven coordinate."""
-PathOrModel = Annotated[str, PathText(_unless_model)]
+PathOrModel = Annotated[str, PathText(_unless_model, kind="file")]
 """A model file, or the name of a model."""

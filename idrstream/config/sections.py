@@ -32,7 +32,9 @@ from idrstream.config.options import (
 )
 from idrstream.config.paths import (
     FilePath,
-    OptionalPath,
+    FolderPath,
+    OptionalFile,
+    OptionalFolder,
     PathOrCoordinate,
     PathOrModel,
     Program,
@@ -180,16 +182,16 @@ class StreamSettings(RunOptions):
     """``[stream]``: what to process, how, and where results go."""
 
     table: Annotated[FilePath, Doc("Table to process, tab- or comma-separated."), Scope.LOCAL]
-    final_data_dir: Annotated[FilePath, Doc("Output folder."), Scope.LOCAL, Power.WRITES]
+    final_data_dir: Annotated[FolderPath, Doc("Output folder."), Scope.LOCAL, Power.WRITES]
     tmp_dir: Annotated[
-        FilePath,
+        FolderPath,
         Doc("Folder for intermediate files, emptied after every batch."),
         Scope.LOCAL,
         Power.WRITES,
     ]
     idr_id: Annotated[str, Doc("Accession of the study.")] = "idr0013"
     log: Annotated[
-        OptionalPath, Doc("Log file, appended to; none by default."), Scope.LOCAL, Power.WRITES
+        OptionalFile, Doc("Log file, appended to; none by default."), Scope.LOCAL, Power.WRITES
     ] = None
 
 
@@ -210,7 +212,7 @@ class PreprocessSettings:
         PathOrCoordinate, Doc("imagej: a Fiji.app folder or a Maven coordinate."), Power.RUNS
     ] = ""
     bioformats_jar: Annotated[
-        OptionalPath, Doc("bioformats: the bioformats_package.jar."), Power.RUNS
+        OptionalFile, Doc("bioformats: the bioformats_package.jar."), Power.RUNS
     ] = None
     perform_illumination_correction: Annotated[
         bool, Doc("Correct the illumination with BaSiC.")
@@ -374,7 +376,7 @@ class SegmentSettings:
         Scope.RESULT,
     ] = 0.0
     tile_batch_size: Annotated[int, Ge(1), Doc("Tiles that a GPU takes together.")] = 32
-    size_model: Annotated[OptionalPath, Doc("Size model of a Cellpose model file.")] = None
+    size_model: Annotated[OptionalFile, Doc("Size model of a Cellpose model file.")] = None
     gpu: Annotated[Literal["auto"] | bool, Doc("Cellpose on a GPU: auto, true or false.")] = "auto"
     precision: Annotated[
         Literal["auto", "single", "bfloat16"],
@@ -422,7 +424,7 @@ class ProfileSettings:
         int | None, Ge(1), Doc("classical: processes that measure; by default one per processor.")
     ] = None
     model_folder: Annotated[
-        OptionalPath,
+        OptionalFolder,
         Doc("model: folder with model.pt2 or model.pt, which is code, and model.toml."),
         Power.RUNS,
     ] = None
@@ -437,8 +439,8 @@ class ProfileSettings:
         int | None, Ge(1), Doc("torch, model: crops that go through the network together.")
     ] = None
     dp_gpu: Annotated[str, Doc("Number of the GPU to profile on; -1 for none.")] = "0"
-    dp_config: Annotated[OptionalPath, Doc("DeepProfiler configuration (JSON).")] = None
-    dp_checkpoint: Annotated[OptionalPath, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
+    dp_config: Annotated[OptionalFile, Doc("DeepProfiler configuration (JSON).")] = None
+    dp_checkpoint: Annotated[OptionalFile, Doc("DeepProfiler checkpoint (.h5 or .hdf5).")] = None
     deepprofiler_python: Annotated[
         Program,
         Doc(

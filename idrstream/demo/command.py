@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from idrstream.cli.options import as_path
+from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 from idrstream.demo.nuclei import MARKER
 from idrstream.errors import ConfigError
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from idrstream.simulate.spec import ScreenSpec
 
     parser.add_argument(
-        "folder", nargs="?", type=as_path, default=Path("idrstream_demo"), metavar="FOLDER",
+        "folder", nargs="?", type=as_folder, default=Path("idrstream_demo"), metavar="FOLDER",
         help="folder for the screen and its results [idrstream_demo]",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace an earlier demo there")

@@ -165,3 +165,26 @@ def test_a_home_in_a_path_of_the_command_line(home, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main(["status", "~no_such_user_1/x"])
     assert "no such user" in capsys.readouterr().err
+
+
+FOLDERS = ("final_data_dir", "tmp_dir", "root", "omezarr_roots", "fiji_path", "model_folder")
+FILES = (
+    "log", "bioformats_jar", "model_type", "cell_model", "size_model", "dp_config", "dp_checkpoint",
+    "deepprofiler_python", "aspera_path", "aspera_key_path", "screens_path", "omezarr_plates",
+    "scheduler_file",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOLDERS + FILES)
+def test_a_folder_in_the_place_of_a_file_and_the_other_way_round(home, name):
+    (home / "here").mkdir() if name in FILES else (home / "here").touch()
+    path = home / "here"
+    said = "is a folder; name a file" if name in FILES else "is a file; name a folder"
+    with pytest.raises(ConfigError, match=f"{name}: {path} {said}") as caught:
+        load(home, "", **{name: str(path)})
+    assert "Value error" not in str(caught.value)
+
+
+def test_every_setting_that_is_a_path_says_which_it_is():
+    known = {name for name, option in all_options().items() if option.path is not None}
+    assert known - {"table"} == {*FOLDERS, *FILES}  # who reads the table says more of a folder
