@@ -66,7 +66,13 @@ class ImageFacts:
     def __str__(self) -> str:
         """Return it in one line."""
         names = f"; channels {', '.join(self.channels)}: nuclei in {self.nuclei}"
-        return f"{self.images:,} images of {self.plates:,} plates{names if self.channels else ''}"
+        return f"{self.count}{names if self.channels else ''}"
+
+    @property
+    def count(self) -> str:
+        """How many images of how many plates."""
+        several = ["s" if number != 1 else "" for number in (self.images, self.plates)]
+        return f"{self.images:,} image{several[0]} of {self.plates:,} plate{several[1]}"
 
 
 def image_facts(table: pd.DataFrame, *, planes: int = 1, frames: int = 1) -> ImageFacts:
@@ -161,7 +167,7 @@ class FirstSettings:
             given.pop(line.name, line) for line in lines if line.used or line.name not in given
         ]
         head = (
-            f"Settings of a stream over {facts.images:,} images of {facts.plates:,} plates"
+            f"Settings of a stream over {facts.count}"
             f"{f', made by {self.made_by}' if self.made_by else ''}.\n"
             "Paths are relative to this file. A line that begins with # is not used. All settings: "
             "idrstream run --help-all"
@@ -253,8 +259,8 @@ def _of_file(path: Path, planes: int, frames: int) -> tuple[list[str], bool, int
     from idrstream.formats.make import make_reader
 
     try:
-        sizes = make_reader("auto").sizes(path)
-        info = make_reader("auto", z=0 if sizes.n_planes > 1 else None).info(path)
+        reader = make_reader("auto", z=0)  # the first plane of however many
+        sizes, info = reader.sizes(path), reader.info(path)
     except IdrStreamError:  # the plan opens it again and says what is wrong
         return [], False, planes, frames
     names = list(info.channels)
