@@ -22,8 +22,7 @@ EXIT_OK, EXIT_FAILURES, EXIT_USAGE, EXIT_UNFORESEEN, EXIT_INTERRUPTED = 0, 1, 2,
 
 _DESCRIPTION = "Stream a whole screen of the Image Data Resource to single-cell features."
 _EPILOG = """\
-Options of a command: idrstream COMMAND --help. Errors and exit codes: idrstream explain.
-A first look, without a download: idrstream demo. Your own images: idrstream settings --help.
+COMMAND --help shows options. First: idrstream demo. Errors: idrstream explain.
 """
 
 
