@@ -28,6 +28,8 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
+import uuid
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -73,11 +75,15 @@ class Zygote:
                 theirs.close()
                 _become(json.loads(message), fds[0])
             os.close(fds[0])
-            theirs.send(str(pid).encode())
+            theirs.send(f"{json.loads(message)['asker']} {pid}".encode())
 
     def fork(self, asked, fd=0):
-        socket.send_fds(self.ours, [json.dumps(asked).encode()], [fd])
-        return int(self.ours.recv(100))
+        asker = uuid.uuid4().hex
+        socket.send_fds(self.ours, [json.dumps({**asked, "asker": asker}).encode()], [fd])
+        while True:
+            whose, pid = self.ours.recv(100).decode().split()
+            if whose == asker:  # others are of a coordinator that was killed before it read them
+                return int(pid)
 
 
 def _become(asked, fd):
@@ -448,61 +454,91 @@ def judge(bench, place, trial):
     trial.struck = trial.kills > 0
 
 
+def run_trials(planned, numbers, folder, given):
+    """Run some of the planned trials; return them as plain values, with what can be struck."""
+    folder.mkdir()
+    bench = ClusterBench(folder, Zygote())
+    results = []
+    for number in numbers:
+        if given.minutes and time.monotonic() - given.started > 60 * given.minutes:
+            break
+        place = folder / f"trial_{number}"
+        trial = Trial(planned[number].__name__)
+        began = time.monotonic()
+        planned[number](bench, place, random.Random(f"{given.seed} {number}"), trial)
+        judge(bench, place, trial)
+        trial.seconds = round(time.monotonic() - began, 2)
+        results.append({"number": number, "is_good": trial.is_good, **asdict(trial)})
+        if not trial.is_good:
+            print("BAD", json.dumps(results[-1]), place, flush=True)
+        if trial.is_good or not given.keep:
+            shutil.rmtree(place, ignore_errors=True)
+    found = {who: len(transitions) for who, transitions in bench.transitions.items()}
+    return {"results": results, "transitions": found}
+
+
+def run_apart(part, planned, folder, given):
+    """Run every n-th trial in a process of its own; return its number."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            numbers = range(part, len(planned), given.at_once)
+            found = run_trials(planned, numbers, folder / f"part_{part}", given)
+            (folder / f"part_{part}.json").write_text(json.dumps(found))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return pid
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of the trials of each kind")
+    parser.add_argument("--at-once", type=int, default=1, help="trials side by side")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--only", help="trials of this kind")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--keep", action="store_true", help="leave the folders of bad trials")
-    given = parser.parse_args()
+    given = parser.parse_args(namespace=argparse.Namespace(started=time.monotonic()))
     here = str(Path(__file__).parent)  # for workers beside Dask's: their recipe is in quick_parts
     os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     folder = Path(tempfile.mkdtemp(prefix="idrstream-cluster-faults-"))
-    bench = ClusterBench(folder, Zygote())
     planned = [
         kind for kind, count in KINDS.items() for _ in range(max(1, round(count * given.share)))
     ]
     if given.only:
         planned = [kind for kind in planned if kind.__name__ == given.only]
     random.Random(given.seed).shuffle(planned)
-    results, started = [], time.monotonic()
-    for number, fault in enumerate(planned):
-        if given.minutes and time.monotonic() - started > 60 * given.minutes:
-            break
-        place = folder / f"trial_{number}"
-        trial = Trial(fault.__name__)
-        began = time.monotonic()
-        fault(bench, place, random.Random(f"{given.seed} {number}"), trial)
-        judge(bench, place, trial)
-        trial.seconds = round(time.monotonic() - began, 2)
-        results.append(trial)
-        if not trial.is_good:
-            print("BAD", json.dumps(asdict(trial)), place, flush=True)
-        if trial.is_good or not given.keep:
-            shutil.rmtree(place, ignore_errors=True)
+    pids = [run_apart(part, planned, folder, given) for part in range(given.at_once)]
+    broken = [pid for pid in pids if os.waitpid(pid, 0)[1]]
+    parts = [json.loads(path.read_text()) for path in folder.glob("part_*.json")]
+    results = sorted((one for part in parts for one in part["results"]), key=lambda t: t["number"])
     report = {
         "method": __doc__, "seed": given.seed, "planned": len(planned), "trials": len(results),
-        "kills": sum(trial.kills for trial in results),
-        "struck": sum(trial.struck for trial in results),
-        "good": sum(trial.is_good for trial in results),
-        "identical": sum(trial.identical for trial in results),
-        "left_behind": sum(bool(trial.left or trial.left_in_tmp) for trial in results),
-        "processed_again": sum(bool(trial.processed_again) for trial in results),
-        "kinds": Counter(trial.kind for trial in results),
-        "kills_by_kind": sum((Counter({t.kind: t.kills}) for t in results), Counter()),
-        "transitions": {who: len(found) for who, found in bench.transitions.items()},
+        "at_once": given.at_once, "broken_parts": len(broken),
+        "kills": sum(trial["kills"] for trial in results),
+        "struck": sum(trial["struck"] for trial in results),
+        "good": sum(trial["is_good"] for trial in results),
+        "identical": sum(trial["identical"] for trial in results),
+        "left_behind": sum(bool(trial["left"] or trial["left_in_tmp"]) for trial in results),
+        "processed_again": sum(bool(trial["processed_again"]) for trial in results),
+        "kinds": Counter(trial["kind"] for trial in results),
+        "kills_by_kind": sum((Counter({t["kind"]: t["kills"]}) for t in results), Counter()),
+        "transitions": parts[0]["transitions"] if parts else {},
         "machine": {"python": platform.python_version(), "cpus": os.cpu_count()},
-        "load": os.getloadavg(), "seconds": round(time.monotonic() - started, 1),
-        "results": [asdict(trial) for trial in results],
+        "load": os.getloadavg(), "seconds": round(time.monotonic() - given.started, 1),
+        "results": results,
     }  # fmt: skip
     if given.out:
         given.out.write_text(json.dumps(report, indent=1) + "\n")
     print(json.dumps({k: v for k, v in report.items() if k not in ("results", "method")}, indent=1))
     if not given.keep:
         shutil.rmtree(folder, ignore_errors=True)
-    return 0 if report["good"] == report["trials"] else 1
+    return 1 if broken or report["good"] < report["trials"] else 0
 
 
 _ = quick_parts  # the workers' recipe names it
