@@ -192,7 +192,7 @@ def main() -> None:
             apart = run_apart(Path(folder), int(batches), given.images, collect=what == "collect")
             rows.append({"what": what, "file_system": kind, **apart})
             show(rows[-1:])
-    write_result(given.out, __doc__, (), rows=rows)
+            write_result(given.out, __doc__, (), rows=rows)
 
 
 if __name__ == "__main__":

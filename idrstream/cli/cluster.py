@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -26,7 +27,7 @@ from idrstream.visible import visible_line
 if TYPE_CHECKING:
     from idrstream.cluster.beats import WorkerState
     from idrstream.cluster.jobs import Job, JobArrays
-    from idrstream.cluster.queues import JobState
+    from idrstream.cluster.queues import Account, JobState
     from idrstream.config import ClusterSettings
 
 PHASES = ("init", "run", "collect")
@@ -224,8 +225,9 @@ def _info(namespace: argparse.Namespace) -> int:
         return 0
     book = JobBook(ClusterFolder(namespace.folder))
     now = {job.number: (state, worker) for job, state, worker in book.states()}
+    accounts = book.accounts()
     rows = [
-        _row(job, *now.get(job.number, (None, None)))
+        _row(job, *now.get(job.number, (None, None))) | _accounted(accounts.get(job.number))
         for job in book.jobs.values()
         if namespace.job in (None, job.number)
     ]
@@ -263,6 +265,10 @@ def _row(job: Job, state: JobState | None, worker: WorkerState | None) -> dict[s
     return row
 
 
+def _accounted(account: Account | None) -> dict[str, Any]:
+    return {} if account is None else {"accounting": asdict(account)}
+
+
 def _line(row: dict[str, Any]) -> str:
     what = f"plate {row['plate']}" if row["plate"] else f"batches {as_ranges(row['batches'])}"
     text = f"job {row['job']}: {row['state']}, {what}"
@@ -274,7 +280,13 @@ def _line(row: dict[str, Any]) -> str:
             f", on {row['host']} for {format_duration(row['seconds'])}, {row['done']} done, at "
             f"{at}, memory at most {format_size(row['peak_bytes'])}"
         )
-    return f"{text}, {row['reason']}" if row["reason"] else text
+    if row["reason"]:
+        text += f", {row['reason']}"
+    if account := row.get("accounting"):
+        text += f"; accounting: {account['state']} after {account['elapsed']}"
+        text += f" on {account['nodes']}" if account["nodes"] else ""
+        text += f", {format_size(account['peak_bytes'])}" if account["peak_bytes"] else ""
+    return text
 
 
 def _log(namespace: argparse.Namespace) -> int:

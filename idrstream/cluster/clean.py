@@ -9,8 +9,8 @@ from pathlib import Path
 from idrstream.cluster.beats import live_workers
 from idrstream.cluster.jobs import Job, JobBook
 from idrstream.cluster.layout import ClusterFolder
-from idrstream.cluster.queues import queue_system
 from idrstream.cluster.receipts import attempts
+from idrstream.cluster.systems import queue_system
 from idrstream.errors import ClusterError
 from idrstream.folder.locks import folder_lock
 from idrstream.opening import refuse_links

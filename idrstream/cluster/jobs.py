@@ -18,7 +18,8 @@ from typing import Any
 
 from idrstream.cluster.beats import WorkerState, read_state
 from idrstream.cluster.layout import ClusterFolder, file_digest
-from idrstream.cluster.queues import JobState, QueueSystem, Resources, job_script, queue_system
+from idrstream.cluster.queues import Account, JobState, QueueSystem, Resources, job_script
+from idrstream.cluster.systems import queue_system
 from idrstream.cluster.work import CONNECTIONS, Ended, EndKind, Executor, Recipe, Work
 from idrstream.errors import ClusterError
 from idrstream.files import atomic_file
@@ -137,6 +138,14 @@ class JobBook:
     def open(self) -> list[Job]:
         """Jobs that have not ended."""
         return [job for job in self.jobs.values() if not job.ended]
+
+    def accounts(self) -> dict[int, Account]:
+        """Return what the accounting of the queue systems has of the jobs, if there is one."""
+        arrays = {(job.system, job.array) for job in self.jobs.values() if job.array}
+        found: dict[int, Account] = {}
+        for system, array in sorted(arrays):
+            found |= queue_system(system).accounts(array)
+        return found
 
     def states(self) -> Iterator[tuple[Job, JobState | None, WorkerState | None]]:
         """Yield every submitted job that has not ended, what its system and its worker say."""

@@ -49,23 +49,24 @@ def make_executor(settings: ClusterSettings, output: Path) -> Executor | None:
         )
     if kind == "jobs":
         return make_arrays(settings, output)
-    from idrstream.cluster import dasks
+    from idrstream.cluster import dask_clusters
+    from idrstream.cluster.dasks import Dask
 
     check_workers(settings.workers, settings.connections)
     if kind == "dask":
-        client = dasks.connect(settings.dask, settings.scheduler_file)
-        return dasks.Dask(client, settings.workers, **shared)
+        client = dask_clusters.connect(settings.dask, settings.scheduler_file)
+        return Dask(client, settings.workers, **shared)
     if kind == "dask-local":
-        client = dasks.start_local(settings.workers, settings.worker_cores)
+        client = dask_clusters.start_local(settings.workers, settings.worker_cores)
     else:
-        client = dasks.start_jobs(
+        client = dask_clusters.start_jobs(
             settings.queue_system,
             resources_of(settings),
             settings.workers,
             ClusterFolder(output).root / "dask",
             settings.interface,
         )
-    return dasks.Dask(client, settings.workers, owned=True, **shared)
+    return Dask(client, settings.workers, owned=True, **shared)
 
 
 def as_executor(given: Executor | Client | None) -> Executor | None:

@@ -16,7 +16,8 @@ from idrstream.errors import ClusterError
 
 distributed = pytest.importorskip("distributed")
 
-from idrstream.cluster.dasks import Dask, connect, is_loopback, start_local  # noqa: E402
+from idrstream.cluster.dask_clusters import connect, is_loopback, start_local  # noqa: E402
+from idrstream.cluster.dasks import Dask  # noqa: E402
 
 
 def test_a_local_cluster_makes_the_same_bytes_though_a_worker_is_killed(

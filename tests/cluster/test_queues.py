@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import idrstream
-from idrstream.cluster.queues import SYSTEMS, Resources, duration_s, job_script, queue_system
+from idrstream.cluster.queues import Account, Resources, duration_s, job_script
+from idrstream.cluster.systems import SYSTEMS, queue_system
 from idrstream.errors import ConfigError, MissingToolError
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -95,3 +96,27 @@ def test_what_lsf_says_by_its_manual(monkeypatch, tmp_path):
     states = queue_system("lsf").states("7", range(1, 7))
     assert [states[n].kind for n in (3, 4, 5, 6)] == ["died", "lost", "died", "lost"]
     assert "more memory" in states[3].reason
+
+
+def test_what_the_accounting_of_slurm_says_by_a_stand_in_for_it(monkeypatch, tmp_path):
+    said = [
+        "7_1|COMPLETED|0:0|00:03:12||node1",
+        "7_1.batch|COMPLETED|0:0|00:03:12|812.50M|node1",
+        "7_1.extern|COMPLETED|0:0|00:03:12|1M|node1",
+        "7_2|OUT_OF_MEMORY|0:125|1-00:00:07||node2",
+        "7_2.batch|OUT_OF_MEMORY|0:125|1-00:00:07|2048M|node2",
+        "7_[3-9%2]|PENDING|0:0|00:00:00||None assigned",
+        "17_1|COMPLETED|0:0|00:00:01||node1",
+        "nonsense",
+    ]
+    answering(monkeypatch, tmp_path, "sacct", "\n".join(said))
+    assert queue_system("slurm").accounts("7") == {
+        1: Account(state="COMPLETED", elapsed="00:03:12", peak_bytes=851_968_000, nodes="node1"),
+        2: Account(
+            state="OUT_OF_MEMORY, exit code 0:125", elapsed="1-00:00:07", peak_bytes=2 << 30,
+            nodes="node2",
+        ),
+    }  # fmt: skip
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert queue_system("slurm").accounts("7") == {}
+    assert queue_system("pbs").accounts("7") == {}

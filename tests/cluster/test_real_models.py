@@ -81,7 +81,7 @@ def test_dask_on_this_machine(run, here):
 
 def test_a_client_of_dask(run, here):
     pytest.importorskip("distributed")
-    from idrstream.cluster.dasks import start_local
+    from idrstream.cluster.dask_clusters import start_local
 
     client = start_local(1, threads=1)
     try:

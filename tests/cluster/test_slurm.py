@@ -77,7 +77,8 @@ def test_workers_of_dask_in_jobs_make_the_same_bytes_though_all_are_cancelled(
     slurm, parts, screen, wanted, recipe, listening, tmp_path
 ):
     pytest.importorskip("dask_jobqueue")
-    from idrstream.cluster.dasks import Dask, start_jobs
+    from idrstream.cluster.dask_clusters import start_jobs
+    from idrstream.cluster.dasks import Dask
 
     client = start_jobs("slurm", SMALL, 2, tmp_path / "dask")
     assert client.scheduler.address.startswith("tls://127.0.0.1")

@@ -42,7 +42,8 @@ import quick_parts
 
 import idrstream.stream.worker as worker_module
 from idrstream.cluster import Ended, EndKind, Executor, Recipe
-from idrstream.cluster.dasks import Dask, connect
+from idrstream.cluster.dask_clusters import connect
+from idrstream.cluster.dasks import Dask
 from idrstream.cluster.layout import ClusterFolder, file_digest
 from idrstream.folder.journal.journal import Journal
 from idrstream.workers.messages import PREFIX, write_message
