@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 
@@ -31,6 +32,9 @@ def test_an_array_of_jobs_makes_the_same_bytes(slurm, parts, screen, wanted, rec
     assert parts.results(tmp_path / "out") == wanted
     cluster = ClusterFolder(tmp_path / "out")
     assert not list(cluster.inbox.iterdir())
+    until = time.monotonic() + 60
+    while list(cluster.staging.iterdir()) and time.monotonic() < until:
+        time.sleep(0.1)  # the last job is still leaving
     assert not list(cluster.staging.iterdir())
 
 
