@@ -103,20 +103,23 @@ def seconds(made: CellPoseSegmentor, pixels: NDArray[Any], repeats: int) -> floa
 
 def measure(model: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the row of a model."""
-    pixels = simulated_frame()
     given = segmentor(model, NUCLEUS_PX, "auto")
-    estimated = segmentor(model, 0.0, "auto")
-    single = segmentor(model, NUCLEUS_PX, "single")
     row: dict[str, Any] = {
         "model": Path(model).stem,
         "works_at_px": float(given._model.get().model.diam_mean),
         "weights": sum(p.numel() for p in given._model.get().model.net.parameters()),
-        "multiplications": multiplications(given, pixels),
-        "multiplications_estimated": multiplications(estimated, pixels),
-        "single_s": seconds(single, pixels, options.repeats),
-        "auto_s": seconds(given, pixels, options.repeats),
-        "auto_estimated_s": seconds(estimated, pixels, options.repeats),
     }
+    if options.repeats:
+        pixels = simulated_frame()
+        estimated = segmentor(model, 0.0, "auto")
+        single = segmentor(model, NUCLEUS_PX, "single")
+        row |= {
+            "multiplications": multiplications(given, pixels),
+            "multiplications_estimated": multiplications(estimated, pixels),
+            "single_s": seconds(single, pixels, options.repeats),
+            "auto_s": seconds(given, pixels, options.repeats),
+            "auto_estimated_s": seconds(estimated, pixels, options.repeats),
+        }
     if options.data:
         pairs = find_pairs(
             options.data / "images", options.data / "masks", options.only.read_text().split()
@@ -140,15 +143,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with images/ and masks/")
     parser.add_argument("--only", type=Path, default=VALIDATION, help="names of images, one a line")
     parser.add_argument("--precision", default="auto", help="of the network, for AP")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="0: AP only")
     parser.add_argument("--threads", type=int, default=1, help="for AP")
     parser.add_argument("--out", type=Path, default=RESULTS / "nuclei_models.json")
     options = parser.parse_args()
     rows = [measure(model, options) for model in options.models]
-    first = rows[0]
     for row in rows:
         for key in ("multiplications", "multiplications_estimated"):
-            row[f"{key}_part"] = row[key] / first[key]
+            if key in row:
+                row[f"{key}_part"] = row[key] / rows[0][key]
     show([{k: v for k, v in row.items() if k != "result"} for row in rows])
     question = "How good, how large and how fast are the nuclei models?"
     write_result(options.out, question, ["cellpose", "torch", "opencv-python-headless"], rows=rows)

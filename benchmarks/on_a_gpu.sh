@@ -61,7 +61,7 @@ step gpu_equal 70 "$python" benchmarks/gpu_equal.py "${frame[@]}" --frames "$(of
 # Both trainings at full length; what they write until then is kept when the limit ends them.
 step simulate_nuclei 40 "$python" $training/simulate_nuclei.py "$out/simulated" --count "$(of 48)" --seed 100 --vary
 step train_nuclei 170 "$python" $training/train_nuclei.py "$nuclei" --simulated "$out/simulated" \
-    --out "$out/nuclei" --device "$device" --workers $workers --threads "$cores" --steps "$(of 12000)" --minutes 2 \
+    --out "$out/nuclei" --device "$device" --workers $workers --threads "$cores" --steps "$(of 12000)" --minutes 1.75 \
     --diameter 20 --crop 160 --batch "$(of 16 0.5)" --rate 3e-3 --decay 0.998 --every "$(of 500)" --seed 7 "${half[@]}"
 step train_size 60 "$python" $training/train_size.py "$out/nuclei/average.pt" "$nuclei" \
     --simulated "$out/simulated" --validation $training/nuclei_validation.txt --out "$out" --repeats 1 \
