@@ -9,6 +9,7 @@ from idrstream.compile.masks import MASKS
 from idrstream.compile.plates import EXTRACTED, PLATES
 from idrstream.compile.pyramid import LABELS
 from idrstream.files import final_name, is_partial
+from idrstream.folder.live import LIVE_NAME
 from idrstream.track.batch import TRACKS
 
 TABLES = "tables"  # copies of the tables to process
@@ -36,7 +37,7 @@ _OF_CLUSTER = re.compile(
 )
 # Of these only the coordinator writes, which holds the lock: parts of them are nobody's work.
 _OF_COORDINATOR = re.compile(rf"{CLUSTER}/(?:stream\.json|deaths\.json|jobs/[^/]+)")
-_BESIDE = frozenset({"provenance.json", "report.html"})
+_BESIDE = frozenset({"provenance.json", "report.html", LIVE_NAME})
 _TABLE_COPY = re.compile(rf"{TABLES}/[0-9a-f]{{12}}\.csv\.gz")
 _BATCH = re.compile(
     rf"(?:(?:{CELLS}/)?batch_([0-9]{{1,18}})\.parquet|batch_([0-9]{{1,18}})\.csv\.gz)"

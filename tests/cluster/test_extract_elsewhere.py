@@ -10,7 +10,7 @@ import time
 import pytest
 from extraction import files_of, settings_of
 
-from idrstream import IdrStream, read_table
+from idrstream import IdrStream, ScreenSpec, read_table, simulate_screen
 from idrstream.cli.main import main
 from idrstream.folder.locks import holder
 from idrstream.stream.executors import make_executor
@@ -21,6 +21,16 @@ ON = {
 }  # fmt: skip
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def screen(tmp_path_factory):
+    """Return a screen of two plates with three wells each, all frames whole."""
+    spec = ScreenSpec(
+        plates=2, wells_per_plate=3, frames=40, height=96, width=128, nuclei_per_frame=6,
+        invalid_frames=(), empty_wells=(), wanted_frames=(1, 2),
+    )  # fmt: skip
+    return simulate_screen(tmp_path_factory.mktemp("screen"), spec)
 
 
 def extract(screen, folder, **options):

@@ -506,6 +506,7 @@ def main():
     parser.add_argument("--keep", action="store_true", help="leave the folders of bad trials")
     given = parser.parse_args(namespace=argparse.Namespace(started=time.monotonic()))
     here = str(Path(__file__).parent)  # for workers beside Dask's: their recipe is in quick_parts
+    campaign.PATIENCE_S = 600  # three processes must import Dask and more, on a busy machine
     os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
     folder = Path(tempfile.mkdtemp(prefix="idrstream-cluster-faults-"))
     planned = [

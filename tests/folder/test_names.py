@@ -24,6 +24,7 @@ def test_files_of_workers(name, ours):
     ("whole", "ours"),
     [
         ("batch_3.csv.gz", True),
+        (".idrstream.live.json", True),
         ("cluster/stream.json", True),
         ("cluster/deaths.json", True),
         ("cluster/jobs/book.json", True),
