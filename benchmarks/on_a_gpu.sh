@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that waits for a GPU, in at most ten minutes.
 #
-#   benchmarks/on_a_gpu.sh OUT DSB2018 CROPS
+#   benchmarks/on_a_gpu.sh OUT DSB2018 CROPS [LITE0.pth]
 #
-# OUT gets JSON, logs and weights; DSB2018 and CROPS are the labelled data of
+# OUT gets JSON, logs and weights; DSB2018, CROPS and LITE0.pth are the data of
 # example_files/training/README.md. Run it where idrstream with its development extra and a PyTorch
 # for the GPU are installed. Each step has a time limit; one that fails or is too slow does not stop
 # the others, and the last lines say which. Another size, on another device:
@@ -13,8 +13,9 @@
 # SHARE is of the pixels of a frame, the images, and the steps and epochs of both trainings; the time
 # limits are multiplied by LIMITS; STEPS="gpu gpu_equal" runs these steps only.
 set -u
-[ $# -eq 3 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2; }
-out=$1 nuclei=$2 crops=$3
+{ # read as a whole, so that it may be edited while it runs
+[ $# -ge 3 ] || { sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2; }
+out=$1 nuclei=$2 crops=$3 start=${4:-}
 device=${DEVICE:-cuda} share=${SHARE:-1} python=${PYTHON:-python} limits=${LIMITS:-1}
 cd "$(dirname "$0")/.." || exit 1
 training=example_files/training
@@ -66,8 +67,12 @@ step train_nuclei 170 "$python" $training/train_nuclei.py "$nuclei" --simulated 
 step train_size 60 "$python" $training/train_size.py "$out/nuclei/average.pt" "$nuclei" \
     --simulated "$out/simulated" --validation $training/nuclei_validation.txt --out "$out" --repeats 1 \
     --images "$(of 400)" --threads "$cores"
+how=(--epochs "$(of 120)" --rate 4e-3)
+[ -z "$start" ] || how=(--epochs "$(of 40)" --start "$start")
 step train_profiler 130 "$python" $training/train_profiler.py "$crops" --out "$out/profiler" \
-    --device "$device" --epochs "$(of 45)" --threads "$cores" --seed 2
+    --device "$device" --threads "$cores" --seed 2 "${how[@]}"
 
 echo "results in $out"
 [ ${#failed[@]} -eq 0 ] || { echo "failed or too slow: ${failed[*]}" >&2; exit 1; }
+exit 0
+}
