@@ -104,6 +104,8 @@ def accuracy(options: argparse.Namespace) -> None:
     for name, labels in (("tiled", tiled), ("untiled", untiled)):
         inside, outside = (f1_where(labels, truth, where, 0.5) for where in (band, ~band))
         print(f"{name}: F1 at IoU 0.5 in the seam band {inside:.4f}, elsewhere {outside:.4f}")
+    split, merged = parts(overlaps(np.where(band, tiled, 0), np.where(band, untiled, 0)))
+    print(f"in the seam band against untiled: {split} split, {merged} merged")
     print(f"seams: {seams}")
 
 

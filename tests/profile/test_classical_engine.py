@@ -15,6 +15,7 @@ from idrstream.profile.classical.engine import ClassicalEngine
 from idrstream.records import Frame, ImageTask
 from idrstream.segment.cells import expanded, objects_of
 from idrstream.testing.engines import FeatureEngineConformance
+from idrstream.workers.process import WorkerProcess
 
 pytest.importorskip("cp_measure")
 
@@ -259,3 +260,18 @@ def test_families_are_chosen_by_name(usual):
     assert families == {"AreaShape", "Intensity", "Location"}
     described = ClassicalEngine(ProfileSettings(classical_features=("intensity",))).describe()
     assert described == {"name": "classical", "features": ["intensity"]}
+
+
+def test_of_a_frame_without_objects_no_pixels_are_sent(usual, monkeypatch):
+    frame, objects = scene()
+    (full,) = usual.profile([frame], [objects])
+    sent = []
+    ask = WorkerProcess.ask
+    monkeypatch.setattr(
+        WorkerProcess, "ask", lambda self, *of: sent.append(len(of[-1])) or ask(self, *of)
+    )
+    none = np.zeros_like(objects.labels)
+    (found,) = usual.profile([frame], [objects_of(expanded(none, 6), drop_edge=False)])
+    assert found.columns == full.columns
+    assert found.values.shape == (0, len(full.columns))
+    assert max(sent) < 100

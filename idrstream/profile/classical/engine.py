@@ -124,12 +124,14 @@ class ClassicalEngine(FeatureEngine):
         """Return the measurements of one kind of objects of a frame, from the next free process."""
         frame, _, objects = job
         rows = np.ascontiguousarray(objects.table["label"], np.int32)
-        labels = np.ascontiguousarray(objects.labels, np.int32)
+        labels, pixels = np.ascontiguousarray(objects.labels, np.int32), frame.pixels
+        if not len(rows):  # as an empty tile of a slide: what is sent only tells the columns
+            labels, pixels = labels[:1, :1], pixels[:, :1, :1]
         request = {
             "kind": objects.name, "families": self._families, "channels": frame.channels,
-            "shape": frame.shape, "rows": len(rows), "dtype": frame.pixels.dtype.str,
+            "shape": labels.shape, "rows": len(rows), "dtype": pixels.dtype.str,
         }  # fmt: skip
-        body = b"".join([labels.tobytes(), rows.tobytes(), frame.pixels.tobytes()])
+        body = b"".join([labels.tobytes(), rows.tobytes(), pixels.tobytes()])
         worker = self._idle.get()
         try:
             if self._stop.is_set():
