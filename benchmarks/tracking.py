@@ -4,7 +4,8 @@
 
 Movies from the simulator, easy (nuclei move as most of Mitocheck's) and hard (twice as many, three
 times as far, uneven times, a tenth not found). F1 of links, of divisions, and of complete tracks,
-as `tests/helpers/track_score.py` defines them; seconds of one core. The others get the true
+as `tests/helpers/track_score.py` defines them; seconds of one core. `--save` keeps links for
+`benchmarks/traccuracy_scores.py`. The others get the true
 diameter and, for each movie, the best of several cutoffs; trackpy is used where it is installed.
 The table has the mean of the movies, and the least and the most.
 """
@@ -12,6 +13,7 @@ The table has the mean of the movies, and the least and the most.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,7 @@ from scipy.spatial import cKDTree
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
-from track_score import TrackScore, score_tracks, without
+from track_score import TrackScore, cut_at_gaps, links_of, score_tracks, without
 
 from idrstream import ScreenSpec
 from idrstream.records import Frame, ImageTask
@@ -234,11 +236,14 @@ def main() -> None:
     parser.add_argument("--segment", action="store_true", help="also on our segmentation")
     parser.add_argument("--methods", nargs="+", default=list(_OTHERS), choices=_OTHERS)
     parser.add_argument("--out", type=Path, help="the numbers of every movie as JSON")
+    parser.add_argument("--save", type=Path, help="folder for our and the true links as JSON")
     chosen = parser.parse_args()
     rows = []
     for seed in chosen.seeds:
         for level in LEVELS:
             for case in cases(level, seed, chosen.frames, chosen.scale, chosen.segment):
+                if chosen.save is not None:
+                    save_links(chosen.save / f"{case.name}, seed {seed}.json", case)
                 found = [("ours", 0.0, measure(case, ours))]
                 found += [(name, *best(case, _OTHERS[name])) for name in chosen.methods]
                 for name, cutoff, result in found:
@@ -253,6 +258,20 @@ def main() -> None:
         means=means,
         movies=rows,
     )
+
+
+def save_links(path: Path, case: Case) -> None:
+    """Write all objects, true links and ours as JSON: pairs of the positions of objects."""
+    frame = case.points[:, 0].astype(int)
+    true = cut_at_gaps(frame, case.track, case.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = {
+        "frame": frame.tolist(),
+        "true": (true[0] > 0).tolist(),
+        "true_links": sorted(links_of(frame, *true, skip=0)),
+        "our_links": sorted(links_of(frame, *ours(case))),
+    }
+    path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def cases(level: str, seed: int, frames: int, scale: float, segment: bool) -> Iterator[Case]:

@@ -32,7 +32,7 @@ GAP = 2
 def score_tracks(frame, truth_track, truth_parent, track, parent):
     """Score tracks of objects; arrays of shape ``(n,)``, a true track of 0 for no nucleus."""
     frame = np.asarray(frame)
-    truth_track, truth_parent = _cut(frame, np.asarray(truth_track), np.asarray(truth_parent))
+    truth_track, truth_parent = cut_at_gaps(frame, np.asarray(truth_track), np.asarray(truth_parent))
     true_nodes = _nodes(frame, truth_track, skip=0)
     parents = dict(zip(truth_track.tolist(), truth_parent.tolist(), strict=True))
     found_nodes = _nodes(frame, track)
@@ -57,7 +57,7 @@ def without(truth, share, seed=0):
     return np.random.default_rng(seed).random(len(truth.frame)) >= share
 
 
-def _cut(frame, track, parent):
+def cut_at_gaps(frame, track, parent):
     """Return tracks and parents where what comes after a long gap is a track of its own."""
     cut, born = track.copy(), parent.copy()
     last, ends = int(track.max(initial=0)), {}
@@ -93,6 +93,13 @@ def _links(nodes, parents):
         if parents.get(one) in nodes:
             links.add((nodes[parents[one]][-1], of[0]))
     return links
+
+
+def links_of(frame, track, parent, skip=None):
+    """Return the links along tracks and from mothers to daughters: pairs of positions."""
+    nodes = _nodes(frame, track, skip)
+    parents = dict(zip(track.tolist(), parent.tolist(), strict=True))
+    return {(int(one), int(other)) for one, other in _links(nodes, parents)}
 
 
 def _births(nodes, parents):
