@@ -120,18 +120,17 @@ def film_mp4(pictures: Sequence[Image]) -> bytes | None:
         return None
     width, height = pictures[0].size
     with tempfile.TemporaryDirectory(prefix="idrstream-film-") as folder:
-        target = Path(folder, "film.mp4")
+        raw, target = Path(folder, "film.rgb"), Path(folder, "film.mp4")
         command = [
             program, "-nostdin", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
-            "-video_size", f"{width}x{height}", "-framerate", f"1000/{_FILM_MS}", "-i", "pipe:",
+            "-video_size", f"{width}x{height}", "-framerate", f"1000/{_FILM_MS}", "-i", str(raw),
             "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-pix_fmt", "yuv420p",
             "-threads", "1", "-movflags", "+faststart", str(target),
         ]  # fmt: skip
         try:
-            subprocess.run(
-                command, input=b"".join(one.convert("RGB").tobytes() for one in pictures),
-                capture_output=True, check=True, timeout=_FFMPEG_S,
-            )  # fmt: skip
+            with raw.open("wb") as file:  # not in memory
+                file.writelines(one.convert("RGB").tobytes() for one in pictures)
+            subprocess.run(command, capture_output=True, check=True, timeout=_FFMPEG_S)
             return target.read_bytes()
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode(errors="replace").strip()[-200:]
