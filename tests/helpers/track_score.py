@@ -32,7 +32,9 @@ GAP = 2
 def score_tracks(frame, truth_track, truth_parent, track, parent):
     """Score tracks of objects; arrays of shape ``(n,)``, a true track of 0 for no nucleus."""
     frame = np.asarray(frame)
-    truth_track, truth_parent = cut_at_gaps(frame, np.asarray(truth_track), np.asarray(truth_parent))
+    truth_track, truth_parent = cut_at_gaps(
+        frame, np.asarray(truth_track), np.asarray(truth_parent)
+    )
     true_nodes = _nodes(frame, truth_track, skip=0)
     parents = dict(zip(truth_track.tolist(), truth_parent.tolist(), strict=True))
     found_nodes = _nodes(frame, track)
