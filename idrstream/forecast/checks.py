@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from idrstream.errors import IdrStreamError
@@ -14,6 +16,7 @@ from idrstream.redact import redact
 from idrstream.run.components import Components
 from idrstream.schedule.disk.budget import disk_free_bytes
 from idrstream.text import format_size, parse_size
+from idrstream.workers.steps import memory_bytes
 
 
 def check_lock(folder: Path, role: str) -> Check:
@@ -86,6 +89,46 @@ def check_disk(
     if not needs:
         checks.append(Check("disk", "unknown", "no source states the size of its movies"))
     return checks
+
+
+def check_memory(shapes: Sequence[tuple[int, int, int]], frames: int) -> Check:
+    """Return whether the memory has space for the models and the frames that are in it at once.
+
+    Parameters
+    ----------
+    shapes : sequence of (int, int, int)
+        ``(C, Y, X)`` of frames that were opened.
+    frames : int
+        Frames in memory at once.
+    """
+    held = memory_bytes()  # with the models, which were loaded before
+    # Pixels as float32, and labels; a segmentation needs more for the frame that it is at.
+    largest = max((channels + 1) * y * x * 4 for channels, y, x in shapes)
+    need, free = held + frames * largest, held + free_memory_bytes()
+    detail = (
+        f"{format_size(free)} free, at least {format_size(need)} needed for the models and "
+        f"{frames} frame{'s' * (frames != 1)}"
+    )
+    remedy = (
+        "end other programs, take a machine with more memory, or set frames_at_once = 1; images "
+        "larger than memory: tile_px = 3104"
+    )
+    return (
+        Check("memory", "ok", detail) if free >= need else Check("memory", "failed", detail, remedy)
+    )
+
+
+def free_memory_bytes() -> int:
+    """Return the memory that programs can still have, of the machine or of the job's group."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if "MemAvailable" in line)
+    with suppress(OSError, ValueError):  # a container or a job of a queue system
+        group = Path("/sys/fs/cgroup")
+        most = int((group / "memory.max").read_text(encoding="ascii"))
+        free = min(free, most - int((group / "memory.current").read_text(encoding="ascii")))
+    return free
 
 
 def check_budget(budget: str | int | None, least: int) -> Check | None:

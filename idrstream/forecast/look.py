@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -21,10 +21,49 @@ if TYPE_CHECKING:
 _TRIES = 3  # of a kind, since single images of every screen are missing or damaged
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedFrame:
+    """A frame that was read.
+
+    Attributes
+    ----------
+    name : str
+        Of its file.
+    shape : tuple of int
+        ``(C, Y, X)`` in pixels.
+    channels : tuple of str
+        Names of the channels.
+    dtype : str
+        Type of its pixels.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    channels: tuple[str, ...]
+    dtype: str
+
+    @property
+    def size(self) -> str:
+        """Height and width, as text."""
+        return f"{self.shape[1]} x {self.shape[2]} px"
+
+    def __str__(self) -> str:
+        """Return what it is."""
+        several = "s" * (len(self.channels) > 1)
+        return (
+            f"{self.name}, {self.size}, channel{several} {', '.join(self.channels)}, {self.dtype}"
+        )
+
+
 def open_images(
-    components: Components, tasks: Sequence[ImageTask], table: pd.DataFrame, folder: Path
-) -> list[Check]:
-    """Return for each kind of image whether one could be opened, and what it is.
+    components: Components,
+    tasks: Sequence[ImageTask],
+    table: pd.DataFrame,
+    folder: Path,
+    *,
+    one_size: bool = False,
+) -> tuple[list[Check], list[OpenedFrame]]:
+    """Return for each kind of image whether one could be opened, and the frames that were read.
 
     Parameters
     ----------
@@ -36,6 +75,8 @@ def open_images(
         The table that they come from.
     folder : Path
         A temporary folder; what is downloaded into it is deleted again.
+    one_size : bool
+        Whether the images of a plate must have one size: a second one is opened then.
     """
     kinds: dict[str, list[ImageTask]] = {}
     places = [name for name in ("Path", "URL") if name in table.columns]
@@ -46,9 +87,38 @@ def open_images(
         text = next((str(cells[task.row]) for cells in columns.values() if cells[task.row]), "")
         kinds.setdefault("".join(PurePosixPath(text).suffixes[-1:]).lower(), []).append(task)
     given = {row: [str(cells[row]) for cells in columns.values() if cells[row]] for row in rows}
-    return [
-        _open_one_of(components, kind, of_kind, folder, given) for kind, of_kind in kinds.items()
-    ]
+    checks: list[Check] = []
+    frames: list[OpenedFrame] = []
+    for kind, of_kind in kinds.items():
+        check, opened, first = _open_one_of(components, kind, of_kind, folder, given)
+        checks.append(check)
+        if opened is None:
+            continue
+        frames.append(opened)
+        others = [task for task in of_kind if task.plate == first.plate and task != first]
+        if one_size and others:
+            checks += _other_size(components, opened, first, others[-1], folder)
+    return checks, frames
+
+
+def _other_size(
+    components: Components, opened: OpenedFrame, first: ImageTask, other: ImageTask, folder: Path
+) -> list[Check]:
+    """Return a failed check if another image of a plate has another size."""
+    try:
+        found = _look(components, other, folder)
+    except Exception:  # of any library: single images of a screen may be damaged
+        return []
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if found.size == opened.size:
+        return []
+    detail = f"{first.name} has {opened.size}, {other.name} {found.size}"
+    remedy = (
+        "the light of a plate is learnt from frames of one size, others are left out: set "
+        'illumination_context = "frames", or take them in a stream of their own'
+    )
+    return [Check("images of a plate have one size", "failed", detail, remedy)]
 
 
 def _open_one_of(
@@ -57,13 +127,15 @@ def _open_one_of(
     tasks: Sequence[ImageTask],
     folder: Path,
     given: Mapping[int, Sequence[str]],
-) -> Check:
+) -> tuple[Check, OpenedFrame | None, ImageTask]:
+    """Return whether one of up to three images could be opened, its frame, and which it is."""
     what = f"a {kind} image opens" if kind else "an image opens"
     first: Check | None = None
     for task in tasks[:: -(-len(tasks) // _TRIES)]:
         try:
-            text = _look(components, task, folder)
-            return Check(what, "ok", f"{task.name}: {_with_names(text, task, given[task.row])}")
+            opened = _look(components, task, folder)
+            text = _with_names(str(opened), task, given[task.row])
+            return Check(what, "ok", f"{task.name}: {text}"), opened, task
         except Exception as error:  # of any library that reads images; a plan reports errors
             ours = isinstance(error, IdrStreamError)
             text = str(error) if ours else f"{type(error).__name__}: {redact(str(error))}"
@@ -75,7 +147,7 @@ def _open_one_of(
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     assert first is not None  # noqa: S101, a kind has images
-    return first
+    return first, None, tasks[0]
 
 
 def _with_names(text: str, task: ImageTask, given: Sequence[str]) -> str:
@@ -85,8 +157,8 @@ def _with_names(text: str, task: ImageTask, given: Sequence[str]) -> str:
     return text
 
 
-def _look(components: Components, task: ImageTask, folder: Path) -> str:
-    """Read the first wanted frame of an image and say what it is."""
+def _look(components: Components, task: ImageTask, folder: Path) -> OpenedFrame:
+    """Read the first wanted frame of an image."""
     one = replace(task, frames=task.frames[:1])
     movie = components.downloader.download(one, folder)
     preprocessor = components.preprocessor.uncorrected()
@@ -95,9 +167,7 @@ def _look(components: Components, task: ImageTask, folder: Path) -> str:
     found = next(iter(preprocessor.iterate(replace(movie, task=wanted), 1)))[0]
     if not isinstance(found, Frame):
         raise FrameError(found.reason)
-    _, height, width = found.pixels.shape
-    names = ", ".join(found.channels)
-    return (
-        f"{movie.path.name}, {height} x {width} px, channel{'s' * (len(found.channels) > 1)} "
-        f"{names}, {found.pixels.dtype}"
+    channels, height, width = found.pixels.shape
+    return OpenedFrame(
+        movie.path.name, (channels, height, width), found.channels, str(found.pixels.dtype)
     )

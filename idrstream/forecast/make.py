@@ -23,6 +23,7 @@ from idrstream.forecast.checks import (
     check_budget,
     check_disk,
     check_lock,
+    check_memory,
     check_models,
     check_work_folder,
     check_writable,
@@ -139,10 +140,17 @@ class _Maker:
             self._components.downloader, left, at_once=self._options.downloads_at_once
         )
         checks.append(sizes.check())
+        fits = self._fits(decision, left)
         if sizes.check().state != "failed" and models.state == "ok":
             looking = shadow_components(self._components, self._temporary / "looking")
-            checks += open_images(looking, left, self._table, self._temporary / "look")
-        fits = self._fits(decision, left)
+            looked, opened = open_images(
+                looking, left, self._table, self._temporary / "look", one_size=bool(fits)
+            )
+            checks += looked
+            if opened:
+                at_once = choose_sizes(self._options).frames_in_memory
+                wanted = sum(task.n_frames_expected for task in left)
+                checks.append(check_memory([one.shape for one in opened], min(at_once, wanted)))
         measured = self._probe(left, probe, fits, load_s, decision) if left and probe else None
         table_bytes, time = measured or (None, None)
         download = self._download(sizes, len(left) + sum(fits.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from idrstream.config import all_options
 from idrstream.doctor import Finding, verdict
 
 SCREEN_LINES = 56
-COMMANDS = ("run", "plan", "resume", "rerun", "segment", "simulate", "table", "demo", "collect")
+COMMANDS = (
+    "run", "plan", "resume", "rerun", "segment", "simulate", "table", "settings", "demo", "collect",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -109,3 +112,29 @@ def test_the_doctors_verdict():
     assert "servers not asked (--network)" in verdict([here])
     lacks = verdict([here, Finding("cellpose", "missing"), absent])
     assert lacks == "Not ready: cellpose (see above)"
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        *((command, "file") for command in (
+            "status file", "stop file", "pause file", "resume file", "report file", "verify file",
+            "collect file", "tracks file", "cluster info file --job 1", "simulate file",
+            "demo file", "collect dir --out file", "step segment s.toml --out file",
+        )),
+        *((command, "folder") for command in (
+            "report dir --out dir", "run --from dir", "table x.tsv --out dir",
+            "table x.tsv --annotation dir", "settings --table dir",
+        )),
+    ],
+)  # fmt: skip
+def test_a_folder_where_a_file_belongs_is_said_so_and_the_other_way_round(
+    told, tmp_path, monkeypatch, words, wrong
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("dir").mkdir()
+    code, _, err = told(*words.split())
+    assert code == 2
+    said = "file is a file; name a folder" if wrong == "file" else "dir is a folder; name a file"
+    assert said in err

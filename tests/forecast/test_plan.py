@@ -20,6 +20,7 @@ from idrstream.errors import (
     TransientDownloadError,
 )
 from idrstream.folder.locks import folder_lock
+from idrstream.forecast import checks
 from idrstream.forecast.plan import Amount, Check, StreamPlan, TimeEstimate
 from idrstream.forecast.sizes import MOST_ASKED, Share, Sizes, ask_sizes
 from idrstream.forecast.work import spread
@@ -301,3 +302,17 @@ def test_the_command_writes_nothing_and_ends_with_1_when_a_check_fails(screen, t
     assert main(["plan", str(config), "--screens-path", "missing.tsv"]) == 1
     assert "Not ready: settings and parts" in capsys.readouterr().out
     assert listing(tmp_path) == before
+
+
+def test_memory_is_that_of_the_models_and_all_frames_at_once(monkeypatch):
+    monkeypatch.setattr(checks, "memory_bytes", lambda: 1000)
+    need = 3 * (2 + 1) * 10 * 20 * 4  # three frames of two channels and labels, four bytes each
+    for free, state in ((need, "ok"), (need - 1, "failed")):
+        monkeypatch.setattr(checks, "free_memory_bytes", lambda free=free: free)
+        check = checks.check_memory([(1, 5, 5), (2, 10, 20)], 3)
+        assert (check.what, check.state) == ("memory", state)
+        assert bool(check.remedy) == (state == "failed")
+
+
+def test_free_memory_is_some():
+    assert 0 < checks.free_memory_bytes() < 1 << 50
