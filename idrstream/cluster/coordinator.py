@@ -45,6 +45,7 @@ DEATHS = 3
 """So many workers may die at a batch before it counts as failed."""
 _POLL_S = 0.2
 _LOOK_S = 1.0
+_LEAVING_S = 3.0
 _TOGETHER = 64  # attempts for which the disk is waited for together
 DETACHED = "given to the queue system"
 
@@ -338,10 +339,20 @@ class Coordinator:
         """Let workers leave, and take what they finished."""
         try:
             self._executor.close()
+            self._let_foreign_leave()
             self._take_up()
         except Exception as error:  # told, not hidden by what stopped the run
             self._error = self._error or error
         forget_ended(self._folder, states=not self._executor.outlives)
+
+    def _let_foreign_leave(self) -> None:
+        """Wait shortly for workers whose coordinator was killed just now: they end soon."""
+        deadline = time.monotonic() + _LEAVING_S
+        while not self._executor.outlives and time.monotonic() < deadline:
+            alive = {state.worker for state in live_workers(self._folder)}
+            if alive.isdisjoint(self._foreign):
+                return
+            time.sleep(0.05)
 
     def _emit(self, event: Event) -> bool:
         """Call the listeners; return False, and stop, if one fails."""
