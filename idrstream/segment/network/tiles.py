@@ -85,8 +85,10 @@ class TileBlend:
             self._sum[:, y : y + height, x : x + width] += values * self._weight
 
     def result(self) -> NDArray[np.float32]:
-        """Return the blended array, shape ``(channels, *plan.shape)``, once all were added."""
-        return self._sum if len(self._plan) == 1 else self._sum / _total_weight(self._plan)
+        """Return the blended array, shape ``(channels, *plan.shape)``; once, at the end."""
+        if len(self._plan) > 1:
+            self._sum /= _total_weight(self._plan)
+        return self._sum
 
 
 def _along(side: int, largest: int, overlap: int) -> tuple[int, list[int]]:
@@ -109,7 +111,7 @@ def _taper(tile: tuple[int, int]) -> NDArray[np.float32]:
     return taper
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)  # as large as the image
 def _total_weight(plan: TilePlan) -> NDArray[np.float32]:
     weight = _taper(plan.tile)
     total = np.zeros(plan.shape, np.float32)
