@@ -78,7 +78,7 @@ def test_killed_half_way_with_its_workers_it_goes_on_to_the_same_bytes(
     running = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not any(out.glob("batch_*.csv.gz")) and time.monotonic() < until:
         time.sleep(0.002)
     running.send_signal(signal.SIGKILL)
