@@ -26,7 +26,11 @@ def channel_to_read(path: Path, n_channels: int, selection: Selection) -> int:
         If it is not there.
     """
     if not 0 <= selection.channel < n_channels:
-        msg = f"{path} has {n_channels} channel(s); channel {selection.channel} is not among them"
+        there = "one channel, 0" if n_channels == 1 else f"the channels 0 to {n_channels - 1}"
+        msg = (
+            f"{path} has {there}; channel {selection.channel} is not among them: set "
+            "preprocess.channel or preprocess.image_channels"
+        )
         raise MovieError(msg)
     return selection.channel
 
@@ -52,7 +56,8 @@ def planes_to_read(path: Path, n_planes: int, selection: Selection) -> range:
         )
         raise MovieError(msg)
     if not 0 <= z < n_planes:
-        msg = f"{path} has {n_planes} z-plane(s); plane {z} is not among them"
+        there = "one z-plane, 0" if n_planes == 1 else f"the z-planes 0 to {n_planes - 1}"
+        msg = f"{path} has {there}; plane {z} is not among them: set preprocess.z"
         raise MovieError(msg)
     return range(z, z + 1)
 

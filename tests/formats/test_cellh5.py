@@ -131,7 +131,7 @@ def test_channels_and_planes(ch5, noise):
     np.testing.assert_array_equal(frames[2], movie[1, 1, 1])
     with pytest.raises(MovieError, match="plane 2 is not among them"):
         CellH5Reader(z=2).info(path)
-    with pytest.raises(MovieError, match=r"2 channel\(s\); channel 2 is not among"):
+    with pytest.raises(MovieError, match=r"the channels 0 to 1; channel 2 is not among"):
         CellH5Reader(channel=2, z=0).info(path)
 
 

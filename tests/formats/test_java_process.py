@@ -242,7 +242,7 @@ def test_one_bad_frame(make, movie):
 def test_planes_and_channels(make, movie):
     assert (make("planes", z=2).read(movie, [1])[1] == 21).all()
     assert (make("channels", channel=1).read(movie, [1])[1] == 101).all()
-    with pytest.raises(MovieError, match=r"2 channel\(s\); channel 2"):
+    with pytest.raises(MovieError, match=r"the channels 0 to 1; channel 2"):
         make("channels", channel=2).info(movie)
 
 

@@ -59,7 +59,7 @@ def test_several_channels_and_planes(process):
         process((1, 3, 2, 16, 16))
     pixels, frames = process((1, 3, 2, 16, 16), z=1)
     np.testing.assert_array_equal(frames[0].plane(), pixels[0, 0, 1])
-    with pytest.raises(MovieError, match=r"has 1 channel\(s\); channel 3"):
+    with pytest.raises(MovieError, match=r"has one channel, 0; channel 3"):
         process((1, 3, 1, 16, 16), channel=3)
 
 
