@@ -68,6 +68,9 @@ def handle(namespace: argparse.Namespace) -> int:
             "final_data_dir": str(out),
             "tmp_dir": str(out.with_name(f"{out.name}.tmp")),
             "keep_masks": True,
+            # Tiles wait in memory until they are measured: pixels and labels of a batch or two.
+            "batch_size": 4,
+            "batches_in_flight": 2,
         },
         "preprocess": {
             "tile_px": namespace.tile_px,
