@@ -69,7 +69,7 @@ def handle(namespace: argparse.Namespace) -> int:
             "tmp_dir": str(out.with_name(f"{out.name}.tmp")),
             "keep_masks": True,
             # Tiles wait in memory until they are measured: pixels and labels of a batch or two.
-            "batch_size": 4,
+            "batch_size": 2,
             "batches_in_flight": 2,
         },
         "preprocess": {
