@@ -238,3 +238,4 @@ _DIFFERENCES: Mapping[Step, Callable[[Any, Any], tuple[dict[str, bytes], dict[st
     "profile": _features_differ,
 }
 STEPS = tuple(_SHOWS)
+"""Names of the steps that can be looked at."""
