@@ -177,6 +177,10 @@ class WholeMovie(_PerMovie):
 
     name: str = "movie"
 
+    def describe(self) -> dict[str, object]:
+        """Return what changes a result."""
+        return {"context": self.name, "darkfield": self.darkfield, "most_frames": MOST_FRAMES}
+
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
         """Return every valid frame, of a long movie `MOST_FRAMES` evenly over its length."""
         return _evenly([number for number, valid in enumerate(info.valid, start=1) if valid])

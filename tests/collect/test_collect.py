@@ -162,8 +162,9 @@ def test_into_the_working_folder(streamed, tmp_path, monkeypatch):
 
 def test_into_a_file(streamed, tmp_path, capsys):
     (tmp_path / "table.csv").write_text("mine")
-    assert main(["collect", str(streamed), *PLAIN, "--out", str(tmp_path / "table.csv")]) == 10
-    assert "is a file" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["collect", str(streamed), *PLAIN, "--out", str(tmp_path / "table.csv")])
+    assert "table.csv is a file; name a folder" in capsys.readouterr().err
     assert (tmp_path / "table.csv").read_text() == "mine"
 
 

@@ -148,6 +148,8 @@ def check(place, capsys):
         signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
         try:
             code = main(arguments)
+        except SystemExit as wrong_usage:
+            code = wrong_usage.code
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, earlier)
@@ -155,7 +157,7 @@ def check(place, capsys):
         assert code in range(11), (shown, err)
         assert "Traceback" not in err, (shown, err)
         if code > 1:
-            assert "idrstream: " in err, shown
+            assert "idrstream: " in err or ": error: " in err, shown
         assert not set(out + err) & {"\x1b", "\u202e"}, shown
         assert place.state() == before, shown
         said.append(err)

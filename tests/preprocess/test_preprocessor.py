@@ -321,7 +321,7 @@ SECTIONS = [
     (
         {"fiji_path": "/opt/Fiji.app", "illumination_context": "movie"},
         {"name": "imagej", "channel": 0, "z": None},
-        {"context": "movie", "darkfield": False},
+        {"context": "movie", "darkfield": False, "most_frames": 32},
     ),
     (
         {"reader": "bioformats", "bioformats_jar": Path("/opt/b.jar"), "channel": 3},
