@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,19 @@ def quick():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Delete coverage that a killed process was writing; one broken file ends the whole report."""
+    result = yield
+    if not hasattr(session.config, "workerinput"):
+        for path in session.config.rootpath.glob(".coverage.*.pid*"):
+            try:
+                with closing(sqlite3.connect(path)) as connection:
+                    whole = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            except sqlite3.DatabaseError:
+                whole = False
+            if not whole:
+                path.unlink()
+    return result

@@ -167,13 +167,14 @@ def test_the_search_works_without_a_network(chromium, site, address, way):
         found = seen.page.locator("a.md-search-result__link[href*='disk.html']")
         for patience_ms in (5_000, 30_000, 60_000):
             # What is typed before the page listens is not seen.
+            seen.page.wait_for_timeout(min(3_000, patience_ms / 5))
             seen.page.locator("input.md-search__input").fill("")
             seen.page.locator("input.md-search__input").fill("disk budget")
             try:
-                found.first.wait_for(timeout=patience_ms)
+                found.first.wait_for(state="attached", timeout=patience_ms)
                 break
             except NotSeenError:
-                continue
+                seen.page.reload()
         else:
             pytest.fail("the search found no page on the disk budget")
         assert seen.console == []
