@@ -128,6 +128,29 @@ def test_parameters_of_the_reference_are_lists_with_shapes(site):
         assert not re.search(r"(Parameters|Returns|Raises|Attributes)\s*\n?-{4,}", page)
 
 
+@pytest.mark.parametrize("way", ["server", "file"])
+def test_the_search_works_without_a_network(chromium, site, address, way):
+    from playwright.sync_api import TimeoutError as NotSeenError
+
+    start = address if way == "server" else site.as_uri() + "/"
+    with opened(chromium, f"{start}index.html", within=start) as seen:
+        found = seen.page.locator("a.md-search-result__link[href*='disk.html']")
+        for patience_ms in (5_000, 30_000, 60_000):
+            # What is typed before the page listens is not seen.
+            seen.page.wait_for_timeout(min(3_000, patience_ms / 5))
+            seen.page.locator("input.md-search__input").fill("")
+            seen.page.locator("input.md-search__input").fill("disk budget")
+            try:
+                found.first.wait_for(state="attached", timeout=patience_ms)
+                break
+            except NotSeenError:
+                seen.page.reload()
+        else:
+            pytest.fail("the search found no page on the disk budget")
+        assert seen.console == []
+        assert seen.requests == []
+
+
 @pytest.fixture(scope="module")
 def phone(chromium, address):
     """Yield one window as wide as a telephone, without the search, which has its own test."""
@@ -156,29 +179,6 @@ def test_a_page_has_no_fault(chromium, address, page, scheme, width):
         shown = seen.page.evaluate("document.body.dataset.mdColorScheme")
         assert shown == {"light": "default", "dark": "slate"}[scheme]
         assert seen.faults() == []
-
-
-@pytest.mark.parametrize("way", ["server", "file"])
-def test_the_search_works_without_a_network(chromium, site, address, way):
-    from playwright.sync_api import TimeoutError as NotSeenError
-
-    start = address if way == "server" else site.as_uri() + "/"
-    with opened(chromium, f"{start}index.html", within=start) as seen:
-        found = seen.page.locator("a.md-search-result__link[href*='disk.html']")
-        for patience_ms in (5_000, 30_000, 60_000):
-            # What is typed before the page listens is not seen.
-            seen.page.wait_for_timeout(min(3_000, patience_ms / 5))
-            seen.page.locator("input.md-search__input").fill("")
-            seen.page.locator("input.md-search__input").fill("disk budget")
-            try:
-                found.first.wait_for(state="attached", timeout=patience_ms)
-                break
-            except NotSeenError:
-                seen.page.reload()
-        else:
-            pytest.fail("the search found no page on the disk budget")
-        assert seen.console == []
-        assert seen.requests == []
 
 
 def test_every_setting_is_on_its_page(site):
