@@ -128,6 +128,7 @@ def test_parameters_of_the_reference_are_lists_with_shapes(site):
         assert not re.search(r"(Parameters|Returns|Raises|Attributes)\s*\n?-{4,}", page)
 
 
+@pytest.mark.slow  # a busy browser may take minutes
 @pytest.mark.parametrize("way", ["server", "file"])
 def test_the_search_works_without_a_network(chromium, site, address, way):
     from playwright.sync_api import TimeoutError as NotSeenError
