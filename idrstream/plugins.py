@@ -20,6 +20,7 @@ from idrstream.errors import ConfigError
 GROUPS = {
     "engine": "idrstream.engines",
     "method": "idrstream.downloaders",
+    "preprocessor": "idrstream.preprocessors",
     "reader": "idrstream.readers",
     "segmentor": "idrstream.segmentors",
 }

@@ -60,7 +60,6 @@ class ImageFacts:
     frames: int = 1
     study: str = ""
     columns: tuple[str, ...] = ()
-
     nuclei: str = ""
 
     def __str__(self) -> str:
@@ -160,7 +159,7 @@ class FirstSettings:
 
     def text(self, facts: ImageFacts) -> str:
         """Return the settings as a commented TOML file."""
-        lines = [*self._stream(facts), *_images(facts), *_nuclei(facts), *_features(facts)]
+        lines = [*self._stream(facts), *_images(facts), *_nuclei(), *_features(facts)]
         given = {line.name: line for line in self.others}
         # What is chosen stands for both what is used and what is suggested.
         lines = [
@@ -223,7 +222,7 @@ def _images(facts: ImageFacts) -> list[SettingLine]:
     return lines
 
 
-def _nuclei(_facts: ImageFacts) -> list[SettingLine]:
+def _nuclei() -> list[SettingLine]:
     return [
         SettingLine("model_type", "idrstream-nuclei", "ships; or a Cellpose name or model file"),
         SettingLine("diameter", 0, "of a nucleus in px; 0: estimated for every frame"),

@@ -10,7 +10,6 @@ from idrstream.cluster.slurm import Slurm
 from idrstream.errors import ConfigError
 
 SYSTEMS: Mapping[str, QueueSystem] = {one.name: one for one in (Slurm(), Pbs(), Lsf())}
-"""The queue systems by name."""
 
 
 def queue_system(name: str) -> QueueSystem:

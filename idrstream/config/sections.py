@@ -201,6 +201,9 @@ class PreprocessSettings:
 
     __pydantic_config__ = STRICT
 
+    preprocessor: Annotated[
+        str, Doc("idrstream, which the other options are for, or an installed plug-in.")
+    ] = "idrstream"
     reader: Annotated[
         str,
         Doc(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from idrstream.errors import JournalError
-from idrstream.folder.journal.reader import open_journal
+from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.seal import is_sealed
 from idrstream.opening import inside
 
@@ -84,7 +84,12 @@ def is_extraction_folder(folder: Path) -> bool:
         If it has no journal that can be read.
     """
     with open_journal(folder) as journal:
-        plans = journal.plans()
+        return extracts_planes(journal)
+
+
+def extracts_planes(journal: JournalReader) -> bool:
+    """Return whether the last plan of a journal extracts planes."""
+    plans = journal.plans()
     return bool(plans) and is_extraction(plans[-1].identity)
 
 

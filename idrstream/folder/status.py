@@ -21,7 +21,7 @@ from idrstream.folder.journal.reader import JournalReader, open_journal
 from idrstream.folder.journal.records import BatchTotals, Failure, RunRecord
 from idrstream.folder.live import Live, LivePhase, read_live
 from idrstream.folder.locks import Holder, holder
-from idrstream.folder.recorded import is_extraction
+from idrstream.folder.recorded import extracts_planes
 from idrstream.folder.states import BatchState, RunState
 from idrstream.folder.status_text import status_lines
 from idrstream.schedule.lanes import LaneReport, bottleneck
@@ -141,8 +141,7 @@ def read_status(folder: Path) -> Status:
         If it has no journal that can be read.
     """
     with open_journal(folder) as journal:
-        plans = journal.plans()
-        extracts = bool(plans) and is_extraction(plans[-1].identity)
+        extracts = extracts_planes(journal)
         values = {**_counts(journal), **_last_run(journal, planes=extracts)}
     who = holder(folder)
     live = read_live(folder, who)

@@ -10,6 +10,7 @@ from idrstream.errors import ConfigError
 from idrstream.formats.make import READER_NAMES, make_reader
 from idrstream.formats.reader import BaseReader, MovieReader, as_reader
 from idrstream.plugins import load_plugin
+from idrstream.preprocess.base import BasePreprocessor, as_preprocessor
 from idrstream.preprocess.channels import ChannelPreprocessor
 from idrstream.preprocess.illumination import (
     FrameContext,
@@ -66,7 +67,7 @@ def make_illumination(
 
 def make_preprocessor(
     settings: PreprocessSettings, models_folder: Path, *, reader: MovieReader | None = None
-) -> Preprocessor | ChannelPreprocessor | TilePreprocessor:
+) -> BasePreprocessor:
     """Build a preprocessor from its settings.
 
     Parameters
@@ -80,14 +81,17 @@ def make_preprocessor(
 
     Returns
     -------
-    Preprocessor, ChannelPreprocessor or TilePreprocessor
-        For one channel, for several, or for tiles of large images. Nothing is opened yet.
+    BasePreprocessor
+        For one channel, for several, or for tiles of large images; or of an installed package.
+        Nothing is opened yet.
 
     Raises
     ------
     ConfigError
-        If the chosen reader's location is missing.
+        If the chosen reader's location is missing, or no installed package has the preprocessor.
     """
+    if settings.preprocessor != "idrstream":
+        return as_preprocessor(load_plugin("preprocessor", settings.preprocessor, ("idrstream",)))
     if settings.tile_px:
         return TilePreprocessor(settings)
     if reader is not None or not settings.image_channels:

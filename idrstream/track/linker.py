@@ -40,7 +40,7 @@ class NucleusTracker:
     ----------
     max_step : float
         How far a nucleus moves from one frame to the next at most. Where nuclei move little, it
-        is less: four times the movie's own median step.
+        is less: 4.5 times the movie's own median step, but at least half of it.
     max_gap : int
         Frames in a row in which a nucleus may not be found.
     divisions : bool

@@ -62,6 +62,20 @@ class Dim:
     def close(self):
         pass
 """
+PREPROCESSOR = """
+from dataclasses import replace
+
+from idrstream.preprocess import NoIllumination, Preprocessor
+from idrstream.records import Frame
+
+
+class Halved:
+    whole = Preprocessor(CellH5Reader(), NoIllumination())
+
+    def process(self, movie):
+        found = self.whole.process(movie)
+        return [replace(f, pixels=f.pixels // 2) if isinstance(f, Frame) else f for f in found]
+"""
 
 
 def titled(page):
@@ -75,11 +89,12 @@ def installed(tmp_path_factory):
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     blocks = titled("own-engine.md")
     (source / "grey_levels.py").write_text(
-        blocks["grey_levels.py"] + SEGMENTOR + READER + DOWNLOADER
+        blocks["grey_levels.py"] + SEGMENTOR + READER + DOWNLOADER + PREPROCESSOR
     )
     points = '[project.entry-points."idrstream.segmentors"]\nbright = "grey_levels:Bright"\n'
     points += '[project.entry-points."idrstream.downloaders"]\nnearby = "grey_levels:Nearby"\n'
     points += '[project.entry-points."idrstream.readers"]\ndim = "grey_levels:Dim"\n'
+    points += '[project.entry-points."idrstream.preprocessors"]\nhalved = "grey_levels:Halved"\n'
     broken = '\n[project.entry-points."idrstream.engines"]\nbroken = "grey_levels:Gone"\n'
     text = blocks["pyproject.toml"].replace(
         '[project.entry-points."idrstream.engines"]\n', broken.lstrip()
@@ -143,6 +158,13 @@ def test_a_stream_chooses_it_by_its_name(installed, quick, tmp_path, monkeypatch
     assert dark.returncode == 0, dark.stderr
     halves = read_batch_table(tmp_path / "dark" / "batch_0.csv.gz")["GreyLevel_DNA"]
     assert halves.mean() == pytest.approx(cells["GreyLevel_DNA"].mean() / 2, rel=0.1)
+    corrected = run(installed, "idrstream", "run", settings, "--preprocessor", "halved",
+                    "--final-data-dir", "halved", cwd=tmp_path)  # fmt: skip
+    assert corrected.returncode == 0, corrected.stderr
+    same = read_batch_table(tmp_path / "halved" / "batch_0.csv.gz")["GreyLevel_DNA"]
+    assert same.tolist() == halves.tolist()
+    unknown = run(installed, "idrstream", "run", settings, "--preprocessor", "halvd", cwd=tmp_path)
+    assert "no preprocessor 'halvd'; known: idrstream, halved" in unknown.stderr
     monkeypatch.setenv("ROOT", str(screen.folder))
     monkeypatch.setenv("SCREENS", str(screen.screens_path))
     nearby = run(installed, "idrstream", "run", settings, "--method", "nearby",
