@@ -120,11 +120,14 @@ def _found(namespace: argparse.Namespace) -> tuple[pd.DataFrame, str, int, int]:
 
     if namespace.table is not None:
         return read_table(namespace.table), namespace.table.stem, 1, 1
-    namespace.plates = [namespace.study] if namespace.study else []
     files = [*namespace.files, *namespace.zarr]
-    namespace.files = [_whole(text) for text in files]
-    namespace.screens, namespace.pattern_value, namespace.channel = [], [], []
-    found: StudyTable | ScreenTable = found_by(namespace)
+    wanted = {  # with the options of idrstream table that this command has not
+        **vars(namespace),
+        "plates": [namespace.study] if namespace.study else [],
+        "files": [_whole(text) for text in files],
+        "screens": [], "pattern_value": [], "channel": [],
+    }  # fmt: skip
+    found: StudyTable | ScreenTable = found_by(argparse.Namespace(**wanted))
     made = found.study if isinstance(found, ScreenTable) else found
     say(f"{found if isinstance(found, ScreenTable) else made.balance}\n")
     if made.table.empty:
