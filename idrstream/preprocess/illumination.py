@@ -134,7 +134,7 @@ class _PerMovie:
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result."""
-        return {"context": self.name, "darkfield": self.darkfield}
+        return {"context": self.name, "darkfield": self.darkfield, "most_frames": MOST_FRAMES}
 
     def model_for(self, task: ImageTask, stack: Iterable[NDArray[Any]]) -> IlluminationModel:
         """Fit a model on the context frames of one image.
@@ -176,10 +176,6 @@ class WholeMovie(_PerMovie):
     """
 
     name: str = "movie"
-
-    def describe(self) -> dict[str, object]:
-        """Return what changes a result."""
-        return {"context": self.name, "darkfield": self.darkfield, "most_frames": MOST_FRAMES}
 
     def context(self, wanted: tuple[int, ...], info: MovieInfo) -> tuple[int, ...]:  # noqa: ARG002
         """Return every valid frame, of a long movie `MOST_FRAMES` evenly over its length."""

@@ -312,7 +312,11 @@ def test_names(tmp_path):
 
 
 SECTIONS = [
-    ({}, {"name": "cellh5", "channel": 0, "z": None}, {"context": "frames", "darkfield": False}),
+    (
+        {},
+        {"name": "cellh5", "channel": 0, "z": None},
+        {"context": "frames", "darkfield": False, "most_frames": 32},
+    ),
     (
         {"perform_illumination_correction": False, "channel": 1, "z": 2},
         {"name": "cellh5", "channel": 1, "z": 2},
@@ -326,7 +330,7 @@ SECTIONS = [
     (
         {"reader": "bioformats", "bioformats_jar": Path("/opt/b.jar"), "channel": 3},
         {"name": "bioformats", "channel": 3, "z": None},
-        {"context": "frames", "darkfield": False},
+        {"context": "frames", "darkfield": False, "most_frames": 32},
     ),
 ]
 
@@ -337,6 +341,16 @@ def test_the_identity_of_a_section_stays_what_journals_hold(
 ):
     made = make_preprocessor(PreprocessSettings(**section), tmp_path)
     assert describe_part(made) == {"reader": reader, "illumination": illumination}
+
+
+@pytest.mark.parametrize("context", ["frames", "movie"])
+def test_the_identity_follows_how_many_frames_a_long_movie_gives(context, monkeypatch):
+    made = make_illumination(context)
+    info = MovieInfo(n_frames=93, shape=(8, 8), dtype="uint8", valid=(True,) * 93)
+    for most in (32, 16):
+        monkeypatch.setattr(illumination_module, "MOST_FRAMES", most)
+        assert len(made.context((1, 50), info)) == most
+        assert describe_part(made)["most_frames"] == most
 
 
 def test_the_identity_of_models_of_plates(tmp_path):
