@@ -4,10 +4,11 @@
 
 Movies from the simulator, easy (nuclei move as most of Mitocheck's) and hard (twice as many, three
 times as far, uneven times, a tenth not found). F1 of links, of divisions, and of complete tracks,
-as `tests/helpers/track_score.py` defines them; seconds of one core. `--save` keeps links for
+as `idrstream.simulate.score_tracks` has them; seconds of one core. `--save` keeps links for
 `benchmarks/traccuracy_scores.py`. The others get the true
 diameter and, for each movie, the best of several cutoffs; trackpy is used where it is installed.
-The table has the mean of the movies, and the least and the most.
+The table has the mean of the movies, and the least and the most. `--add` takes one movie after the
+other into the same file: `--levels hard --seeds 104 --segment --add`.
 """
 
 from __future__ import annotations
@@ -25,16 +26,12 @@ import numpy as np
 from _common import write_result
 from scipy.spatial import cKDTree
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
-
-from track_score import TrackScore, cut_at_gaps, links_of, score_tracks, without
-
 from idrstream import ScreenSpec
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import objects_in
-from idrstream.simulate import SimulatedMovie, simulate_movie
-from idrstream.track import Detections, NucleusTracker, PackedLabels
-from idrstream.track.measure import intensities
+from idrstream.simulate import SimulatedMovie, TrackScore, score_tracks, simulate_movie
+from idrstream.simulate.score_tracks import cut_at_gaps, links_of
+from idrstream.track import Detections, NucleusTracker
 
 DIAMETER_PX = 18.0
 EASY = {"nuclei_per_frame": 120}
@@ -65,7 +62,8 @@ class Case:
 
 def true_case(name: str, movie: SimulatedMovie, missing: float) -> Case:
     """Return the true masks of a movie, less a share of its nuclei."""
-    return _case(name, movie, movie.masks, without(movie.truth, missing))
+    kept = np.random.default_rng(0).random(len(movie.truth.frame)) >= missing
+    return _case(name, movie, movie.masks, kept)
 
 
 def segmented_case(name: str, movie: SimulatedMovie, missing: float, segmentor: Any) -> Case:
@@ -93,8 +91,7 @@ def _case(name: str, movie: SimulatedMovie, masks: Sequence[np.ndarray], kept: n
         if masks is movie.masks:
             image = true.astype(np.int32)
         objects = objects_in(image)
-        bright = intensities(_frame(movie, number + 1), objects)
-        frames.append(Detections(number + 1, objects.table, PackedLabels.of(image), bright))
+        frames.append(Detections.of(_frame(movie, number + 1), objects))
         of = dict(zip(truth.label[here].tolist(), np.flatnonzero(here).tolist(), strict=True))
         at = [of.get(label, -1) for label in _most_overlapping(image, true, objects.table)]
         tracks.append([truth.track[one] if one >= 0 else 0 for one in at])
@@ -232,15 +229,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=93)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--levels", nargs="+", default=list(LEVELS), choices=LEVELS)
     parser.add_argument("--scale", type=float, default=0.5, help="factor on height and width")
     parser.add_argument("--segment", action="store_true", help="also on our segmentation")
-    parser.add_argument("--methods", nargs="+", default=list(_OTHERS), choices=_OTHERS)
+    parser.add_argument("--methods", nargs="*", default=list(_OTHERS), choices=_OTHERS)
     parser.add_argument("--out", type=Path, help="the numbers of every movie as JSON")
+    parser.add_argument("--add", action="store_true", help="keep what --out has of other movies")
     parser.add_argument("--save", type=Path, help="folder for our and the true links as JSON")
     chosen = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for seed in chosen.seeds:
-        for level in LEVELS:
+        for level in chosen.levels:
             for case in cases(level, seed, chosen.frames, chosen.scale, chosen.segment):
                 if chosen.save is not None:
                     save_links(chosen.save / f"{case.name}, seed {seed}.json", case)
@@ -249,6 +248,8 @@ def main() -> None:
                 for name, cutoff, result in found:
                     rows.append(_row(case, seed, name, cutoff, result))
                     print(f"# {rows[-1]}", file=sys.stderr, flush=True)
+    if chosen.add and chosen.out.is_file():
+        rows = _added(json.loads(chosen.out.read_text(encoding="utf-8"))["movies"], rows)
     means = _means(rows)
     print("\n".join(_lines(means)))
     write_result(
@@ -304,6 +305,18 @@ def _row(
     score, seconds = result
     numbers = {name: round(number, 5) for name, number in asdict(score).items()}
     return {**row, "cutoff_diameters": cutoff, **numbers, "core_s": round(seconds, 2)}
+
+
+def _added(rows: Sequence[dict[str, Any]], new: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return all rows in one order, new ones in place of those of the same movie and tracker."""
+    trackers = ["ours", *_OTHERS]
+    found = {(row["movie"], row["seed"], row["tracker"]): row for row in [*rows, *new]}
+
+    def place(key: tuple[str, int, str]) -> tuple[str, bool, int, int]:
+        movie, seed, tracker = key
+        return movie.partition(",")[0], "our" in movie, trackers.index(tracker), seed
+
+    return [found[key] for key in sorted(found, key=place)]
 
 
 def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

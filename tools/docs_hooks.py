@@ -29,6 +29,7 @@ CODE = re.compile(r"<pre\b.*?</pre>|<code\b[^>]*>.*?</code>|doc-object-name[^>]*
 SEAM = re.compile(r"(?<=[\w\]])([._/=]+)(?=[\w{\[])(?![^<]*>)")
 LINK = re.compile(r"(?<!\\)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)")
 FENCE = re.compile(r"(^```.*?^```\s*?$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+_DRAWN = {"image/png": "png", "image/svg+xml": "svg"}
 PUBLIC_NAMES = "<!-- public names -->"
 OTHER_NAMES = "<!-- public names of other modules -->"
 DIRECTIVE = re.compile(r"^::: idrstream\.([\w.]+)$", re.MULTILINE)
@@ -224,10 +225,12 @@ def _notebook(path: Path) -> Iterator[tuple[str, str | bytes]]:
         lines += ["```python", cell.source, "```", ""]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if "image/png" in data:
+            drawn = next((kind for kind in _DRAWN if kind in data), None)
+            if drawn is not None:
                 pictures += 1
-                name = f"{path.stem}_{pictures}.png"
-                yield f"notebooks/{name}", base64.b64decode(data["image/png"])
+                name = f"{path.stem}_{pictures}.{_DRAWN[drawn]}"
+                content = data[drawn]
+                yield f"notebooks/{name}", content if "svg" in drawn else base64.b64decode(content)
                 lines += [f"![Picture {pictures} that this cell draws]({name})", ""]
             elif "text/html" in data:
                 lines += [

@@ -11,6 +11,7 @@ from idrstream.simulate.painting_spec import (
     treatment_of,
 )
 from idrstream.simulate.score import Score, score_locations, score_masks
+from idrstream.simulate.score_tracks import TrackScore, score_tracks
 from idrstream.simulate.screen import load_truth, simulate_screen
 from idrstream.simulate.spec import ScreenSpec, SimulatedScreen, tiny_spec
 
@@ -22,6 +23,7 @@ __all__ = [
     "SimulatedField",
     "SimulatedMovie",
     "SimulatedScreen",
+    "TrackScore",
     "Treatment",
     "Truth",
     "load_field_truth",
@@ -29,6 +31,7 @@ __all__ = [
     "plate_flatfield",
     "score_locations",
     "score_masks",
+    "score_tracks",
     "simulate_field",
     "simulate_movie",
     "simulate_painting",

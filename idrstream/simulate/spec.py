@@ -16,6 +16,8 @@ STUDY = "idr0013-neumann-mitocheck"
 ANALYSIS = Path("20150916-mitocheck-analysis") / "mitocheck"
 NEGATIVE, POSITIVE = "negative control", "positive control"
 
+_NUCLEUS_UM = 11.7  # 18 pixels of 0.65 µm
+
 # Control wells of a real Mitocheck plate with their targets, in the order they are taken.
 _CONTROLS: dict[str, str] = {
     "A4": "ENSG00000149503",
@@ -122,6 +124,11 @@ class ScreenSpec:
                 f"more than half of {self.height} x {self.width} pixels; ask for fewer"
             )
             raise ConfigError(msg)
+
+    @property
+    def pixel_um(self) -> float:
+        """Side of a pixel in micrometres: simulated nuclei are as wide as those of HeLa cells."""
+        return _NUCLEUS_UM / self.diameter_px
 
     @property
     def plate_names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from idrstream.errors import StorageError
 from idrstream.files import delete_folder, move_folder
 from idrstream.opening import inside
 from idrstream.quality.pictures import picture_key
-from idrstream.track.measure import intensities, mitotic_likeness, track_table
+from idrstream.track.measure import mitotic_likeness, track_table
 from idrstream.track.pictures import draw_tracks, film, film_mp4
 from idrstream.track.protocol import Detections, PackedLabels, Tracker
 
@@ -59,10 +59,7 @@ class BatchTracks:
     def add(self, frame: Frame, objects: Objects) -> None:
         """Add the objects of a frame."""
         of_movie = self._frames.setdefault(_movie(frame.task), {})
-        of_movie[frame.number] = Detections(
-            frame.number, objects.table, PackedLabels.of(objects.labels),
-            intensities(frame, objects),
-        )  # fmt: skip
+        of_movie[frame.number] = Detections.of(frame, objects)
         if self.films:
             self._expose(frame, objects)
 

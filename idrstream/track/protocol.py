@@ -5,10 +5,15 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from idrstream.track.measure import intensities
+
+if TYPE_CHECKING:
+    from idrstream.records import Frame, Objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,12 @@ class Detections:
     table: NDArray[Any]
     labels: PackedLabels | None = None
     intensity: NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, frame: Frame, objects: Objects) -> Self:
+        """Return the objects of a frame with their labels and how bright they are."""
+        labels = PackedLabels.of(objects.labels)
+        return cls(frame.number, objects.table, labels, intensities(frame, objects))
 
 
 @dataclass(frozen=True, slots=True)

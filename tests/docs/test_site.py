@@ -96,6 +96,15 @@ def test_names_of_the_reference_break_between_words(site):
     assert not re.search(r"<pre.*?<wbr>.*?</pre>", code.split("<pre")[1].split("</pre>")[0])
 
 
+def test_every_picture_of_a_notebook_is_on_its_page(site):
+    for path in sorted((PROJECT / "notebooks").glob("*.ipynb")):
+        page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+        shown = re.findall(rf'src="({path.stem}_\d+\.(?:png|svg))"', page)
+        notebook = path.read_text(encoding="utf-8")
+        assert len(shown) == notebook.count('"image/png":') + notebook.count('"image/svg+xml":')
+        assert all((site / "notebooks" / name).stat().st_size > 500 for name in shown)
+
+
 def test_every_public_name_is_in_the_reference(site):
     index = (site / "api" / "index.html").read_text(encoding="utf-8")
     for name in idrstream.__all__:

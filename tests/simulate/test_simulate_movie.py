@@ -105,6 +105,11 @@ def test_number_of_nuclei_is_about_what_was_asked_for():
     assert 85 < np.mean(counts) < 115
 
 
+def test_nuclei_are_as_wide_as_those_of_hela_cells():
+    assert ScreenSpec().pixel_um == pytest.approx(0.65)
+    assert ScreenSpec(diameter_px=36).pixel_um == pytest.approx(0.325)
+
+
 def test_grey_levels_are_those_of_the_study():
     movie = simulate_movie(tiny_spec(vignetting=0.0, nuclei_per_frame=20))
     away = ndimage.distance_transform_edt(movie.masks[0] == 0) > 16

@@ -4,15 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from track_score import score_tracks, without
 
 from idrstream import ScreenSpec
 from idrstream.records import OBJECT_FIELDS, Frame, ImageTask
 from idrstream.segment import objects_in
-from idrstream.simulate import simulate_movie
+from idrstream.simulate import score_tracks, simulate_movie
 from idrstream.track import Detections, NucleusTracker, PackedLabels, Tracker
 from idrstream.track.assign import pairs_of_least_cost
-from idrstream.track.measure import intensities
 
 SIZE = {"frames": 25, "height": 320, "width": 420}
 
@@ -22,15 +20,15 @@ TASK = ImageTask("P", "A15", 15, ())
 
 def detections(movie, share=0.0, *, brightness=True):
     """Return the true objects of a movie, less a share of them, with the truth of each."""
-    kept = without(movie.truth, share)
+    kept = np.random.default_rng(0).random(len(movie.truth.frame)) >= share
     found, truth = [], []
     for number, masks in enumerate(movie.masks):
         here = (movie.truth.frame == number) & kept
         labels = np.where(np.isin(masks, movie.truth.label[here]), masks, 0).astype(np.int32)
         objects = objects_in(labels)
         frame = Frame(movie.frames[number][None], number + 1, TASK)
-        bright = intensities(frame, objects) if brightness else None
-        found.append(Detections(number + 1, objects.table, PackedLabels.of(labels), bright))
+        one = Detections.of(frame, objects)
+        found.append(one if brightness else replace(one, intensity=None))
         truth.append(np.flatnonzero(here)[np.argsort(movie.truth.label[here])])
     return found, np.concatenate(truth)
 
