@@ -109,7 +109,7 @@ def cut_at_gaps(
             if now != one:
                 born[at] = 0
         ends[one] = (now, frame[nodes[-1]])
-    for at in np.flatnonzero(born):  # a mother ends with the last of her parts
+    for at in np.flatnonzero(born).tolist():  # a mother ends with the last of her parts
         end, when = ends.get(int(born[at]), (0, 0))
         first = frame[track == track[at]].min()
         born[at] = end if first - when <= GAP + 1 else 0
