@@ -82,9 +82,10 @@ class Classifier(torch.nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Return class scores, shape ``(n, classes)``."""
-        return self.net._fc(self.net._dropout(embed(self.net, crops)))
+    def forward(self, crops: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return class scores, shape ``(n, classes)``, and features, shape ``(n, 1280)``."""
+        features = embed(self.net, crops)
+        return self.net._fc(self.net._dropout(features)), features
 
 
 def features_of(net: EfficientNet, crops: torch.Tensor) -> np.ndarray:
@@ -92,6 +93,16 @@ def features_of(net: EfficientNet, crops: torch.Tensor) -> np.ndarray:
     net.eval()
     with torch.no_grad():
         return torch.cat([embed(net, min_max(part)).cpu() for part in crops.split(64)]).numpy()
+
+
+def disagreement(features: torch.Tensor) -> torch.Tensor:
+    """Return the share of the features' variance that lies between two views of one crop.
+
+    The views are the first and the second half of the batch. 0: features do not depend on how a
+    nucleus lies and how it was exposed; 1: on nothing else.
+    """
+    one, other = features.chunk(2)
+    return (one - other).square().mean() / (2 * features.var(0).mean() + 1e-6)
 
 
 def update_average(average: torch.nn.Module, net: torch.nn.Module, decay: float) -> None:
@@ -123,7 +134,7 @@ def train(
     train_index = np.flatnonzero(~held_out)
     chance = 1 / np.sqrt(np.bincount(labels[train_index], minlength=len(names)))
     chance = chance[labels[train_index]]
-    steps = max(1, len(train_index) // options.batch)
+    steps = options.steps or max(1, len(train_index) // options.batch)
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=options.rate, weight_decay=options.weight_decay
     )
@@ -135,14 +146,20 @@ def train(
         losses = []
         for _ in range(steps):
             net.train()
-            picked = rng.choice(train_index, options.batch, p=chance / chance.sum())
+            views = 2 if options.agree else 1
+            picked = rng.choice(train_index, options.batch // views, p=chance / chance.sum())
+            picked = np.tile(picked, views)
             x = augment(crops[picked], torch_rng, options.strength, options.surroundings)
             x = x.to(memory_format=torch.channels_last)
             y = functional.one_hot(torch.from_numpy(labels[picked]), len(names)).to(x)
-            if rng.random() < options.mix:
+            mixed = rng.random() < options.mix
+            if mixed:
                 share = float(rng.beta(0.4, 0.4))
                 x, y = share * x + (1 - share) * x.flip(0), share * y + (1 - share) * y.flip(0)
-            loss = functional.cross_entropy(module(x), y, label_smoothing=0.1)
+            scores, features = module(x)
+            loss = functional.cross_entropy(scores, y, label_smoothing=0.1)
+            if options.agree and not mixed:
+                loss = loss + options.agree * disagreement(features)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
@@ -191,6 +208,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, help="choose by this many folds of the other movies")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, help="batches an epoch; by default each crop once")
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--weight-decay", type=float, default=0.03)
     parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")
@@ -199,6 +217,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--mix", type=float, default=0.3, help="part of the batches that are mixed up"
+    )
+    parser.add_argument(
+        "--agree", type=float, default=0.0, help="weight of two views' features being the same"
     )
     parser.add_argument("--decay", type=float, default=0.99, help="of the average of the weights")
     parser.add_argument("--seed", type=int, default=0)

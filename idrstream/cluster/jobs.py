@@ -79,6 +79,7 @@ class JobBook:
 
     folder: ClusterFolder
     jobs: dict[int, Job] = field(default_factory=dict)
+    _changed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         """Read the file."""
@@ -98,10 +99,13 @@ class JobBook:
         return self.folder.jobs / "book.json"
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, if anything in it changed."""
+        if not self._changed:
+            return
         content = {"jobs": [asdict(job) for job in self.jobs.values()]}
         with atomic_file(self._path, mode=0o644) as file:
             file.write(json.dumps(content).encode())
+        self._changed = False
 
     def add(self, work: Work) -> Job:
         """Make a job of a piece of work; it is not saved yet."""
@@ -110,6 +114,7 @@ class JobBook:
         with atomic_file(self.work_path(number), durable=False, mode=0o644) as file:
             file.write(json.dumps(work.as_json()).encode())
         self.jobs[number] = job
+        self._changed = True
         return job
 
     def work_path(self, number: int) -> Path:
@@ -133,6 +138,7 @@ class JobBook:
     def update(self, number: int, **changes: Any) -> None:
         """Change what is known of a job; it is not saved yet."""
         self.jobs[number] = replace(self.jobs[number], **changes)
+        self._changed = True
 
     @property
     def open(self) -> list[Job]:

@@ -270,7 +270,10 @@ class PreprocessSettings:
     tile_overlap_px: Annotated[
         int | None,
         Ge(0),
-        Doc("By how much tiles overlap: by default 288, and 8 diameters of large objects."),
+        Doc(
+            "By how much tiles overlap, at least: by default 8 diameters, and what the network "
+            "sees at once."
+        ),
     ] = None
     plate_wells: Annotated[
         int, Ge(1), Doc("plate: largest number of wells that a plate's estimates are made on.")

@@ -1,9 +1,10 @@
 """The fixed grid of tiles that an image is cut into. Pure functions.
 
 Along each axis tiles of one side begin every ``side - overlap`` pixels; the last one ends with the
-image. The border between the cores of two neighbours is the middle of their overlap. So a grid
-follows from the size of the image alone, and no pixel is looked at more often than the overlap
-asks for.
+image. The border between the cores of two neighbours is the middle of their overlap. Where the
+segmentor's network looks through `Windows`, each tile holds whole ones and shares the last with its
+neighbour: what lies around a border looks the same to both. So a grid follows from the size of the
+image and of its objects alone, and no pixel is looked at more often than the overlap asks for.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from typing import Any
 
 from idrstream.errors import ConfigError
 from idrstream.records import Box, GreyLevels, Tile
+from idrstream.tiles import windows
 from idrstream.tiles.sample import WholeImage
+from idrstream.tiles.windows import Windows
 
 SIDE_PX = 12 * 256 + 32
 OVERLAP_PX = 256 + 32
 _STEP_PX = 256
 _OBJECTS = 4  # usual diameters between a core and the border of its tile
+_Part = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,9 @@ class Grid:
         Side of the tiles; those at the end of the image are smaller.
     overlap_px : int
         By how much neighbours overlap, at least.
+    scale : float
+        Pixels that the network sees for each of the image if it looks through `Windows`: tiles then
+        hold as many whole ones as fit in their side. NaN: it does not.
 
     Raises
     ------
@@ -47,6 +54,7 @@ class Grid:
     image: tuple[int, int]
     side_px: int = SIDE_PX
     overlap_px: int = OVERLAP_PX
+    scale: float = math.nan
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -55,35 +63,72 @@ class Grid:
                 f"tiles of {self.side_px} pixels cannot overlap by {self.overlap_px}: make tile_px "
                 "at least twice tile_overlap_px"
             )
+        if not math.isnan(self.scale) and 2 * self._shared > self._in_a_tile:
+            least = (windows.SIDE_PX + windows.STEP_PX * (2 * self._shared - 1)) / self.scale
+            raise ConfigError(
+                f"tiles of {self.side_px} pixels are too small for an overlap of "
+                f"{self.overlap_px} and the network, which looks at "
+                f"{windows.SIDE_PX / self.scale:.0f} pixels at once: make tile_px at least "
+                f"{math.ceil(least)}"
+            )
 
     def __len__(self) -> int:
         """Return the number of tiles."""
-        rows, columns = (len(self._starts(length)) for length in self.image)
+        rows, columns = (len(self._along(length)) for length in self.image)
         return rows * columns
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """The largest ``(Y, X)`` of a tile."""
+        height, width = (
+            max(stop - start for (start, stop), _ in self._along(length)) for length in self.image
+        )
+        return height, width
 
     def boxes(self) -> Iterator[tuple[Box, Box]]:
         """Yield region and core of each tile, row by row."""
         for (y, core_y), (x, core_x) in product(*map(self._along, self.image)):
             yield Box(y[0], x[0], y[1], x[1]), Box(core_y[0], core_x[0], core_y[1], core_x[1])
 
-    def _starts(self, length: int) -> list[int]:
-        return list(range(0, max(length - self.overlap_px, 1), self.side_px - self.overlap_px))
+    @property
+    def _in_a_tile(self) -> int:
+        """How many windows a tile holds."""
+        return int((self.side_px * self.scale - windows.SIDE_PX) // windows.STEP_PX) + 1
 
-    def _along(self, length: int) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        regions = [(start, min(start + self.side_px, length)) for start in self._starts(length)]
-        borders = [(before[1] + after[0]) // 2 for before, after in pairwise(regions)]
+    @property
+    def _shared(self) -> int:
+        """How many windows neighbours share."""
+        beyond = self.overlap_px * self.scale - windows.SIDE_PX
+        return 1 + max(0, math.ceil(beyond / windows.STEP_PX))
+
+    def _along(self, length: int) -> list[tuple[_Part, _Part]]:
+        if math.isnan(self.scale):
+            starts = range(0, max(length - self.overlap_px, 1), self.side_px - self.overlap_px)
+            regions = [(start, min(start + self.side_px, length)) for start in starts]
+            borders = [(before[1] + after[0]) // 2 for before, after in pairwise(regions)]
+        else:
+            of, shared = Windows(length, self.scale), self._shared
+            firsts = range(0, max(of.count - shared, 1), self._in_a_tile - shared)
+            regions = [
+                of.span(first, min(first + self._in_a_tile, of.count) - 1) for first in firsts
+            ]
+            borders = [of.middle(first, first + shared - 1) for first in firsts[1:]]
         return list(zip(regions, zip([0, *borders], [*borders, length], strict=True), strict=True))
 
 
-def overlap_for(diameter_px: float) -> int:
+def overlap_for(diameter_px: float, scale: float = math.nan) -> int:
     """Return by how much tiles overlap for objects of a usual diameter.
 
     Four diameters from the border of a core to that of the tile: at least twice the largest
-    object's, which has twice the usual diameter or less.
+    object's, which has twice the usual diameter or less. Without `Windows`, of which neighbours
+    share a whole one anyway, what a network sees otherwise at the border of a tile is added.
     """
     if math.isnan(diameter_px):
         return OVERLAP_PX
-    beyond = max(0.0, 2 * _OBJECTS * diameter_px - OVERLAP_PX)
+    needed = 2 * _OBJECTS * diameter_px
+    if not math.isnan(scale):
+        return math.ceil(needed)
+    beyond = max(0.0, needed - OVERLAP_PX)
     return OVERLAP_PX + math.ceil(beyond / _STEP_PX) * _STEP_PX
 
 
@@ -92,7 +137,7 @@ def tiles_of(
 ) -> Iterator[Tile]:
     """Yield the tiles of an image, numbered from 1 row by row, with what holds for all of them."""
     count, whole = len(grid), whole or WholeImage()
-    largest = min(grid.side_px, grid.image[0]), min(grid.side_px, grid.image[1])
+    largest = grid.largest
     for number, (region, core) in enumerate(grid.boxes(), start=1):
         yield Tile(
             number, count, region, core, grid.image, whole.levels, whole.diameter_px, pixel_um,

@@ -32,12 +32,15 @@ class WholeImage(NamedTuple):
         Of the segmentor's other channels.
     cell_diameter_px : float
         Usual diameter of the cells around the objects; NaN if it is not known.
+    scale : float
+        Pixels that the network sees for each of the image, if it looks through `Windows`; else NaN.
     """
 
     levels: GreyLevels | None = None
     diameter_px: float = math.nan
     others: tuple[GreyLevels | None, ...] = ()
     cell_diameter_px: float = math.nan
+    scale: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

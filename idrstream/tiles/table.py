@@ -137,8 +137,8 @@ def cut_image(
     """
     whole = measure(take_sample(image, channel, others)) or WholeImage()
     largest_px = float(np.fmax(whole.diameter_px, whole.cell_diameter_px))
-    overlap = overlap_for(largest_px) if overlap_px is None else overlap_px
-    grid = Grid(image.info.shape, side_px, overlap)
+    overlap = overlap_for(largest_px, whole.scale) if overlap_px is None else overlap_px
+    grid = Grid(image.info.shape, side_px, overlap, whole.scale)
     tiles = list(tiles_of(grid, whole, pixel_um=image.info.pixel_um))
     logger.info(
         "%s: %d x %d pixels in %d tiles of %d with an overlap of %d; diameter %.1f px, %s",

@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 PREFIX = struct.Struct(">I")
+
+FOLDER_VARIABLE = "IDRSTREAM_WORKER_FOLDER"
+"""Environment variable that tells a worker its own folder, which is made for it alone."""
 
 
 def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") -> None:
@@ -42,7 +47,8 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     """Yield requests until the input ends; end the process if that happens during one.
 
     The input ends when the one who asks is gone, even if it was killed. Nobody waits for the
-    answer then, and a worker that is busy for minutes, or hangs, must not outlive it.
+    answer then, and a worker that is busy for minutes, or hangs, must not outlive it. Nor is there
+    anybody else to delete the worker's own folder.
     """
     arrived: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     answered = 0
@@ -53,6 +59,7 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
             while (request := read_message(stream)) is not None:
                 asked += 1
                 arrived.put(request)
+        _delete_own_folder()
         arrived.put(None)
         if answered < asked:
             os._exit(1)
@@ -61,3 +68,10 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     while (request := arrived.get()) is not None:
         yield request
         answered += 1
+
+
+def _delete_own_folder() -> None:
+    folder = os.environ.get(FOLDER_VARIABLE, "")
+    with suppress(OSError):
+        if folder and Path(folder).samefile(Path.cwd()):
+            shutil.rmtree(folder, ignore_errors=True)

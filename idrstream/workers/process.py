@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import idrstream
-from idrstream.workers.messages import PREFIX, write_message
+from idrstream.workers.messages import FOLDER_VARIABLE, PREFIX, write_message
 
 _MAX_HEADER_BYTES = 1 << 20
 _TAIL_BYTES, _TAIL_LINES = 20_000, 60
@@ -63,7 +63,11 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 cwd=self.folder,
-                env={**_environment(), **(environment or {})},
+                env={
+                    **_environment(),
+                    **(environment or {}),
+                    FOLDER_VARIABLE: os.path.realpath(self.folder),
+                },
                 # Ctrl-C in the terminal is ours to handle.
                 start_new_session=True,
             )

@@ -5,7 +5,7 @@ from idrstream.segment.network.intensity import (
     blank_level,
     bright_pixels,
     dark_level,
-    near_bright,
+    exceeding,
     visible_percentiles,
     without_blank,
 )
@@ -73,7 +73,7 @@ def test_the_medium_around_what_was_never_recorded_is_not_nuclei():
     empty, recorded = scanned(nuclei=False)
     assert visible_percentiles(empty) is None
     assert dark_level(empty) == pytest.approx(dark_level(empty[:, 240:]), rel=0.02)
-    assert near_bright(scanned()[0], dark_level(empty), 10) is not None
+    assert exceeding(scanned()[0], dark_level(empty)).any()
     assert 0 < bright_pixels(scanned()[0]).sum() < 0.05 * recorded.sum()
 
 
@@ -89,14 +89,12 @@ def test_zeros_of_a_dark_medium_stay_as_they_are():
         assert without_blank(image) is image
 
 
-def test_only_what_is_near_something_bright_is_seen():
+def test_what_exceeds_a_level_is_judged_smoothed():
     image = np.full((200, 300), 100.0)
-    assert near_bright(image, 120.0, 20) is None
+    assert not exceeding(image, 120.0).any()
     image[100, 150] = 130.0  # a hot pixel, which smoothing takes away
-    assert near_bright(image, 120.0, 20) is None
+    assert not exceeding(image, 120.0).any()
     image[98:103, 148:153] = 200.0
-    near = near_bright(image, 120.0, 20)
-    assert near[80, 150]
-    assert near[100, 130]
-    assert not near[70, 150]
-    assert not near[100, 180]
+    found = exceeding(image, 120.0)
+    assert found[100, 150]
+    assert 9 <= found.sum() <= 49

@@ -11,13 +11,13 @@ from idrstream.cli.main import main
 from idrstream.config import SegmentSettings
 from idrstream.records import Box, Frame, ImageTask, Tile
 from idrstream.segment import CellPoseSegmentor
-from idrstream.segment.cellpose.whole_image import tile_as_seen
+from idrstream.segment.cellpose.whole_image import part_as_seen
 from idrstream.simulate.slide import SlideSpec, slide_centres, slide_region, write_slide
-from idrstream.tiles.grid import Grid, tiles_of
+from idrstream.tiles.grid import SIDE_PX, Grid, overlap_for, tiles_of
 from idrstream.tiles.own import global_points, own_objects
 from idrstream.tiles.sample import ImageSample
 
-SPEC = SlideSpec(288, 470, empty=0.0, density=0.6, seed=2)
+SPEC = SlideSpec(288, 800, empty=0.0, density=0.6, seed=2)
 WHOLE = Box(0, 0, SPEC.height, SPEC.width)
 
 
@@ -31,35 +31,55 @@ def pixels() -> np.ndarray:
     return slide_region(SPEC, WHOLE)[0]
 
 
-def tiles_for(segmentor: CellPoseSegmentor, pixels: np.ndarray, grid: Grid) -> list[Tile]:
+def tiles_for(
+    segmentor: CellPoseSegmentor, pixels: np.ndarray, side_px: int = SIDE_PX
+) -> list[Tile]:
     whole = segmentor.whole_image(ImageSample((pixels,), lambda _at, _side: pixels))
     assert whole.levels is not None
-    return list(tiles_of(grid, whole))
+    return list(
+        tiles_of(Grid(SPEC_SIZE, side_px, overlap_for(17.0, whole.scale), whole.scale), whole)
+    )
 
 
-def found_by(segmentor: CellPoseSegmentor, pixels: np.ndarray, tiles: list[Tile]) -> np.ndarray:
+def found_by(
+    segmentor: CellPoseSegmentor, pixels: np.ndarray, tiles: list[Tile]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The label image, put together of all tiles, and the places of the objects."""
     task = ImageTask("P", "A1", 1, (1,))
-    found = []
+    labels, found = np.zeros(SPEC_SIZE, np.int64), []
     for tile in tiles:
         frame = Frame(pixels[tile.region.slices][np.newaxis], tile.number, task, tile=tile)
-        found.append(global_points(own_objects(segmentor.segment(frame), tile).locations, tile))
-    return np.concatenate(found)
+        objects = own_objects(segmentor.segment(frame), tile)
+        own = objects.labels > 0
+        assert not labels[tile.region.slices][own].any()
+        labels[tile.region.slices][own] = objects.labels[own].astype(np.int64) + tile.first_label
+        found.append(global_points(objects.locations, tile))
+    return labels, np.concatenate(found)
 
 
-def test_tiles_find_what_the_whole_image_has(segmentor, pixels) -> None:
-    by_tiles = found_by(segmentor, pixels, tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 288, 106)))
-    at_once = found_by(segmentor, pixels, tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0)))
-    apart = np.linalg.norm(by_tiles[:, None] - at_once[None], axis=2)
-    assert abs(len(by_tiles) - len(at_once)) <= 1
-    assert (apart.min(axis=1) < 1).mean() > 0.98
-    assert len(by_tiles) >= 0.9 * len(slide_centres(SPEC, WHOLE))
+def numbered_by_place(labels: np.ndarray) -> np.ndarray:
+    numbers, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    order = np.argsort(np.where(numbers > 0, first, -1))
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return rank[inverse].reshape(labels.shape)
+
+
+def test_tiles_find_to_the_pixel_what_the_whole_image_has(segmentor, pixels) -> None:
+    tiles = tiles_for(segmentor, pixels, 700)
+    assert len(tiles) > 1
+    by_tiles, points = found_by(segmentor, pixels, tiles)
+    (whole,) = tiles_for(segmentor, pixels)
+    at_once, _ = found_by(segmentor, pixels, [whole])
+    assert np.array_equal(numbered_by_place(by_tiles), numbered_by_place(at_once))
+    assert len(points) >= 0.9 * len(slide_centres(SPEC, WHOLE))
 
 
 SPEC_SIZE = (SPEC.height, SPEC.width)
 
 
 def test_a_tile_without_anything_bright_is_not_segmented(segmentor, pixels) -> None:
-    tiles = tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0))
+    tiles = tiles_for(segmentor, pixels)
     noise = np.random.default_rng(0).normal(150, 11, (1, *SPEC_SIZE)).clip(0).astype(np.uint16)
     frame = Frame(noise, 1, ImageTask("P", "A1", 1, (1,)), tile=tiles[0])
     assert len(segmentor.segment(frame)) == 0
@@ -69,10 +89,10 @@ def test_where_the_slide_was_not_scanned_nothing_stands_out(segmentor, pixels) -
     """The step from there to the medium would look like the border of a nucleus."""
     y, x = np.mgrid[: SPEC.height, : SPEC.width]
     part = np.where(x + y // 4 > 200, pixels, 0)
-    (tile,) = tiles_for(segmentor, part, Grid(SPEC_SIZE, 800, 0))
+    (tile,) = tiles_for(segmentor, part)
     assert tile.levels is not None
     assert tile.levels.blank == pytest.approx(150, abs=2)
-    seen = tile_as_seen([part], segmentor._model.get(), tile, 17.0)
+    seen = part_as_seen([part], segmentor._model.get(), tile, 17.0).pixels
     assert np.abs(seen[part == 0]).max() < 0.05
     assert np.quantile(seen[part > 0], 0.98) > 0.5
     by_itself = segmentor._model.get().model.normalised(part)
@@ -81,7 +101,7 @@ def test_where_the_slide_was_not_scanned_nothing_stands_out(segmentor, pixels) -
 
 def test_a_dim_tile_keeps_the_grey_levels_of_its_image(segmentor, pixels) -> None:
     """By itself its debris would be stretched to the brightness of nuclei."""
-    (tile,) = tiles_for(segmentor, pixels, Grid(SPEC_SIZE, 800, 0))
+    (tile,) = tiles_for(segmentor, pixels)
     dim = (pixels.astype(float) * 0.005 + 150).astype(np.uint16)[np.newaxis]
     task = ImageTask("P", "A1", 1, (1,))
     assert len(segmentor.segment(Frame(dim, 1, task))) > 0
@@ -93,8 +113,8 @@ def test_nuclei_at_the_border_of_the_image_are_left_out_not_those_of_tiles(pixel
         CellPoseSegmentor(SegmentSettings(diameter=17.0, remove_edge_masks=cut, gpu=False))
         for cut in (False, True)
     )
-    tiles = tiles_for(keep, pixels, Grid(SPEC_SIZE, 288, 106))
-    everything, inner = (found_by(one, pixels, tiles) for one in (keep, drop))
+    tiles = tiles_for(keep, pixels, 700)
+    everything, inner = (found_by(one, pixels, tiles)[1] for one in (keep, drop))
     lost = {tuple(p) for p in everything.tolist()} - {tuple(p) for p in inner.tolist()}
     assert 0 < len(lost) < 0.3 * len(everything)
     for y, x in lost:
@@ -107,7 +127,7 @@ def test_the_command_writes_table_label_image_and_steps(tmp_path: Path, capsys) 
     code = main(
         [
             "segment", str(image), "--channel", "dna", "--out", str(tmp_path / "out"),
-            "--tile-px", "288", "--tile-overlap-px", "106", "--diameter", "17",
+            "--tile-px", "700", "--diameter", "17",
             "--progress", "false", "--gpu", "false", "--profile", str(steps),
         ]
     )  # fmt: skip

@@ -33,14 +33,14 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def test_workers_in_processes_of_their_own_come_to_the_same_bytes(tmp_path: Path) -> None:
-    image = write_slide(tmp_path / "s.ome.tif", SlideSpec(288, 700, empty=0.0, seed=2))
+    image = write_slide(tmp_path / "s.ome.tif", SlideSpec(288, 900, empty=0.0, seed=2))
     found = []
     executors: list[Executor | None] = [None, Processes(workers=2)]
     for number, executor in enumerate(executors):
         config = tmp_path / f"{number}.toml"
         config.write_text(
             f'[stream]\ntable = "none.csv"\nfinal_data_dir = "{number}"\ntmp_dir = "{number}.tmp"\n'
-            "[preprocess]\ntile_px = 288\ntile_overlap_px = 106\n[segment]\ndiameter = 17.6\n"
+            "[preprocess]\ntile_px = 620\n[segment]\ndiameter = 17.6\n"
         )
         stream = IdrStream.from_settings(load_settings(config))
         table = pd.DataFrame({"Plate": ["s"], "Well": ["A1"], "Path": [str(image)]})

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from idrstream.errors import SegmentationError, UserError
 from idrstream.records import Frame, Objects
+from idrstream.segment.network.image_part import ImagePart
 from idrstream.workers.threads import in_threads
 
 _log = logging.getLogger("idrstream.segment")
@@ -28,14 +29,14 @@ class Prepared:
     ----------
     frame : Frame
         The frame.
-    image : NDArray of float32
+    image : NDArray of float32 or ImagePart
         Its pixels as the network wants them, shape ``(Y, X)``, or ``(2, Y, X)``.
     diameter_px : float
         Diameter of its nuclei.
     """
 
     frame: Frame
-    image: NDArray[np.float32]
+    image: NDArray[np.float32] | ImagePart
     diameter_px: float
 
 

@@ -31,7 +31,7 @@ from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.plate_diameters import PlateDiameters
 from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cellpose.shipped import rounded_up
-from idrstream.segment.cellpose.whole_image import tile_as_seen, whole_image
+from idrstream.segment.cellpose.whole_image import part_as_seen, whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
@@ -302,33 +302,25 @@ class CellPoseSegmentor(Segmentor):
             if tile is None:
                 return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
             planes = [pixels, *map(frame.plane, self.other_channels)]
-            return Prepared(frame, tile_as_seen(planes, loaded, tile, diameter_px), diameter_px)
+            return Prepared(frame, part_as_seen(planes, loaded, tile, diameter_px), diameter_px)
 
     def _run_network(self, group: Sequence[Prepared], threads: int | None = None) -> list[Any]:
-        """Return the flows of each of a group of frames; None of a tile without anything in it."""
-        lit = [one for one in group if one.frame.tile is None or one.image.any()]
-        if not lit:
-            return [None] * len(group)
+        """Return the flows of each of a group of frames."""
         # Where the GPU's memory is exhausted, the processor takes over.
         threads = threads or self.settings.threads or all_processors()
         with one_frames_errors(), one_thread_each(threads), step("network"):
             model = self._model.get().model
             flows: list[Any] = model.pooled_flows(
-                [one.image for one in lit],
-                [one.diameter_px for one in lit],
-                skip_black=all(one.frame.tile is not None for one in lit),
+                [one.image for one in group], [one.diameter_px for one in group]
             )
-        found = dict(zip(map(id, lit), flows, strict=True))
-        return [found.get(id(one)) for one in group]
+        return flows
 
     def _finish(self, prepared: Prepared, flows: Any, *, outlines: bool) -> Objects:
         """Do what comes after the network: masks and nuclei of a frame."""
         frame, diameter_px = prepared.frame, prepared.diameter_px
-        masks: NDArray[Any] = np.zeros(frame.shape, np.int32)
         with one_frames_errors(), step("masks"):
             model = self._model.get().model
-            if flows is not None:
-                masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
+            masks = model.masks_of(flows, frame.shape, diameter_px, **self._mask_options())
         drop_edge, tile = self.settings.remove_edge_masks, frame.tile
         labels = as_labels(masks, drop_edge=drop_edge and tile is None)
         objects = self._objects(labels, diameter_px, outlines=outlines)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idrstream.records import GreyLevels, Tile
-from idrstream.segment.network.intensity import blank_level, dark_level, filled, near_bright
+from idrstream.segment.network.image_part import ImagePart
+from idrstream.segment.network.intensity import blank_level, dark_level, exceeding, filled
 from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.tiles.sample import ImageSample, WholeImage
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _PLACES = 5  # where the diameter is estimated
 _PLACE_PX = 640
-_AROUND_PX, _AROUND_DIAMETERS = 64, 3  # of bright pixels, that the network sees
 
 
 def whole_image(sample: ImageSample, loaded: LoadedModel, given_px: float) -> WholeImage:
@@ -38,7 +38,8 @@ def whole_image(sample: ImageSample, loaded: LoadedModel, given_px: float) -> Wh
     """
     levels = _grey_levels(sample, loaded)
     others = tuple(_grey_levels(other, loaded) for other in sample.others)
-    return WholeImage(levels, _diameter(sample, levels, loaded, given_px), others)
+    diameter_px = _diameter(sample, levels, loaded, given_px)
+    return WholeImage(levels, diameter_px, others, scale=scale_for(loaded, diameter_px))
 
 
 def rows_of(sample: ImageSample) -> NDArray[Any]:
@@ -82,12 +83,10 @@ def _places(sample: ImageSample, dark: float) -> list[NDArray[Any]]:
     return [sample.around(at, _PLACE_PX) for at in best if bright[at] > 0]
 
 
-def tile_as_seen(
+def part_as_seen(
     planes: Sequence[NDArray[Any]], loaded: LoadedModel, tile: Tile, diameter_px: float
-) -> NDArray[np.float32]:
+) -> ImagePart:
     """Return a tile as the network sees it: by the grey levels of its whole image.
-
-    What is far from anything bright is 0, so that the network need not see it.
 
     Parameters
     ----------
@@ -99,26 +98,23 @@ def tile_as_seen(
         Where the tile lies.
     diameter_px : float
         Usual diameter of the objects.
-
-    Returns
-    -------
-    NDArray of float32
-        Shape ``(Y, X)``, or ``(2, Y, X)`` of two channels.
     """
-    around = max(_AROUND_PX, round(_AROUND_DIAMETERS * diameter_px))
-    scaled, near = [], np.zeros(planes[0].shape, np.bool_)
+    scaled, bright = [], np.zeros(planes[0].shape, np.bool_)
     for pixels, levels in zip(planes, (tile.levels, *tile.others), strict=False):
         if levels is None:
             scaled.append(loaded.model.normalised(pixels))
-            near[...] = True
+            bright |= scaled[-1].any()
             continue
-        here = near_bright(pixels, levels.dark, around)
-        if here is not None:
-            near |= here
+        bright |= exceeding(pixels, levels.dark)
         image = filled(pixels, levels.blank).astype(np.float32)
         image -= np.float32(levels.low)
         image /= np.float32(levels.high - levels.low)
         scaled.append(image)
-    for image in scaled:
-        image[~near] = 0
-    return scaled[0] if len(scaled) == 1 else np.stack(scaled)
+    image = scaled[0] if len(scaled) == 1 else np.stack(scaled)
+    corner = tile.region.top, tile.region.left
+    return ImagePart(image, corner, tile.image, scale_for(loaded, diameter_px), bright)
+
+
+def scale_for(loaded: LoadedModel, diameter_px: float) -> float:
+    """Return how many pixels the network sees for each of an image; NaN without a diameter."""
+    return float(loaded.model.diam_mean) / diameter_px

@@ -105,20 +105,14 @@ def dark_level(image: NDArray[Any]) -> float:
     return min(otsu, middle + 2 * _APART * spread)
 
 
-def near_bright(image: NDArray[Any], dark: float, around_px: int) -> NDArray[np.bool_] | None:
-    """Return which pixels are near one that exceeds the level of `dark_level`; None if none does.
-
-    Near is not farther than so many pixels along either axis.
-    """
+def exceeding(image: NDArray[Any], dark: float) -> NDArray[np.bool_]:
+    """Return which pixels of the smoothed image exceed the level of `dark_level`."""
     from scipy import ndimage
 
     if image.max() <= dark:  # also of what was never written
-        return None
-    bright = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0) > dark
-    if not bright.any():
-        return None
-    near: NDArray[np.bool_] = ndimage.maximum_filter(bright, 2 * around_px + 1, mode="constant")
-    return near
+        return np.zeros(image.shape, np.bool_)
+    found: NDArray[np.bool_] = ndimage.gaussian_filter(np.asarray(image, np.float32), 1.0) > dark
+    return found
 
 
 def _smooth(image: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

@@ -15,6 +15,7 @@ from cellpose.models import CellposeModel
 from numpy.typing import NDArray
 
 from idrstream.segment.network.dynamics import masks_from_flows
+from idrstream.segment.network.image_part import ImagePart
 from idrstream.segment.network.intensity import USUAL_PERCENTILES
 from idrstream.segment.network.network import FoldedNetwork
 from idrstream.segment.network.tile_runner import Flows, TileRunner
@@ -72,26 +73,25 @@ class PooledModel(CellposeModel):  # type: ignore[misc]
         return image
 
     def pooled_flows(
-        self,
-        images: Sequence[NDArray[np.float32]],
-        diameters_px: Sequence[float],
-        *,
-        skip_black: bool = False,
+        self, images: Sequence[NDArray[np.float32] | ImagePart], diameters_px: Sequence[float]
     ) -> list[Flows]:
         """Return the flows of several frames, from `normalised`, with one pool of tiles.
 
-        See `TileRunner.run`.
+        See `TileRunner.run`. Parts of large images have a scale of their own.
         """
         if self._runner is None:
             raise RuntimeError("prepare() was not called")
         scales = [self.diam_mean / diameter_px for diameter_px in diameters_px]
-        return self._runner.run(images, scales, skip_black=skip_black)
+        return self._runner.run(images, scales)
 
     def masks_of(
         self, flows: Flows, shape: tuple[int, int], diameter_px: float, **options: Any
     ) -> NDArray[Any]:
         """Return the masks ``(Y, X)`` of a frame as ``eval`` makes them of its flows."""
-        values = _resized(flows.values, shape)
+        part = flows.part
+        if part and part.empty:
+            return np.zeros(shape, np.int32)
+        values = part.back(flows.values) if part else _resized(flows.values, shape)
         steps = int(200 / (self.diam_mean / diameter_px))
         return masks_from_flows(values, steps=steps, **options)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from idrstream.errors import SegmentationError
+
 _LARGEST_SCALE = 10.0  # of nuclei this much smaller than those it was trained on nothing is left
 _MOST_PIXELS = 1 << 27  # of an enlarged frame: 4 GB of memory, minutes of one processor
 
@@ -24,3 +26,23 @@ def smallest_diameter_px(usual_px: float, shape: tuple[int, ...] = (1, 1)) -> fl
         ``(Y, X)`` of the frame; by default one of any size.
     """
     return usual_px / largest_scale(shape)
+
+
+def scaled_shape(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Return the shape ``(Y, X)`` of a frame as the network sees it.
+
+    Raises
+    ------
+    idrstream.errors.SegmentationError
+        If nothing would be left of it, or it would be enlarged too much.
+    """
+    rows, columns = shape
+    height, width = int(rows * scale), int(columns * scale)
+    if not (height and width):
+        raise SegmentationError(f"a frame of {rows} x {columns} pixels is too small for its nuclei")
+    if scale > largest_scale(shape) * 1.001:
+        raise SegmentationError(
+            f"a frame of {rows} x {columns} pixels (Y x X) would be enlarged {scale:.1f} times to "
+            f"find its nuclei, which are too small; at most {largest_scale(shape):.1f} times"
+        )
+    return height, width

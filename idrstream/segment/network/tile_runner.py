@@ -16,15 +16,14 @@ import torch
 from cellpose import transforms
 from numpy.typing import NDArray
 
-from idrstream.errors import SegmentationError
+from idrstream.segment.network.image_part import ImagePart, View, part_view
 from idrstream.segment.network.network import STYLE_LENGTH, FoldedNetwork
-from idrstream.segment.network.scale import largest_scale
-from idrstream.segment.network.tiles import TileBlend, TilePlan, cut_tile, plan_tiles
+from idrstream.segment.network.scale import scaled_shape
+from idrstream.segment.network.tiles import TileBlend, cut_tile, plan_tiles
 from idrstream.workers.threads import free_threads, in_threads
 
 _log = logging.getLogger("idrstream.segment")
 _CELLPOSE_TILE_PX = 224 * 224
-_NOTHING = np.array([0, 0, -20], np.float32).reshape(3, 1, 1)  # no flow, surely no object
 _TILES_A_THREAD = 16  # whose flows are in memory before they are blended
 
 
@@ -38,17 +37,13 @@ class Flows:
         Shape ``(3, Y, X)`` at the network's scale: flow along y, along x, cell probability.
     style : NDArray of float32
         Shape ``(256,)``, of length 1.
+    part : View, optional
+        How the pixels of a part of a large image lie between those.
     """
 
     values: NDArray[np.float32]
     style: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Padded:
-    planes: NDArray[np.float32]  # (C, Y, X)
-    inside: tuple[slice, slice]
-    plan: TilePlan
+    part: View | None = None
 
 
 class TileRunner:
@@ -91,77 +86,74 @@ class TileRunner:
         return self._pixels > 0
 
     def run(
-        self,
-        images: Sequence[NDArray[np.float32]],
-        scales: Sequence[float],
-        *,
-        skip_black: bool = False,
+        self, images: Sequence[NDArray[np.float32] | ImagePart], scales: Sequence[float]
     ) -> list[Flows]:
         """Return the flows of each image.
 
         Parameters
         ----------
-        images : sequence of NDArray of float32
+        images : sequence of NDArray of float32 or ImagePart
             Each of shape ``(Y, X)``, or ``(2, Y, X)`` for networks that look at two channels;
-            normalised, of any size.
+            normalised, of any size. A part of a larger image is looked at through its `Windows`.
         scales : sequence of float
-            By how much each is enlarged for the network.
-        skip_black : bool
-            Do not run the network where there is nothing but zeros: there is no object then.
+            By how much each is enlarged for the network; of a part its own holds.
 
         Returns
         -------
         list of Flows
-            Of shape ``(3, int(Y * scale), int(X * scale))`` each; the same whatever the other
-            images are.
+            Of shape ``(3, int(Y * scale), int(X * scale))`` each, of the pixels that are seen of a
+            part; the same whatever the other images are. Where a part holds whole windows they are
+            to the bit those of any other part that does.
         """
-        padded = [_pad(_scaled(image, scale)) for image, scale in zip(images, scales, strict=True)]
-        blends = [TileBlend(p.plan, 3) for p in padded]
-        styles = [np.zeros(STYLE_LENGTH, np.float32) for _ in padded]
-        for members in _by_tile_shape(padded):
-            if skip_black:
-                members = _lit(padded, members, blends)
+        views = [
+            part_view(image) if isinstance(image, ImagePart) else _pad(_scaled(image, scale))
+            for image, scale in zip(images, scales, strict=True)
+        ]
+        blends = [TileBlend(one.plan, 3, one.dark) for one in views]
+        styles = [np.zeros(STYLE_LENGTH, np.float32) for _ in views]
+        for members in _by_tile_shape(views):
             for (image, tile), (values, style) in zip(
-                members, self._tiles(padded, members), strict=True
+                members, self._tiles(views, members), strict=True
             ):
                 blends[image].add(tile, values)
                 styles[image] += style
-        return [
-            Flows(blend.result()[:, p.inside[0], p.inside[1]], _of_length_one(style))
-            for blend, p, style in zip(blends, padded, styles, strict=True)
-        ]
+        found = []
+        for one, blend, style in zip(views, blends, styles, strict=True):
+            values = blend.result()[:, one.inside[0], one.inside[1]]
+            found.append(Flows(values, _of_length_one(style), one if one.axes else None))
+        return found
 
     def _tiles(
-        self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
+        self, views: Sequence[View], members: Sequence[tuple[int, int]]
     ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Yield flows and style of each tile, running as many together as fit."""
         start = 0
         while start < len(members):
             with self._one_batch:
-                results = self._next_tiles(padded, members[start:])
+                results = self._next_tiles(views, members[start:])
             yield from results
             start += len(results)
 
     def _next_tiles(
-        self, padded: Sequence[_Padded], members: Sequence[tuple[int, int]]
+        self, views: Sequence[View], members: Sequence[tuple[int, int]]
     ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return flows and style of the first tiles, none when fewer are to be tried next."""
         if not self.pools:
             threads = free_threads()
             part = members[: _TILES_A_THREAD * threads]
-            found = in_threads(lambda tile: self._pooled(padded, [tile]), part, threads)
+            found = in_threads(lambda tile: self._pooled(views, [tile]), part, threads)
             return [result for results in found for result in results]
-        height, width = padded[members[0][0]].plan.tile
-        return self._pooled(padded, members[: max(1, self._pixels // (height * width))])
+        height, width = views[members[0][0]].plan.tile
+        return self._pooled(views, members[: max(1, self._pixels // (height * width))])
 
     def _pooled(
-        self, padded: Sequence[_Padded], part: Sequence[tuple[int, int]]
+        self, views: Sequence[View], part: Sequence[tuple[int, int]]
     ) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
         """Return flows and style of tiles in one batch, none when fewer are to be tried next."""
-        height, width = padded[part[0][0]].plan.tile
+        height, width = views[part[0][0]].plan.tile
         batch = np.zeros((len(part), 2, height, width), np.float32)
         for slot, (image, tile) in zip(batch, part, strict=True):
-            of = padded[image]
+            of = views[image]
             for channel, plane in enumerate(of.planes):
                 slot[channel] = cut_tile(plane, of.plan, tile)
         results = self._try(batch)
@@ -206,15 +198,7 @@ def _scaled(image: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
         return np.stack([_scaled(plane, scale) for plane in image])
     if scale == 1.0:
         return image
-    height, width = (int(side * scale) for side in image.shape)
-    rows, columns = image.shape
-    if not (height and width):
-        raise SegmentationError(f"a frame of {rows} x {columns} pixels is too small for its nuclei")
-    if scale > largest_scale(image.shape) * 1.001:
-        raise SegmentationError(
-            f"a frame of {rows} x {columns} pixels (Y x X) would be enlarged {scale:.1f} times to "
-            f"find its nuclei, which are too small; at most {largest_scale(image.shape):.1f} times"
-        )
+    height, width = scaled_shape(image.shape, scale)
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
@@ -228,27 +212,13 @@ def _out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def _pad(image: NDArray[np.float32]) -> _Padded:
+def _pad(image: NDArray[np.float32]) -> View:
     planes = image.reshape(-1, *image.shape[-2:])
     height, width = planes.shape[1:]
     top, bottom, left, right = transforms.get_pad_yx(height, width)
     planes = np.pad(planes, ((0, 0), (top, bottom), (left, right)))
     inside = slice(top, top + height), slice(left, left + width)
-    return _Padded(planes, inside, plan_tiles((planes.shape[1], planes.shape[2])))
-
-
-def _lit(
-    padded: Sequence[_Padded], members: Sequence[tuple[int, int]], blends: Sequence[TileBlend]
-) -> list[tuple[int, int]]:
-    """Return the tiles that the network must see; the others get their flows."""
-    lit = []
-    for image, tile in members:
-        plan = padded[image].plan
-        if any(cut_tile(plane, plan, tile).any() for plane in padded[image].planes):
-            lit.append((image, tile))
-        else:
-            blends[image].add(tile, np.broadcast_to(_NOTHING, (3, *plan.tile)))
-    return lit
+    return View(planes, inside, plan_tiles((planes.shape[1], planes.shape[2])))
 
 
 def _of_length_one(style: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -256,8 +226,9 @@ def _of_length_one(style: NDArray[np.float32]) -> NDArray[np.float32]:
     return style / length if length else style
 
 
-def _by_tile_shape(padded: Sequence[_Padded]) -> list[list[tuple[int, int]]]:
+def _by_tile_shape(views: Sequence[View]) -> list[list[tuple[int, int]]]:
     groups: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
-    for index, image in enumerate(padded):
-        groups[image.plan.tile].extend((index, tile) for tile in range(len(image.plan)))
+    for index, image in enumerate(views):
+        lit = (tile for tile in range(len(image.plan)) if tile not in image.dark)
+        groups[image.plan.tile].extend((index, tile) for tile in lit)
     return list(groups.values())

@@ -9,6 +9,7 @@ Cellpose, the outer pixels of tiles count less where these overlap.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 LARGEST_TILE_PX = 288
 OVERLAP_PX = 32
+NO_OBJECT = -20.0
+"""Cell probability, as the network gives it, where there is surely none."""
 _MULTIPLE = 16  # the network halves an image three times
 _TAPER_FROM_PX, _TAPER_WIDTH_PX = 20.0, 7.5  # Cellpose's
 
@@ -69,10 +72,12 @@ class TileBlend:
         Where the tiles lie.
     channels : int
         How many values each pixel gets.
+    dark : collection of int
+        Tiles that are not added. Where only those lie there is nothing.
     """
 
-    def __init__(self, plan: TilePlan, channels: int) -> None:
-        self._plan = plan
+    def __init__(self, plan: TilePlan, channels: int, dark: Collection[int] = ()) -> None:
+        self._plan, self._dark = plan, frozenset(dark)
         self._weight = _taper(plan.tile)
         self._sum = np.zeros((channels, *plan.shape), np.float32)
 
@@ -86,8 +91,11 @@ class TileBlend:
 
     def result(self) -> NDArray[np.float32]:
         """Return the blended array, shape ``(channels, *plan.shape)``; once, at the end."""
-        if len(self._plan) > 1:
-            self._sum /= _total_weight(self._plan)
+        if len(self._plan) > 1 or self._dark:
+            weight = _total_weight(self._plan, self._dark)
+            nothing = weight == 0
+            np.divide(self._sum, weight, out=self._sum, where=~nothing)
+            self._sum[-1, nothing] = NO_OBJECT
         return self._sum
 
 
@@ -112,9 +120,11 @@ def _taper(tile: tuple[int, int]) -> NDArray[np.float32]:
 
 
 @lru_cache(maxsize=1)  # as large as the image
-def _total_weight(plan: TilePlan) -> NDArray[np.float32]:
+def _total_weight(plan: TilePlan, dark: frozenset[int]) -> NDArray[np.float32]:
     weight = _taper(plan.tile)
     total = np.zeros(plan.shape, np.float32)
-    for y, x in plan.corners:
+    for at, (y, x) in enumerate(plan.corners):
+        if at in dark:
+            continue
         total[y : y + plan.tile[0], x : x + plan.tile[1]] += weight
     return total
