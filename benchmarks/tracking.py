@@ -30,7 +30,7 @@ from idrstream import ScreenSpec
 from idrstream.records import Frame, ImageTask
 from idrstream.segment import objects_in
 from idrstream.simulate import SimulatedMovie, TrackScore, score_tracks, simulate_movie
-from idrstream.simulate.score_tracks import cut_at_gaps, links_of
+from idrstream.simulate.track_score import cut_at_gaps, links_of
 from idrstream.track import Detections, NucleusTracker
 
 DIAMETER_PX = 18.0
@@ -330,7 +330,9 @@ def _means(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         mean: dict[str, Any] = {"movie": movie, "tracker": tracker, "movies": len(done)}
         mean["gave_up"] = len(members) - len(done)
         for name in (*_SCORES, "core_s") if done else ():
-            values = [row[name] for row in done]
+            values = [row[name] for row in done if name in row]  # times are not known of all
+            if not values:
+                continue
             mean[name] = [round(v, 4) for v in (np.mean(values), min(values), max(values))]
         means.append(mean)
     return means

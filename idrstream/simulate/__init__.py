@@ -11,9 +11,9 @@ from idrstream.simulate.painting_spec import (
     treatment_of,
 )
 from idrstream.simulate.score import Score, score_locations, score_masks
-from idrstream.simulate.score_tracks import TrackScore, score_tracks
 from idrstream.simulate.screen import load_truth, simulate_screen
 from idrstream.simulate.spec import ScreenSpec, SimulatedScreen, tiny_spec
+from idrstream.simulate.track_score import TrackScore, score_tracks
 
 __all__ = [
     "CHANNELS",

@@ -187,9 +187,11 @@ def lineage_svg(tracks: pd.DataFrame, founder: int, *, width: int = 640) -> str:
     for track, row in sorted(rows.items()):
         colour = "#{:02x}{:02x}{:02x}".format(*track_colour(track))
         y, (start, end) = 20 * row, map(x, spans[track])
-        lines.append(f'<path d="M{start:.1f} {y:.1f}H{end:.1f}" stroke="{colour}"/>')
-        if not children.get(track):
-            lines.append(f'<text x="{end + 5:.1f}" y="{y + 4:.1f}">{track}</text>')
+        span = f'd="M{start:.1f} {y:.1f}H{end:.1f}"'  # on grey: light hues show on white, too
+        lines.append(f'<path {span} stroke="#777" stroke-width="5"/>')
+        lines.append(f'<path {span} stroke="{colour}"/>')
+        place = (start, y - 5) if children.get(track) else (end + 5, y + 4)
+        lines.append(f'<text x="{place[0]:.1f}" y="{place[1]:.1f}">{track}</text>')
         for one in children.get(track, ()):
             to, down = x(spans[one][0]), 20 * rows[one]
             lines.append(

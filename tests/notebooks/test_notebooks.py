@@ -31,7 +31,7 @@ spec = ScreenSpec(
 """,
     "movies_to_tracks": """
 spec = ScreenSpec(
-    plates=1, wells_per_plate=2, frames=12, height=160, width=192, nuclei_per_frame=8, seed=3
+    plates=1, wells_per_plate=5, frames=12, height=160, width=192, nuclei_per_frame=8, seed=3
 )
 """,
 }
@@ -53,7 +53,10 @@ def text_in(notebook):
     """Return all that the cells printed or showed."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "\n".join(
-        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+        output.get("text")
+        or output.get("data", {}).get("image/svg+xml")
+        or output.get("data", {}).get("text/plain", "")
+        for output in outputs
     )
 
 
@@ -105,10 +108,12 @@ def test_resume_and_rerun_runs(tmp_path):
 @pytest.mark.models
 def test_movies_to_tracks_runs(tmp_path):
     notebook = run("movies_to_tracks", tmp_path, IMPORTS + SMALL["movies_to_tracks"])
-    assert images_in(notebook) == 3
+    assert images_in(notebook) == 4
     said = text_in(notebook)
-    assert "res_track.txt" in said
-    assert "gaps not bridged" in said
+    assert "2 movies downloaded, 0 kept from before" in said
+    assert "0 movies downloaded, 2 kept from before" in said
+    for part in ("Lineage of track", "max_gap 0", "res_track.txt", "SIM0001_01_M13_1.geff"):
+        assert part in said, part
 
 
 @pytest.mark.models
