@@ -1,4 +1,4 @@
-"""Sizes, durations, lists and ranges of numbers as text; JSON from others."""
+"""Sizes, durations, paths, lists and ranges of numbers as text; JSON from others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from idrstream.errors import ConfigError
@@ -106,6 +108,28 @@ def _whole(seconds: float, rounding: Callable[[float], int]) -> int:
     """Return a duration in whole units of what `format_duration` shows of it."""
     unit = 1 if seconds < 90 else 60 if seconds < 86_400 else 3600
     return rounding(seconds / unit) * unit
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return how many there are, for example ``1 well has`` or ``2 wells have``.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    one : str
+        What stands after 1.
+    many : str
+        What stands after other numbers; empty if that is ``one`` with an s.
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def short_path(path: Path | str) -> str:
+    """Return a path as somebody in the working folder types it: relative if it is below."""
+    with suppress(OSError, ValueError):  # the working folder is gone; the path is elsewhere
+        return str(Path(path).relative_to(Path.cwd()))
+    return str(path)
 
 
 def shorten_list(items: Iterable[object], most: int, separator: str = ", ") -> str:

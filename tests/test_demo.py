@@ -1,12 +1,11 @@
 """The demo as a newcomer runs it, on a small screen."""
 
 import json
-import shlex
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from next_steps import check_what_comes_next
 
 from idrstream import models
 from idrstream.cli.main import main
@@ -17,26 +16,6 @@ from idrstream.errors import ConfigError
 from idrstream.segment.locations import format_outline
 
 SMALL = ["--plates", "1", "--wells", "4", "--height", "256", "--width", "320", "--nuclei", "25"]
-
-
-def check_what_comes_next(told, monkeypatch, capsys):
-    """Open the picture and run each command that the demo ends with, as it is printed."""
-    report = Path(told.split("Pictures and plots: ")[1].splitlines()[0])
-    page = report.read_text(encoding="utf-8")
-    assert "<img" in page
-    assert "<svg" in page
-    monkeypatch.setattr("webbrowser.open", lambda address: address.startswith("file:///"))
-    commands = [line for line in told.splitlines() if line.startswith("  idrstream ")]
-    assert len(commands) == 3
-    commands.append(told.split("For images of your own: ")[1].splitlines()[0])
-    for command in commands:
-        words = shlex.split(command, comments=True)
-        assert words[0] == "idrstream"
-        try:
-            code = main(words[1:])
-        except SystemExit as ended:  # of --help
-            code = ended.code
-        assert code == 0, (command, capsys.readouterr())
 
 
 @pytest.mark.models
@@ -57,7 +36,7 @@ def test_demo_finds_what_was_simulated_and_leaves_results_only(tmp_path, monkeyp
         "report.html", "tables",
     }  # fmt: skip
     assert not (tmp_path / "idrstream_demo" / "tmp").exists()
-    check_what_comes_next(told, monkeypatch, capsys)
+    check_what_comes_next(told, main, monkeypatch, capsys)
 
     assert main(["demo", *SMALL]) == 2  # a second one does not overwrite the first
     assert "--force" in capsys.readouterr().err

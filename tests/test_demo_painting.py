@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from browser import NARROW, WIDE, opened
+from next_steps import check_what_comes_next
 from PIL import Image
 from scipy import ndimage
 
@@ -78,6 +79,11 @@ def test_it_finds_what_was_simulated(demo):
     assert number("flatfield correlation, worst") >= 0.9
     assert number("cell area, correlation") >= 0.8
     assert "bright mitochondria:" in told
+
+
+def test_the_commands_that_it_ends_with_work(demo, monkeypatch, capsys):
+    _, told = demo
+    check_what_comes_next(told, main, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="module")

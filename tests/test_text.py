@@ -1,21 +1,26 @@
-"""Sizes, durations, lists and ranges of numbers as text."""
+"""Sizes, durations, paths, lists and ranges of numbers as text."""
 
 import ast
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import idrstream
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError
 from idrstream.text import (
     as_python,
     as_ranges,
+    counted,
     format_duration,
     format_durations,
     format_size,
     parse_json,
     parse_size,
+    short_path,
     shorten_list,
 )
 
@@ -113,3 +118,29 @@ def test_long_lists_are_shortened(count, text):
 def test_json_from_others_fails_in_one_way(text):
     with pytest.raises(ValueError):  # noqa: PT011, what the text is wrong in varies
         parse_json(text)
+
+
+def test_one_and_many():
+    assert counted(1, "well") == "1 well"
+    assert counted(0, "well") == "0 wells"
+    assert counted(12_000, "nucleus", "nuclei") == "12,000 nuclei"
+
+
+def test_no_message_leaves_the_plural_to_its_reader():
+    package = Path(idrstream.__file__).parent
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"[a-z]\((s|es)\)", node.value), f"{path}:{node.lineno}"
+
+
+def test_a_path_below_the_working_folder_is_short(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert short_path(tmp_path / "features" / "cells") == "features/cells"
+    assert short_path(str(tmp_path / "features")) == "features"
+    assert short_path(tmp_path.parent) == str(tmp_path.parent)
+    assert short_path("features") == "features"
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert short_path(tmp_path / "features") == str(tmp_path / "features")

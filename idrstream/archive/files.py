@@ -19,7 +19,7 @@ from idrstream.screen.study.join import any_well_position
 from idrstream.screen.study.plate_names import name_of_path
 from idrstream.screen.study.study_table import StudyTable, no_image, opened_table
 from idrstream.screen.table import read_cells
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,11 +146,12 @@ def _of_pattern(
         raise TableError(msg) from error
     if not found.plates:
         some = f", such as {shorten_list(paths, 3)}" if paths else ""
-        msg = f"{text} fits none of the {len(paths)} file(s) under {pattern.root}{some}"
+        msg = f"{text} fits none of the {counted(len(paths), 'file')} under {pattern.root}{some}"
         raise TableError(msg)
     if found.left:
         which = shorten_list(found.left, 3)
-        notes.append(f"{len(found.left)} image file(s) do not fit {text}: {which}")
+        left = counted(len(found.left), "image file does not fit", "image files do not fit")
+        notes.append(f"{left} {text}: {which}")
     for name, index in found.plates.items():
         yield name, quoted(OpenedPlate(index, f"{pattern.root.rstrip('/')}/"))
 

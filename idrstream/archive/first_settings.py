@@ -21,7 +21,7 @@ from idrstream.screen.columns import (
     channel_columns,
 )
 from idrstream.screen.study.archive_paths import under_archive
-from idrstream.text import did_you_mean
+from idrstream.text import counted, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,8 +70,7 @@ class ImageFacts:
     @property
     def count(self) -> str:
         """How many images of how many plates."""
-        several = ["s" if number != 1 else "" for number in (self.images, self.plates)]
-        return f"{self.images:,} image{several[0]} of {self.plates:,} plate{several[1]}"
+        return f"{counted(self.images, 'image')} of {counted(self.plates, 'plate')}"
 
 
 def image_facts(table: pd.DataFrame, *, planes: int = 1, frames: int = 1) -> ImageFacts:

@@ -18,7 +18,7 @@ from idrstream.screen.names import Preset, preset_of
 from idrstream.screen.names.found import plates_of_names
 from idrstream.screen.study.archive_paths import under_archive
 from idrstream.screen.study.field_rows import OpenedPlate
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 _MAX_FOLDERS = 20_000
 _MAX_PATHS = 5_000_000
@@ -172,8 +172,9 @@ def opened_folder(folder: Folder, prefix: str) -> OpenedPlate:
     preset = preset_of(paths)
     if preset is None:
         some = f" such as {shorten_list(paths, 3)}" if paths else ""
+        files = counted(len(paths), "file")
         msg = (
-            f"the folder {prefix} has no index, and {len(paths)} file(s){some} that no preset "
+            f"the folder {prefix} has no index, and {files}{some} that no preset "
             "understands: say by a pattern what their names mean (idrstream table --files)"
         )
         raise DownloadError(msg)
@@ -234,7 +235,7 @@ def _by_names(paths: list[str], preset: Preset, prefix: str) -> PlateIndex:
     index = found.plates[""]
     notes = [*index.notes, f"its files are called as {preset.name} calls them"]
     if found.left:
-        notes.append(f"{len(found.left)} other image(s): {shorten_list(found.left, 3)}")
+        notes.append(f"{counted(len(found.left), 'other image')}: {shorten_list(found.left, 3)}")
     return replace(index, notes=tuple(notes))
 
 

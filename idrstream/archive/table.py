@@ -30,6 +30,7 @@ from idrstream.screen.study.balance import Balance
 from idrstream.screen.study.field_rows import WHOLE_PLATES, OpenedPlate
 from idrstream.screen.study.plates_file import read_plates_file
 from idrstream.screen.study.study_table import StudyTable, no_image, study_table
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,8 +67,9 @@ class ScreenTable:
         table = self.study.table[~self.study.table[SOURCE].isin(WHOLE_PLATES)]
         wells = len(table.drop_duplicates([PLATE, "Well"]))
         fields = int(table.groupby([PLATE, "Well"]).size().max()) if len(table) else 0
-        here = f"table: {table[PLATE].nunique()} plates, {wells} wells, {len(table)} images"
-        lines = [str(self.facts), f"{here}, up to {fields} fields of a well"]
+        here = [(table[PLATE].nunique(), "plate"), (wells, "well"), (len(table), "image")]
+        what = ", ".join(counted(number, noun) for number, noun in here)
+        lines = [str(self.facts), f"table: {what}, up to {counted(fields, 'field')} of a well"]
         lines.append(f"channels: {', '.join(self.study.channels) or self._stated_channels()}")
         lines.append(f"route: {self.route}")
         lines += [f"missing: {what}" for what in self.missing]

@@ -16,7 +16,7 @@ from idrstream.cli.terminal import say, say_aside
 from idrstream.config import executed, load_settings
 from idrstream.config.foreign import ACCEPT
 from idrstream.errors import BatchError, ConfigError, PlanChangedError, StorageError
-from idrstream.text import as_ranges
+from idrstream.text import as_ranges, counted
 from idrstream.visible import visible_line
 from idrstream.workers.steps import StepClock
 
@@ -255,25 +255,27 @@ def summary(result: RunResult, folder: Path) -> str:
     from idrstream.folder.recorded import is_extraction_folder
 
     images = sum(len(item.batch.tasks) for item in result.batches)
-    objects, made = "nuclei", "features"
+    objects, made = ("nucleus", "nuclei"), "features"
     if is_extraction_folder(folder):
-        objects, made, folder = "planes", "plates", folder / "plates"
+        objects, made, folder = ("plane", "planes"), "plates", folder / "plates"
     if not result.plan.numbers:
         return f"Nothing is left to do: {made} are in {folder}\n"
     some = any(item.published is not None for item in result.batches)
     used = f"{images - result.lost_images} of " if result.lost_images else ""
     lines = [
-        f"{result.nuclei} {objects} of {used}{images} images, {result.seconds:.0f} s.",
+        f"{counted(result.nuclei, *objects)} of {used}{counted(images, 'image')}, "
+        f"{result.seconds:.0f} s.",
         f"{made.capitalize()} are in {folder}" if some else f"No {made} are in {folder}",
         *((result.bottleneck,) if result.bottleneck and made == "features" else ()),
         *((f"Disk: {result.disk}",) if result.disk and result.nuclei else ()),
     ]
     if result.rows_repeated:
-        lines.append(f"{result.rows_repeated} rows of the table repeat others and are left out")
+        rows = counted(result.rows_repeated, "row")
+        lines.append(f"{rows} of the table left out: as earlier ones")
     if result.rows_unusable:
-        lines.append(f"{result.rows_unusable} rows of the table are left out: not usable")
+        lines.append(f"{counted(result.rows_unusable, 'row')} of the table left out: not usable")
     if result.missing_images:
-        lines.append(f"{result.missing_images} images are not at the source")
+        lines.append(f"{counted(result.missing_images, 'image')} not at the source")
     failures = _shown_failures(result)
     if len(failures):
         lines += ["failures:", *map(_failure_line, failures.itertuples(index=False))]

@@ -42,18 +42,20 @@ def add_arguments(parser: Parser) -> None:
         help="OME-Zarr: a path, https:// or s3:// address; may be repeated",
     )  # fmt: skip
     have.add_argument("--table", type=as_file, metavar="TABLE", help="a table to process")
-    parser.add_argument(
+    which = parser.add_argument_group("which images of these")
+    which.add_argument(
         "--wells", default="all", metavar="all|controls|A1,B2", help="which wells [all]"
     )
-    parser.add_argument(
+    written = parser.add_argument_group("what is written")
+    written.add_argument(
         "--nuclei", metavar="CHANNEL", help="channel that shows nuclei; by default by its name"
     )
-    parser.add_argument(
+    written.add_argument(
         "--out", type=as_file, default=Path("stream.toml"), metavar="CONFIG.toml",
         help="the settings; the table is written beside it [stream.toml]",
     )  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="replace both files")
-    add_choices(parser)
+    written.add_argument("--force", action="store_true", help="replace both files")
+    add_choices(parser, which)
 
 
 def handle(namespace: argparse.Namespace) -> int:

@@ -12,12 +12,25 @@ from idrstream.cli.terminal import say
 from idrstream.errors import ConfigError, StorageError, TableError
 from idrstream.files import atomic_path
 from idrstream.screen.columns import channel_columns
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from idrstream.archive.table import ScreenTable
     from idrstream.screen.study.study_table import StudyTable
+
+# What says where an image is, by the column Source.
+_SOURCES = {
+    "file": "path of its own",
+    "layout": "layout that the study has",
+    "screen": ".screen file",
+    "pattern": ".pattern file",
+    "index": "index of the plate",
+    "key file": "first file of the plate",
+    "directory": "folder of the plate",
+    "zarr": "OME-Zarr plate",
+}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -50,9 +63,9 @@ def add_arguments(parser: Parser) -> None:
     )  # fmt: skip
 
 
-def add_choices(parser: Parser) -> None:
-    """Add what chooses images of a study or of files."""
-    add, rare = parser.add_argument, parser.rare
+def add_choices(parser: Parser, group: argparse._ArgumentGroup | None = None) -> None:
+    """Add what chooses images of a study or of files, to a group of the help."""
+    add, rare = (group or parser).add_argument, parser.rare
     add(
         "--annotation", type=as_file, metavar="CSV",
         help="a table of wells: annotation.csv or annotation.csv.gz",
@@ -212,12 +225,15 @@ def _where(texts: list[str]) -> dict[str, list[str]]:
 
 def _summary(table: pd.DataFrame, path: Path) -> str:
     wells = len(table.drop_duplicates(["Plate", "Well"]))
-    kinds = ", ".join(f"{n} {kind}" for kind, n in table["Source"].value_counts().items())
+    kinds = ", ".join(
+        f"{_SOURCES.get(kind, kind)} ({n:,})" for kind, n in table["Source"].value_counts().items()
+    )
     without = len(table.attrs.get("plates_without_annotation", ()))
-    left_out = f"{without} plates have no annotation and are left out.\n" if without else ""
+    left_out = f"{counted(without, 'plate')} without annotation left out.\n" if without else ""
+    plates, files = counted(table["Plate"].nunique(), "plate"), counted(_files(table), "file")
     return left_out + (
-        f"{len(table)} images ({wells} wells of {table['Plate'].nunique()} plates) in "
-        f"{_files(table)} files; by source: {kinds}.\nWritten to {path}\n"
+        f"{counted(len(table), 'image')} ({counted(wells, 'well')} of {plates}) in {files}; found "
+        f"through: {kinds}.\nWritten to {path}\n"
     )
 
 

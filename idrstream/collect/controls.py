@@ -13,6 +13,7 @@ from idrstream.collect.options import CollectOptions
 from idrstream.collect.source import WellKey
 from idrstream.compile.names import find_column
 from idrstream.errors import CollectError
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +68,9 @@ class Controls:
         mixed = [key for key in wells if key not in negative and _overlap(said[key], values)]
         if mixed:
             log.warning(
-                "%d well(s) are negative controls in some of their rows only (the first: plate %s "
-                "well %d, %s in %s), so they are not taken as such",
-                len(mixed), *mixed[0], " and ".join(map(repr, sorted(said[mixed[0]]))), column,
+                "%s in some rows only (the first: plate %s well %d, %s in %s): not taken as such",
+                counted(len(mixed), "well is a negative control", "wells are negative controls"),
+                *mixed[0], " and ".join(map(repr, sorted(said[mixed[0]]))), column,
             )  # fmt: skip
         counts = {plate: 0 for plate, _ in wells}
         for plate, _ in negative:

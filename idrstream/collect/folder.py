@@ -29,7 +29,7 @@ from idrstream.folder.provenance import (
     save_provenance,
 )
 from idrstream.opening import inside
-from idrstream.text import shorten_list
+from idrstream.text import counted, short_path, shorten_list
 from idrstream.visible import visible
 
 if TYPE_CHECKING:
@@ -98,19 +98,22 @@ class Collected:
         """Return a summary as text."""
         cells, made, source = (self.record[name] for name in ("cells", "profiles", "source"))
         lines = [
-            f"{cells['rows']} nuclei of {source['batches']} batches are in {self.cells_path}",
-            f"{made['wells']} wells with {made['features']} features are in {self.profiles_path}"
+            f"{counted(cells['rows'], 'nucleus', 'nuclei')} of "
+            f"{counted(source['batches'], 'batch', 'batches')}: {short_path(self.cells_path)}",
+            f"{counted(made['wells'], 'well')} with {counted(made['features'], 'feature')}: "
+            f"{short_path(self.profiles_path)}"
             if made["file"]
             else "No well has nuclei: there are no profiles",
         ]
         if source["missing_batches"]:
-            lines.append(f"Partial: {len(source['missing_batches'])} batches are missing")
+            missing = counted(len(source["missing_batches"]), "batch is", "batches are")
+            lines.append(f"Partial: {missing} missing")
         if source["left_out"]:
-            lines.append(f"{len(source['left_out'])} images or frames failed and are left out")
+            left_out = counted(len(source["left_out"]), "image or frame", "images or frames")
+            lines.append(f"{left_out} failed, left out")
         if source["wells_without_nuclei"]:
-            lines.append(
-                f"{len(source['wells_without_nuclei'])} wells have no nuclei and no profile"
-            )
+            wells = counted(len(source["wells_without_nuclei"]), "well")
+            lines.append(f"{wells} without nuclei, and without a profile")
         for step in made["steps"]:
             if "examples" not in step:
                 continue

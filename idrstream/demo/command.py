@@ -11,6 +11,7 @@ from idrstream.cli.options import as_folder
 from idrstream.cli.terminal import say
 from idrstream.demo.nuclei import MARKER
 from idrstream.errors import ConfigError
+from idrstream.text import counted
 
 # Option, field of the spec of nuclei and of Cell Painting, what it is.
 _SIZES = (
@@ -63,7 +64,8 @@ def handle(namespace: argparse.Namespace) -> int:
             sizes[field] = value
     spec = PaintingSpec(**sizes) if several else ScreenSpec(**sizes)
     prepare(namespace.folder, force=namespace.force)
-    say(f"Simulating {spec.plates} plates of {spec.wells_per_plate} wells ...\n")
+    plates = counted(spec.plates, "plate")
+    say(f"Simulating {plates} of {counted(spec.wells_per_plate, 'well')} ...\n")
     sys.stdout.flush()
     progress = sys.stderr.isatty()
     done: nuclei.Demo | painting.PaintingDemo

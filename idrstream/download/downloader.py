@@ -220,6 +220,13 @@ class TransportDownloader(Downloader):
         several = tasks_of_channels(task) or plane_files(task) is not None
         return not (several or self.is_zarr(task))
 
+    def is_local(self, task: ImageTask) -> bool:
+        """Return whether a task's movie is on this machine, or on a disk mounted there."""
+        alone = next(iter(tasks_of_channels(task, self._channels).values()), task)
+        files = plane_files(alone)
+        one = alone if files is None else files.task(alone, 1, 1)
+        return isinstance(self.resolve(one).transport, LocalTransport)
+
     def is_zarr(self, task: ImageTask) -> bool:
         """Return whether a task's movie is OME-Zarr."""
         location = self.locator.movie_path(task)

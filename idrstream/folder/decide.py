@@ -22,7 +22,7 @@ from idrstream.folder.plans import (
 )
 from idrstream.folder.states import BatchState
 from idrstream.records import ImageTask
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 _SHOWN = 5
 
@@ -285,13 +285,13 @@ def _plan_changes(
     missing = _missing(tasks, images)
     if missing:
         names = [f"plate {i.plate} well {i.well} frames {i.frames_text}" for i in missing]
-        reasons.append(
-            f"{len(missing)} images are no longer in the table ({shorten_list(names, _SHOWN)})"
-        )
+        images_are = counted(len(missing), "image is", "images are")
+        reasons.append(f"{images_are} no longer in the table ({shorten_list(names, _SHOWN)})")
         old = {image.digest for content in images.values() for image in content}
         new = sum(digest not in old for digest in tasks)
         if new:
-            reasons.append(f"{new} images are new or have other frames or metadata")
+            new_are = counted(new, "image is new or has", "images are new or have")
+            reasons.append(f"{new_are} other frames or metadata")
     return reasons
 
 

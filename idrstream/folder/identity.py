@@ -159,5 +159,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{key}"] = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return flat

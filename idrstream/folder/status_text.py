@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from idrstream.folder.live import LaneNow, LivePhase
 from idrstream.schedule.lanes import LaneReport
-from idrstream.text import as_ranges, format_duration, format_size
+from idrstream.text import as_ranges, format_duration, format_size, short_path
 from idrstream.visible import visible_line
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def status_lines(
     finished = status.images_done + (0 if status.live is None else status.live.under_way)
     lines = [
         [
-            (status.folder, "bold"), (": ", ""),
+            (short_path(status.folder), "bold"), (": ", ""),
             (state_text(status), _OF_STATE.get(status.state, "")), (holder_text(status), "dim"),
         ],
         [

@@ -25,7 +25,7 @@ from idrstream.folder.names import batch_number, is_leftover, is_note, is_of_clu
 from idrstream.folder.outputs import wrong_kept
 from idrstream.folder.provenance import PROVENANCE_NAME
 from idrstream.opening import inside
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 from idrstream.visible import visible
 
 log = logging.getLogger(__name__)
@@ -95,18 +95,20 @@ class Verified:
 
     def __str__(self) -> str:
         """Return the result as text."""
-        lines = [f"{self.verified} of {self.batches} batches verified, {self.rows} rows."]
+        batches = counted(self.batches, "batch", "batches")
+        lines = [f"{self.verified} of {batches} verified, {counted(self.rows, 'row')}."]
         lines += [f"{item.file}: {item.kind}: {item.reason}" for item in self.problems]
         if any(item.kind != "stray" for item in self.problems):
             lines.append(f"Compute them again with idrstream resume --verify {quote(self.folder)}")
         if self.left:
             lines.append(
-                f"{len(self.left)} batches are not done; continue with "
+                f"{counted(len(self.left), 'batch is', 'batches are')} not done; continue with "
                 f"idrstream resume {quote(self.folder)}"
             )
         if self.others:
             shown = shorten_list(self.others, _SHOWN)
-            lines.append(f"{len(self.others)} files are not the stream's: {shown}")
+            files = counted(len(self.others), "file")
+            lines.append(f"{files} not of the stream: {shown}")
         return visible("\n".join(lines))
 
 

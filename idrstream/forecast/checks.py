@@ -15,7 +15,7 @@ from idrstream.forecast.plan import Amount, Check
 from idrstream.redact import redact
 from idrstream.run.components import Components
 from idrstream.schedule.disk.budget import disk_free_bytes
-from idrstream.text import format_size, parse_size
+from idrstream.text import counted, format_size, parse_size
 from idrstream.workers.steps import memory_bytes
 
 
@@ -107,7 +107,7 @@ def check_memory(shapes: Sequence[tuple[int, int, int]], frames: int) -> Check:
     need, free = held + frames * largest, held + free_memory_bytes()
     detail = (
         f"{format_size(free)} free, at least {format_size(need)} needed for the models and "
-        f"{frames} frame{'s' * (frames != 1)}"
+        f"{counted(frames, 'frame')}"
     )
     remedy = (
         "end other programs, take a machine with more memory, or set frames_at_once = 1; images "

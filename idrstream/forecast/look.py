@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from idrstream.download import limit_to_needed
 from idrstream.download.locate.table import target_name
 from idrstream.errors import FrameError, IdrStreamError, UserError
 from idrstream.forecast.plan import Check
@@ -78,6 +79,7 @@ def open_images(
     one_size : bool
         Whether the images of a plate must have one size: a second one is opened then.
     """
+    limit_to_needed(components.downloader, components.preprocessor)
     kinds: dict[str, list[ImageTask]] = {}
     places = [name for name in ("Path", "URL") if name in table.columns]
     places += [name for name in table.columns if name.startswith("Path ")]
@@ -153,7 +155,8 @@ def _open_one_of(
 def _with_names(text: str, task: ImageTask, given: Sequence[str]) -> str:
     """Return a text with files as the table names them, not as they are called for a moment."""
     for path in given:
-        text = text.replace(target_name(task, path), path)
+        cut_out = f"{task.well_number:05d}_{task.site:02d}.ch5"  # what OME-Zarr is downloaded to
+        text = text.replace(cut_out if ".zarr" in path else target_name(task, path), path)
     return text
 
 

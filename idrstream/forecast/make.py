@@ -43,7 +43,7 @@ from idrstream.run.profiling import FRAME_PX, EngineProfiling
 from idrstream.run.session import Session
 from idrstream.run.table_options import TableOptions, kept_bytes
 from idrstream.schedule.options import choose_sizes
-from idrstream.text import parse_size
+from idrstream.text import counted, parse_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,7 +198,7 @@ class _Maker:
             channels = self._components.model.config.image_columns
             check_extra_metadata(options.extra_metadata, tasks, channels)
             wanted = Session(self._paths, self._components, options).requested(tasks)
-            self._checks.append(Check(what, "ok", f"{len(tasks):,} images"))
+            self._checks.append(Check(what, "ok", counted(len(tasks), "image")))
             what = "output folder"
             decision = self._compare(wanted)
         except IdrStreamError as error:
@@ -276,7 +276,7 @@ class _Maker:
             self._checks.append(failed("probe", error))
             return None
         batches = [len(decision.batches[number]) for number in decision.run]
-        ran = f"{len(chosen)} images ran through all stages: {found.nuclei:,} nuclei"
+        ran = f"{counted(len(chosen), 'image')} ran through all stages: {found.nuclei:,} nuclei"
         remedy = "" if found.nuclei else "look at what is segmented: idrstream step segment"
         self._checks.append(Check("probe", "ok" if found.nuclei else "unknown", ran, remedy))
         return found.table_bytes, found.estimate(batches, list(fits.values()), load_s=load_s)
@@ -318,8 +318,9 @@ class _Maker:
             self._checks.append(check)
         if limit is not None and limit < best:
             return Amount(limit, limit, limit, "the disk budget")
-        basis = f"at most: {movies} movies and {lanes.batches_in_flight} batches"
-        return Amount(best, best, best, f"{basis} at once")
+        in_flight = counted(lanes.batches_in_flight, "batch", "batches")
+        basis = f"at most: {counted(movies, 'movie')} and {in_flight} at once"
+        return Amount(best, best, best, basis)
 
     def _output(self, left: Sequence[ImageTask], n_batches: int, probed: int | None) -> Amount:
         frames = sum(task.n_frames_expected for task in left) / max(1, len(left))
@@ -330,7 +331,7 @@ class _Maker:
         elif self._done:
             images = sum(count for count, _ in self._done)
             each = [size / max(1, count) for count, size in self._done]
-            basis = f"as the {images:,} images that are done"
+            basis = f"as {counted(images, 'image')} already done"
         components = self._components
         model, options = (
             components.model,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal
 
-from idrstream.text import format_duration, format_durations, format_size
+from idrstream.text import counted, format_duration, format_durations, format_size, short_path
 from idrstream.visible import visible
 
 State = Literal["ok", "failed", "unknown"]
@@ -107,7 +107,7 @@ class TimeEstimate:
         """Return it as text."""
         best, startup = format_duration(self.seconds), format_duration(self.startup_s)
         between = format_durations(self.low_s, self.high_s)
-        return f"about {best} ({between}), {startup} to start; from {self.images} images"
+        return f"about {best} ({between}), {startup} to start; from {counted(self.images, 'image')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -161,7 +161,7 @@ class StreamPlan:
     def __repr__(self) -> str:
         """Return it as text."""
         width = max((len(check.what) for check in self.checks), default=0)
-        lines = [f"Plan for {self.folder}"]
+        lines = [f"Plan for {short_path(self.folder)}"]
         lines += [f"{name:10}{text}" for name, text in self._facts()]
         lines.append("checks")
         for check in self.checks:
@@ -173,6 +173,7 @@ class StreamPlan:
 
     def _repr_html_(self) -> str:
         """Return it for a notebook, light or dark, without scripts."""
+        title = f"Plan for {escape(short_path(self.folder), quote=True)}"
         facts = "".join(
             f'<tr><th scope="row">{escape(name.capitalize())}</th><td>{escape(text)}</td></tr>'
             for name, text in self._facts()
@@ -180,8 +181,8 @@ class StreamPlan:
         checks = "".join(_check_row(check) for check in self.checks)
         heads = "".join(f'<th scope="col">{name}</th>' for name in ("Check", "Result", "Found"))
         return (
-            f'<section class="idrs-plan" aria-label="Plan for {escape(self.folder, quote=True)}">'
-            f"<style>{_STYLE}</style><h3>Plan for {escape(self.folder)}</h3>"
+            f'<section class="idrs-plan" aria-label="{title}">'
+            f"<style>{_STYLE}</style><h3>{title}</h3>"
             f"<div>{escape(self._verdict())}</div>"
             '<div class="wide" role="region" aria-label="Plan and checks" tabindex="0">'
             f"<table><tbody>{facts}</tbody></table>"

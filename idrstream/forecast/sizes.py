@@ -43,7 +43,7 @@ class Share:
     basis: str
 
 
-WHOLE = Share(1.0, 0.0, "whole movies")
+WHOLE = Share(1.0, 0.0, "whole files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ class Sizes:
         Errors of movies that do not exist, and of sources that did not answer.
     broken : str
         Why no source could be asked; empty if it could.
+    local : bool
+        Whether all are on this machine, so that none is downloaded.
     """
 
     of: int
@@ -70,6 +72,7 @@ class Sizes:
     missing: tuple[str, ...] = ()
     unreachable: tuple[str, ...] = ()
     broken: str = ""
+    local: bool = False
 
     @property
     def largest(self) -> int:
@@ -99,7 +102,7 @@ class Sizes:
         return Check(what, "ok", f"{len(self.asked):,} asked{sampled}, all exist")
 
     def total(self, count: int, share: Share = WHOLE) -> Amount | None:
-        """Return the bytes of `count` movies, of which a share is downloaded."""
+        """Return the bytes to download for `count` movies, of which a share is needed."""
         if not self.known:
             return Amount(0, 0, 0, "nothing to do") if not self.of else None
         number = len(self.known)
@@ -110,7 +113,9 @@ class Sizes:
             # Finite population correction: a sample without repeats.
             off = math.hypot(off, spread(self.known) * math.sqrt(1 - number / self.of))
         margin = best * off
-        return Amount(round(best), round(max(0.0, best - margin)), round(best + margin), basis)
+        low, high = round(max(0.0, best - margin)), round(best + margin)
+        moved = Amount(round(best), low, high, basis)
+        return Amount(0, 0, 0, f"copied on this machine: {moved}") if self.local else moved
 
 
 def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: int = 4) -> Sizes:
@@ -129,6 +134,11 @@ def ask_sizes(downloader: Downloader, tasks: Sequence[ImageTask], *, at_once: in
         tuple(str(error) for error in errors if not isinstance(error, TransientDownloadError)),
         tuple(str(error) for error in errors if isinstance(error, TransientDownloadError)),
         broken,
+        local=all(
+            _is_local(downloader, task)
+            for task, answer in zip(asked, answers, strict=True)
+            if isinstance(answer, int)
+        ),
     )
 
 
@@ -168,6 +178,12 @@ def share_downloaded(parts: Any, sizes: Sizes, folder: Path) -> Share:
         return WHOLE
     basis = f"frames only, {format_size(sum(moved) / len(tries))} a movie in {len(tries)} tries"
     return Share(sum(moved) / of, spread(moved), basis)
+
+
+def _is_local(downloader: Downloader, task: ImageTask) -> bool:
+    from idrstream.download import TransportDownloader
+
+    return isinstance(downloader, TransportDownloader) and downloader.is_local(task)
 
 
 def _ask(downloader: Downloader, task: ImageTask) -> int | Exception | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from idrstream.errors import FrameError, MovieError
 from idrstream.formats.reader import MovieInfo, Pixels, Selection
+from idrstream.text import counted
 
 _DTYPES = frozenset({"uint8", "uint16"})
 
@@ -86,8 +87,9 @@ def image_to_read(path: Path, n_images: int, selection: Selection) -> int:
     if not 0 <= number < n_images:
         wanted = f"site {site}" if series is None else f"series {series}"
         msg = (
-            f"{path} has {n_images} image(s); {wanted} is not among them. Correct the table's "
-            "column Site, or set preprocess.series to the image to read of every file, from 0"
+            f"{path} has {counted(n_images, 'image')}; {wanted} is not among them. Correct the "
+            "table's column Site, or set preprocess.series to the image to read of every file, "
+            "from 0"
         )
         raise MovieError(msg)
     return number

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from idrstream.errors import StorageError
 from idrstream.report.findings import Warned, find_warnings
+from idrstream.text import short_path
 from idrstream.visible import visible
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Report:
 
     def __repr__(self) -> str:
         """Return the file and the warnings as text."""
-        lines = [f"Report: {self.path}"]
+        lines = [f"Report: {short_path(self.path)}"]
         lines += [f"{_KINDS[item.kind]}: {item.text}" for item in self.warnings]
         return visible("\n".join(lines if self.warnings else [*lines, "No warnings."]))
 

@@ -33,6 +33,7 @@ from idrstream.screen.columns import (
 from idrstream.screen.frames import frame_step, parse_frames
 from idrstream.screen.plates import PLATE_FORMATS, WellKey, plate_wells, wells_of
 from idrstream.screen.text import text_table
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,10 +158,12 @@ def checked_rows(
     if repeats:
         shown = ", ".join(str(row + 1) for row in repeats[:_SHOWN])
         more = ", ..." if len(repeats) > _SHOWN else ""
-        logger.warning(
-            "%d row(s) of the table repeat earlier ones and are left out: %s%s",
-            len(repeats), shown, more,
-        )  # fmt: skip
+        left_out = counted(
+            len(repeats),
+            "row of the table repeats an earlier one and is left out",
+            "rows of the table repeat earlier ones and are left out",
+        )
+        logger.warning("%s: %s%s", left_out, shown, more)
     tasks = rows.tasks(frozenset(repeats) | rows.problems.keys())
     return CheckedRows(tasks, len(repeats), len(rows.problems))
 

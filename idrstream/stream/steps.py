@@ -93,7 +93,10 @@ def _variants(
     ((name, values),) = compare.items()
     option = all_options().get(name)
     if option is None or option.section in ("stream", "cluster"):
-        msg = f"{name} is no setting of a step that can be compared; see docs/settings.md"
+        msg = (
+            f"{name} is no setting of a step that can be compared: it is none of the sections "
+            "download, preprocess, segment and profile"
+        )
         raise ConfigError(msg)
     values = [values] if isinstance(values, str) or not isinstance(values, Sequence) else values
     if len(values) == 1:

@@ -20,6 +20,7 @@ from idrstream.folder.status_text import (
     lanes_of,
     state_text,
 )
+from idrstream.text import short_path
 from idrstream.visible import visible_line
 
 _SIGNS = {
@@ -71,7 +72,7 @@ def status_html(status: Status, failures: Sequence[Failure] = ()) -> str:
     sign = _SIGNS.get(status.state, "")
     return (
         f'<section class="idrs" aria-label="Stream in {escape(status.folder, quote=True)}">'
-        f"<style>{_STYLE}</style><h3>{escape(status.folder)}</h3>"
+        f"<style>{_STYLE}</style><h3>{escape(short_path(status.folder))}</h3>"
         f'<div><span aria-hidden="true">{sign}</span> '
         f'<span class="state">{escape(state_text(status))}</span>'
         f"{escape(holder_text(status))}</div>"

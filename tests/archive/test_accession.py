@@ -112,7 +112,7 @@ def test_a_screen_from_a_web_server(server, tmp_path):
         "channels: Hoechst, Mito",
         f"route: files over HTTPS or FTP, {PUBLIC}/{STUDY} (download.idr_index_name = '{STUDY}')",
         "2 of 2 plates, 4 of 4 images, 2 of 3 lines of the annotation",
-        "1 annotated well(s) have no image: P2 A2",
+        "1 annotated well without an image: P2 A2",
     ]
     tasks_from_table(table)
     before = len(asked)
@@ -200,7 +200,7 @@ def test_the_command_shows_before_it_writes(published, tmp_path, capsys):
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "channels: Hoechst, Mito" in shown
-    assert "1 annotated well(s) have no image: P2 A2" in shown
+    assert "1 annotated well without an image: P2 A2" in shown
     out = tmp_path / "table.tsv"
     assert main([*arguments, "--channel", "DNA=hoechst", "--out", str(out)]) == 0
     assert "4 images (2 wells of 2 plates) in 4 files" in capsys.readouterr().out

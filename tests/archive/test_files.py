@@ -95,7 +95,7 @@ def test_a_folder_is_listed_and_its_files_are_found_again(kind, tmp_path):
                 assert movie.channels[name].path.read_bytes() == content(want)
         with pytest.raises(DownloadError, match="there is no"):
             files_table(f"{address}/nowhere/{{well}}.tif", settings=settings)
-        with pytest.raises(DownloadError, match=r"no index, and 1 file\(s\) such as readme\.txt"):
+        with pytest.raises(DownloadError, match=r"no index, and 1 file such as readme\.txt"):
             files_table(f"{address}/screen/other", settings=settings)
 
 
@@ -130,8 +130,8 @@ def test_with_an_annotation_and_by_the_command(tmp_path, capsys):
     command = ["table", "--files", pattern, "--annotation", str(annotation), "--channel", "DNA=1"]
     assert main([*command, "--out", str(out), "--site", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "1 annotated well(s) have no image" in shown
-    assert "1 image file(s) do not fit" in shown
+    assert "1 annotated well without an image" in shown
+    assert "1 image file does not fit" in shown
     table = read_table(out)
     assert table[["Well", "Site", "Drug"]].to_numpy().tolist() == [
         ["A1", "1", "DMSO"], ["B3", "1", "taxol"],
@@ -201,7 +201,7 @@ def test_a_field_that_lacks_something_is_left_out_and_named(tmp_path):
     made = files_table(tmp_path, channels=["DNA=01", "ER=02"])
     assert made.table["Well"].tolist() == ["A1"]
     (note,) = (note for note in made.balance.notes if "left out" in note)
-    assert "2 field(s) lack" in note
+    assert "2 fields left out, for lack of" in note
     assert "A2 field 1" in note
     assert "A3 field 1 (there is no channel '01'; there are 02)" in note
     with pytest.raises(TableError, match="there is no channel 'DAPI'; there are 01, 02"):

@@ -109,7 +109,7 @@ def test_a_plate_of_every_version_through_to_its_projected_pixels(tmp_path, vers
     assert set(table["Planes"]) == {"3"}
     assert "Acquisition" not in table
     assert made.balance.images.used == 4
-    assert "20 x 16 pixels, 3 plane(s), 2 channel(s) (DNA, Actin), 1 frame(s)" in str(made.balance)
+    assert "20 x 16 pixels, 3 planes, 2 channels (DNA, Actin), 1 frame" in str(made.balance)
     for number, pixels in enumerate(streamed(table, tmp_path / "out")):
         np.testing.assert_array_equal(pixels, pixels_of(number)[0].max(axis=1))
     parts = make_preprocessor(PreprocessSettings(), tmp_path / "models")
@@ -166,7 +166,7 @@ def test_what_is_missing_is_counted(tmp_path, capsys):
     shown_to = tmp_path / "t.tsv"
     assert main(["table", str(home), "--out", str(shown_to)]) == 0
     shown = capsys.readouterr().out
-    assert "2 of 4 well(s) that the plate lists have no images: A/2, A/3 (" in shown
+    assert "2 of 4 wells that the plate lists without images: A/2, A/3 (" in shown
     assert "is not JSON" in shown
     assert read_table(shown_to)["Well"].tolist() == ["A1", "A4"]
     wells = tmp_path / "wells.csv"
@@ -276,7 +276,7 @@ def test_a_server_that_answers_everything_with_200(tmp_path, stead):
     with hostile(served(tmp_path, stead=stead)) as address:
         made = files_table(f"{address}P.zarr")
         assert made.table["Well"].tolist() == ["A1", "A3"]
-        assert "1 of 3 well(s) that the plate lists have no images" in str(made.balance)
+        assert "1 of 3 wells that the plate lists without images" in str(made.balance)
         table = made.table[made.table["Well"] == "A3"].reset_index(drop=True)
         (pixels,) = streamed(table, tmp_path / "out")
         np.testing.assert_array_equal(pixels, pixels_of(2)[0].max(axis=1))

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import tifffile
 from local_servers import nginx
+from stand_ins import write_zarr_plate
 
 from idrstream.archive.first_settings import (
     FirstSettings,
@@ -22,6 +23,7 @@ from idrstream.archive.first_settings import (
 from idrstream.cli.main import main
 from idrstream.config import load_settings
 from idrstream.errors import ConfigError, TableError
+from idrstream.simulate import CHANNELS, PaintingSpec, simulate_field
 from idrstream.simulate.cellh5 import write_cellh5
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -189,6 +191,29 @@ def test_the_channel_of_the_nuclei_is_known_by_its_name(channels, nuclei):
     assert f'image_channels = ["DNA={nuclei}"]' in FirstSettings("s", "t.tsv").text(facts)
     with pytest.raises(ConfigError, match="did you mean"):
         with_nuclei(facts, f"{nuclei}x")
+
+
+@pytest.mark.models
+def test_an_address_becomes_settings_that_a_plan_finds_good(home, told):
+    """Real OME-Zarr, from a web server on this machine."""
+    spec = PaintingSpec(height=128, width=160, nuclei_per_frame=6)
+    fields = {
+        f"{well[0]}/{well[1:]}": simulate_field(spec, plate="P1", well=well).pixels[None]
+        for well in ("A1", "B2")
+    }
+    write_zarr_plate(home / "made" / "P1.ome.zarr", fields, list(CHANNELS))
+    with nginx(home / "server") as server:
+        shutil.copytree(home / "made", server.root, dirs_exist_ok=True)
+        code, out, err = told("--zarr", f"{server.address}P1.ome.zarr")
+        assert (code, err) == (0, "")
+        assert "2 images of 1 plate; channels DNA, ER, RNA, AGP, Mito: nuclei in DNA" in out
+        assert "160 x 128 pixels, 3 planes, 5 channels" in out
+        assert "Ready to start" in out
+        assert f"{server.address}P1.ome.zarr" in out
+        assert told("--zarr", f"{server.address}P2.ome.zarr", "--force")[0] != 0
+    assert 'projection = "max"' in "\n".join(lines_of("preprocess"))
+    table = pd.read_csv("stream.tsv", sep="\t", dtype=str)
+    assert table["Well"].tolist() == ["A1", "B2"]
 
 
 @pytest.mark.parametrize("words", [(), ("--study", "idr0013", "--zarr", "a.zarr")])

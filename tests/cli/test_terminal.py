@@ -46,7 +46,7 @@ def test_warnings_are_shown_once_and_without_secrets(during, capsys):
     (line,) = told.err.splitlines()
     assert line.startswith("idrstream: warning: 3 of 4 plates have no annotation")
     assert "secret" not in line
-    assert "1 images" in told.out
+    assert "1 image " in told.out
     log.warning("of another time")
     assert capsys.readouterr().err.count("idrstream: warning") == 0
 

@@ -89,7 +89,7 @@ def test_the_command(streamed, tmp_path, capsys):
     call = ["collect", str(streamed), "--out", str(out), "--feature-select", "none"]
     assert main([*call, "--normalize-by", "screen"]) == 0
     text = capsys.readouterr().out
-    assert "10 wells with 1280 features" in text
+    assert "10 wells with 1,280 features" in text
     assert main(call) == 10
     assert "--replace" in capsys.readouterr().err
     assert main([*call, "--replace", "--json", "--negative-control", "Positive control"]) == 0
@@ -115,7 +115,7 @@ def test_missing_batches_are_refused_unless_told(copied, tmp_path):
     made = collect_folder(copied, tmp_path / "all", some)
     assert made.record["source"]["partial"]
     assert made.record["source"]["missing_batches"] == [1]
-    assert "Partial: 1 batches are missing" in str(made)
+    assert "Partial: 1 batch is missing" in str(made)
     assert set(pd.read_parquet(made.cells_path)["Metadata_Stream_Batch"]) == {0, 2}
 
 

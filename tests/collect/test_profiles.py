@@ -145,7 +145,7 @@ def test_a_well_with_two_control_types_is_told(tmp_path, caplog):
     example = "plate P1 well A4: 'Negative Control' and 'positive control'"
     assert made.steps[1]["examples"] == [example]
     assert f"Metadata_Control_Type has several values in one well ({example})" in caplog.text
-    assert "1 well(s) are negative controls in some of their rows only" in caplog.text
+    assert "1 well is a negative control in some rows only" in caplog.text
     assert made.steps[2]["negative_control_wells"] == {"P1": 3, "P2": 4}
     record = {
         "cells": {"rows": 1},

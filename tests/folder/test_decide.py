@@ -152,8 +152,8 @@ class TestAChangedPlanIsRefused:
     def test_rows_that_are_gone_or_changed(self):
         known, images = folder(tasks(1, 2, 3))
         told = start(wanted((*tasks(1, 2), *tasks(3, frames=(7,)))), known, images).refused
-        assert "1 images are no longer in the table (plate P well A3 frames 1)" in told
-        assert "1 images are new or have other frames or metadata" in told
+        assert "1 image is no longer in the table (plate P well A3 frames 1)" in told
+        assert "1 image is new or has other frames or metadata" in told
 
 
 class TestReplan:

@@ -41,6 +41,14 @@ def line(columns=(), **changes):
     return image_lines([ImageTask(**given)], columns)[0]
 
 
+def test_the_order_of_keys_is_no_difference():
+    """The journal keeps them sorted, also those of several engines."""
+    now = {"engines": [{"name": "classical", "features": ["intensity"]}]}
+    before = {"engines": [{"features": ["intensity"], "name": "classical"}]}
+    assert differences(before, now) == []
+    assert len(differences({"engines": [{**before["engines"][0], "name": "torch"}]}, now)) == 1
+
+
 def test_a_part_that_describes_itself_is_asked():
     assert describe_part(Said(2)) == {"kind": "said", "inner": "Fields", "threshold": 2}
 

@@ -79,7 +79,7 @@ def test_holes(ch5, noise):
     frames = CellH5Reader().read(path, [1, 3, 4, 5])
     np.testing.assert_array_equal(frames[1], movie[0, 0, 0])
     assert "frame 3" in str(frames[3])
-    assert "was never written (16 of 16 chunk(s) are missing)" in str(frames[3])
+    assert "was never written (16 of 16 chunks missing)" in str(frames[3])
     assert "reads as all zeros" in str(frames[4])
     assert "not valid" in str(frames[5])
     problems = CellH5Reader().problems(path, [1, 3, 4, 5, 6])
@@ -94,7 +94,7 @@ def test_a_frame_of_which_a_part_was_written(tmp_path):
         channel[0, 0, 0, :8] = 7
         channel[0, 2:4] = 7
     frames = CellH5Reader().read(path, [1, 2, 3, 4])
-    assert "was never written (2 of 4 chunk(s) are missing)" in str(frames[1])
+    assert "was never written (2 of 4 chunks missing)" in str(frames[1])
     assert "(2 of 4" in str(frames[2])
     assert (frames[3] == 7).all()
     assert (frames[4] == 7).all()

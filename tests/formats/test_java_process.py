@@ -79,7 +79,7 @@ def test_the_site_is_an_image_of_the_file(make, movie):
     frames = reader.at(site=3).read(movie, [1, 4])
     assert (frames[1] == 2001).all()
     assert (frames[4] == 2004).all()
-    with pytest.raises(MovieError, match=r"has 3 image\(s\); site 4 is not among them"):
+    with pytest.raises(MovieError, match=r"has 3 images; site 4 is not among them"):
         reader.at(site=4).read(movie, [1])
     assert (make().at(site=9).read(movie, [1])[1] == 1).all()  # a file for each site
     chosen = make("images", series=1)

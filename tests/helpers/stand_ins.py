@@ -166,7 +166,7 @@ def _mitocheck(home: Path) -> None:
     for well in CONTROLS:
         movie = simulate_movie(spec, plate="LT0001_02", well=well)
         fields[f"{well[0]}/{well[1:]}"] = movie.frames[:, None, None]
-    _plate(home, fields, ["DNA"])
+    write_zarr_plate(home, fields, ["DNA"])
 
 
 def _painting(home: Path, names: tuple[str, ...]) -> None:
@@ -180,10 +180,10 @@ def _painting(home: Path, names: tuple[str, ...]) -> None:
         ]
         for well in ("A1", "A2", "B1", "B2")
     }
-    _plate(home, fields, list(names))
+    write_zarr_plate(home, fields, list(names))
 
 
-def _plate(home: Path, fields: dict[str, np.ndarray], channels: list[str]) -> None:
+def write_zarr_plate(home: Path, fields: dict[str, np.ndarray], channels: list[str]) -> None:
     """Write OME-NGFF 0.4: one field (t, c, z, y, x) for each well."""
     import zarr
 

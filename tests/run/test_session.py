@@ -250,8 +250,8 @@ class TestGoingOn:
         counts = result.rows_repeated, result.rows_unusable, result.rows_left_out
         assert counts == (2, 1, 3)
         text = summary(result, stream.final_data_dir)
-        assert "2 rows of the table repeat others" in text
-        assert "1 rows of the table are left out: not usable" in text
+        assert "2 rows of the table left out: as earlier ones" in text
+        assert "1 row of the table left out: not usable" in text
 
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):
         table.loc[1, "Frames"] = "first"
@@ -381,7 +381,7 @@ class TestFailures:
         )
         result = stream.run_stream(table, 2, output_format=output_format, progress=False)
         assert result.missing_images == len(rows)
-        assert f"{len(rows)} images are not at the source" in summary(result, stream.final_data_dir)
+        assert f"{len(rows)} images not at the source" in summary(result, stream.final_data_dir)
         status = stream.status()
         assert (status.state, status.images_failed) == ("done", len(rows))
         assert set(stream.failed()["Kind"]) == {"RemoteFileNotFoundError"}
@@ -547,7 +547,7 @@ class TestVerify:
             (".batch_8.csv.gz.part", "stray"),
         }
         assert found.others == ("notes.txt",)
-        assert "1 files are not the stream's: notes.txt" in str(found)
+        assert "1 file not of the stream: notes.txt" in str(found)
         quick_look = {p.file for p in again.verify(quick=True).problems}
         assert "batch_1.csv.gz" not in quick_look
         assert "batch_2.csv.gz" in quick_look

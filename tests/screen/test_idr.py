@@ -35,7 +35,7 @@ def test_a_study_of_screen_files(study, caplog):
     assert set(table["Frames"]) == {"1,3"}
     assert table["Path"][0] == f"{ARCHIVE}/idr0004-thorpe-rad52/Rad52_old/P101/a2.ch5"
     assert table["Gene Symbol"].tolist() == ["RAD52", "RAD52", "WT", "SGS1", "SGS1", "WT", "WT"]
-    assert "1 annotated well(s) have no image: P101 C1" in caplog.text
+    assert "1 annotated well without an image: P101 C1" in caplog.text
     tasks = tasks_from_table(table)
     assert [task.well_number for task in tasks] == [2, 2, 13, 96, 96, 1, 2]
     # two wells that share a file name it alike
@@ -307,7 +307,7 @@ class TestRealFiles:
         assert len(table) == len(wanted) > 100
         assert table["Path"].nunique() == 3
         assert set(table["Source"]) == {"key file"}
-        assert "3 plate(s) whose index or folder has to be read" in caplog.text
+        assert "3 plates whose index or folder has to be read" in caplog.text
         assert table["Original Gene Target"].tolist() == wanted["Gene Symbol"].tolist()
         with pytest.raises(TableError, match=r"column Source: .*descriptor\.xml is a key"):
             tasks_from_table(table)
@@ -351,7 +351,10 @@ def test_command_line(study, tmp_path, capsys):
          "--where", "Gene Symbol=WT", "--where", "Gene Symbol=SGS1", "--site", "1"]
     )  # fmt: skip
     assert code == 0
-    assert "4 images (4 wells of 2 plates) in 3 files; by source: 4 file" in capsys.readouterr().out
+    assert (
+        "4 images (4 wells of 2 plates) in 3 files; found through: path of its own (4)"
+        in capsys.readouterr().out
+    )
     tasks = tasks_from_table(read_table(out))
     assert {task.frames for task in tasks} == {(1, 11, 21)}
     assert main([*arguments, "--out", str(out), "--where", "Gene"]) == ConfigError.exit_code
@@ -403,6 +406,6 @@ def test_numbers_of_wells_are_digits(tmp_path, number):
     plates.write_text(f"1-23\t{root}/1-23.pattern\n")
     annotation = tmp_path / "annotation.csv"
     annotation.write_text(f"Plate,Well Number,Gene\n1-23,{number},a\n")
-    with pytest.raises(TableError, match="have no usable well: line 2") as caught:
+    with pytest.raises(TableError, match="without a usable well: line 2") as caught:
         table_from_idr(plates, annotation)
     assert len(str(caught.value)) < 1000

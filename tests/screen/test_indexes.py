@@ -129,12 +129,12 @@ def test_images_that_are_not_there_are_said(tmp_path):
     next((tmp_path / "TimePoint_1" / "ZStep_2").glob("*A02_s1_w2*")).unlink()
     (tmp_path / "TimePoint_1" / "ZStep_1" / "P1_H12_s1_w1.TIF").write_bytes(b"x")
     assert place_of(str(index)).index.notes == (
-        "1 file(s) are of wells that were not chosen",
-        "1 image(s) that it promises have no file",
+        "1 file of wells that were not chosen",
+        "1 image that it promises without a file",
     )
     voyager = tmp_path / "v"
     index = voyager / WRITERS["CellVoyager"](voyager)
-    assert place_of(str(index)).index.notes == ("1 image(s) were not taken",)
+    assert place_of(str(index)).index.notes == ("1 image not taken",)
     (voyager / "MeasurementData.mlf").unlink()
     with pytest.raises(DownloadError, match=r"MeasurementData\.mlf, which lists its images"):
         place_of(str(index))
@@ -163,7 +163,7 @@ def test_harmony_with_names_in_a_map_times_and_images_not_taken():
         (7, 0, "t0.tiff"), (7, 1, "t4.tiff"),
     ]  # fmt: skip
     assert index.channels == ("DNA",)
-    assert index.notes == ("1 image(s) were not taken",)
+    assert index.notes == ("1 image not taken",)
 
 
 def test_a_companion_whose_images_are_whole_files():

@@ -61,7 +61,7 @@ def test_what_is_no_plate_is_said(tmp_path):
         "line 1 is a remark: # old",
         "line 2 has no file or folder: P1",
         "line 4 repeats line 3",
-        "1 plate(s) have a name that comes twice or that files cannot have: P/3 is P_3",
+        "1 plate with a name that comes twice or that files cannot have: P/3 is P_3",
     ]
     path.write_text("Plate,Well\nP1,A1\n")
     with pytest.raises(TableError, match=r"plates\.tsv, line 1: expected '<plate> TAB"):
@@ -182,7 +182,7 @@ class TestAnnotation:
         assert study.balance.plates.only_annotated == ("Q",)
         text = str(study.balance)
         assert "1 of 1 plates, 2 of 3 images, 2 of 8 lines of the annotation" in text
-        assert "1 plate(s) only in the annotation: Q" in text
+        assert "1 plate only in the annotation: Q" in text
 
     def test_what_is_not_chosen_is_counted(self, plates, write_screen):
         write_screen(plates.parent / "q.screen", rows=1, columns=1, wells={(0, 0): ["a.tif"]})

@@ -202,7 +202,7 @@ def test_rows_that_repeat_count_once(caplog):
     rows = pd.concat([table(), table(Well=["A5"]), table(), table()])
     tasks = tasks_from_table(rows)
     assert [(task.well, task.row) for task in tasks] == [("A4", 0), ("A5", 1)]
-    assert "2 row(s) of the table repeat earlier ones and are left out: 3, 4" in caplog.text
+    assert "2 rows of the table repeat earlier ones and are left out: 3, 4" in caplog.text
 
 
 @pytest.mark.parametrize("other", ["lt0001_02", "LT0001_02".replace("L", "\uff2c")])

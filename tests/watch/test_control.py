@@ -355,6 +355,6 @@ def test_a_detached_stream_outlives_its_command(screen, tmp_path, capsys):
     assert handle.status().batches_done == 1
     # The folder is free a moment before the process has said its last words.
     patience = time.monotonic() + 30
-    while "nuclei of 1 images" not in (out / "detached.log").read_text():
+    while " of 1 image, " not in (out / "detached.log").read_text():
         assert time.monotonic() < patience
         time.sleep(0.1)

@@ -12,7 +12,7 @@ from idrstream.download.omezarr._image import Group, ZarrImage, open_group, open
 from idrstream.download.omezarr._store import Store
 from idrstream.download.omezarr._wells import MOST_FIELDS, Field, Well, fields_of, wells_of
 from idrstream.errors import DownloadError, ImageError, MovieError, TransientDownloadError
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 _AT_ONCE = 8
 _SHOWN = 12
@@ -130,7 +130,7 @@ def _of_plate(address: str, store: Store, plate: Group, settings: DownloadSettin
         raise MovieError(msg)
     image, notes = _first_image(store, paths, plate.zarr_format)
     if without:
-        what = f"of {len(wells)} well(s) that the plate lists have no images"
+        what = f"of {counted(len(wells), 'well')} that the plate lists without images"
         notes.append(f"{len(without)} {what}: {shorten_list(without, _SHOWN)}")
     return ZarrContents(
         tuple(field for position in sorted(found) for field in found[position]),
@@ -168,7 +168,8 @@ def _columns_of(positions: Iterable[tuple[int, int]]) -> int:
 def _size_text(image: ZarrImage) -> str:
     c, t, z, y, x = image.shape
     named = f" ({', '.join(image.channels)})" if image.channels else ""
-    return f"images of {x} x {y} pixels, {z} plane(s), {c} channel(s){named}, {t} frame(s)"
+    planes, channels, frames = counted(z, "plane"), counted(c, "channel"), counted(t, "frame")
+    return f"images of {x} x {y} pixels, {planes}, {channels}{named}, {frames}"
 
 
 def _acquisitions(plate: Group) -> Mapping[str, str]:

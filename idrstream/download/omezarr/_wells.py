@@ -10,6 +10,7 @@ from idrstream.download.omezarr._store import Store
 from idrstream.errors import MovieError, RemoteFileNotFoundError
 from idrstream.screen.study.join import any_well_position
 from idrstream.screen.wells import well_position
+from idrstream.text import counted
 
 MOST_ROWS, MOST_COLUMNS = 64, 96
 MOST_FIELDS = 10_000
@@ -104,7 +105,7 @@ def field_path(store: Store, plate: Group, well: str, site: int) -> str:
     path = found[0]
     fields = fields_of(store, path, plate.zarr_format)
     if not 1 <= site <= len(fields):
-        msg = f"{store.root}/{path} has {len(fields)} field(s); there is no field {site}"
+        msg = f"{store.root}/{path} has {counted(len(fields), 'field')}; there is no field {site}"
         raise RemoteFileNotFoundError(msg)
     return f"{path}/{fields[site - 1].path}".strip("/")
 

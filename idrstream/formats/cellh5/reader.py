@@ -23,6 +23,7 @@ from idrstream.formats.movie_checks import (
 )
 from idrstream.formats.projection import Projection, projected
 from idrstream.formats.reader import BaseReader, ImageSizes, MovieInfo, Pixels
+from idrstream.text import counted
 
 FETCHED_FRAMES = "idrstream_fetched_frames"
 """Attribute of a file with only some frames of its movie: their numbers, counted from 1."""
@@ -151,7 +152,7 @@ class _Stored:
         if missing:
             return FrameError(
                 f"frame {number} of {self.path} was never written "
-                f"({missing} of {total} chunk(s) are missing)"
+                f"({missing} of {counted(total, 'chunk')} missing)"
             )
         return None
 

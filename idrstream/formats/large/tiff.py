@@ -21,6 +21,7 @@ from idrstream.formats.hdf5_ranges.reader import RangeReader
 from idrstream.formats.large.image import Key, LargeImage, LargeInfo
 from idrstream.formats.tiff.ome import OmeImage, Planes, read_ome
 from idrstream.formats.tiff.structure import TiffError
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     from idrstream.download.protocol import RemoteFile
@@ -143,7 +144,8 @@ class TiffChunks:
                 f"{self._where}: it has {n_planes} z-planes: set z to the one to read, from 0"
             )
         if not 0 <= (z or 0) < n_planes:
-            raise MovieError(f"{self._where}: it has {n_planes} z-plane(s); there is no {z}")
+            planes = counted(n_planes, "z-plane")
+            raise MovieError(f"{self._where}: it has {planes}; there is no {z}")
         return z or 0
 
     def _plane(self, channel: int) -> _Plane:

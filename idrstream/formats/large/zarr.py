@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from idrstream.errors import ConfigError, DownloadError, MovieError
 from idrstream.formats.large.image import Key, LargeImage, LargeInfo
+from idrstream.text import counted
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest, Store
@@ -124,7 +125,8 @@ class ZarrChunks:
                 f"{self._where}: it has {self._size('z')} z-planes: set z to one, from 0"
             )
         if not 0 <= (z or 0) < self._size("z"):
-            raise MovieError(f"{self._where}: it has {self._size('z')} z-plane(s); there is no {z}")
+            planes = counted(self._size("z"), "z-plane")
+            raise MovieError(f"{self._where}: it has {planes}; there is no {z}")
         return {"t": 0, "z": z or 0}
 
     def _info(self, ome: Mapping[str, Any], scales: Any, level: Any) -> LargeInfo:

@@ -17,6 +17,7 @@ from idrstream.schedule.result import BatchLog
 from idrstream.schedule.state import BatchPhase, BatchState
 from idrstream.schedule.stop import StreamState
 from idrstream.screen import Plan
+from idrstream.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -171,5 +172,6 @@ def _publish(batch: BatchState) -> tuple[Published, int]:
 
 def _no_image(batch: BatchState) -> str:
     """Return why a batch without a frame failed."""
-    msg = f"none of the {len(batch.images)} images could be processed"
+    images = counted(len(batch.images), "image")
+    msg = f"none of {images} could be processed"
     return f"{msg}; the first: {batch.skipped[0].reason}" if batch.skipped else msg

@@ -14,6 +14,7 @@ from idrstream.screen.indexes.records import (
     whole,
 )
 from idrstream.screen.indexes.xml import elements
+from idrstream.text import counted
 
 _DATA, _DETAIL = "MeasurementData.mlf", "MeasurementDetail.mrf"
 
@@ -44,7 +45,7 @@ def read_cellvoyager(content: bytes, beside: Beside | None = None) -> PlateIndex
     except ValueError as error:
         msg = f"{_DATA} beside it cannot be read: {error}"
         raise ValueError(msg) from error
-    notes = [f"{len(errors)} image(s) were not taken"] if errors else []
+    notes = [f"{counted(len(errors), 'image')} not taken"] if errors else []
     return make_index(files, _channels(beside), columns=columns, notes=notes)
 
 

@@ -16,6 +16,7 @@ from idrstream.screen.indexes.records import (
     whole,
 )
 from idrstream.screen.indexes.xml import elements
+from idrstream.text import counted
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ def read_companion(content: bytes, beside: Beside | None = None) -> PlateIndex: 
         for file in _planes(images[image], place, channels)
     ]
     absent = sum(image not in images for image in plates.places)
-    notes = [f"{absent} field(s) have no image"] if absent else []
+    notes = [f"{counted(absent, 'field')} without an image"] if absent else []
     return make_index(files, channels, columns=plates.columns, notes=notes)
 
 

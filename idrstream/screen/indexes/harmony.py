@@ -14,6 +14,7 @@ from idrstream.screen.indexes.records import (
     whole,
 )
 from idrstream.screen.indexes.xml import child_texts, elements
+from idrstream.text import counted
 
 
 def read_harmony(content: bytes, beside: Beside | None = None) -> PlateIndex:  # noqa: ARG001
@@ -57,7 +58,7 @@ class ImageList:
 
     def notes(self) -> list[str]:
         """Return what is worth knowing."""
-        return [f"{self.without_file} image(s) were not taken"] if self.without_file else []
+        return [f"{counted(self.without_file, 'image')} not taken"] if self.without_file else []
 
     def _image(self, element: Element, folder: str) -> ImageFile | None:
         texts = child_texts(element)

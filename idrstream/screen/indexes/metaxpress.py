@@ -16,6 +16,7 @@ from idrstream.screen.indexes.records import (
     with_note,
 )
 from idrstream.screen.wells import well_position
+from idrstream.text import counted
 
 _LINE = re.compile(r'"(?P<key>[^"]*)",\s*(?P<value>.*)')
 _GUID = r"[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12}"
@@ -76,14 +77,14 @@ def read_metaxpress(content: bytes, beside: Beside | None = None, *, stem: str =
         raise ValueError(msg)
     index = make_index(files, plate.channels, columns=plate.columns)
     if others:
-        index = with_note(index, f"{others} file(s) are of wells that were not chosen")
+        index = with_note(index, f"{counted(others, 'file')} of wells that were not chosen")
     missing = plate.images - len(index.files)
     if plate.planes > 1 and not any(file.z for file in index.files):
         missing = plate.images // plate.planes - len(index.files)
         note = f"the {plate.planes} planes of an image are pages of its file, read as frames"
         index = with_note(index, note)
     if missing > 0:
-        index = with_note(index, f"{missing} image(s) that it promises have no file")
+        index = with_note(index, f"{counted(missing, 'image')} that it promises without a file")
     return index
 
 

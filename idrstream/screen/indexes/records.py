@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 MAX_FILES = 2_000_000
 """Largest number of images of a plate: 1536 wells with 1300 images each."""
@@ -133,7 +133,8 @@ def make_index(
     said = list(notes)
     if repeated:
         said.append(
-            f"{len(repeated)} image(s) come twice, the first counts: {shorten_list(repeated, 3)}"
+            f"{counted(len(repeated), 'image comes', 'images come')} twice, the first counts: "
+            f"{shorten_list(repeated, 3)}"
         )
     return PlateIndex(tuple(ranked), tuple(_unlike(found)), columns, tuple(said))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 _SHOWN = 6
 
@@ -143,40 +143,36 @@ class Balance:
     def gaps(self) -> Iterator[str]:
         """Yield a sentence for each group that lacks something that nobody left out."""
         plates, lines, images = self.plates, self.lines, self.images
-        yield from _named("plate(s) without an image", plates.without_image)
-        yield from _named("plate(s) with images, but not in the annotation", plates.not_annotated)
-        yield from _named("plate(s) only in the annotation", plates.only_annotated)
-        yield from _named(
-            "plate(s) that the annotation writes differently",
-            [f"{plate} = {name}" for plate, name in plates.renamed.items()],
-        )
-        yield from _named(
-            "plate(s) whose index or folder has to be read in the archive",
-            [
-                f"{plate}: {path}"
-                + (f" ({plates.reasons[plate]})" if plate in plates.reasons else "")
-                for plate, path in plates.unread.items()
-            ],
-        )
-        yield from _named("annotated well(s) have no image", lines.without_image)
-        yield from _named("line(s) of the annotation have no usable well", lines.unusable)
-        yield from _named("well(s) have lines that differ; all values are kept", lines.differing)
-        yield from _named("image(s) of wells without annotation", images.not_annotated)
+        yield from _named("plate", "without an image", plates.without_image)
+        yield from _named("plate", "with images, but not in the annotation", plates.not_annotated)
+        yield from _named("plate", "only in the annotation", plates.only_annotated)
+        renamed = [f"{plate} = {name}" for plate, name in plates.renamed.items()]
+        yield from _named("plate", "that the annotation writes differently", renamed)
+        unread = [
+            f"{plate}: {path}" + (f" ({plates.reasons[plate]})" if plate in plates.reasons else "")
+            for plate, path in plates.unread.items()
+        ]
+        what = "whose index or folder has to be read in the archive"
+        yield from _named("plate", what, unread)
+        yield from _named("annotated well", "without an image", lines.without_image)
+        yield from _named("line", "of the annotation without a usable well", lines.unusable)
+        yield from _named("well", "with lines that differ; all values are kept", lines.differing)
+        yield from _named("image", "of wells without annotation", images.not_annotated)
 
     def _choices(self) -> Iterator[str]:
         plates, lines, images = self.plates, self.lines, self.images
-        yield from _named("plate(s) left out by the choice", plates.not_chosen)
-        for count, what in (
-            (images.not_chosen, "image(s) left out by the choice"),
-            (lines.not_chosen, "line(s) of the annotation left out by the choice"),
-            (lines.merged, "further line(s) of wells that have several"),
-            (lines.of_other_plates, "line(s) of plates that the plates file does not have"),
-            (lines.of_unread, "line(s) of plates whose index or folder has to be read"),
+        yield from _named("plate", "left out by the choice", plates.not_chosen)
+        for count, noun, what in (
+            (images.not_chosen, "image", "left out by the choice"),
+            (lines.not_chosen, "line", "of the annotation left out by the choice"),
+            (lines.merged, "further line", "of wells that have several"),
+            (lines.of_other_plates, "line", "of plates that the plates file does not have"),
+            (lines.of_unread, "line", "of plates whose index or folder has to be read"),
         ):
             if count:
-                yield f"{count} {what}"
+                yield f"{counted(count, noun)} {what}"
 
 
-def _named(what: str, names: tuple[str, ...] | list[str]) -> Iterator[str]:
+def _named(noun: str, what: str, names: tuple[str, ...] | list[str]) -> Iterator[str]:
     if names:
-        yield f"{len(names)} {what}: {shorten_list(names, _SHOWN)}"
+        yield f"{counted(len(names), noun)} {what}: {shorten_list(names, _SHOWN)}"

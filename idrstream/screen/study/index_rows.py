@@ -10,7 +10,7 @@ from idrstream.screen.indexes.records import ImageFile, PlateIndex
 from idrstream.screen.study.channel_files import ChannelFile, choose_channels
 from idrstream.screen.study.field_rows import Choice, FieldRow
 from idrstream.screen.wells import well_name
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 _BLOCK_SIGNS = frozenset("<>,")
 
@@ -69,15 +69,17 @@ def rows_of_index(
         )
     notes = list(index.notes)
     if lacking:
-        what = "field(s) lack a channel, plane or time and are left out"
-        notes.append(f"{len(lacking)} {what}: {shorten_list(lacking, 3)}")
+        left_out = counted(len(lacking), "field")
+        why = "left out, for lack of a channel, plane or time"
+        notes.append(f"{left_out} {why}: {shorten_list(lacking, 3)}")
     return rows, notes
 
 
 def _check_plane(index: PlateIndex, choice: Choice) -> None:
     planes = 1 + max(file.z for file in index.files)
     if choice.plane is not None and choice.plane > planes:
-        msg = f"plane is {choice.plane}; {index.files[0].path} is of a plate with {planes} plane(s)"
+        there = counted(planes, "plane")
+        msg = f"plane is {choice.plane}; {index.files[0].path} is of a plate with {there}"
         raise ConfigError(msg)
 
 

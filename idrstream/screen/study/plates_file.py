@@ -15,7 +15,7 @@ from typing import Literal
 from idrstream.errors import TableError
 from idrstream.screen.study.plate_names import file_name, name_of_path, unlike
 from idrstream.screen.study.text_lines import text_lines
-from idrstream.text import shorten_list
+from idrstream.text import counted, shorten_list
 
 PlateKind = Literal["screen", "pattern", "zarr", "key file", "directory"]
 
@@ -179,8 +179,8 @@ def _entries(found: Iterable[tuple[int, str, str]], notes: list[str]) -> Iterato
         taken.append(plate)
         yield PlateEntry(plate, target, plate_kind(target), number, name)
     if renamed:
-        what = "plate(s) have a name that comes twice or that files cannot have"
-        notes.append(f"{len(renamed)} {what}: {shorten_list(renamed, 3)}")
+        what = "with a name that comes twice or that files cannot have"
+        notes.append(f"{counted(len(renamed), 'plate')} {what}: {shorten_list(renamed, 3)}")
 
 
 def plate_kind(target: str) -> PlateKind:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from idrstream.errors import TableError
 from idrstream.screen.study.text_lines import text_lines
+from idrstream.text import counted
 
 _SECTION = re.compile(r"\[(?P<name>[^\]]*)\]")
 _WELL = re.compile(r"Well (\d{1,6})", flags=re.ASCII)
@@ -165,7 +166,8 @@ def _fields(section: _Section, row: int, column: int, n_fields: int) -> Iterator
         if match is None or not value:
             continue
         if int(match[1]) >= n_fields:
-            msg = f"{section.path}, line {line}: {key}, but [Plate] states {n_fields} field(s)"
+            stated = counted(n_fields, "field")
+            msg = f"{section.path}, line {line}: {key}, but [Plate] states {stated}"
             raise TableError(msg)
         yield ScreenField(row, column, int(match[1]), value, line, channels, axes)
 

@@ -90,7 +90,7 @@ def test_a_frame_that_was_not_brought_is_told_from_a_hole_in_the_movie(
     for number in (4, 6, 13):
         assert isinstance(part[number], FrameError)
         assert str(part[number]) == str(whole[number]).replace(str(movie), str(small))
-    assert "16 of 16 chunk(s) are missing" in str(part[4])
+    assert "16 of 16 chunks missing" in str(part[4])
 
 
 def test_one_missing_chunk_is_missing(served, http, task, tmp_path):
@@ -112,7 +112,7 @@ def test_one_missing_chunk_is_missing(served, http, task, tmp_path):
     small = tmp_path / "out" / NAME
     take(http, task(5, 6), small, mode="frames")
     read = CellH5Reader().read(small, [5, 6])
-    assert "1 of 16 chunk(s) are missing" in str(read[5])
+    assert "1 of 16 chunks missing" in str(read[5])
     np.testing.assert_array_equal(read[6], values[0, 5, 0])
 
 

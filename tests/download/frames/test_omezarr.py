@@ -547,7 +547,7 @@ def test_wells_are_found_however_the_plate_writes_them(tmp_path):
     ("wanted", "words"),
     [
         (task(1, well="C7"), "has no well C7 among its 1 wells"),
-        (task(1, site=3), r"has 1 field\(s\); there is no field 3"),
+        (task(1, site=3), r"has 1 field; there is no field 3"),
         (task(1, plate="P9"), "no OME-Zarr found.*neither .zattrs nor zarr.json"),
         (task(1, plate="../P1"), "path separator"),
     ],
