@@ -226,7 +226,8 @@ def _where(texts: list[str]) -> dict[str, list[str]]:
 def _summary(table: pd.DataFrame, path: Path) -> str:
     wells = len(table.drop_duplicates(["Plate", "Well"]))
     kinds = ", ".join(
-        f"{_SOURCES.get(kind, kind)} ({n:,})" for kind, n in table["Source"].value_counts().items()
+        f"{_SOURCES.get(str(kind), kind)} ({n:,})"
+        for kind, n in table["Source"].value_counts().items()
     )
     without = len(table.attrs.get("plates_without_annotation", ()))
     left_out = f"{counted(without, 'plate')} without annotation left out.\n" if without else ""
