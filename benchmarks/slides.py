@@ -91,13 +91,14 @@ def accuracy(options: argparse.Namespace) -> None:
         started = time.monotonic()
         tiled, seams = by_tiles(image, segmentor, tiles)
         print(f"tiled: {len(tiles)} tiles, {time.monotonic() - started:.0f} s")
+        (tile,) = cut_image(image, 0, segmentor.whole_image, side_px=2 * options.side)
         started = time.monotonic()
-        untiled, diameter_px = segmentor.masks(image.read([0], whole)[0])
-        print(
-            f"untiled: {time.monotonic() - started:.0f} s, diameter {diameter_px:.2f} px "
-            f"(tiled {tiles[0].diameter_px:.2f} px)"
-        )
+        untiled, _ = by_tiles(image, segmentor, [tile])
+        print(f"untiled: {time.monotonic() - started:.0f} s, diameter {tile.diameter_px:.2f} px")
+        frame, diameter_px = segmentor.masks(image.read([0], whole)[0])
+        print(f"as a frame, which has windows and a scale of its own: diameter {diameter_px:.2f} px")
     report("tiled against untiled", tiled, untiled)
+    report("tiled against a frame", tiled, frame)
     report("tiled against truth", tiled, truth)
     report("untiled against truth", untiled, truth)
     band = seams_of(tiles, options.band_px, truth.shape)
