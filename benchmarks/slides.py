@@ -96,7 +96,7 @@ def accuracy(options: argparse.Namespace) -> None:
         untiled, _ = by_tiles(image, segmentor, [tile])
         print(f"untiled: {time.monotonic() - started:.0f} s, diameter {tile.diameter_px:.2f} px")
         frame, diameter_px = segmentor.masks(image.read([0], whole)[0])
-        print(f"as a frame, which has windows and a scale of its own: diameter {diameter_px:.2f} px")
+        print(f"as a frame, whose windows lie elsewhere: diameter {diameter_px:.2f} px")
     report("tiled against untiled", tiled, untiled)
     report("tiled against a frame", tiled, frame)
     report("tiled against truth", tiled, truth)
