@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 PAGE, NUMBERS, DIFFERENCES, KEPT = "index.html", "images.csv", "differences.csv", "kept"
 
+_UNITS = {"px2": "px²", "px": "px", "MB": "MB"}
 _DONE = {
     "download": "movies downloaded",
     "decoded": "frames decoded",
@@ -215,11 +216,16 @@ def _shown(step: Step, task: ImageTask, chain: Chain) -> Shown | str:
 
 
 def _words(numbers: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:.4g}"
-        for name, value in numbers.items()
-        if not math.isnan(value)
-    )
+    """Return numbers as words, such as ``Nuclei 32, Median Area 221 px²``."""
+    said = []
+    for name, value in numbers.items():
+        if math.isnan(value):
+            continue
+        words = [part for part in name.split("_") if part not in _UNITS]
+        unit = [_UNITS[part] for part in name.split("_") if part in _UNITS]
+        sign = "+" if words[-1] == "Change" and value else ""
+        said.append(" ".join([*words, f"{value:{sign}.4g}", *unit]))
+    return ", ".join(said)
 
 
 def _make(out: Path) -> None:

@@ -114,6 +114,8 @@ class TestStep:
         assert outlined.shape == (96, 128, 3)
         colour = np.ptp(outlined.astype(int), axis=2)
         assert (colour > 60).sum() > 30 * int(look.numbers["Nuclei"].iloc[0])
+        area = f"Median Area {look.numbers['Median_Area_px2'].iloc[0]:.4g} px²"
+        assert area in look.path.read_text()
         written = pd.read_csv(tmp_path / "look" / "images.csv")
         assert written["Nuclei"].tolist() == look.numbers["Nuclei"].tolist()
 
@@ -195,7 +197,8 @@ class TestCommand:
         assert not (tmp_path / "tmp").exists()
         capsys.readouterr()
         assert main([*line, "--illumination-darkfield", f"--save-to={config}"]) == 0
-        assert "0 movies downloaded, 1 kept" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "0 movies downloaded, 1 kept from before; 0 frames decoded, 2 kept" in said
         assert requests(web) == asked
         assert not (out / "differences.csv").exists()
         assert load_settings(config).preprocess.illumination_darkfield is True
