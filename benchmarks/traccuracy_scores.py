@@ -1,6 +1,6 @@
 """Our tracks scored by traccuracy, in an environment of its own: it does not fit idrstream's.
 
-    python benchmarks/tracking.py --seeds 101 102 103 --save /tmp/links
+    python benchmarks/tracking.py --seeds 101 --methods --save /tmp/links
     python benchmarks/traccuracy_scores.py /tmp/links --env /tmp/traccuracy
 
 Makes the environment if it is not there, and runs itself in it. Objects are matched by what they
