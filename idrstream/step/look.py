@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PAGE, NUMBERS, DIFFERENCES, KEPT = "index.html", "images.csv", "differences.csv", "kept"
 
 _UNITS = {"px2": "px²", "px": "px", "MB": "MB"}
+_TOTALS = ("In_Both", "Only_In_First", "Only_In_Second")
 _DONE = {
     "download": "movies downloaded",
     "decoded": "frames decoded",
@@ -239,6 +240,7 @@ def _make(out: Path) -> None:
 def _write(found: StepLook, step: Step, sides: Sequence[Side], images: Sequence[_Image]) -> None:
     from idrstream import __version__
 
+    of = found.differences
     css = resources.files("idrstream.report").joinpath("page.css").read_text(encoding="utf-8")
     page = _template().render(
         version=__version__,
@@ -247,6 +249,7 @@ def _write(found: StepLook, step: Step, sides: Sequence[Side], images: Sequence[
         sides=[side.name for side in sides if side.name],
         failed=found.failed,
         work=found.work(),
+        totals=_words({name: int(of[name].sum()) for name in _TOTALS if name in of}),
         images=[
             (
                 image.name,

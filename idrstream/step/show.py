@@ -194,7 +194,10 @@ def _objects_differ(
     numbers = {
         "In_Both": len(pairs), "Only_In_First": len(alone[0]), "Only_In_Second": len(alone[1]),
     }  # fmt: skip
-    return {"only in the first (blue) or the second (orange)": picture}, numbers
+    caption = (
+        "only in the first (blue) or the second (orange)" if any(alone) else "the same in both"
+    )
+    return {caption: picture}, numbers
 
 
 def _frames_differ(first: Frame, second: Frame) -> tuple[dict[str, bytes], dict[str, Any]]:

@@ -204,6 +204,24 @@ class TestCommand:
         assert load_settings(config).preprocess.illumination_darkfield is True
         assert config.read_text().startswith("# mine\n[stream]\n")
 
+    @pytest.mark.models
+    def test_two_segmentations_side_by_side(self, config, tmp_path):
+        out = tmp_path / "look"
+        line = ["step", "segment", str(config), "--images=2", f"--out={out}"]
+        assert main([*line, "--compare", "min_size=15,100000"]) == 0
+        change = pd.read_csv(out / "differences.csv")
+        lost = change["Only_In_First"].sum()
+        assert lost > 0
+        assert (change["Nuclei_Change"] == -change["Only_In_First"]).all()
+        page = (out / "index.html").read_text()
+        said = f"All images together: In Both 0, Only In First {lost}, Only In Second 0."
+        assert said in page
+        assert "Median Area Change" not in page  # nothing to compare with
+        assert main([*line, "--compare", "min_size=15,16"]) == 0
+        page = (out / "index.html").read_text()
+        assert f"In Both {lost}, Only In First 0, Only In Second 0." in page
+        assert "the same in both" in page
+
     def test_says_what_is_wrong(self, config, tmp_path, capsys):
         line = ["step", "segment", str(config), f"--out={tmp_path / 'look'}"]
         for more, said in {
