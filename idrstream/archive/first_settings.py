@@ -64,7 +64,11 @@ class ImageFacts:
 
     def __str__(self) -> str:
         """Return it in one line."""
-        names = f"; channels {', '.join(self.channels)}: nuclei in {self.nuclei}"
+        names = (
+            f"; channels {', '.join(self.channels)}: nuclei in {self.nuclei}"
+            if len(self.channels) > 1
+            else f"; one channel, {self.nuclei}"
+        )
         return f"{self.count}{names if self.channels else ''}"
 
     @property
@@ -126,9 +130,9 @@ def with_nuclei(facts: ImageFacts, channel: str | None) -> ImageFacts:
     if channel is None:
         return facts
     if channel not in facts.channels:
-        known = ", ".join(facts.channels) or "none that has a name"
+        known = ", ".join(facts.channels) or "have no names"
         near = did_you_mean(channel, facts.channels)
-        raise ConfigError(f"--nuclei {channel}: there is no such channel; there is {known}{near}")
+        raise ConfigError(f"--nuclei {channel}: no such channel; its channels: {known}{near}")
     return replace(facts, nuclei=channel)
 
 

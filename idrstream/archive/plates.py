@@ -173,9 +173,10 @@ def opened_folder(folder: Folder, prefix: str) -> OpenedPlate:
     if preset is None:
         some = f" such as {shorten_list(paths, 3)}" if paths else ""
         files = counted(len(paths), "file")
+        pattern = "{plate}/{well}_s{site}_w{channel}.tif"
         msg = (
-            f"the folder {prefix} has no index, and {files}{some} that no preset "
-            "understands: say by a pattern what their names mean (idrstream table --files)"
+            f"the folder {prefix} has no index, and {files}{some} that are not called as a known "
+            f"microscope calls them: say what their names mean, such as --files '{prefix}{pattern}'"
         )
         raise DownloadError(msg)
     return OpenedPlate(_by_names(paths, preset, prefix), prefix)

@@ -198,6 +198,9 @@ def described_table(
         if screen is not None or route != "auto" or idr_data is not None:
             msg = f"{study} is a plates file: screen, route and idr_data are for an accession"
             raise ConfigError(msg)
+        if "://" not in str(study) and not Path(study).exists():
+            msg = f"{study} is no accession, such as idr0013, and there is no file of this name"
+            raise TableError(msg)
         return study_table(study, annotation_csv, screen_files, open_plate=_place_named, **options)
     if annotation_csv is not None or list(_listed(screen_files)):
         msg = f"{study} is an accession: annotation_csv and screen_files come from IDR"

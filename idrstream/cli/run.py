@@ -203,7 +203,7 @@ def announce(settings: Settings) -> None:
 
 def _provenance(namespace: argparse.Namespace) -> Provenance | None:
     if (namespace.config is None) == (namespace.provenance is None):
-        msg = "give either CONFIG.toml or --from provenance.json"
+        msg = "give either CONFIG.toml, which idrstream settings writes, or --from provenance.json"
         raise ConfigError(msg)
     if namespace.provenance is None:
         return None
@@ -262,9 +262,11 @@ def summary(result: RunResult, folder: Path) -> str:
         return f"Nothing is left to do: {made} are in {folder}\n"
     some = any(item.published is not None for item in result.batches)
     used = f"{images - result.lost_images} of " if result.lost_images else ""
+    of = counted(images, "image")
     lines = [
-        f"{counted(result.nuclei, *objects)} of {used}{counted(images, 'image')}, "
-        f"{result.seconds:.0f} s.",
+        f"{counted(result.nuclei, *objects)} of {used}{of}, {result.seconds:.0f} s."
+        if result.lost_images < images
+        else f"None of {of} could be processed, {result.seconds:.0f} s.",
         f"{made.capitalize()} are in {folder}" if some else f"No {made} are in {folder}",
         *((result.bottleneck,) if result.bottleneck and made == "features" else ()),
         *((f"Disk: {result.disk}",) if result.disk and result.nuclei else ()),

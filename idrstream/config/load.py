@@ -139,7 +139,7 @@ def _read_toml(path: Path) -> dict[str, dict[str, Any]]:
     try:
         raw: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        msg = f"there is no configuration file {path}"
+        msg = f"there is no configuration file {path}; idrstream settings writes one"
         raise ConfigError(msg) from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path} is a folder, not a TOML file with settings") from error

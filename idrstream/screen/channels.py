@@ -59,16 +59,16 @@ def number_of_channel(names: Sequence[str], key: str) -> int:
     names : sequence of str
         Names of the file's channels; empty if they are not known.
     key : str
-        Its number, or its name in any case.
+        Its name in any case, or its number; a name comes first.
 
     Raises
     ------
     MovieError
         If there is no such name; says which there are.
     """
-    if key.isdecimal():
-        return int(key)
     at = channel_at(names, key)
+    if at is None and key.isdecimal():
+        return int(key)  # whoever reads the file says how many it has
     if at is None:
         there = f"there are {', '.join(names)}" if names else "its channels have no names"
         msg = f"there is no channel {key!r}; {there}"

@@ -57,8 +57,8 @@ class ProgressBars:
             self._images.update()
         elif isinstance(event, BatchFinished):
             self._finished.pop(event.batch.number, None)
-            self._failed += self._failures.pop(event.batch.number, 0)
-            self._failed += event.published is None
+            skipped = self._failures.pop(event.batch.number, 0)
+            self._failed += len(event.batch.tasks) if event.published is None else skipped
             self._batches.update()
         numbers = ", ".join(map(str, sorted(self._finished)))
         draw = time.monotonic() - self._drawn >= _DRAW_S

@@ -130,7 +130,7 @@ def test_what_the_images_are_decides(home, told, no_plan):
     }
     code, _, err = told("--files", "{plate}/{well}_s{site}_x.tif", "--nuclei", "7", "--force")
     assert code == 2
-    assert "there is no such channel; there is 0, 1" in err
+    assert "no such channel; its channels: 0, 1" in err
 
 
 def test_a_table_stays_where_it_is(home, told, no_plan):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from idrstream.errors import ConfigError, TableError
+from idrstream.screen.channels import number_of_channel
 from idrstream.screen.names import PRESETS, name_pattern, plates_of_names, preset_of
 from idrstream.screen.names.load_data import read_load_data
 from idrstream.screen.table import read_cells
@@ -172,3 +173,11 @@ def test_load_data(tmp_path):
 def test_wrong_load_data(tmp_path, text, message):
     with pytest.raises(TableError, match=message):
         load(tmp_path, text)
+
+
+def test_the_name_of_a_channel_comes_before_its_number():
+    """``A1_s1_w1.tif`` has one channel, which is called 1 and is the first in its file."""
+    assert number_of_channel(("1",), "1") == 0
+    assert number_of_channel(("1", "2"), "2") == 1
+    assert number_of_channel(("DNA", "ER"), "1") == 1
+    assert number_of_channel((), "3") == 3

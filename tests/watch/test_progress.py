@@ -1,5 +1,7 @@
 """Progress bars, from made-up events."""
 
+from dataclasses import replace
+
 import pytest
 from plans import plan_of
 
@@ -48,6 +50,14 @@ def test_bars_show_batches_images_stages_and_failures(events, capsys, monkeypatc
     shown = capsys.readouterr().err
     for text in ("Batches", "1/1", "now 0", "segment 2", "profile, 1 failed", "done, 1 failed"):
         assert text in shown
+
+
+def test_a_batch_without_a_table_counts_by_its_images(events, capsys, monkeypatch):
+    monkeypatch.setattr("idrstream.watch.progress._DRAW_S", 0.0)
+    bars = ProgressBars()
+    for event in [*events[:8], replace(events[8], published=None), events[9]]:
+        bars(event)
+    assert "done, 1 failed" in capsys.readouterr().err
 
 
 def test_a_batch_that_is_reset_is_counted_once(events, capsys):

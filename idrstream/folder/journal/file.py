@@ -74,7 +74,11 @@ def open_reader(path: Path) -> Iterator[sqlite3.Connection]:
         If there is none, it is damaged, or of a newer version.
     """
     if not path.is_file():
-        msg = f"{path.parent} has no {path.name}: it is not the output folder of a stream"
+        msg = (
+            f"{path.parent} has no {path.name}: it is not the output folder of a stream"
+            if path.parent.is_dir()
+            else f"there is no folder {path.parent}"
+        )
         raise JournalError(msg)
     _refuse_strange(path, written=False)
     with sqlite_errors(path), tempfile.TemporaryDirectory(prefix="idrstream-journal-") as folder:

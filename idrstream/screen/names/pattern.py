@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idrstream.errors import ConfigError
+from idrstream.text import did_you_mean
 
 FIELDS = ("plate", "well", "row", "column", "site", "channel", "z", "time")
 """Fields of a pattern; a well is told by ``well`` or by ``row`` and ``column``."""
@@ -165,7 +166,8 @@ def _compiled(part: str, text: str) -> re.Pattern[str]:
 def _field(name: str, text: str) -> str:
     field = _ALSO.get(name.lower(), name.lower())
     if field not in FIELDS:
-        msg = f"{text!r}: there is no field {name!r}; there are {', '.join(FIELDS)}"
+        near = did_you_mean(name, FIELDS)
+        msg = f"{text!r}: there is no field {name!r}; there are {', '.join(FIELDS)}{near}"
         raise ConfigError(msg)
     return field
 
