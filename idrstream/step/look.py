@@ -20,6 +20,7 @@ from idrstream.report.charts import data_uri
 from idrstream.step.chain import Chain
 from idrstream.step.kept import Kept
 from idrstream.step.show import STEPS, Shown, Step, compare, show
+from idrstream.text import short_path
 from idrstream.visible import visible
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ class StepLook:
 
     def __repr__(self) -> str:
         """Return the page, the work and the numbers as text."""
-        lines = [f"Page: {self.path}", self.work(), self.numbers.to_string(index=False, na_rep="")]
+        page, numbers = short_path(self.path), self.numbers.to_string(index=False, na_rep="")
+        lines = [f"Page: {page}", self.work(), numbers]
         if len(self.differences):
             lines += ["Differences:", self.differences.to_string(index=False, na_rep="")]
         return visible("\n".join(lines))
