@@ -1,10 +1,11 @@
 """What memory and disk vertical and horizontal processing need, on the same images.
 
-``python benchmarks/steps.py [--images 2 6] [--side 1024] [--out results/steps.json]``
+``python benchmarks/steps.py [--images 2 6 20] [--side 1024] [--out results/steps.json]``
 
-Images of three channels in 16 bits, as OME-TIFF. Each strategy runs in a process of its own, once
-with few images and once with more: what it needs for each further image is the difference by their
-number, and what it would need for 1,000 is extrapolated along that line, not measured.
+Images of three channels in 16 bits, as OME-TIFF. Each strategy runs in a process of its own, with
+few images and with more: what it needs for each further image is the difference between the last
+two by their number, and what it would need for 1,000 is extrapolated from it, not measured.
+``--add`` keeps what was measured with other numbers of images.
 
 - ``held``: all images are read into one array, as one step over all images in memory needs; the
   memory of any result is not in it.
@@ -149,7 +150,9 @@ def measured(strategy: str, images: int, side: int) -> dict[str, Any]:
 def main() -> None:
     """Measure every strategy, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, nargs=2, default=(2, 6), metavar=("FEW", "MORE"))
+    parser.add_argument("--images", type=int, nargs="+", default=[2, 6, 20])
+    parser.add_argument("--strategies", nargs="+", choices=_STRATEGIES, default=_STRATEGIES)
+    parser.add_argument("--add", action="store_true", help="keep what --out has")
     parser.add_argument("--side", type=int, default=1024)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results/steps.json")
     parser.add_argument("--run", nargs=2, metavar=("STRATEGY", "FOLDER"), help=argparse.SUPPRESS)
@@ -159,12 +162,18 @@ def main() -> None:
         sys.stdout.write(f"\n{json.dumps(found)}\n")
         return
     results: dict[str, Any] = {}
-    for strategy in _STRATEGIES:
-        few, more = (measured(strategy, images, options.side) for images in options.images)
+    if options.add:
+        results = json.loads(options.out.read_text(encoding="utf-8"))["strategies"]
+    for strategy in options.strategies:
+        kept = results.get(strategy, {}).get("measured", [])
+        found = {one["images"]: one for one in kept}
+        found |= {images: measured(strategy, images, options.side) for images in options.images}
+        rows = [found[images] for images in sorted(found)]
+        few, more = rows[-2:]
         by = more["images"] - few["images"]
         each = {name: (more[name] - few[name]) / by for name in ("peak_mb", "disk_mb")}
         results[strategy] = {
-            "measured": [few, more],
+            "measured": rows,
             "each_further_image": each,
             f"extrapolated_to_{_MANY}": {
                 name: more[name] + each[name] * (_MANY - more["images"]) for name in each
