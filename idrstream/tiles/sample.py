@@ -62,16 +62,23 @@ class ImageSample:
     others: tuple[ImageSample, ...] = ()
 
 
-def take_sample(image: LargeImage, channel: int, others: Sequence[int] = ()) -> ImageSample:
-    """Read the sample of a channel: about four million pixels, and as many of each other."""
-    beside = tuple(take_sample(image, other) for other in others)
+def take_sample(
+    image: LargeImage, channel: int, others: Sequence[int] = (), finer: int = 1
+) -> ImageSample:
+    """Read the sample of a channel: about four million pixels, and as many of each other.
+
+    `finer` times as many windows along each axis find smaller things; they are smaller, but of 128
+    pixels at least, so there are more pixels then.
+    """
+    beside = tuple(take_sample(image, other, finer=finer) for other in others)
     height, width = image.info.shape
     if height * width <= _SAMPLE_PX:
         (whole,) = image.read([channel], Box(0, 0, height, width), _NOBODYS)
         return ImageSample((whole,), lambda _at, _side: whole, beside)
     chunk = min(image.info.chunk)
     side = min(max(chunk, _LEAST_PX), _MOST_PX)
-    count = max(2, round(math.sqrt(_SAMPLE_PX) / side))
+    count = finer * max(2, round(math.sqrt(_SAMPLE_PX) / side))
+    side = max(side // finer, _LEAST_PX)
     boxes = [
         Box(y, x, min(y + side, height), min(x + side, width))
         for y in _starts(height, side, count, chunk)

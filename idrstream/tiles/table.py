@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from idrstream.formats.large.image import LargeImage
 
 
+_FINER = 1, 4, 8
+"""Of a slide that is nearly empty the first sample may miss what there is."""
+
+
 class Row(NamedTuple):
     """A tile's cells: of the columns ``Frames`` and ``Tile``."""
 
@@ -135,7 +139,11 @@ def cut_image(
     others : sequence of int
         The segmentor's other channels.
     """
-    whole = measure(take_sample(image, channel, others)) or WholeImage()
+    for finer in _FINER:
+        measured = measure(take_sample(image, channel, others, finer))
+        if measured is None or measured.levels is not None:
+            break
+    whole = measured or WholeImage()
     largest_px = float(np.fmax(whole.diameter_px, whole.cell_diameter_px))
     overlap = overlap_for(largest_px, whole.scale) if overlap_px is None else overlap_px
     grid = Grid(image.info.shape, side_px, overlap, whole.scale)

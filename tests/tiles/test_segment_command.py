@@ -11,7 +11,7 @@ from idrstream.cli.main import main
 from idrstream.config import SegmentSettings
 from idrstream.records import Box, Frame, ImageTask, Tile
 from idrstream.segment import CellPoseSegmentor
-from idrstream.segment.cellpose.whole_image import part_as_seen
+from idrstream.segment.cellpose.whole_image import brightest_place, part_as_seen
 from idrstream.simulate.slide import SlideSpec, slide_centres, slide_region, write_slide
 from idrstream.tiles.grid import SIDE_PX, Grid, overlap_for, tiles_of
 from idrstream.tiles.own import global_points, own_objects
@@ -106,6 +106,16 @@ def test_a_dim_tile_keeps_the_grey_levels_of_its_image(segmentor, pixels) -> Non
     task = ImageTask("P", "A1", 1, (1,))
     assert len(segmentor.segment(Frame(dim, 1, task))) > 0
     assert len(segmentor.segment(Frame(dim, 1, task, tile=tile))) == 0
+
+
+def test_the_diameter_is_estimated_where_a_tile_shows_most() -> None:
+    image = np.random.default_rng(0).normal(150, 11, (1500, 1400)).clip(0).astype(np.uint16)
+    image[800:900, 700:720] = 900
+    place = brightest_place(image)
+    assert place.shape == (640, 640)
+    assert (place == 900).sum() == 2000
+    assert brightest_place(image[:300, :90]).shape == (300, 90)
+    assert brightest_place(np.zeros((900, 700), np.uint16)).size > 0
 
 
 def test_nuclei_at_the_border_of_the_image_are_left_out_not_those_of_tiles(pixels) -> None:

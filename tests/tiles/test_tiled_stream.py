@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 import zarr
 
 from idrstream import IdrStream
@@ -19,13 +20,14 @@ from idrstream.download.large import LargeImages
 from idrstream.download.transports.local import LocalTransport
 from idrstream.errors import ConfigError
 from idrstream.preprocess.tiles import alone_in
-from idrstream.records import Box, Frame, ImageTask
+from idrstream.records import Box, Frame, GreyLevels, ImageTask
 from idrstream.report.write import write_report
 from idrstream.run.cutting import with_tiles
 from idrstream.schedule.result import RunResult
 from idrstream.simulate.slide import SlideSpec, write_slide
 from idrstream.tiles.grid import Grid, parse_tile, tiles_of
 from idrstream.tiles.sample import ImageSample, WholeImage, take_sample
+from idrstream.tiles.table import cut_image
 from tests.helpers.tiled import Means, Threshold
 
 SPEC = SlideSpec(700, 940, diameter_px=12.0, channels=3, empty=0.0, seed=5)
@@ -277,6 +279,27 @@ def test_what_the_sample_reads_is_not_read_again(tmp_path: Path) -> None:
         for tile in tiles_of(Grid(image.info.shape, 1056, 288)):
             image.read([0], tile.region, alone_in(tile))
         assert image.bytes_moved < 1.1 * path.stat().st_size
+
+
+def test_what_the_first_sample_misses_is_looked_for(tmp_path: Path) -> None:
+    pixels = np.zeros((3000, 3000), np.uint16)
+    pixels[2080:2180, 2080:2180] = 1000  # between windows
+    tifffile.imwrite(tmp_path / "b.tif", pixels, tile=(256, 256), compression="zlib")
+    asked = []
+
+    def measure(sample: ImageSample) -> WholeImage:
+        asked.append(len(sample.windows))
+        seen = any(window.any() for window in sample.windows)
+        return WholeImage(GreyLevels(0, 1000, 100) if seen else None, 17.0)
+
+    with closing(LargeImages(TransportDownloader(LocalTransport(tmp_path)))) as images:
+        image = images.open(
+            ImageTask("P", "A1", 1, (1,), metadata={"Path": str(tmp_path / "b.tif")})
+        )
+        tiles = cut_image(image, 0, measure, side_px=3104)
+    assert tiles[0].levels == GreyLevels(0, 1000, 100)
+    assert asked == sorted(asked)
+    assert 2 <= len(asked) <= 3
 
 
 def test_an_empty_slide_has_no_objects_and_does_not_fail(tmp_path: Path) -> None:

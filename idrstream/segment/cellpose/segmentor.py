@@ -31,7 +31,7 @@ from idrstream.segment.cellpose.models import model_files
 from idrstream.segment.cellpose.plate_diameters import PlateDiameters
 from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cellpose.shipped import rounded_up
-from idrstream.segment.cellpose.whole_image import part_as_seen, whole_image
+from idrstream.segment.cellpose.whole_image import brightest_place, part_as_seen, whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
@@ -297,8 +297,10 @@ class CellPoseSegmentor(Segmentor):
             if tile is not None and np.isfinite(tile.diameter_px):
                 diameter_px = tile.diameter_px
             else:
-                given = self.settings.diameter
-                diameter_px = diameter_of(pixels, loaded, given, self._of_plate(frame))
+                given, place = self.settings.diameter, pixels
+                if tile is not None:
+                    place = brightest_place(pixels)
+                diameter_px = diameter_of(place, loaded, given, self._of_plate(frame))
             if tile is None:
                 return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
             planes = [pixels, *map(frame.plane, self.other_channels)]

@@ -83,6 +83,22 @@ def _places(sample: ImageSample, dark: float) -> list[NDArray[Any]]:
     return [sample.around(at, _PLACE_PX) for at in best if bright[at] > 0]
 
 
+def brightest_place(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return the square of a tile, shape ``(Y, X)``, that shows the most.
+
+    A diameter is estimated there: in the whole of a tile that is nearly empty that would take
+    minutes and gigabytes.
+    """
+    dark = dark_level(pixels)
+    height, width = pixels.shape
+    places = [
+        pixels[y : y + _PLACE_PX, x : x + _PLACE_PX]
+        for y in range(0, max(1, height - _PLACE_PX // 2), _PLACE_PX)
+        for x in range(0, max(1, width - _PLACE_PX // 2), _PLACE_PX)
+    ]
+    return max(places, key=lambda place: int((place > dark).sum()))
+
+
 def part_as_seen(
     planes: Sequence[NDArray[Any]], loaded: LoadedModel, tile: Tile, diameter_px: float
 ) -> ImagePart:
