@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _SAMPLE_PX = 1 << 22
 _NOBODYS = Box(0, 0, 0, 0)  # tiles need all that is read, too: it is kept for them
-_LEAST_PX, _MOST_PX = 128, 512  # side of a window
+_LEAST_PX, _MOST_PX = 192, 512  # side of a window; what is blank shows in 151 pixels
 
 
 class WholeImage(NamedTuple):
@@ -67,7 +67,7 @@ def take_sample(
 ) -> ImageSample:
     """Read the sample of a channel: about four million pixels, and as many of each other.
 
-    `finer` times as many windows along each axis find smaller things; they are smaller, but of 128
+    `finer` times as many windows along each axis find smaller things; they are smaller, but of 192
     pixels at least, so there are more pixels then.
     """
     beside = tuple(take_sample(image, other, finer=finer) for other in others)

@@ -20,7 +20,7 @@ from idrstream.workers.steps import count_read
 MOST_SIDE_PX = 1 << 20
 MOST_CHANNELS = 1024
 MOST_CHUNK_BYTES = 256 << 20
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 128 << 20
 """Decoded chunks that neighbouring tiles share; the oldest are dropped."""
 
 Key = tuple[int, int, int]
@@ -174,7 +174,8 @@ class LargeImage:
                 inside, at = self._where(key, box, chunk)
                 for place in wanted[key]:
                     pixels[(place, *at)] = chunk[inside]
-                if alone is not None and not self._lies_in(key, alone):
+                # What was never written costs nothing to read again.
+                if alone is not None and not self._lies_in(key, alone) and chunk.any():
                     self._keep(key, chunk)
             count_read(self._chunks.bytes_moved - before)
         return pixels

@@ -115,20 +115,20 @@ def part_as_seen(
     diameter_px : float
         Usual diameter of the objects.
     """
-    scaled, bright = [], np.zeros(planes[0].shape, np.bool_)
-    for pixels, levels in zip(planes, (tile.levels, *tile.others), strict=False):
+    corner, scale = (tile.region.top, tile.region.left), scale_for(loaded, diameter_px)
+    channels = list(zip(planes, (tile.levels, *tile.others), strict=False))
+    bright = np.zeros(planes[0].shape, np.bool_)
+    image = np.zeros((len(channels), *bright.shape), np.float32)
+    for at, (pixels, levels) in enumerate(channels):
         if levels is None:
-            scaled.append(loaded.model.normalised(pixels))
-            bright |= scaled[-1].any()
-            continue
-        bright |= exceeding(pixels, levels.dark)
-        image = filled(pixels, levels.blank).astype(np.float32)
-        image -= np.float32(levels.low)
-        image /= np.float32(levels.high - levels.low)
-        scaled.append(image)
-    image = scaled[0] if len(scaled) == 1 else np.stack(scaled)
-    corner = tile.region.top, tile.region.left
-    return ImagePart(image, corner, tile.image, scale_for(loaded, diameter_px), bright)
+            image[at] = loaded.model.normalised(pixels)
+        bright |= image[at].any() if levels is None else exceeding(pixels, levels.dark)
+    for at, (pixels, levels) in enumerate(channels):
+        if levels is not None and bright.any():  # else the network looks at nothing
+            image[at] = filled(pixels, levels.blank)
+            image[at] -= np.float32(levels.low)
+            image[at] /= np.float32(levels.high - levels.low)
+    return ImagePart(image if len(image) > 1 else image[0], corner, tile.image, scale, bright)
 
 
 def scale_for(loaded: LoadedModel, diameter_px: float) -> float:

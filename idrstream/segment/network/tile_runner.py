@@ -24,6 +24,7 @@ from idrstream.workers.threads import free_threads, in_threads
 
 _log = logging.getLogger("idrstream.segment")
 _CELLPOSE_TILE_PX = 224 * 224
+_NO_FLOWS = np.zeros((3, 0, 0), np.float32)
 _TILES_A_THREAD = 16  # whose flows are in memory before they are blended
 
 
@@ -102,8 +103,8 @@ class TileRunner:
         -------
         list of Flows
             Of shape ``(3, int(Y * scale), int(X * scale))`` each, of the pixels that are seen of a
-            part; the same whatever the other images are. Where a part holds whole windows they are
-            to the bit those of any other part that does.
+            part, none of one that is empty; the same whatever the other images are. Where a part
+            holds whole windows they are to the bit those of any other part that does.
         """
         views = [
             part_view(image) if isinstance(image, ImagePart) else _pad(_scaled(image, scale))
@@ -119,7 +120,7 @@ class TileRunner:
                 styles[image] += style
         found = []
         for one, blend, style in zip(views, blends, styles, strict=True):
-            values = blend.result()[:, one.inside[0], one.inside[1]]
+            values = _NO_FLOWS if one.empty else blend.result()[:, one.inside[0], one.inside[1]]
             found.append(Flows(values, _of_length_one(style), one if one.axes else None))
         return found
 
