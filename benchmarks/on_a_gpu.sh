@@ -68,9 +68,9 @@ step train_size 60 "$python" $training/train_size.py "$out/nuclei/average.pt" "$
     --simulated "$out/simulated" --validation $training/nuclei_validation.txt --out "$out" --repeats 1 \
     --images "$(of 400)" --threads "$cores"
 how=(--epochs "$(of 120)" --rate 4e-3)
-[ -z "$start" ] || how=(--epochs "$(of 40)" --start "$start")
+[ -z "$start" ] || how=(--epochs "$(of 30)" --start "$start")
 step train_profiler 130 "$python" $training/train_profiler.py "$crops" --out "$out/profiler" \
-    --device "$device" --threads "$cores" --seed 2 "${how[@]}"
+    --device "$device" --threads "$cores" --seed 2 --strength 1.4 --surroundings 0.25 --agree 1 "${how[@]}"
 
 echo "results in $out"
 [ ${#failed[@]} -eq 0 ] || { echo "failed or too slow: ${failed[*]}" >&2; exit 1; }

@@ -111,6 +111,23 @@ def test_training_begins_with_the_weights_of_a_network_for_photographs(tmp_path)
 
 
 @pytest.mark.models
+def test_disagreement_is_the_share_of_variance_between_two_views():
+    import torch
+    from train_profiler import disagreement
+
+    rng = torch.Generator().manual_seed(0)
+    nuclei = torch.randn(400, 30, generator=rng)
+    noise = torch.randn(400, 30, generator=rng)
+    assert disagreement(torch.cat([nuclei, nuclei])).item() == 0
+    assert disagreement(torch.cat([nuclei, noise])).item() == pytest.approx(1, abs=0.05)
+    half = torch.cat([nuclei + noise, nuclei - noise])  # as much of the one as of the other
+    assert disagreement(half).item() == pytest.approx(1, abs=0.05)
+    assert disagreement(torch.cat([nuclei, nuclei + noise / 3])).item() == pytest.approx(
+        1 / 9 / 2 / (1 + 1 / 18), abs=0.01
+    )
+
+
+@pytest.mark.models
 @pytest.mark.slow
 def test_training_by_folds_looks_at_every_movie_but_the_held_out_ones(tmp_path, monkeypatch):
     import imageio.v3 as iio
@@ -137,7 +154,7 @@ def test_training_by_folds_looks_at_every_movie_but_the_held_out_ones(tmp_path, 
     line = json.loads((tmp_path / "run" / "log.jsonl").read_text())
     assert 0 <= line["macro"] <= 1
     assert (tmp_path / "run" / "last.pt").is_file()
-    command += ["--folds", 3, "--out", tmp_path / "folds"]
+    command += ["--folds", 3, "--agree", 1, "--out", tmp_path / "folds"]
     monkeypatch.setattr(sys, "argv", [str(x) for x in command])
     train_profiler.main()
     summary = json.loads((tmp_path / "folds" / "folds.json").read_text())
