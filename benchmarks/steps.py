@@ -41,6 +41,7 @@ def make(folder: Path, images: int, side: int) -> None:
     from scipy import ndimage
 
     from idrstream.records import Box
+    from idrstream.screen.wells import well_name
     from idrstream.simulate.slide import SlideSpec, slide_region
 
     lines = ["Plate\tWell\tFrames\tPath"]
@@ -52,7 +53,7 @@ def make(folder: Path, images: int, side: int) -> None:
         others = [ndimage.gaussian_filter(nuclei, sigma) for sigma in (3, 8)]
         pixels = np.stack([nuclei, *others]).astype(np.uint16)
         tifffile.imwrite(path, pixels, ome=True, metadata={"axes": "CYX"})
-        lines.append(f"P1\tA{number + 1}\t1\t{path}")
+        lines.append(f"P1\t{well_name(number + 1)}\t1\t{path}")
     (folder / "table.tsv").write_text("\n".join(lines) + "\n")
     (folder / "stream.toml").write_text(
         f'[stream]\ntable = "table.tsv"\nfinal_data_dir = "out"\ntmp_dir = "tmp"\nbatch_size = 10\n'
