@@ -141,5 +141,4 @@ def test_notebooks_are_kept_with_their_pictures():
         for cell in notebook.cells:
             assert not [o for o in cell.get("outputs", []) if o.output_type == "error"], path
         assert "%|" not in text_in(notebook), path  # a progress bar that stands still
-        if path.stem != "movies_to_tracks":  # not run since paths became short
-            assert "/tmp" not in text_in(notebook), path  # where it was run
+        assert "/tmp" not in text_in(notebook), path  # where it was run
