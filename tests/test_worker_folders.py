@@ -22,16 +22,24 @@ for request in watched_requests(sys.stdin.buffer):
 worker = WorkerProcess(lambda folder: [sys.executable, "-c", code], "test")
 worker.ask({"seconds": 0}, 60)
 print(worker.folder, flush=True)
-worker.ask({"seconds": %d}, 600)
+%s
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("seconds", [0, 600], ids=["idle", "busy"])
-def test_killed_starters_leave_no_folder(seconds: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "then",
+    [
+        "",
+        'worker.ask({"seconds": 600}, 600)',
+        'worker._popen.stdin.write(b"\\0\\0\\1\\0{"); worker._popen.stdin.flush()',
+    ],
+    ids=["idle", "busy", "within a message"],
+)
+def test_killed_starters_leave_no_folder(then: str, tmp_path: Path) -> None:
     root = Path(__file__).resolve().parents[1]
     starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER % seconds],
+        [sys.executable, "-c", STARTER % then],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(root), "TMPDIR": str(tmp_path)},

@@ -208,7 +208,9 @@ def main() -> None:
     parser.add_argument("--folds", type=int, help="choose by this many folds of the other movies")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, help="batches an epoch; by default each crop once")
+    parser.add_argument(
+        "--steps", type=int, help="batches an epoch; by default as many as the crops fill once"
+    )
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate")
     parser.add_argument("--weight-decay", type=float, default=0.03)
     parser.add_argument("--strength", type=float, default=1.0, help="of the augmentation")

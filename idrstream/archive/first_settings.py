@@ -130,9 +130,10 @@ def with_nuclei(facts: ImageFacts, channel: str | None) -> ImageFacts:
     if channel is None:
         return facts
     if channel not in facts.channels:
-        known = ", ".join(facts.channels) or "have no names"
+        known = f"its channels: {', '.join(facts.channels)}"
+        known = known if facts.channels else "its channels have no names"
         near = did_you_mean(channel, facts.channels)
-        raise ConfigError(f"--nuclei {channel}: no such channel; its channels: {known}{near}")
+        raise ConfigError(f"--nuclei {channel}: no such channel; {known}{near}")
     return replace(facts, nuclei=channel)
 
 

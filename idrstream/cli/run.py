@@ -265,7 +265,7 @@ def summary(result: RunResult, folder: Path) -> str:
     of = counted(images, "image")
     lines = [
         f"{counted(result.nuclei, *objects)} of {used}{of}, {result.seconds:.0f} s."
-        if result.lost_images < images
+        if not images or result.lost_images < images
         else f"None of {of} could be processed, {result.seconds:.0f} s.",
         f"{made.capitalize()} are in {folder}" if some else f"No {made} are in {folder}",
         *((result.bottleneck,) if result.bottleneck and made == "features" else ()),
@@ -273,7 +273,7 @@ def summary(result: RunResult, folder: Path) -> str:
     ]
     if result.rows_repeated:
         rows = counted(result.rows_repeated, "row")
-        lines.append(f"{rows} of the table left out: as earlier ones")
+        lines.append(f"{rows} of the table left out: they repeat earlier ones")
     if result.rows_unusable:
         lines.append(f"{counted(result.rows_unusable, 'row')} of the table left out: not usable")
     if result.missing_images:

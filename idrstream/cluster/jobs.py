@@ -79,7 +79,7 @@ class JobBook:
 
     folder: ClusterFolder
     jobs: dict[int, Job] = field(default_factory=dict)
-    _changed: bool = field(default=False, init=False)
+    _changed: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Read the file."""

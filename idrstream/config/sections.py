@@ -271,8 +271,8 @@ class PreprocessSettings:
         int | None,
         Ge(0),
         Doc(
-            "By how much tiles overlap, at least: by default 8 diameters, and what the network "
-            "sees at once."
+            "By how much tiles overlap, at least: by default 8 diameters, or one window of the "
+            "network if that is more."
         ),
     ] = None
     plate_wells: Annotated[

@@ -183,19 +183,23 @@ def _objects_differ(
     first: tuple[Frame, Objects], second: tuple[Frame, Objects]
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     pairs = same_objects(first[1], second[1])
-    alone = []
+    alone, numbers_alone = [], []
     for side, (_, objects) in enumerate((first, second)):
         paired = {pair[side] for pair in pairs}
         outlines = objects.outlines or ()
         alone.append([o for row, o in enumerate(outlines) if row not in paired])
+        numbers_alone.append(len(objects) - len(paired))
     picture = draw_shapes(
         first[0].plane(first[1].channel), [(alone[0], _FIRST), (alone[1], _SECOND)]
     )
     numbers = {
-        "In_Both": len(pairs), "Only_In_First": len(alone[0]), "Only_In_Second": len(alone[1]),
+        "In_Both": len(pairs), "Only_In_First": numbers_alone[0],
+        "Only_In_Second": numbers_alone[1],
     }  # fmt: skip
     caption = (
-        "only in the first (blue) or the second (orange)" if any(alone) else "the same in both"
+        "only in the first (blue) or the second (orange)"
+        if any(numbers_alone)
+        else "the same in both"
     )
     return {caption: picture}, numbers
 

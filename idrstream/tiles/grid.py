@@ -22,9 +22,8 @@ from idrstream.tiles import windows
 from idrstream.tiles.sample import WholeImage
 from idrstream.tiles.windows import Windows
 
-SIDE_PX = 12 * 256 + 32
-OVERLAP_PX = 256 + 32
-_STEP_PX = 256
+SIDE_PX = 12 * windows.STEP_PX + 32
+OVERLAP_PX = windows.SIDE_PX
 _OBJECTS = 4  # usual diameters between a core and the border of its tile
 _Part = tuple[int, int]
 
@@ -129,7 +128,7 @@ def overlap_for(diameter_px: float, scale: float = math.nan) -> int:
     if not math.isnan(scale):
         return math.ceil(needed)
     beyond = max(0.0, needed - OVERLAP_PX)
-    return OVERLAP_PX + math.ceil(beyond / _STEP_PX) * _STEP_PX
+    return OVERLAP_PX + math.ceil(beyond / windows.STEP_PX) * windows.STEP_PX
 
 
 def tiles_of(

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from idrstream.formats.large.image import LargeImage
 
 _SAMPLE_PX = 1 << 22
+_MOST_SAMPLE_PX = 40_000_000  # of one that is finer: 80 MB
 _NOBODYS = Box(0, 0, 0, 0)  # tiles need all that is read, too: it is kept for them
-_LEAST_PX, _MOST_PX = 192, 512  # side of a window; what is blank shows in 151 pixels
+_LEAST_PX, _MOST_PX = 192, 512  # side of a window; `blank_level` needs 151
 
 
 class WholeImage(NamedTuple):
@@ -68,7 +69,7 @@ def take_sample(
     """Read the sample of a channel: about four million pixels, and as many of each other.
 
     `finer` times as many windows along each axis find smaller things; they are smaller, but of 192
-    pixels at least, so there are more pixels then.
+    pixels at least, so there are more pixels then: up to 40 million.
     """
     beside = tuple(take_sample(image, other, finer=finer) for other in others)
     height, width = image.info.shape
@@ -79,11 +80,12 @@ def take_sample(
     side = min(max(chunk, _LEAST_PX), _MOST_PX)
     count = finer * max(2, round(math.sqrt(_SAMPLE_PX) / side))
     side = max(side // finer, _LEAST_PX)
-    boxes = [
-        Box(y, x, min(y + side, height), min(x + side, width))
-        for y in _starts(height, side, count, chunk)
-        for x in _starts(width, side, count, chunk)
-    ]
+    count = min(count, math.isqrt(_MOST_SAMPLE_PX) // side)
+    rows, columns = (
+        _starts(length, side, min(count, max(2, math.ceil(length / side))), chunk)
+        for length in (height, width)
+    )
+    boxes = [Box(y, x, min(y + side, height), min(x + side, width)) for y in rows for x in columns]
 
     def around(at: int, side: int) -> NDArray[Any]:
         box = boxes[at]

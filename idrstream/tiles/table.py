@@ -7,6 +7,7 @@ image. So whoever processes a row, in whatever order, on whatever machine, comes
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -141,7 +142,7 @@ def cut_image(
     """
     for finer in _FINER:
         measured = measure(take_sample(image, channel, others, finer))
-        if measured is None or measured.levels is not None:
+        if measured is None or (measured.levels and math.isfinite(measured.diameter_px)):
             break
     whole = measured or WholeImage()
     largest_px = float(np.fmax(whole.diameter_px, whole.cell_diameter_px))

@@ -2,8 +2,8 @@
 
 A network looks at squares of an image that was enlarged or reduced by `scale`. These windows are
 fixed to the image's upper left corner: they begin every 256 of its pixels and overlap by 32. A tile
-that holds all windows around an object finds it as any other tile does, and as the whole image
-would be.
+that holds all windows around an object finds it as any other tile does, and as it is found in the
+whole image.
 """
 
 from __future__ import annotations

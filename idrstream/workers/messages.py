@@ -32,14 +32,22 @@ def write_message(stream: IO[bytes], header: dict[str, Any], body: bytes = b"") 
 
 
 def read_message(stream: IO[bytes]) -> dict[str, Any] | None:
-    """Read one message, its body as ``body`` if it has one; None when the input has ended."""
+    """Read one message, its body as ``body`` if it has one; None when the input has ended.
+
+    It may end within a message: whoever wrote it was killed.
+    """
     prefix = stream.read(PREFIX.size)
     if len(prefix) < PREFIX.size:
         return None
-    text = stream.read(PREFIX.unpack(prefix)[0])
+    length = PREFIX.unpack(prefix)[0]
+    text = stream.read(length)
+    if len(text) < length:
+        return None
     request: dict[str, Any] = json.loads(text)
     if count := request.get("nbytes", 0):
         request["body"] = stream.read(count)
+        if len(request["body"]) < count:
+            return None
     return request
 
 
@@ -50,6 +58,7 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
     answer then, and a worker that is busy for minutes, or hangs, must not outlive it. Nor is there
     anybody else to delete the worker's own folder.
     """
+    folder = os.environ.pop(FOLDER_VARIABLE, "")  # not that of what is started from here
     arrived: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
     answered = 0
 
@@ -59,7 +68,7 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
             while (request := read_message(stream)) is not None:
                 asked += 1
                 arrived.put(request)
-        _delete_own_folder()
+        _delete_own(folder)
         arrived.put(None)
         if answered < asked:
             os._exit(1)
@@ -70,8 +79,7 @@ def watched_requests(stream: IO[bytes]) -> Iterator[dict[str, Any]]:
         answered += 1
 
 
-def _delete_own_folder() -> None:
-    folder = os.environ.get(FOLDER_VARIABLE, "")
+def _delete_own(folder: str) -> None:
     with suppress(OSError):
         if folder and Path(folder).samefile(Path.cwd()):
             shutil.rmtree(folder, ignore_errors=True)

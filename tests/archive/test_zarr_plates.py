@@ -166,7 +166,7 @@ def test_what_is_missing_is_counted(tmp_path, capsys):
     shown_to = tmp_path / "t.tsv"
     assert main(["table", str(home), "--out", str(shown_to)]) == 0
     shown = capsys.readouterr().out
-    assert "2 of 4 wells that the plate lists without images: A/2, A/3 (" in shown
+    assert "no images of 2 of the 4 wells that the plate lists: A/2, A/3 (" in shown
     assert "is not JSON" in shown
     assert read_table(shown_to)["Well"].tolist() == ["A1", "A4"]
     wells = tmp_path / "wells.csv"
@@ -276,7 +276,7 @@ def test_a_server_that_answers_everything_with_200(tmp_path, stead):
     with hostile(served(tmp_path, stead=stead)) as address:
         made = files_table(f"{address}P.zarr")
         assert made.table["Well"].tolist() == ["A1", "A3"]
-        assert "1 of 3 wells that the plate lists without images" in str(made.balance)
+        assert "no images of 1 of the 3 wells that the plate lists" in str(made.balance)
         table = made.table[made.table["Well"] == "A3"].reset_index(drop=True)
         (pixels,) = streamed(table, tmp_path / "out")
         np.testing.assert_array_equal(pixels, pixels_of(2)[0].max(axis=1))

@@ -250,7 +250,7 @@ class TestGoingOn:
         counts = result.rows_repeated, result.rows_unusable, result.rows_left_out
         assert counts == (2, 1, 3)
         text = summary(result, stream.final_data_dir)
-        assert "2 rows of the table left out: as earlier ones" in text
+        assert "2 rows of the table left out: they repeat earlier ones" in text
         assert "1 row of the table left out: not usable" in text
 
     def test_rows_that_cannot_be_used_are_left_out_when_that_is_wanted(self, stream, table, caplog):

@@ -130,7 +130,7 @@ def test_images_that_are_not_there_are_said(tmp_path):
     (tmp_path / "TimePoint_1" / "ZStep_1" / "P1_H12_s1_w1.TIF").write_bytes(b"x")
     assert place_of(str(index)).index.notes == (
         "1 file of wells that were not chosen",
-        "1 image that it promises without a file",
+        "1 image that it promises has no file",
     )
     voyager = tmp_path / "v"
     index = voyager / WRITERS["CellVoyager"](voyager)

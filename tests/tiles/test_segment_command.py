@@ -114,6 +114,8 @@ def test_the_diameter_is_estimated_where_a_tile_shows_most() -> None:
     place = brightest_place(image)
     assert place.shape == (640, 640)
     assert (place == 900).sum() == 2000
+    image[800:900, 700:720], image[-100:, -30:] = 150, 900
+    assert (brightest_place(image) == 900).sum() == 3000
     assert brightest_place(image[:300, :90]).shape == (300, 90)
     assert brightest_place(np.zeros((900, 700), np.uint16)).size > 0
 

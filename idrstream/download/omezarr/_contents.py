@@ -130,8 +130,8 @@ def _of_plate(address: str, store: Store, plate: Group, settings: DownloadSettin
         raise MovieError(msg)
     image, notes = _first_image(store, paths, plate.zarr_format)
     if without:
-        what = f"of {counted(len(wells), 'well')} that the plate lists without images"
-        notes.append(f"{len(without)} {what}: {shorten_list(without, _SHOWN)}")
+        of = f"{len(without)} of the {counted(len(wells), 'well')} that the plate lists"
+        notes.append(f"no images of {of}: {shorten_list(without, _SHOWN)}")
     return ZarrContents(
         tuple(field for position in sorted(found) for field in found[position]),
         _columns_of(found),

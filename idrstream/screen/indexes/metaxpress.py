@@ -84,7 +84,14 @@ def read_metaxpress(content: bytes, beside: Beside | None = None, *, stem: str =
         note = f"the {plate.planes} planes of an image are pages of its file, read as frames"
         index = with_note(index, note)
     if missing > 0:
-        index = with_note(index, f"{counted(missing, 'image')} that it promises without a file")
+        index = with_note(
+            index,
+            counted(
+                missing,
+                "image that it promises has no file",
+                "images that it promises have no file",
+            ),
+        )
     return index
 
 

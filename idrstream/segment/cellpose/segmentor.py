@@ -33,6 +33,7 @@ from idrstream.segment.cellpose.settings import segment_settings
 from idrstream.segment.cellpose.shipped import rounded_up
 from idrstream.segment.cellpose.whole_image import brightest_place, part_as_seen, whole_image
 from idrstream.segment.labels import Labels, as_labels, objects_in, trace_outlines
+from idrstream.segment.network.scale import smallest_diameter_px
 from idrstream.segment.protocol import Segmentor
 from idrstream.tiles.own import at_image_border, kept
 from idrstream.workers.steps import step
@@ -301,6 +302,8 @@ class CellPoseSegmentor(Segmentor):
                 if tile is not None:
                     place = brightest_place(pixels)
                 diameter_px = diameter_of(place, loaded, given, self._of_plate(frame))
+                smallest = smallest_diameter_px(loaded.model.diam_mean, pixels.shape)
+                diameter_px = max(diameter_px, smallest)  # the tile may be larger than the place
             if tile is None:
                 return Prepared(frame, loaded.model.normalised(pixels), diameter_px)
             planes = [pixels, *map(frame.plane, self.other_channels)]

@@ -50,8 +50,10 @@ def rows_of(sample: ImageSample) -> NDArray[Any]:
 
 def _grey_levels(sample: ImageSample, loaded: LoadedModel) -> GreyLevels | None:
     rows = rows_of(sample)
+    if rows.min() == rows.max():
+        return None
     percentiles = loaded.model.percentiles(rows)
-    if percentiles is None or rows.min() == rows.max():
+    if percentiles is None:
         return None
     blank = blank_level(rows)
     low, high = (float(level) for level in np.percentile(filled(rows, blank), percentiles))
@@ -91,11 +93,11 @@ def brightest_place(pixels: NDArray[Any]) -> NDArray[Any]:
     """
     dark = dark_level(pixels)
     height, width = pixels.shape
-    places = [
-        pixels[y : y + _PLACE_PX, x : x + _PLACE_PX]
-        for y in range(0, max(1, height - _PLACE_PX // 2), _PLACE_PX)
-        for x in range(0, max(1, width - _PLACE_PX // 2), _PLACE_PX)
-    ]
+    tops, lefts = (
+        [min(start, max(0, length - _PLACE_PX)) for start in range(0, length, _PLACE_PX)]
+        for length in (height, width)
+    )
+    places = [pixels[y : y + _PLACE_PX, x : x + _PLACE_PX] for y in tops for x in lefts]
     return max(places, key=lambda place: int((place > dark).sum()))
 
 

@@ -100,7 +100,8 @@ class _Axis:
         stop = start + SIDE_PX / self.windows.scale
         border = min(_SURE_PX, int(OVERLAP_PX / 2 / self.windows.scale))
         begin = max(0, math.floor(start) + border) if window else 0
-        return slice(begin, max(0, math.ceil(stop) - border))
+        whole = window == self.windows.count - 1
+        return slice(begin, None if whole else max(0, math.ceil(stop) - border))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,8 @@ class View:
         Where the tiles lie in it.
     dark : frozenset of int
         Tiles that need not be looked at.
-    axes : tuple
-        Of a part: how its axes are seen.
+    axes : tuple of _Axis
+        Of a part: how its ``(Y, X)`` are seen; else empty.
     """
 
     planes: NDArray[np.float32]

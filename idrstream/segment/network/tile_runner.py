@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -121,7 +121,8 @@ class TileRunner:
         found = []
         for one, blend, style in zip(views, blends, styles, strict=True):
             values = _NO_FLOWS if one.empty else blend.result()[:, one.inside[0], one.inside[1]]
-            found.append(Flows(values, _of_length_one(style), one if one.axes else None))
+            part = replace(one, planes=_NO_FLOWS) if one.axes else None  # they are not needed
+            found.append(Flows(values, _of_length_one(style), part))
         return found
 
     def _tiles(

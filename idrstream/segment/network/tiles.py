@@ -16,8 +16,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-LARGEST_TILE_PX = 288
-OVERLAP_PX = 32
+from idrstream.tiles.windows import SIDE_PX, STEP_PX
+
+LARGEST_TILE_PX, OVERLAP_PX = SIDE_PX, SIDE_PX - STEP_PX
 NO_OBJECT = -20.0
 """Cell probability, as the network gives it, where there is surely none."""
 _MULTIPLE = 16  # the network halves an image three times
