@@ -19,12 +19,29 @@ SPEC = ScreenSpec(
 TABLES = ("batch_0.csv.gz", "batch_1.csv.gz")
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Unpack the folder where it was not made."""
-    with tarfile.open(GOLDEN / "folder_v1.tar.gz") as packed:
+def unpacked(name, tmp_path):
+    """Unpack a folder where it was not made."""
+    with tarfile.open(GOLDEN / f"{name}.tar.gz") as packed:
         packed.extractall(tmp_path)
     return tmp_path / "features"
+
+
+@pytest.fixture(params=["folder_v1", "folder_v2"])
+def folder(request, tmp_path):
+    return unpacked(request.param, tmp_path)
+
+
+def resume(capsys, folder, tmp_path, *options):
+    screen = simulate_screen(tmp_path / "screen", SPEC)
+    config = config_for(SPEC.height, SPEC.width, tmp_path)
+    code = main(
+        [*map(str, (
+            "resume", folder, "--json", "--tmp-dir", tmp_path / "tmp", "--root", screen.folder,
+            "--screens-path", screen.screens_path, "--dp-config", config, *options,
+        ))]
+    )  # fmt: skip
+    shutil.rmtree(screen.folder)
+    return code, capsys.readouterr()
 
 
 def contents(folder):
@@ -63,18 +80,29 @@ def test_report_and_collect(folder, capsys):
 
 
 @pytest.mark.models
-def test_resume_finishes_the_missing_batch(folder, tmp_path, capsys):
+def test_resume_finishes_the_missing_batch(tmp_path, capsys):
+    folder = unpacked("folder_v2", tmp_path)
     before = contents(folder)
-    screen = simulate_screen(tmp_path / "screen", SPEC)
-    config = config_for(SPEC.height, SPEC.width, tmp_path)
-    code, out = run(
-        capsys, "resume", folder, "--json", "--tmp-dir", tmp_path / "tmp", "--root", screen.folder,
-        "--screens-path", screen.screens_path, "--dp-config", config,
-    )  # fmt: skip
-    assert code == 0
-    status = json.loads(out)
+    code, said = resume(capsys, folder, tmp_path)
+    assert code == 0, said.err
+    status = json.loads(said.out)
     assert (status["run"], status["state"]) == ([2], "done")
     assert contents(folder) == before
     code, out = run(capsys, "verify", folder)
     assert (code, out.split(",")[0]) == (0, "3 of 3 batches verified")
-    shutil.rmtree(screen.folder)
+
+
+@pytest.mark.models
+def test_features_of_other_weights_are_not_mixed_with_those_of_a_folder(tmp_path, capsys):
+    folder = unpacked("folder_v1", tmp_path)  # of the profiler before this one
+    before = contents(folder)
+    code, said = resume(capsys, folder, tmp_path)
+    assert code == 7
+    assert "profiler.checkpoint_sha256 was" in said.err
+    assert contents(folder) == before
+    code, said = resume(capsys, folder, tmp_path, "--force")
+    assert code == 0, said.err
+    assert json.loads(said.out)["state"] == "done"
+    assert contents(folder)["batch_0.csv.gz"] != before["batch_0.csv.gz"]
+    code, out = run(capsys, "verify", folder)
+    assert (code, out.split(",")[0]) == (0, "3 of 3 batches verified")

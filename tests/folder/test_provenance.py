@@ -108,7 +108,7 @@ def test_what_cannot_be_run_again_is_told(original, tmp_path, capsys):
     call = ["run", "--from", str(tmp_path / NAME), "--final-data-dir", str(tmp_path / "out")]
     assert main(call) == 2
     assert main(["run"]) == 2
-    assert "either CONFIG.toml or --from" in capsys.readouterr().err
+    assert "or --from provenance.json" in capsys.readouterr().err
     shutil.copy(original / NAME, tmp_path)
     assert main(call) == 3
     assert "needs the folder tables beside it" in capsys.readouterr().err

@@ -1,8 +1,8 @@
-"""Write ``folder_v1.tar.gz``: the output folder of a stream with one batch left to do.
+"""Write ``folder_v2.tar.gz``: the output folder of a stream with one batch left to do.
 
 Run once with the code of the version to keep, from any folder::
 
-    PYTHONPATH=<that version> python tests/folder/golden/make_folder.py folder_v1.tar.gz
+    PYTHONPATH=<that version> python tests/folder/golden/make_folder.py folder_v2.tar.gz
 
 Paths in the archive start with `WORK`, which a test stands in for with options, as a user does
 who moved an output folder to another machine.
