@@ -116,6 +116,11 @@ def part_as_seen(
         Where the tile lies.
     diameter_px : float
         Usual diameter of the objects.
+
+    Returns
+    -------
+    ImagePart
+        Of float32, shape ``(Y, X)``, or ``(2, Y, X)`` of two channels; zeros if nothing is bright.
     """
     corner, scale = (tile.region.top, tile.region.left), scale_for(loaded, diameter_px)
     channels = list(zip(planes, (tile.levels, *tile.others), strict=False))
