@@ -17,6 +17,7 @@ of `run` with the truth.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -373,10 +374,12 @@ def _distributed(slide: Path, diameter: float) -> Labels:
         for top in range(0, height, 1024):
             box = Box(top, 0, min(top + 1024, height), width)
             source[top : box.bottom] = image.read([0], box)[0]
-        os.chdir(folder)  # where it leaves its logs
-        with myLocalCluster(
-            n_workers=1, ncpus=2, memory_limit="16GB", threads_per_worker=1
-        ) as cluster:
+        with (
+            contextlib.chdir(folder),  # where it leaves its logs
+            myLocalCluster(
+                n_workers=1, ncpus=2, memory_limit="16GB", threads_per_worker=1
+            ) as cluster,
+        ):
             cluster.client.run(_use_the_shipped_model)
             labels, _ = distributed_eval(
                 input_zarr=source,

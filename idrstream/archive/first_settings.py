@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _NUCLEI = re.compile(r"dapi|hoechst|\bdna\b|draq|h2b|h2a|histone|nucle|sytox|405", re.IGNORECASE)
-_FOR_A_PLATE = 8  # images of a plate from which BaSiC learns its light better than from single ones
+# Images of a plate: from so many BaSiC learns its light better than from single ones, and a
+# diameter is that of more than a well or two.
+_FOR_A_PLATE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class FirstSettings:
 
     def text(self, facts: ImageFacts) -> str:
         """Return the settings as a commented TOML file."""
-        lines = [*self._stream(facts), *_images(facts), *_nuclei(), *_features(facts)]
+        lines = [*self._stream(facts), *_images(facts), *_nuclei(facts), *_features(facts)]
         given = {line.name: line for line in self.others}
         # What is chosen stands for both what is used and what is suggested.
         lines = [
@@ -213,7 +215,7 @@ def _images(facts: ImageFacts) -> list[SettingLine]:
     if facts.planes > 1:
         why = f"one image of {facts.planes} planes; mean, sharpest, or z = 0 for one of them"
         lines.append(SettingLine("projection", "max", why))
-    plate = facts.images / facts.plates >= _FOR_A_PLATE
+    plate = _is_screen(facts)
     corrected = plate or facts.frames > 2
     why = "BaSiC" if corrected else "too few images of a plate to learn the light from"
     lines.append(SettingLine("perform_illumination_correction", corrected, why))
@@ -226,10 +228,20 @@ def _images(facts: ImageFacts) -> list[SettingLine]:
     return lines
 
 
-def _nuclei() -> list[SettingLine]:
+def _is_screen(facts: ImageFacts) -> bool:
+    """Return whether plates have enough images to learn from them what is done once for each."""
+    return facts.images / facts.plates >= _FOR_A_PLATE
+
+
+def _nuclei(facts: ImageFacts) -> list[SettingLine]:
+    diameter = (
+        SettingLine("diameter", "plate", "estimated once for each; a number of px; 0: every frame")
+        if _is_screen(facts)
+        else SettingLine("diameter", 0, "of a nucleus in px; 0: estimated for every frame")
+    )
     return [
         SettingLine("model_type", "idrstream-nuclei", "ships; or a Cellpose name or model file"),
-        SettingLine("diameter", 0, "of a nucleus in px; 0: estimated for every frame"),
+        diameter,
         SettingLine("remove_edge_masks", True, "leave out nuclei at the border"),
         SettingLine("cells", "expand", "also cells and cytoplasm around the nuclei", used=False),
     ]

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -38,19 +39,13 @@ def write_csv_gz(table: pd.DataFrame, path: Path) -> None:
         When pyarrow cannot be imported; version 26 and later do not work with numpy 1.
     """
     features = _trailing_features(table)
-    others = table.iloc[:, : table.shape[1] - features]
     with (
         path.open("wb") as raw,
         gzip.GzipFile(filename="", mode="wb", compresslevel=1, fileobj=raw, mtime=1) as packed,
     ):
         packed.write(_csv_lines([["", *table.columns]])[0].encode() + b"\n")
-        for start in range(0, len(table), _ROWS):
-            rows = slice(start, start + _ROWS)
-            lines = _csv_lines(_plain_rows(others.iloc[rows], start))
-            if features:
-                numbers = _number_lines(table.iloc[rows, -features:].to_numpy())
-                lines = [f"{line},{more}" for line, more in zip(lines, numbers, strict=True)]
-            packed.write("".join(f"{line}\n" for line in lines).encode())
+        for text in _made_ahead(_texts(table, features)):
+            packed.write(text)
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
@@ -77,6 +72,27 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
     pq.write_table(
         arrow.replace_schema_metadata(None), path, compression="zstd", use_dictionary=texts
     )
+
+
+def _texts(table: pd.DataFrame, features: int) -> Iterator[bytes]:
+    """Yield the lines of some rows after the other; so many columns at the end are features."""
+    others = table.iloc[:, : table.shape[1] - features]
+    for start in range(0, len(table), _ROWS):
+        rows = slice(start, start + _ROWS)
+        lines = _csv_lines(_plain_rows(others.iloc[rows], start))
+        if features:
+            numbers = _number_lines(table.iloc[rows, -features:].to_numpy())
+            lines = [f"{line},{more}" for line, more in zip(lines, numbers, strict=True)]
+        yield "".join(f"{line}\n" for line in lines).encode()
+
+
+def _made_ahead(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the same texts; a thread makes the next one while one is compressed."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, texts, None)
+        while (text := following.result()) is not None:
+            following = thread.submit(next, texts, None)
+            yield text
 
 
 def _trailing_features(table: pd.DataFrame) -> int:

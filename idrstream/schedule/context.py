@@ -137,9 +137,15 @@ class Context:
         self.lanes[name].submit(call, finish)
 
     def _cores_for(self, name: str, n_frames: int) -> int:
+        sizes = self.sizes
+        # Where all cores are the stream's, one reader and the profiler work beside segmentation:
+        # parts of each take one core only, and none of them has to wait for another.
+        beside = sizes.all_cores and sizes.cores > 1
         if name == "preprocess":
-            return 1
-        if name not in ("segment", "profile"):
+            return 0 if beside and not self.lanes[name].n_jobs else 1
+        if name == "profile":
+            return 0 if beside else sizes.cores
+        if name != "segment":
             return 0
         # Several frames are segmented side by side, one core each; a network alone uses all.
-        return min(n_frames, self.sizes.cores) if n_frames > 1 else self.sizes.cores
+        return min(n_frames, sizes.cores) if n_frames > 1 else sizes.cores

@@ -16,7 +16,9 @@ _FEWEST_READ = 4
 class LaneSizes:
     """The options of `RunOptions` for lanes, all chosen; 0 cores still mean no limit.
 
-    ``groups_at_once`` is how many groups of frames are segmented at once.
+    ``groups_at_once`` is how many groups of frames are segmented at once, ``all_cores`` whether the
+    cores are all there are, so that a job too many slows others down and takes nothing from
+    anybody else.
     """
 
     batches_in_flight: int
@@ -26,6 +28,7 @@ class LaneSizes:
     cores: int
     frames_at_once: int
     groups_at_once: int = 1
+    all_cores: bool = False
 
     @property
     def frames_in_memory(self) -> int:
@@ -74,6 +77,7 @@ def choose_sizes(
         cores=shared,
         frames_at_once=pick(options.frames_at_once, 8 if gpu else min(16, shared or found)),
         groups_at_once=2 if gpu and not shared else 1,
+        all_cores=shared >= found,
     )
 
 

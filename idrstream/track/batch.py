@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from idrstream.files import delete_folder, move_folder
 from idrstream.opening import inside
 from idrstream.quality.pictures import picture_key
 from idrstream.track.measure import mitotic_likeness, track_table
-from idrstream.track.pictures import draw_tracks, film, film_mp4
+from idrstream.track.pictures import draw_tracks, films
 from idrstream.track.protocol import Detections, PackedLabels, Tracker
 
 if TYPE_CHECKING:
@@ -108,9 +108,9 @@ class BatchTracks:
                     part / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
             if self._filmed is not None and number < self.films:
-                pictures = self._filmed.developed(tables)
-                (part / FILM).write_bytes(film(pictures))
-                if (mp4 := film_mp4(pictures)) is not None:
+                webp, mp4 = films(self._filmed.developed(tables))
+                (part / FILM).write_bytes(webp)
+                if mp4 is not None:
                     (part / FILM_MP4).write_bytes(mp4)
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error}") from error
@@ -154,8 +154,8 @@ class _Film:
         labels = objects.labels[:height:step, :width:step]
         self.pictures[frame.number] = small, PackedLabels.of(labels)
 
-    def developed(self, tables: Sequence[pd.DataFrame]) -> list[Image]:
-        """Return the pictures of the film, with the tracks of its movie."""
+    def developed(self, tables: Sequence[pd.DataFrame]) -> Iterator[Image]:
+        """Yield the pictures of the film, with the tracks of its movie."""
         found = [
             table for table in tables
             if tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
@@ -163,12 +163,10 @@ class _Film:
         objects = found[0] if found else _objects_table(None, (), ())
         everything = np.concatenate([one.ravel()[::7] for one, _ in self.pictures.values()])
         low, high = (float(level) for level in np.percentile(everything, (1, 99.8)))
-        return [
-            draw_tracks(
+        for number, (small, labels) in sorted(self.pictures.items()):
+            yield draw_tracks(
                 small, labels.array(), objects, number, shrink=self.shrink, levels=(low, high)
             )
-            for number, (small, labels) in sorted(self.pictures.items())
-        ]
 
 
 def tracks_path(folder: Path, number: int) -> Path:

@@ -8,7 +8,9 @@ import logging
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,43 +101,79 @@ def _edges(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
     return different & (inner > 0)
 
 
-def film(pictures: Sequence[Image]) -> bytes:
-    """Return pictures as an animated WebP, eight a second, for ever."""
-    packed = io.BytesIO()
-    first, *others = pictures
-    first.save(
-        packed, "WEBP", save_all=True, append_images=others, duration=_FILM_MS, loop=0,
-        quality=60, method=2,
-    )  # fmt: skip
-    return packed.getvalue()
+def film(pictures: Iterable[Image]) -> bytes:
+    """Return pictures of one size as an animated WebP, eight a second, for ever."""
+    with _reel(pictures) as reel:
+        return _webp(reel)
 
 
-def film_mp4(pictures: Sequence[Image]) -> bytes | None:
-    """Return pictures as an MP4 (H.264) for slides; None where there is no ffmpeg.
+def film_mp4(pictures: Iterable[Image]) -> bytes | None:
+    """Return pictures of one size as an MP4 (H.264) for slides; None where there is no ffmpeg.
 
     What ffmpeg refuses is logged: a film as WebP needs no other program.
     """
+    with _reel(pictures) as reel:
+        return _mp4(reel)
+
+
+def films(pictures: Iterable[Image]) -> tuple[bytes, bytes | None]:
+    """Return what `film` and `film_mp4` make of pictures, which are drawn once."""
+    with _reel(pictures) as reel, ThreadPoolExecutor(1) as thread:
+        mp4 = thread.submit(_mp4, reel)
+        return _webp(reel), mp4.result()
+
+
+@contextmanager
+def _reel(pictures: Iterable[Image]) -> Iterator[Path]:
+    """Write pictures to a TIFF, a page each and one after the other, so as not to hold them."""
+    import tifffile
+
+    with tempfile.TemporaryDirectory(prefix="idrstream-film-") as folder:
+        path = Path(folder, "film.tif")
+        with tifffile.TiffWriter(path) as file:
+            for one in pictures:
+                rgb = np.asarray(one.convert("RGB"))
+                file.write(rgb, photometric="rgb", contiguous=True, metadata=None)
+        yield path
+
+
+def _webp(reel: Path) -> bytes:
+    from PIL import Image
+
+    packed = io.BytesIO()
+    with Image.open(reel) as pages:
+        pages.save(
+            packed, "WEBP", save_all=True, duration=_FILM_MS, loop=0, quality=60, method=2
+        )  # fmt: skip
+    return packed.getvalue()
+
+
+def _mp4(reel: Path) -> bytes | None:
+    import tifffile
+
     program = shutil.which("ffmpeg")
     if program is None:
         return None
-    width, height = pictures[0].size
-    with tempfile.TemporaryDirectory(prefix="idrstream-film-") as folder:
-        raw, target = Path(folder, "film.rgb"), Path(folder, "film.mp4")
-        command = [
-            program, "-nostdin", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
-            "-video_size", f"{width}x{height}", "-framerate", f"1000/{_FILM_MS}", "-i", str(raw),
-            "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-c:v", "libx264", "-pix_fmt", "yuv420p",
-            "-threads", "1", "-movflags", "+faststart", str(target),
-        ]  # fmt: skip
-        try:
-            with raw.open("wb") as file:  # not in memory
-                file.writelines(one.convert("RGB").tobytes() for one in pictures)
-            subprocess.run(command, capture_output=True, check=True, timeout=_FFMPEG_S)
-            return target.read_bytes()
-        except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip()[-200:]
-        except (OSError, subprocess.TimeoutExpired) as error:
-            said = str(error)
+    with tifffile.TiffFile(reel) as pages:
+        count, first = len(pages.pages), pages.pages.first
+        size, start = f"{first.imagewidth}x{first.imagelength}", first.dataoffsets[0]
+    target = reel.with_suffix(".mp4")
+    command = [
+        program, "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
+        "-video_size", size, "-framerate", f"1000/{_FILM_MS}", "-i", "pipe:0",
+        "-frames:v", str(count), "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2",
+        "-c:v", "libx264", "-pix_fmt", "yuv420p",
+        "-threads", "1", "-movflags", "+faststart", str(target),
+    ]  # fmt: skip
+    try:
+        with reel.open("rb", buffering=0) as raw:
+            raw.seek(start)  # ffmpeg begins where the file stands
+            subprocess.run(command, stdin=raw, capture_output=True, check=True, timeout=_FFMPEG_S)
+        return target.read_bytes()
+    except subprocess.CalledProcessError as error:
+        said = error.stderr.decode(errors="replace").strip()[-200:]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
     log.warning("ffmpeg made no MP4 of a film; its WebP is there: %s", said)
     return None
 

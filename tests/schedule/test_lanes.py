@@ -424,6 +424,57 @@ def test_next_images_are_downloaded_meanwhile_but_not_too_many(sim):
     assert most[0] == 3
 
 
+class TestAllCores:
+    """What works side by side on a machine of two cores, and what takes turns."""
+
+    @pytest.fixture(autouse=True)
+    def two_cores(self, monkeypatch):
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+
+    def test_images_are_read_while_others_are_segmented(self, sim):
+        plain_process, plain_segment, last = sim.process, sim.segment_one, threading.Event()
+
+        def process(movie):
+            if movie.task.row == 3:
+                last.set()
+            return plain_process(movie)
+
+        def segment_one(frame):
+            assert last.wait(5)
+            return plain_segment(frame)
+
+        sim.process, sim.segment_one = process, segment_one
+        assert not run(sim, some_tasks(4), 4, RunOptions()).rerun_batches
+
+    def test_a_frame_that_has_all_cores_is_profiled_while_the_next_is_segmented(self, sim):
+        plain_enter, second = sim.enter, threading.Event()
+
+        def enter(step, key):
+            if step == "segment" and key[0] == 1:
+                second.set()
+            if step == "profile" and key == 0:
+                assert second.wait(5)
+            plain_enter(step, key)
+
+        sim.enter = enter
+        assert not run(sim, some_tasks(3), 3, RunOptions(frames_at_once=1)).rerun_batches
+
+    def test_with_one_core_of_two_nothing_is_side_by_side(self, sim):
+        plain_enter, working, most = sim.enter, [0], [0]
+
+        def enter(step, key):
+            if step in ("process", "segment", "profile"):
+                working[0] += 1
+                most[0] = max(most[0], working[0])
+                time.sleep(0.002)
+                working[0] -= 1
+            plain_enter(step, key)
+
+        sim.enter = enter
+        assert not run(sim, some_tasks(9), 3, RunOptions(cores=1)).rerun_batches
+        assert most[0] == 1
+
+
 class TestStopping:
     @pytest.mark.parametrize("number", range(1, 40))
     def test_at_every_event(self, sim, number):

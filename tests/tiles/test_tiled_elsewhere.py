@@ -32,10 +32,12 @@ def results(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def test_workers_in_processes_of_their_own_come_to_the_same_bytes(tmp_path: Path) -> None:
-    image = write_slide(tmp_path / "s.ome.tif", SlideSpec(288, 900, empty=0.0, seed=2))
+def test_one_and_four_workers_in_processes_of_their_own_come_to_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    image = write_slide(tmp_path / "s.ome.tif", SlideSpec(288, 2400, empty=0.0, seed=2))
     found = []
-    executors: list[Executor | None] = [None, Processes(workers=2)]
+    executors: list[Executor | None] = [None, Processes(workers=1), Processes(workers=4)]
     for number, executor in enumerate(executors):
         config = tmp_path / f"{number}.toml"
         config.write_text(
@@ -44,12 +46,13 @@ def test_workers_in_processes_of_their_own_come_to_the_same_bytes(tmp_path: Path
         )
         stream = IdrStream.from_settings(load_settings(config))
         table = pd.DataFrame({"Plate": ["s"], "Well": ["A1"], "Path": [str(image)]})
-        result = stream.run_stream(table, executor=executor, batch_size=2, progress=False)
+        result = stream.run_stream(table, executor=executor, batch_size=1, progress=False)
         stream.close()
-        assert result.nuclei > 50
+        assert len(result.batches) >= 4
+        assert result.nuclei > 150
         assert not len(result.failures())
         found.append(results(tmp_path / str(number)))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 def test_killed_and_started_again_it_comes_to_the_same_bytes(tmp_path: Path) -> None:

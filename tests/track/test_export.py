@@ -1,6 +1,7 @@
 """Tracks of a small movie as others read them."""
 
 import shutil
+import subprocess
 
 import networkx as nx
 import numpy as np
@@ -140,7 +141,15 @@ def test_mp4_only_where_ffmpeg_is_and_works(tmp_path, monkeypatch, caplog):
 
     pictures = [Image.new("RGB", (31, 21), (shade, 0, 0)) for shade in (0, 255)]
     if shutil.which("ffmpeg"):
-        assert len(film_mp4(pictures)) > 500  # also of odd sizes
+        (tmp_path / "film.mp4").write_bytes(film_mp4(pictures))
+        command = ["ffmpeg", "-loglevel", "error", "-i", str(tmp_path / "film.mp4")]
+        command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        shown = subprocess.run(command, capture_output=True, check=True).stdout
+        red = np.frombuffer(shown, np.uint8).reshape(2, 22, 32, 3)[
+            :, 2:-2, 2:-2, 0
+        ]  # odd sizes, too
+        assert red[0].max() < 40
+        assert red[1].min() > 200
     broken = tmp_path / "ffmpeg"
     broken.write_text("#!/bin/sh\necho no such codec >&2\nexit 1\n")
     broken.chmod(0o755)

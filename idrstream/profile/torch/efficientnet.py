@@ -96,16 +96,16 @@ class SameConv(nn.Module):
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by what a small network makes of their means."""
+    """Scales channels, in place, by what a small network makes of their means."""
 
-    def __init__(self, reduce: SameConv, expand: SameConv) -> None:
+    def __init__(self, reduce: nn.Linear, expand: nn.Linear) -> None:
         super().__init__()
         self.reduce, self.expand = reduce, expand
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled channels, same shape."""
-        scale = functional.silu(self.reduce(x.mean((2, 3), keepdim=True)))
-        return x * torch.sigmoid(self.expand(scale))
+        few = functional.silu(self.reduce(x.mean((2, 3))))
+        return x.mul_(torch.sigmoid(self.expand(few))[:, :, None, None])
 
 
 class Residual(nn.Module):
@@ -185,6 +185,14 @@ def build_network(
     )
 
 
+def _linear(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> nn.Linear:
+    """Return a convolution of single pixels as a linear layer."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight = nn.Parameter(torch.from_numpy(weight).flatten(1), requires_grad=False)
+    layer.bias = nn.Parameter(torch.from_numpy(bias), requires_grad=False)
+    return layer
+
+
 class _Builder:
     """Makes the layers in order, from the weights."""
 
@@ -254,7 +262,7 @@ class _Builder:
         few, many = max(1, int(before * _SQUEEZE)), self._channels
         reduce = self._kernel(f"{block}_se_reduce", (few, many, 1, 1))
         expand = self._kernel(f"{block}_se_expand", (many, few, 1, 1))
-        return SqueezeExcite(SameConv(*reduce, side_px=1), SameConv(*expand, side_px=1))
+        return SqueezeExcite(_linear(*reduce), _linear(*expand))
 
     def _kernel(
         self, layer: str, shape: tuple[int, int, int, int]

@@ -107,7 +107,10 @@ class EfficientNetCrops:
 
     def build(self, device: torch.device, precision: torch.dtype) -> BuiltNetwork:
         """Return the network with the weights of the checkpoint."""
+        import torch
+
         from idrstream.profile.torch.efficientnet import build_network
+        from idrstream.profile.torch.fused import fused
 
         config = self.model.config
         network = build_network(
@@ -117,8 +120,11 @@ class EfficientNetCrops:
             box_size=config.box_size,
             feature_layer=config.feature_layer,
         )
-        network = network.to(device=device, dtype=precision)
-        return BuiltNetwork(lambda crops: network(crops.to(precision)).float(), self.model.columns)
+        if device.type == "cpu" and precision == torch.float32:
+            ready = fused(network, len(config.channels), config.box_size)
+        else:
+            ready = network.to(device=device, dtype=precision)
+        return BuiltNetwork(lambda crops: ready(crops.to(precision)).float(), self.model.columns)
 
     def scale(self, crops: torch.Tensor) -> torch.Tensor:
         """Return each crop and channel scaled from its minimum to its maximum, as DeepProfiler."""

@@ -177,14 +177,10 @@ def _between(centres: NDArray[np.floating], length: int, start: int, count: int)
 
 
 def _interpolated(planes: NDArray[np.float32], y: _Between, x: _Between) -> NDArray[np.float32]:
-    """Return planes ``(C, Y, X)`` at positions along both axes, bilinearly.
+    """Return planes ``(C, Y, X)`` at positions along both axes, bilinearly."""
+    from idrstream.segment.network.bilinear import interpolate  # numba takes 100 MB
 
-    OpenCV's ``resize`` takes no offset, and its ``remap`` rounds positions to 1/32 of a pixel.
-    """
-    found = np.empty((len(planes), len(y.low), len(x.low)), np.float32)
+    found: NDArray[np.float32] = np.empty((len(planes), len(y.low), len(x.low)), np.float32)
     for plane, here in zip(planes, found, strict=True):
-        rows = plane[y.low]
-        rows += (plane[y.high] - rows) * y.part[:, np.newaxis]
-        here[...] = rows[:, x.low]
-        here += (rows[:, x.high] - here) * x.part
+        interpolate(np.ascontiguousarray(plane), *y, *x, here)
     return found
