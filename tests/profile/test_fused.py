@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from processor import takes_bfloat16
 from torch import nn
 
 from idrstream import models
@@ -44,6 +45,13 @@ def run(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
 def test_features_differ_by_rounding_from_those_of_the_plain_network(network, crops) -> None:
     wanted, found = run(network, crops), run(fused(network, 1, SIDE), crops)
     assert (found - wanted).abs().max() < 2e-5 * wanted.abs().max()
+
+
+@pytest.mark.skipif(not takes_bfloat16(), reason="this processor has no bfloat16")
+def test_in_bfloat16_they_differ_as_its_rounding_does(network, crops) -> None:
+    wanted = run(network, crops)
+    found = run(fused(network.to(torch.bfloat16), 1, SIDE), crops.bfloat16())
+    assert (found - wanted).abs().max() < 0.1 * wanted.abs().max()
 
 
 def test_every_convolution_is_fused(network) -> None:

@@ -21,7 +21,7 @@ from idrstream.workers.threads import threads_limited
 
 _log = logging.getLogger("idrstream.profile")
 
-_AGREES = 1e-4  # of the largest value
+_AGREES = {torch.float32: 1e-4, torch.bfloat16: 0.2}  # of the largest value
 
 
 def fused(network: nn.Module, channels: int, box_px: int) -> nn.Module:
@@ -30,14 +30,15 @@ def fused(network: nn.Module, channels: int, box_px: int) -> nn.Module:
     Parameters
     ----------
     network : Module
-        From `efficientnet.build_network`, single precision, on the processor; its layers move into
-        what is returned.
+        From `efficientnet.build_network`, on the processor; its layers move into what is returned.
     channels, box_px : int
         Shape of the crops: some go through both networks.
     """
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    precision = next(network.parameters()).dtype
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not there or precision not in _AGREES:
         return network
-    crops = torch.linspace(0, 1, channels * box_px**2).square()
+    crops = torch.linspace(0, 1, channels * box_px**2).square().to(precision)
     crops = crops.reshape(1, channels, box_px, box_px)
     crops = torch.cat([crops, crops.flip(3)]).contiguous(memory_format=torch.channels_last)
     try:
@@ -48,7 +49,7 @@ def fused(network: nn.Module, channels: int, box_px: int) -> nn.Module:
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         _log.info("PyTorch's fused convolutions cannot be used here: %s", error)
         return network
-    if (given - wanted).abs().max() > _AGREES * wanted.abs().max():
+    if (given - wanted).abs().max() > _AGREES[precision] * wanted.abs().max():
         _log.warning("PyTorch's fused convolutions give other features here: not used")
         return network
     return found

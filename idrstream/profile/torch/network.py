@@ -107,8 +107,6 @@ class EfficientNetCrops:
 
     def build(self, device: torch.device, precision: torch.dtype) -> BuiltNetwork:
         """Return the network with the weights of the checkpoint."""
-        import torch
-
         from idrstream.profile.torch.efficientnet import build_network
         from idrstream.profile.torch.fused import fused
 
@@ -120,10 +118,9 @@ class EfficientNetCrops:
             box_size=config.box_size,
             feature_layer=config.feature_layer,
         )
-        if device.type == "cpu" and precision == torch.float32:
-            ready = fused(network, len(config.channels), config.box_size)
-        else:
-            ready = network.to(device=device, dtype=precision)
+        ready = network.to(device=device, dtype=precision)
+        if device.type == "cpu":
+            ready = fused(ready, len(config.channels), config.box_size)
         return BuiltNetwork(lambda crops: ready(crops.to(precision)).float(), self.model.columns)
 
     def scale(self, crops: torch.Tensor) -> torch.Tensor:
