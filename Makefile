@@ -23,7 +23,7 @@ demo:
 test:
 	@PYTHON="$(PYTHON)" tools/venv.sh dev
 	@$(PY) tests/tools/get_bioformats.py || echo "Tests of the Bio-Formats reader will be skipped."
-	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope -m "not slow and not gpu and not live" --cov --cov-report=term $(PYTEST_ARGS)
+	$(PY) -m pytest -n $(TEST_WORKERS) --dist loadscope -m "not slow and not gpu and not live" $(PYTEST_ARGS)
 
 deepprofiler:
 	@PYTHON="$(PYTHON)" tools/venv.sh --deepprofiler

@@ -169,7 +169,7 @@ class RunOptions:
         Ge(0),
         Doc(
             "Processor cores shared by correction, segmentation and profiling; 0: no limit; by "
-            "default all when there is no GPU."
+            "default all when there is no GPU, and then some of them do two things at once."
         ),
     ] = None
     frames_at_once: Annotated[

@@ -93,14 +93,18 @@ def work_time(
     work = {name: seconds * images for name, seconds in costs.stages().items()}
     busy = {name: seconds / workers[name] for name, seconds in work.items()}
     fits = [costs.fit_once_s + costs.fit_well_s * count for count in wells]
-    low = max(*busy.values(), sum(fits), _cores_busy_s(work, sizes))
+    low = max(*busy.values(), sum(fits))
+    cores = _cores_busy_s(work, sizes)
+    if not sizes.beside:  # else stages slow each other down, which shows in their own times
+        low = max(low, cores)
     one_after_the_other = sum(busy.values()) + sum(fits)
     first_fit = max(fits, default=0.0)
-    alone = max(0.0, sum(busy.values()) - low) / len(batches)
+    probable = max(low, cores)
+    alone = max(0.0, sum(busy.values()) - probable) / len(batches)
     longest = max(image.total_s for image in costs.images)
     last = longest + (costs.profile_s + costs.compile_s) * max(batches)
     high = max(low, one_after_the_other) + last
-    return WorkTime(min(low + alone + first_fit, high), low, high)
+    return WorkTime(min(probable + alone + first_fit, high), low, high)
 
 
 def _workers(sizes: LaneSizes, batches: Sequence[int]) -> dict[str, int]:

@@ -35,7 +35,8 @@ class Context:
     batches : list of BatchState
         The batches in progress, in order.
     n_cores_used : int
-        Processor cores that correction, segmentation and profiling use.
+        Processor cores that correction, segmentation and profiling use, less those of what works
+        beside segmentation.
     error : BaseException or None
         What ended the stream.
     state : StreamState
@@ -138,13 +139,12 @@ class Context:
 
     def _cores_for(self, name: str, n_frames: int) -> int:
         sizes = self.sizes
-        # Where all cores are the stream's, one reader and the profiler work beside segmentation:
-        # parts of each take one core only, and none of them has to wait for another.
-        beside = sizes.all_cores and sizes.cores > 1
+        # What works beside segmentation: parts of each take one core only, and none of them has
+        # to wait for another.
         if name == "preprocess":
-            return 0 if beside and not self.lanes[name].n_jobs else 1
+            return 0 if sizes.beside and not self.lanes[name].n_jobs else 1
         if name == "profile":
-            return 0 if beside else sizes.cores
+            return 0 if sizes.beside else sizes.cores
         if name != "segment":
             return 0
         # Several frames are segmented side by side, one core each; a network alone uses all.

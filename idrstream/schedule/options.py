@@ -17,8 +17,7 @@ class LaneSizes:
     """The options of `RunOptions` for lanes, all chosen; 0 cores still mean no limit.
 
     ``groups_at_once`` is how many groups of frames are segmented at once, ``all_cores`` whether the
-    cores are all there are, so that a job too many slows others down and takes nothing from
-    anybody else.
+    cores are all of the machine's, so that a job too many slows only this stream.
     """
 
     batches_in_flight: int
@@ -29,6 +28,11 @@ class LaneSizes:
     frames_at_once: int
     groups_at_once: int = 1
     all_cores: bool = False
+
+    @property
+    def beside(self) -> bool:
+        """Whether one reader and the profiler work beside segmentation, on cores that it has."""
+        return self.all_cores and self.cores > 1
 
     @property
     def frames_in_memory(self) -> int:
@@ -46,10 +50,10 @@ def choose_sizes(
 ) -> LaneSizes:
     """Choose the sizes that the options leave open.
 
-    Without a GPU all heavy stages use the processor, and one that has all of it is done sooner
-    than several that share it: reading and correction take one core each, segmentation one for
-    each of its frames, profiling all. With a GPU the networks run there, and while it works on
-    one group of frames the processor prepares or finishes another.
+    Without a GPU all heavy stages use the processor: reading and correction take one core each,
+    segmentation one for each of its frames, profiling all. Where the cores are all of the
+    machine's, one reader and the profiler work beside segmentation. With a GPU the networks run
+    there, and while it works on one group of frames the processor prepares or finishes another.
 
     Parameters
     ----------
@@ -77,7 +81,7 @@ def choose_sizes(
         cores=shared,
         frames_at_once=pick(options.frames_at_once, 8 if gpu else min(16, shared or found)),
         groups_at_once=2 if gpu and not shared else 1,
-        all_cores=shared >= found,
+        all_cores=shared >= all_processors(),
     )
 
 

@@ -16,7 +16,6 @@ from idrstream.schedule.lanes import LaneReport
 from idrstream.schedule.options import choose_sizes
 from idrstream.schedule.result import RunResult
 from idrstream.schedule.stages import Stages
-from idrstream.workers.memory import limit_arenas
 
 if TYPE_CHECKING:
     from idrstream.screen import Plan
@@ -110,7 +109,6 @@ class Runner:
         if self._flow is not None:
             msg = "this runner is running already"
             raise ConfigError(msg)
-        limit_arenas()
         self._flow = self._make_flow(plan=plan, sizes=choose_sizes(self._options))
         try:
             return self._flow.run()

@@ -13,6 +13,7 @@ from idrstream.run.log import StreamLog
 from idrstream.stream.extract import ExtractVerbs
 from idrstream.stream.parts import PathLike, StreamParts, stream_path
 from idrstream.stream.verbs import FolderVerbs
+from idrstream.workers.memory import limit_arenas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ class IdrStream(StreamParts, FolderVerbs, ExtractVerbs):
     >>> stream = IdrStream("idr0013", "tmp", "features", log="stream.log")  # doctest: +SKIP
     >>> stream.init_downloader(make_downloader(method="https"))  # doctest: +SKIP
     >>> stream.init_preprocessor(None, True)  # doctest: +SKIP
-    >>> stream.init_segmentor({"model_type": "idrstream-nuclei", "diameter": 0})  # doctest: +SKIP
+    >>> stream.init_segmentor({"diameter": "plate"})  # doctest: +SKIP
     >>> stream.copy_DP_files()  # doctest: +SKIP
     >>> result = stream.run_stream(data_to_process, batch_size=10)  # doctest: +SKIP
     """
@@ -73,6 +74,7 @@ class IdrStream(StreamParts, FolderVerbs, ExtractVerbs):
         final_data_dir: PathLike,
         log: PathLike = "",
     ) -> None:
+        limit_arenas()
         super().__init__(idr_id, tmp_dir, final_data_dir)
         for folder in (self.tmp_dir, self.final_data_dir):
             try:

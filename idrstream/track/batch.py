@@ -108,7 +108,7 @@ class BatchTracks:
                     part / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
             if self._filmed is not None and number < self.films:
-                webp, mp4 = films(self._filmed.developed(tables))
+                webp, mp4 = films(self._filmed.developed(tables), part)
                 (part / FILM).write_bytes(webp)
                 if mp4 is not None:
                     (part / FILM_MP4).write_bytes(mp4)

@@ -7,11 +7,9 @@ import io
 import logging
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,8 +101,8 @@ def _edges(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 def film(pictures: Iterable[Image]) -> bytes:
     """Return pictures of one size as an animated WebP, eight a second, for ever."""
-    with _reel(pictures) as reel:
-        return _webp(reel)
+    with TemporaryDirectory(prefix="idrstream-film-") as folder:
+        return _webp(_reel(pictures, Path(folder)))
 
 
 def film_mp4(pictures: Iterable[Image]) -> bytes | None:
@@ -112,29 +110,33 @@ def film_mp4(pictures: Iterable[Image]) -> bytes | None:
 
     What ffmpeg refuses is logged: a film as WebP needs no other program.
     """
-    with _reel(pictures) as reel:
-        return _mp4(reel)
+    with TemporaryDirectory(prefix="idrstream-film-") as folder:
+        return _mp4(_reel(pictures, Path(folder)))
 
 
-def films(pictures: Iterable[Image]) -> tuple[bytes, bytes | None]:
-    """Return what `film` and `film_mp4` make of pictures, which are drawn once."""
-    with _reel(pictures) as reel, ThreadPoolExecutor(1) as thread:
-        mp4 = thread.submit(_mp4, reel)
-        return _webp(reel), mp4.result()
+def films(pictures: Iterable[Image], folder: Path) -> tuple[bytes, bytes | None]:
+    """Return what `film` and `film_mp4` make of pictures, which lie in a folder meanwhile.
+
+    Raises
+    ------
+    OSError
+        If the folder does not take them.
+    """
+    with TemporaryDirectory(prefix=".film-", dir=folder) as inner:
+        reel = _reel(pictures, Path(inner))
+        return _webp(reel), _mp4(reel)
 
 
-@contextmanager
-def _reel(pictures: Iterable[Image]) -> Iterator[Path]:
+def _reel(pictures: Iterable[Image], folder: Path) -> Path:
     """Write pictures to a TIFF, a page each and one after the other, so as not to hold them."""
     import tifffile
 
-    with tempfile.TemporaryDirectory(prefix="idrstream-film-") as folder:
-        path = Path(folder, "film.tif")
-        with tifffile.TiffWriter(path) as file:
-            for one in pictures:
-                rgb = np.asarray(one.convert("RGB"))
-                file.write(rgb, photometric="rgb", contiguous=True, metadata=None)
-        yield path
+    path = folder / "film.tif"
+    with tifffile.TiffWriter(path) as file:
+        for one in pictures:
+            rgb = np.asarray(one.convert("RGB"))
+            file.write(rgb, photometric="rgb", contiguous=True, metadata=None)
+    return path
 
 
 def _webp(reel: Path) -> bytes:

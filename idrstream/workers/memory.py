@@ -16,10 +16,12 @@ def limit_arenas() -> None:
 
     By default it takes eight for each processor, and what a thread frees stays in its arena. The
     arrays that pass through the threads of a stream then hold several times their size: on two
-    cores half a gigabyte more, which grew with every frame (`mallopt(3)`). A user's
-    ``MALLOC_ARENA_MAX`` comes first. Other allocators and systems are left alone.
+    cores half a gigabyte more, which grew with every frame (`mallopt(3)`). It must come early: once
+    there are more than eight arenas, their limit is fixed. What a user set (``MALLOC_ARENA_MAX``,
+    ``GLIBC_TUNABLES``) comes first. Other allocators and systems are left alone.
     """
-    if "MALLOC_ARENA_MAX" in os.environ or platform.libc_ver()[0] != "glibc":
+    given = "MALLOC_ARENA_MAX" in os.environ or "arena_max" in os.environ.get("GLIBC_TUNABLES", "")
+    if given or platform.libc_ver()[0] != "glibc":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

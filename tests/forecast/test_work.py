@@ -2,6 +2,7 @@
 
 import heapq
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -124,6 +125,15 @@ def test_the_interval_holds_the_time_of_a_simulated_stream(
     batches = [size] * repeats * len(images)  # every probed image comes equally often
     found = work_time(batches, costs, sizes)
     assert found.low_s * 0.999 <= play(costs, sizes, batches) <= found.high_s * 1.001
+
+
+def test_stages_beside_each_other_may_take_less_than_their_sum():
+    cost = ImageCost(0.1, 1.0, 4.0)
+    turns = estimate([cost], profile_s=2.0)
+    beside = estimate([cost], profile_s=2.0, sizes=replace(SIZES, all_cores=True))
+    assert turns.low_s == pytest.approx(30 * (1.0 / 2 + 4.0 + 2.0))  # both cores, all stages
+    assert beside.low_s == pytest.approx(30 * 4.0)  # segmentation
+    assert beside.low_s < beside.seconds == turns.seconds
 
 
 def test_an_interval_is_never_without_width():

@@ -77,11 +77,12 @@ def test_where_pytorch_lacks_the_operators_the_network_stays_plain(network, monk
     assert fused(network, 1, SIDE) is network
 
 
+@pytest.mark.parametrize("factor", [1.01, float("nan")])
 def test_where_they_give_something_else_the_network_stays_plain(
-    network, monkeypatch, caplog: pytest.LogCaptureFixture
+    network, monkeypatch, caplog: pytest.LogCaptureFixture, factor: float
 ) -> None:
     run_fused = FusedConv.forward
-    monkeypatch.setattr(FusedConv, "forward", lambda conv, x: 1.01 * run_fused(conv, x))
+    monkeypatch.setattr(FusedConv, "forward", lambda conv, x: factor * run_fused(conv, x))
     with caplog.at_level(logging.WARNING):
         assert fused(network, 1, SIDE) is network
     assert "other features" in caplog.text

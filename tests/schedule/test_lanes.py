@@ -429,7 +429,8 @@ class TestAllCores:
 
     @pytest.fixture(autouse=True)
     def two_cores(self, monkeypatch):
-        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        monkeypatch.setattr("idrstream.schedule.options.all_processors", lambda: 2)
 
     def test_images_are_read_while_others_are_segmented(self, sim):
         plain_process, plain_segment, last = sim.process, sim.segment_one, threading.Event()
@@ -459,7 +460,10 @@ class TestAllCores:
         sim.enter = enter
         assert not run(sim, some_tasks(3), 3, RunOptions(frames_at_once=1)).rerun_batches
 
-    def test_with_one_core_of_two_nothing_is_side_by_side(self, sim):
+    @pytest.mark.parametrize("limit", ["the option", "OpenMP's variable"])
+    def test_with_one_core_of_two_nothing_is_side_by_side(self, sim, monkeypatch, limit):
+        cores = 1 if limit == "the option" else None
+        monkeypatch.setenv("OMP_NUM_THREADS", "2" if cores else "1")
         plain_enter, working, most = sim.enter, [0], [0]
 
         def enter(step, key):
@@ -471,7 +475,7 @@ class TestAllCores:
             plain_enter(step, key)
 
         sim.enter = enter
-        assert not run(sim, some_tasks(9), 3, RunOptions(cores=1)).rerun_batches
+        assert not run(sim, some_tasks(9), 3, RunOptions(cores=cores)).rerun_batches
         assert most[0] == 1
 
 

@@ -49,7 +49,8 @@ def fused(network: nn.Module, channels: int, box_px: int) -> nn.Module:
     except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
         _log.info("PyTorch's fused convolutions cannot be used here: %s", error)
         return network
-    if (given - wanted).abs().max() > _AGREES[precision] * wanted.abs().max():
+    # In this order, as nothing compares with what is not a number.
+    if not (given - wanted).abs().max() <= _AGREES[precision] * wanted.abs().max():
         _log.warning("PyTorch's fused convolutions give other features here: not used")
         return network
     return found
