@@ -118,7 +118,7 @@ class EfficientNetCrops:
             box_size=config.box_size,
             feature_layer=config.feature_layer,
         )
-        ready = network.to(device=device, dtype=precision)
+        ready: torch.nn.Module = network.to(device=device, dtype=precision)
         if device.type == "cpu":
             ready = fused(ready, len(config.channels), config.box_size)
         return BuiltNetwork(lambda crops: ready(crops.to(precision)).float(), self.model.columns)
