@@ -68,8 +68,9 @@ def run(name, folder, parameters=None):
         if cell.cell_type == "code":
             cell.outputs = []
     NotebookClient(
-        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": folder}}
-    ).execute()
+        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": folder}},
+        coalesce_streams=True,  # a line may come in two messages
+    ).execute()  # fmt: skip
     return notebook
 
 
