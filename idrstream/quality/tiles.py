@@ -20,7 +20,7 @@ from idrstream.files import atomic_file
 from idrstream.opening import inside, open_regular
 
 if TYPE_CHECKING:
-    from idrstream.records import Frame, ImageTask, Objects
+    from idrstream.records import Frame, ImageTask, Objects, Tile
 
 SEEN_FIELDS = np.dtype(
     [
@@ -32,9 +32,11 @@ SEEN_FIELDS = np.dtype(
         ("bottom", np.int32),
         ("right", np.int32),
         ("owned", np.bool_),
+        ("cut_off", np.bool_),
     ]
 )
-"""An object in pixels of the whole image, and whether the tile owns it."""
+"""An object in pixels of the whole image, whether the tile owns it, and whether the tile cuts it,
+its cell or its cytoplasm off; what a neighbour owns is not asked for the last."""
 
 _Key = tuple[str, int, int, int]
 _MOST_BYTES = 1 << 30
@@ -85,10 +87,24 @@ def seen_in(frame: Frame, objects: Objects) -> SeenTile:
     for name in ("x", "left", "right"):
         seen[name] = table[name] + tile.region.left
     seen["area"] = table["area"]
+    for of in objects.kinds:
+        seen["cut_off"][: len(objects.table)] |= _cut_off(of.table, tile)
     return SeenTile(
         task.plate, task.well, task.site, tile.number, tile.count,
         tile.region, tile.core, tile.image, seen,
     )  # fmt: skip
+
+
+def _cut_off(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
+    """Return which objects reach a border of the tile that is none of the image."""
+    height, width = tile.region.shape
+    top, left, bottom, right = tile.region
+    cut = (table["top"] == 0) & (top > 0)
+    cut |= (table["left"] == 0) & (left > 0)
+    cut |= (table["bottom"] == height) & (bottom < tile.image[0])
+    cut |= (table["right"] == width) & (right < tile.image[1])
+    found: NDArray[np.bool_] = cut & (table["area"] > 0)  # a nucleus may have no cell
+    return found
 
 
 def seen_path(folder: Path, number: int) -> Path:

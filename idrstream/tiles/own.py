@@ -35,14 +35,21 @@ def owned(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
     return mine
 
 
-def cut_off(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
-    """Return which objects reach a border of the tile that is none of the image."""
-    return _reach(table, tile, of_image=False)
-
-
 def at_image_border(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
     """Return which objects reach the border of the whole image."""
-    return _reach(table, tile, of_image=True)
+    (height, width), (image_height, image_width) = tile.region.shape, tile.image
+    top, left, bottom, right = tile.region
+    sides = (
+        ("top", 0, top == 0),
+        ("left", 0, left == 0),
+        ("bottom", height, bottom == image_height),
+        ("right", width, right == image_width),
+    )
+    reached: NDArray[np.bool_] = np.zeros(len(table), np.bool_)
+    for name, border, is_image in sides:
+        if is_image:
+            reached |= table[name] == border
+    return reached
 
 
 def kept(objects: Objects, keep: NDArray[np.bool_]) -> Objects:
@@ -76,22 +83,6 @@ def global_points(points: NDArray[np.float64], tile: Tile) -> NDArray[np.float64
     """Return positions ``(y, x)`` of a tile in pixels of the whole image, shape ``(n, 2)``."""
     shifted: NDArray[np.float64] = points + np.array([tile.region.top, tile.region.left], float)
     return shifted
-
-
-def _reach(table: NDArray[Any], tile: Tile, *, of_image: bool) -> NDArray[np.bool_]:
-    (height, width), (image_height, image_width) = tile.region.shape, tile.image
-    top, left, bottom, right = tile.region
-    sides = (
-        ("top", 0, top == 0),
-        ("left", 0, left == 0),
-        ("bottom", height, bottom == image_height),
-        ("right", width, right == image_width),
-    )
-    reached: NDArray[np.bool_] = np.zeros(len(table), np.bool_)
-    for name, border, is_image in sides:
-        if is_image == of_image:
-            reached |= table[name] == border
-    return reached
 
 
 def own_objects(objects: Objects, tile: Tile) -> Objects:

@@ -33,7 +33,8 @@ class SeamCheck:
     doubled, lost : int
         Objects that two tiles own, and that none owns; counted for each pair of tiles.
     cut_off : int
-        Objects that reach beyond the tile that owns them: larger than half the overlap.
+        Objects that reach beyond the tile that owns them, or whose cell does: larger than half the
+        overlap.
     """
 
     objects: int
@@ -58,8 +59,8 @@ class SeamCheck:
         )
         if self.cut_off:
             text += (
-                f"; {self.cut_off} objects are larger than the overlap allows and cut off: make "
-                "tile_overlap_px larger"
+                f"; {self.cut_off} objects, or their cells, are larger than the overlap allows and "
+                "cut off: make tile_overlap_px larger"
             )
         return text
 
@@ -74,7 +75,8 @@ def check_seams(tiles: Sequence[SeenTile]) -> SeamCheck:
     overlaps, seen, agreed, doubled, lost = map(int, counts)
     return SeamCheck(
         sum(int(tile.seen["owned"].sum()) for tile in tiles),
-        overlaps, seen, agreed, doubled, lost, sum(map(_cut_off, tiles)),
+        overlaps, seen, agreed, doubled, lost,
+        sum(int(tile.seen["cut_off"].sum()) for tile in tiles),
     )  # fmt: skip
 
 
@@ -160,13 +162,3 @@ def _iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     sizes = [(of["bottom"] - of["top"]) * (of["right"] - of["left"]).astype(float) for of in (a, b)]
     iou: NDArray[np.float64] = common / (sizes[0] + sizes[1] - common)
     return iou
-
-
-def _cut_off(tile: SeenTile) -> int:
-    mine = tile.seen[tile.seen["owned"]]
-    top, left, bottom, right = tile.region
-    cut = (mine["top"] == top) & (top > 0)
-    cut |= (mine["left"] == left) & (left > 0)
-    cut |= (mine["bottom"] == bottom) & (bottom < tile.image[0])
-    cut |= (mine["right"] == right) & (right < tile.image[1])
-    return int(cut.sum())

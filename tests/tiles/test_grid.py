@@ -12,7 +12,7 @@ from idrstream.errors import ConfigError
 from idrstream.records import Box, GreyLevels, Tile
 from idrstream.segment.labels import objects_in
 from idrstream.tiles.grid import Grid, format_tile, overlap_for, parse_tile, tiles_of
-from idrstream.tiles.own import at_image_border, cut_off, global_points, kept, owned
+from idrstream.tiles.own import at_image_border, global_points, kept, owned
 
 
 @st.composite
@@ -72,7 +72,6 @@ def test_each_object_is_owned_once_in_whatever_order(
     for tile in data.draw(st.permutations(list(tiles_of(grid)))):
         objects = objects_in(np.ascontiguousarray(image[tile.region.slices]))
         mine = kept(objects, owned(objects.table, tile))
-        assert not cut_off(mine.table, tile).any()
         assert sorted(set(np.unique(mine.labels)) - {0}) == list(range(1, len(mine) + 1))
         assert np.allclose(objects_in(mine.labels).locations, mine.locations)
         found += map(tuple, np.round(global_points(mine.locations, tile), 6))
@@ -88,13 +87,12 @@ def test_a_centroid_on_the_border_of_two_cores_belongs_to_one() -> None:
     assert [owned(s.table, t).sum() for s, t in zip(seen, (first, second), strict=True)] == [0, 1]
 
 
-def test_an_object_larger_than_the_overlap_is_cut_where_it_is_owned() -> None:
+def test_the_border_of_a_tile_is_none_of_the_image() -> None:
     first, second = tiles_of(Grid((10, 30), 20, 10))
     image = np.zeros((10, 30), np.int32)
     image[4, 5:24] = 1
     objects = objects_in(np.ascontiguousarray(image[first.region.slices]))
     assert owned(objects.table, first).all()
-    assert cut_off(objects.table, first).all()
     assert not at_image_border(objects.table, first).any()
     image[:, 28:] = 2
     objects = objects_in(np.ascontiguousarray(image[second.region.slices]))

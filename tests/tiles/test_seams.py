@@ -1,10 +1,14 @@
 """What neighbours say of their overlap: agreement, objects twice, lost, cut off."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from idrstream.quality.tiles import SEEN_FIELDS, SeenTile
-from idrstream.records import Tile
+from idrstream.quality.tiles import SeenTile, read_seen, seen_in, write_seen
+from idrstream.records import Frame, ImageTask, Tile
+from idrstream.segment.cells import expanded, objects_of
 from idrstream.segment.labels import objects_in
 from idrstream.tiles.grid import Grid, tiles_of
 from idrstream.tiles.own import own_objects
@@ -20,24 +24,23 @@ def squares(*places: tuple[int, int], side: int = 10) -> np.ndarray:
     return image
 
 
-def seen(tile: Tile, image: np.ndarray) -> SeenTile:
-    objects = own_objects(objects_in(np.ascontiguousarray(image[tile.region.slices])), tile)
-    tables = [(objects.table, True), (objects.of_neighbours, False)]
-    rows = np.zeros(sum(len(table) for table, _ in tables), SEEN_FIELDS)
-    at = 0
-    for table, owned in tables:
-        part = rows[at : at + len(table)]
-        at += len(table)
-        part["owned"], part["area"] = owned, table["area"]
-        for name, of in (("y", 0), ("top", 0), ("bottom", 0), ("x", 1), ("left", 1), ("right", 1)):
-            part[name] = table[name] + tile.region[of]
-    return SeenTile("P", "A1", 1, tile.number, tile.count, tile.region, tile.core, tile.image, rows)
+def seen(tile: Tile, image: np.ndarray, reach_px: float = 0.0) -> SeenTile:
+    """Return what a tile sees of labelled nuclei, with cells that reach so far around them."""
+    labels = np.ascontiguousarray(image[tile.region.slices])
+    nuclei = objects_in(labels)
+    if reach_px:
+        nuclei = objects_of(expanded(nuclei.labels, reach_px), drop_edge=False)
+    task = ImageTask("P", "A1", 1, (tile.number,))
+    frame = Frame(labels[None].astype(np.uint8), tile.number, task, tile=tile)
+    return seen_in(frame, own_objects(nuclei, tile))
 
 
-def check(*images: np.ndarray) -> SeamCheck:
+def check(*images: np.ndarray, reach_px: float = 0.0) -> SeamCheck:
     tiles = list(tiles_of(GRID))
     images = images * len(tiles) if len(images) == 1 else images
-    return check_seams([seen(tile, image) for tile, image in zip(tiles, images, strict=True)])
+    return check_seams(
+        [seen(tile, image, reach_px) for tile, image in zip(tiles, images, strict=True)]
+    )
 
 
 def test_tiles_that_see_the_same_agree_wholly() -> None:
@@ -80,3 +83,34 @@ def test_objects_larger_than_the_overlap_are_counted() -> None:
     found = check(squares((20, border - 45), side=80))
     assert found.cut_off == 2  # either tile owns its part of it
     assert "tile_overlap_px" in str(found)
+
+
+def test_cells_larger_than_the_overlap_are_counted_where_their_nuclei_are_not() -> None:
+    border = next(tiles_of(GRID)).core.right
+    nuclei = squares((20, border - 14), (100, 20), (50, border + 2))
+    assert check(nuclei).cut_off == 0
+    assert check(nuclei, reach_px=5).cut_off == 0
+    found = check(nuclei, reach_px=25)  # the overlap goes 20 px beyond a core
+    assert (found.cut_off, found.objects) == (2, 3)
+    assert "or their cells" in str(found)
+
+
+def test_a_nucleus_without_a_cell_is_not_cut_off() -> None:
+    tile = list(tiles_of(GRID))[1]
+    nuclei = own_objects(objects_in(squares((60, 180))[tile.region.slices].copy()), tile)
+    assert len(nuclei) == 1
+    missing = replace(nuclei, name="Cells", table=np.zeros_like(nuclei.table))
+    task = ImageTask("P", "A1", 1, (tile.number,))
+    frame = Frame(nuclei.labels[None].astype(np.uint8), tile.number, task, tile=tile)
+    assert not seen_in(frame, replace(nuclei, related=(missing,))).seen["cut_off"].any()
+
+
+def test_what_tiles_saw_is_kept_with_what_is_cut_off(tmp_path: Path) -> None:
+    border = next(tiles_of(GRID)).core.right
+    image = squares((20, border - 14), (50, border + 2))
+    tiles = [seen(tile, image, reach_px=25) for tile in tiles_of(GRID)]
+    (tmp_path / "qc").mkdir()
+    write_seen(tmp_path, 3, tiles)
+    again = list(read_seen(tmp_path, 3))
+    assert check_seams(again) == check_seams(tiles)
+    assert check_seams(again).cut_off == 2
