@@ -34,6 +34,7 @@ FILM, FILM_MP4 = "film.webp", "film.mp4"
 FILMS = 12
 """Batches of which a film is made."""
 _FILM_PX = 384  # longer side
+_FILM_FRAMES = 128  # of a longer movie every second, or fourth: pictures wait in memory
 
 _Movie = tuple[str, int, int]
 
@@ -139,26 +140,34 @@ class BatchTracks:
 
 @dataclass(slots=True)
 class _Film:
-    """Small pictures of the frames of a movie."""
+    """Small pictures of the frames of a movie, of a long one evenly over its length."""
 
     key: str
     movie: _Movie
     shrink: int = 1
+    every: int = 1
     pictures: dict[int, tuple[NDArray[Any], PackedLabels]] = field(default_factory=dict)
 
     def add(self, frame: Frame, objects: Objects) -> None:
+        """Add the picture of a frame; which ones are left does not depend on their order."""
+        if (frame.number - 1) % self.every:
+            return
         step = self.shrink = max(1, -(-max(frame.shape) // _FILM_PX))
         height, width = (size // step * step for size in frame.shape)
         blocks = frame.plane()[:height, :width].reshape(height // step, step, width // step, step)
         small = blocks.mean(axis=(1, 3)).astype(frame.pixels.dtype)
         labels = objects.labels[:height:step, :width:step]
         self.pictures[frame.number] = small, PackedLabels.of(labels)
+        while len(self.pictures) > _FILM_FRAMES:
+            self.every *= 2
+            for number in [n for n in self.pictures if (n - 1) % self.every]:
+                del self.pictures[number]
 
     def developed(self, tables: Sequence[pd.DataFrame]) -> Iterator[Image]:
         """Yield the pictures of the film, with the tracks of its movie."""
         found = [
             table for table in tables
-            if tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
+            if len(table) and tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
         ]  # fmt: skip
         objects = found[0] if found else _objects_table(None, (), ())
         everything = np.concatenate([one.ravel()[::7] for one, _ in self.pictures.values()])

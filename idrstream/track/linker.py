@@ -1,14 +1,13 @@
-"""The default tracker: the links and divisions of a movie that cost least together."""
+"""The default tracker: laptrack, with costs and divisions of nuclei."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from idrstream.track.assign import pairs_of_least_cost
 from idrstream.track.divisions import possible_divisions
 from idrstream.track.points import Points
 from idrstream.track.protocol import Detections, Tracks
@@ -27,7 +26,8 @@ _MOST_AREA = 0.35  # at most: in mitosis both leap
 _MOST_BRIGHTNESS = 0.15
 _FRAME = 0.3  # cost of each frame in a gap
 _ALONE = 0.65  # cost of each end of a link that is not made
-_ROUNDS = 2  # of divisions, then links again
+_SURE = 0.4  # links that cost less are made frame by frame, all others, and gaps, at once
+_UNKNOWN = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,11 @@ class NucleusTracker:
 
     Notes
     -----
-    Assignment as by Jaqaman et al. 2008, https://doi.org/10.1038/nmeth.1237, but the links of all
-    frames, also those over gaps, are chosen at once. Then each possible division is compared with
-    the links in its place; those that cost less are taken, and all other links are chosen again.
+    Assignment as by Jaqaman et al. 2008, https://doi.org/10.1038/nmeth.1237, by laptrack. Frame by
+    frame it makes the links that cost little; what is left is assigned at once, whether a frame
+    lies between or not, as a nucleus that was not found leaves its place to a neighbour otherwise.
+    Then each possible division is compared with the links in its place; those that cost less are
+    given to laptrack as known, and all links are made again.
     """
 
     max_step: float = 1.5
@@ -59,7 +61,7 @@ class NucleusTracker:
 
     def describe(self) -> dict[str, object]:
         """Return what changes a result."""
-        return {"name": "nuclei", "version": 2, **asdict(self)}
+        return {"name": "nuclei", "version": 3, **asdict(self)}
 
     def track(self, frames: Sequence[Detections]) -> Tracks:
         """Follow the objects of a movie; see `Tracker.track`."""
@@ -68,25 +70,23 @@ class NucleusTracker:
         reach = self._reach(pairs)
         cost = _costs(pairs, reach)
         near = (pairs.step <= reach) & (cost < 2 * _ALONE)
-        links = _Links(len(points), pairs.one[near], pairs.other[near], cost[near])
+        links = _Links(points, pairs.one[near], pairs.other[near], cost[near], self.max_gap)
         mother = np.full(len(points), -1)
         before, into = links.solved(mother)
         if self.divisions:
-            possible = possible_divisions(points)
-            for _ in range(_ROUNDS):
-                _divide(possible, before, into, mother)
+            mother = _mothers(possible_divisions(points), before, into)
+            if mother.max(initial=-1) >= 0:
                 before, into = links.solved(mother)
         return _as_tracks(points, before, mother)
 
     def _reach(self, pairs: Pairs) -> float:
         """Return how far the nuclei of a movie move from one frame to the next at most."""
-        next_frame = pairs.skipped == 0
-        one, other, step = (a[next_frame] for a in (pairs.one, pairs.other, pairs.step))
-        cost = _costs(pairs, self.max_step)[next_frame]
-        taken = pairs_of_least_cost(one, other, cost, _ALONE)
-        if len(taken) < _FEW:
+        next_frame = pairs[pairs.skipped == 0]
+        cost = _costs(next_frame, self.max_step)
+        step = next_frame.step[_nearest_to_each_other(next_frame, cost) & (cost < 2 * _ALONE)]
+        if len(step) < _FEW:
             return self.max_step
-        return min(self.max_step, max(self.max_step / 2, _STEPS * float(np.median(step[taken]))))
+        return min(self.max_step, max(self.max_step / 2, _STEPS * float(np.median(step))))
 
 
 def _costs(pairs: Pairs, reach: float) -> NDArray[np.float64]:
@@ -99,37 +99,79 @@ def _costs(pairs: Pairs, reach: float) -> NDArray[np.float64]:
     return costs
 
 
-@dataclass(frozen=True, slots=True)
-class _Links:
-    """Links that may be, between so many objects."""
+def _nearest_to_each_other(pairs: Pairs, cost: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which pairs are the cheapest of both of their objects."""
+    cheap = np.argsort(cost, kind="stable")
+    times = np.zeros(len(cost), np.intp)
+    for objects in (pairs.one, pairs.other):
+        times[cheap[np.unique(objects[cheap], return_index=True)[1]]] += 1
+    both: NDArray[np.bool_] = times == 2
+    return both
 
-    count: int
-    one: NDArray[np.intp]
-    other: NDArray[np.intp]
-    cost: NDArray[np.float64]
+
+class _Links:
+    """Links that may be between the objects of a movie, and what each costs."""
+
+    def __init__(
+        self,
+        points: Points,
+        one: NDArray[np.intp],
+        other: NDArray[np.intp],
+        cost: NDArray[np.float64],
+        max_gap: int,
+    ) -> None:
+        from laptrack import LapTrack
+
+        self._points, self._count = points, len(points)
+        keys = one * self._count + other
+        self._cost: dict[int, float] = dict(zip(keys.tolist(), cost.tolist(), strict=True))
+        # What laptrack takes for coordinates are the objects' numbers: the metric looks them up.
+        self._numbers = [
+            np.arange(*points.first[at : at + 2], dtype=np.float64)[:, None]
+            for at in range(len(points.frames))
+        ]
+        # The cost of no link is that of two ends; laptrack adds one of them to each link of the
+        # second step, as its lower right block has no zeros.
+        options: dict[str, Any] = {
+            "metric": self._of_pair,
+            "cutoff": _SURE,
+            "gap_closing_metric": self._of_pair,
+            "gap_closing_cutoff": 2 * _ALONE,
+            "gap_closing_max_frame_count": max_gap + 1,
+            **dict.fromkeys(("track_start_cost", "track_end_cost"), _ALONE),
+            **dict.fromkeys(("segment_start_cost", "segment_end_cost"), 2 * _ALONE),
+        }
+        self._lap = LapTrack(**options)
+
+    def _of_pair(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+        key: float = one.item() * self._count + other.item()
+        return self._cost.get(int(key), _UNKNOWN)
 
     def solved(self, mother: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return the object before each, -1 for none, and what the link to it, or none, costs.
 
-        The links of a whole movie are chosen at once; none lead from a mother or to a daughter.
+        None lead from a mother or to a daughter.
         """
-        divided = np.zeros(self.count, bool)
-        divided[mother[mother >= 0]] = True
-        free = (mother[self.other] < 0) & ~divided[self.one]
-        one, other, cost = self.one[free], self.other[free], self.cost[free]
-        taken = pairs_of_least_cost(one, other, cost, _ALONE)
-        before, into = np.full(self.count, -1), np.full(self.count, _ALONE)
-        before[other[taken]], into[other[taken]] = one[taken], cost[taken]
+        before, into = np.full(self._count, -1), np.full(self._count, _ALONE)
+        if not self._cost:
+            return before, into
+        born = np.flatnonzero(mother >= 0)
+        known = [(self._node(mother[one]), self._node(one)) for one in born.tolist()]
+        for link in self._lap.predict(self._numbers, connected_edges=known or None).edges():
+            one, other = (int(self._points.first[frame] + at) for frame, at in link)
+            if mother[other] < 0:
+                before[other], into[other] = one, self._cost[one * self._count + other]
         return before, into
 
+    def _node(self, number: int) -> tuple[int, int]:
+        at = int(self._points.at[number])
+        return at, int(number - self._points.first[at])
 
-def _divide(
-    possible: Divisions,
-    before: NDArray[np.intp],
-    into: NDArray[np.float64],
-    mother: NDArray[np.intp],
-) -> None:
-    """Take divisions that cost less than the links in their place; note mothers in place.
+
+def _mothers(
+    possible: Divisions, before: NDArray[np.intp], into: NDArray[np.float64]
+) -> NDArray[np.intp]:
+    """Return the mother of each object, -1 for none: divisions that cost less than their links.
 
     `before` and `into` are as `_Links.solved` returns them.
     """
@@ -144,8 +186,8 @@ def _divide(
     following = after[parent]
     to_daughter = (following == daughters[0]) | (following == daughters[1])  # counted already
     gain += np.where(to_daughter, 0.0, out[parent] - np.where(following >= 0, _ALONE, 0.0))
-    divided, born = np.zeros(len(before), bool), mother >= 0
-    divided[mother[born]] = True
+    mother = np.full(len(before), -1)
+    divided, born = np.zeros((2, len(before)), bool)
     for at in np.lexsort((daughters[1], daughters[0], parent, -gain)):
         if gain[at] <= 0:
             break
@@ -153,6 +195,7 @@ def _divide(
         if not divided[of] and not born[both].any():
             divided[of] = born[both] = True
             mother[both] = of
+    return mother
 
 
 def _as_tracks(points: Points, before: NDArray[np.intp], mother: NDArray[np.intp]) -> Tracks:

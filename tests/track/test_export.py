@@ -1,5 +1,6 @@
 """Tracks of a small movie as others read them."""
 
+import io
 import shutil
 import subprocess
 
@@ -134,6 +135,24 @@ def test_a_film_and_a_tree(folder):
     assert tree.count('stroke-dasharray="2 2"') == 2
     assert ">3</text>" in tree
     assert ">4</text>" in tree
+
+
+def test_a_film_of_a_long_movie_is_bounded_whatever_the_order(tmp_path):
+    from PIL import Image
+
+    task = ImageTask("0001", "A4", 4, (), every=1)
+    films = []
+    for name, numbers in (("up", range(1, 301)), ("down", range(300, 0, -1))):
+        tracks = BatchTracks(NucleusTracker(), films=1)
+        for number in numbers:
+            pixels = np.random.default_rng(number).integers(0, 200, (1, 32, 32), np.uint8)
+            tracks.add(Frame(pixels, number, task), objects_in(np.zeros((32, 32), np.int32)))
+        tracks.columns([task])
+        tracks.publish(tracks_path(tmp_path / name, 0), 0)
+        films.append((tracks_path(tmp_path / name, 0) / "film.webp").read_bytes())
+    assert films[0] == films[1]
+    with Image.open(io.BytesIO(films[0])) as film:
+        assert film.n_frames == 75  # every fourth: of every second there are more than 128
 
 
 def test_mp4_only_where_ffmpeg_is_and_works(tmp_path, monkeypatch, caplog):

@@ -10,7 +10,6 @@ from idrstream.records import OBJECT_FIELDS, Frame, ImageTask
 from idrstream.segment import objects_in
 from idrstream.simulate import score_tracks, simulate_movie
 from idrstream.track import Detections, NucleusTracker, PackedLabels, Tracker
-from idrstream.track.assign import pairs_of_least_cost
 
 SIZE = {"frames": 25, "height": 320, "width": 420}
 
@@ -112,25 +111,6 @@ def test_movies_with_hardly_anything_in_them(count):
         )
         assert found.track.tolist() == [1] * count * frames
     assert len(NucleusTracker().track([])) == 0
-
-
-def test_the_pairs_are_those_of_least_cost():
-    from scipy.optimize import linear_sum_assignment
-
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        n, m, alone = *rng.integers(1, 9, 2), 0.4
-        costs = rng.random((n, m))
-        rows, columns = np.nonzero(costs < 0.8)
-        taken = pairs_of_least_cost(rows, columns, costs[rows, columns], alone)
-        whole = np.full((n + m, n + m), 1e6)
-        whole[:n, :m] = np.where(costs < 0.8, costs, 1e6)
-        whole[:n, m:][np.arange(n), np.arange(n)] = alone
-        whole[n:, :m][np.arange(m), np.arange(m)] = alone
-        whole[n:, m:] = 0
-        best = linear_sum_assignment(whole)
-        total = costs[rows[taken], columns[taken]].sum() + alone * (n + m - 2 * len(taken))
-        assert total == pytest.approx(whole[best].sum())
 
 
 def test_the_brighter_one_stays_the_brighter_one():
