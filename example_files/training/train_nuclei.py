@@ -1,6 +1,9 @@
 """Train the nuclei model that ships: a Cellpose 3 network of half width, from nothing.
 
 Example: ``python train_nuclei.py DSB2018 --out run --steps 6000``
+
+Another network, of any widths, may teach it: ``--teacher wide/average.pt``. What that one puts out
+for a crop, flows and probabilities, is a target then beside what is annotated.
 """
 
 from __future__ import annotations
@@ -30,22 +33,43 @@ WIDTHS = [2, 16, 32, 64, 128]
 STATISTICS_BATCHES = 60
 
 
-def new_network() -> CPnet:
-    """Return the untrained network."""
-    net = CPnet(list(WIDTHS), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=DIAM_MEAN)
+def new_network(widths: list[int]) -> CPnet:
+    """Return an untrained network."""
+    net = CPnet(list(widths), 3, sz=3, mkldnn=False, max_pool=True, diam_mean=DIAM_MEAN)
     return net.to(memory_format=torch.channels_last)
+
+
+def load_network(path: Path) -> CPnet:
+    """Return the network of a state dict, which tells its widths."""
+    state = torch.load(path, weights_only=True)
+    each = (f"downsample.down.res_down_{level}.conv.conv_0.2.weight" for level in range(4))
+    net = new_network([2, *(len(state[name]) for name in each)])
+    net.load_state_dict(state)
+    return net.eval()
 
 
 def weighted_loss(output: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
     """Return Cellpose's loss, with the pixels weighted as the targets say."""
     wanted = torch.from_numpy(targets).to(output.device)
-    weights = wanted[:, 0].clamp(min=1)
+    return _loss(output, 5 * wanted[:, 2:], wanted[:, 1].clamp(0, 1), wanted[:, 0])
+
+
+def taught_loss(output: torch.Tensor, taught: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+    """Return the same loss against what another network puts out."""
+    weights = torch.from_numpy(targets[:, 0]).to(output.device)
+    return _loss(output, taught[:, :2], taught[:, 2].sigmoid(), weights)
+
+
+def _loss(
+    output: torch.Tensor, flows: torch.Tensor, nucleus: torch.Tensor, weights: torch.Tensor
+) -> torch.Tensor:
+    weights = weights.clamp(min=1)
     weights = weights / weights.mean()
-    flows = (output[:, :2] - 5 * wanted[:, 2:]).square().mean(1)
-    nucleus = torch.nn.functional.binary_cross_entropy_with_logits(
-        output[:, 2], wanted[:, 1].clamp(0, 1), reduction="none"
+    off = (output[:, :2] - flows).square().mean(1)
+    unsure = torch.nn.functional.binary_cross_entropy_with_logits(
+        output[:, 2], nucleus, reduction="none"
     )
-    return ((flows / 2 + nucleus) * weights).mean()
+    return ((off / 2 + unsure) * weights).mean()
 
 
 def update_average(average: CPnet, net: CPnet, decay: float) -> None:
@@ -160,6 +184,7 @@ def train(
     at = (options.crop, options.diameter)
     crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at)
     average = copy.deepcopy(net)
+    teacher = load_network(options.teacher).to(net.device) if options.teacher else None
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
     batches = drawn_batches(data, weights, options)
     start, losses = time.time(), []
@@ -174,8 +199,14 @@ def train(
         # Half precision where the processor has it is three times as fast; the loss is in single.
         with torch.autocast(net.device.type, torch.bfloat16, enabled=options.bfloat16):
             x = torch.from_numpy(images).to(net.device, memory_format=torch.channels_last)
-            output = net(x)[0]
-        loss = weighted_loss(output.float(), targets)
+            output = net(x)[0].float()
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(x)[0].float()
+        loss = weighted_loss(output, targets)
+        if teacher is not None:
+            share = options.taught
+            loss = (1 - share) * loss + share * taught_loss(output, taught, targets)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -224,6 +255,9 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=Path, help="state dict to start from")
+    parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS[1:], help="of the levels")
+    parser.add_argument("--teacher", type=Path, help="state dict of a network to learn from")
+    parser.add_argument("--taught", type=float, default=0.5, help="the teacher's part of the loss")
     parser.add_argument(
         "--bfloat16", action="store_true", help="for processors with AVX512-BF16 or AMX"
     )
@@ -241,7 +275,7 @@ def main() -> None:
     held_out = load(options.data, validation_ids, cache, options.workers)
     if options.simulated:
         data += load(options.simulated, list_ids(options.simulated), cache, options.workers)
-    net = new_network()
+    net = new_network([2, *options.widths])
     if options.start:
         net.load_state_dict(torch.load(options.start, weights_only=True))
     net.diam_mean.data.fill_(options.diameter)

@@ -235,9 +235,10 @@ def test_split_by_origin_covers_everything_once(nuclei_folder):
 
 
 @pytest.mark.models
-def test_two_steps_of_the_nuclei_training(nuclei_folder, tmp_path):
+@pytest.mark.parametrize("taught", [False, True])
+def test_two_steps_of_the_nuclei_training(taught, nuclei_folder, tmp_path):
     from nuclei_data import list_ids, load
-    from train_nuclei import new_network, train
+    from train_nuclei import WIDTHS, load_network, new_network, save, train
 
     data = load(nuclei_folder, list_ids(nuclei_folder), tmp_path / "flows")
     assert data[0].diameter_px == pytest.approx(15.5, abs=1)
@@ -256,12 +257,33 @@ def test_two_steps_of_the_nuclei_training(nuclei_folder, tmp_path):
         until=None,
         bfloat16=False,
     )
-    options.out, options.start = tmp_path, None
-    train(new_network(), data, data, options)
+    options.out, options.start, options.taught, options.teacher = tmp_path, None, 0.5, None
+    if taught:
+        options.teacher = tmp_path / "teacher.pt"
+        save(new_network([2, 24, 48, 96, 192]), options.teacher)
+        assert load_network(options.teacher).nbase == [2, 24, 48, 96, 192]
+    train(new_network(WIDTHS), data, data, options)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["validation"]) for line in lines)
     assert (tmp_path / "average.pt").is_file()
+
+
+@pytest.mark.models
+def test_nothing_is_lost_against_a_teacher_that_says_the_same():
+    import torch
+    from train_nuclei import taught_loss
+
+    targets = np.zeros((1, 4, 8, 8), np.float32)
+    said = torch.randn(1, 3, 8, 8)
+    said[:, 2] = 40 * said[:, 2].sign()  # sure of each pixel
+    assert taught_loss(said, said, targets).item() == pytest.approx(0, abs=1e-3)
+    assert taught_loss(said + 1, said, targets).item() == pytest.approx(0.5, abs=0.1)
+    heavy = targets.copy()
+    heavy[0, 0, 0, 0] = 3  # the pixel of a small nucleus
+    off = said.clone()
+    off[0, :2, 0, 0] += 2
+    assert taught_loss(off, said, heavy) > 2 * taught_loss(off, said, targets)
 
 
 @pytest.mark.models
