@@ -42,10 +42,15 @@ def new_network(widths: list[int]) -> CPnet:
 def load_network(path: Path) -> CPnet:
     """Return the network of a state dict, which tells its widths."""
     state = torch.load(path, weights_only=True)
-    each = (f"downsample.down.res_down_{level}.conv.conv_0.2.weight" for level in range(4))
-    net = new_network([2, *(len(state[name]) for name in each)])
+    net = new_network(widths_of(state))
     net.load_state_dict(state)
     return net.eval()
+
+
+def widths_of(state: dict[str, torch.Tensor]) -> list[int]:
+    """Return the channels of the image and of each level of a network, by its state dict."""
+    each = (f"downsample.down.res_down_{level}.conv.conv_0.2.weight" for level in range(4))
+    return [2, *(len(state[name]) for name in each)]
 
 
 def weighted_loss(output: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
@@ -265,6 +270,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw crops")
     options = parser.parse_args()
+    if not 0 <= options.taught <= 1:
+        parser.error("--taught is a part, 0 to 1")
     options.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)

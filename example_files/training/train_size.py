@@ -15,7 +15,7 @@ from cellpose import utils
 from model_files import save_nuclei_network, save_size_estimator
 from nuclei_data import list_ids
 from tifffile import imread
-from train_nuclei import WIDTHS
+from train_nuclei import widths_of
 
 from idrstream.segment.cellpose.shipped import (
     SizeEstimator,
@@ -90,7 +90,7 @@ def main() -> None:
     trained_at = float(state["diam_mean"][0])
     if options.diameter:
         state["diam_mean"].fill_(options.diameter)
-    save_nuclei_network(network, state, WIDTHS, trained_at)
+    save_nuclei_network(network, state, widths_of(state), trained_at)
     model = load_nuclei_network(network)
     held_out = options.validation.read_text().split()
     rng = np.random.default_rng(options.seed)

@@ -54,7 +54,7 @@ def write_cells(
     Raises
     ------
     CollectError
-        If a table was changed or has other columns than the first.
+        If a table was changed or has other columns than the first with rows.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,6 +62,7 @@ def write_cells(
     folder.mkdir(parents=True)
     cells = Cells(folder)
     first: Any = None
+    without_rows: dict[Path, Any] = {}
     digits = max(5, len(str(batches[-1].number)))
     for batch in batches:
         batch.check()
@@ -70,6 +71,9 @@ def write_cells(
         pieces = _regrouped(table_pieces(batch.path), min(rows_at_once, _GROUP_ROWS))
         for piece in pieces:
             table = annotations.annotated(piece, batch.number)
+            if not len(table):  # of no frame: what depends on frames has no columns
+                without_rows[path] = table.schema
+                continue
             if first is None:
                 first = table.schema
                 cells.features = tuple(n for n in first.names if is_feature(n))
@@ -83,6 +87,11 @@ def write_cells(
             _count(cells, table, path)
         if writer is not None:
             writer.close()
+    if first is None and without_rows:
+        first = next(iter(without_rows.values()))
+        cells.features = tuple(n for n in first.names if is_feature(n))
+    for path in without_rows:
+        pq.write_table(first.empty_table(), path, compression="zstd")
     return cells
 
 

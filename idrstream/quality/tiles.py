@@ -38,6 +38,7 @@ SEEN_FIELDS = np.dtype(
 """An object in pixels of the whole image, whether the tile owns it, and whether the tile cuts it,
 its cell or its cytoplasm off; what a neighbour owns is not asked for the last."""
 
+_EARLIER_FIELDS = np.dtype(SEEN_FIELDS.descr[:-1])
 _Key = tuple[str, int, int, int]
 _MOST_BYTES = 1 << 30
 
@@ -78,32 +79,38 @@ def seen_in(frame: Frame, objects: Objects) -> SeenTile:
     tile, task = frame.tile, frame.task
     assert tile is not None  # noqa: S101, the caller has asked
     others = objects.of_neighbours
-    tables = [objects.table, objects.table[:0] if others is None else others]
-    table = np.concatenate(tables)
-    seen = np.zeros(len(table), SEEN_FIELDS)
-    seen["owned"][: len(objects.table)] = True
-    for name in ("y", "top", "bottom"):
-        seen[name] = table[name] + tile.region.top
-    for name in ("x", "left", "right"):
-        seen[name] = table[name] + tile.region.left
-    seen["area"] = table["area"]
+    mine = _placed(objects.table, tile)
+    mine["owned"] = True
     for of in objects.kinds:
-        seen["cut_off"][: len(objects.table)] |= _cut_off(of.table, tile)
+        mine["cut_off"] |= _beyond(_placed(of.table, tile), tile.region, tile.image)
+    seen = mine if others is None else np.concatenate([mine, _placed(others, tile)])
     return SeenTile(
         task.plate, task.well, task.site, tile.number, tile.count,
         tile.region, tile.core, tile.image, seen,
     )  # fmt: skip
 
 
-def _cut_off(table: NDArray[Any], tile: Tile) -> NDArray[np.bool_]:
-    """Return which objects reach a border of the tile that is none of the image."""
-    height, width = tile.region.shape
-    top, left, bottom, right = tile.region
-    cut = (table["top"] == 0) & (top > 0)
-    cut |= (table["left"] == 0) & (left > 0)
-    cut |= (table["bottom"] == height) & (bottom < tile.image[0])
-    cut |= (table["right"] == width) & (right < tile.image[1])
-    found: NDArray[np.bool_] = cut & (table["area"] > 0)  # a nucleus may have no cell
+def _placed(table: NDArray[Any], tile: Tile) -> NDArray[Any]:
+    """Return objects of a tile in pixels of the whole image."""
+    seen = np.zeros(len(table), SEEN_FIELDS)
+    for name in ("y", "top", "bottom"):
+        seen[name] = table[name] + tile.region.top
+    for name in ("x", "left", "right"):
+        seen[name] = table[name] + tile.region.left
+    seen["area"] = table["area"]
+    return seen
+
+
+def _beyond(
+    seen: NDArray[Any], region: tuple[int, int, int, int], image: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Return which objects reach a border of a tile that is none of the image."""
+    top, left, bottom, right = region
+    cut = (seen["top"] == top) & (top > 0)
+    cut |= (seen["left"] == left) & (left > 0)
+    cut |= (seen["bottom"] == bottom) & (bottom < image[0])
+    cut |= (seen["right"] == right) & (right < image[1])
+    found: NDArray[np.bool_] = cut & (seen["area"] > 0)  # a nucleus may have no cell
     return found
 
 
@@ -154,18 +161,31 @@ def read_seen(folder: Path, number: int) -> Iterator[SeenTile]:
             with np.load(file, allow_pickle=False) as arrays:
                 about = json.loads(str(arrays["about"]))
                 counts, seen = arrays["counts"], arrays["seen"]
+        earlier = seen.dtype == _EARLIER_FIELDS
+        if earlier:
+            seen = _with_all_fields(seen)
         if seen.dtype != SEEN_FIELDS or len(counts) != len(about) or counts.sum() != len(seen):
             raise ValueError("its parts do not fit together")
         for (*names, region, core, image), one in zip(
             about, np.split(seen, np.cumsum(counts)[:-1]), strict=True
         ):
             plate, well, site, number_, count = names
+            if earlier:
+                one["cut_off"] = one["owned"] & _beyond(one, tuple(region), tuple(image))
             yield SeenTile(
                 str(plate), str(well), int(site), int(number_), int(count),
                 tuple(map(int, region)), tuple(map(int, core)), tuple(map(int, image)), one,  # type: ignore[arg-type]
             )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StorageError(f"{path} is damaged: {error}") from error
+
+
+def _with_all_fields(seen: NDArray[Any]) -> NDArray[Any]:
+    """Return what an earlier version kept with the field that it lacks."""
+    found = np.zeros(len(seen), SEEN_FIELDS)
+    for name in _EARLIER_FIELDS.fields or ():
+        found[name] = seen[name]
+    return found
 
 
 def in_order(seen: dict[_Key, SeenTile], tasks: Sequence[ImageTask]) -> list[SeenTile]:

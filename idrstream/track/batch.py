@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,22 +147,23 @@ class _Film:
     movie: _Movie
     shrink: int = 1
     every: int = 1
-    pictures: dict[int, tuple[NDArray[Any], PackedLabels]] = field(default_factory=dict)
+    pictures: dict[int, tuple[int, NDArray[Any], PackedLabels]] = field(default_factory=dict)
 
     def add(self, frame: Frame, objects: Objects) -> None:
         """Add the picture of a frame; which ones are left does not depend on their order."""
-        if (frame.number - 1) % self.every:
+        at = _position(frame)
+        if at % self.every:
             return
         step = self.shrink = max(1, -(-max(frame.shape) // _FILM_PX))
         height, width = (size // step * step for size in frame.shape)
         blocks = frame.plane()[:height, :width].reshape(height // step, step, width // step, step)
         small = blocks.mean(axis=(1, 3)).astype(frame.pixels.dtype)
         labels = objects.labels[:height:step, :width:step]
-        self.pictures[frame.number] = small, PackedLabels.of(labels)
+        self.pictures[at] = frame.number, small, PackedLabels.of(labels)
         while len(self.pictures) > _FILM_FRAMES:
             self.every *= 2
-            for number in [n for n in self.pictures if (n - 1) % self.every]:
-                del self.pictures[number]
+            for one in [one for one in self.pictures if one % self.every]:
+                del self.pictures[one]
 
     def developed(self, tables: Sequence[pd.DataFrame]) -> Iterator[Image]:
         """Yield the pictures of the film, with the tracks of its movie."""
@@ -170,12 +172,21 @@ class _Film:
             if len(table) and tuple(table[["Plate", "Well_Number", "Site"]].iloc[0]) == self.movie
         ]  # fmt: skip
         objects = found[0] if found else _objects_table(None, (), ())
-        everything = np.concatenate([one.ravel()[::7] for one, _ in self.pictures.values()])
+        pictures = sorted(self.pictures.values(), key=itemgetter(0))
+        everything = np.concatenate([one.ravel()[::7] for _, one, _ in pictures])
         low, high = (float(level) for level in np.percentile(everything, (1, 99.8)))
-        for number, (small, labels) in sorted(self.pictures.items()):
+        for number, small, labels in pictures:
             yield draw_tracks(
                 small, labels.array(), objects, number, shrink=self.shrink, levels=(low, high)
             )
+
+
+def _position(frame: Frame) -> int:
+    """Return which of the wanted frames of its movie a frame is, from 0."""
+    task = frame.task
+    if task.every:
+        return (frame.number - 1) // task.every
+    return sorted(task.frames).index(frame.number)
 
 
 def tracks_path(folder: Path, number: int) -> Path:

@@ -122,37 +122,42 @@ class _Links:
     ) -> None:
         from laptrack import LapTrack
 
-        self._points, self._count = points, len(points)
-        keys = one * self._count + other
-        self._cost: dict[int, float] = dict(zip(keys.tolist(), cost.tolist(), strict=True))
+        self._points, count = points, len(points)
+        known: dict[int, float] = dict(
+            zip((one * count + other).tolist(), cost.tolist(), strict=True)
+        )
+        self._cost = known
+
+        def of_pair(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+            key: float = one.item() * count + other.item()
+            return known.get(int(key), _UNKNOWN)
+
         # What laptrack takes for coordinates are the objects' numbers: the metric looks them up.
         self._numbers = [
             np.arange(*points.first[at : at + 2], dtype=np.float64)[:, None]
             for at in range(len(points.frames))
         ]
-        # The cost of no link is that of two ends; laptrack adds one of them to each link of the
-        # second step, as its lower right block has no zeros.
+        # laptrack adds to each link of its second step the least of four costs, as the lower right
+        # block of its matrix has no zeros: with all four the same, that of a link and of two ends
+        # differ as they should, by twice what each end costs.
         options: dict[str, Any] = {
-            "metric": self._of_pair,
+            "metric": of_pair,
             "cutoff": _SURE,
-            "gap_closing_metric": self._of_pair,
+            "gap_closing_metric": of_pair,
             "gap_closing_cutoff": 2 * _ALONE,
             "gap_closing_max_frame_count": max_gap + 1,
             **dict.fromkeys(("track_start_cost", "track_end_cost"), _ALONE),
             **dict.fromkeys(("segment_start_cost", "segment_end_cost"), 2 * _ALONE),
+            **dict.fromkeys(("no_splitting_cost", "no_merging_cost"), 2 * _ALONE),
         }
         self._lap = LapTrack(**options)
-
-    def _of_pair(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-        key: float = one.item() * self._count + other.item()
-        return self._cost.get(int(key), _UNKNOWN)
 
     def solved(self, mother: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         """Return the object before each, -1 for none, and what the link to it, or none, costs.
 
         None lead from a mother or to a daughter.
         """
-        before, into = np.full(self._count, -1), np.full(self._count, _ALONE)
+        before, into = np.full(len(self._points), -1), np.full(len(self._points), _ALONE)
         if not self._cost:
             return before, into
         born = np.flatnonzero(mother >= 0)
@@ -160,7 +165,7 @@ class _Links:
         for link in self._lap.predict(self._numbers, connected_edges=known or None).edges():
             one, other = (int(self._points.first[frame] + at) for frame, at in link)
             if mother[other] < 0:
-                before[other], into[other] = one, self._cost[one * self._count + other]
+                before[other], into[other] = one, self._cost[one * len(self._points) + other]
         return before, into
 
     def _node(self, number: int) -> tuple[int, int]:

@@ -49,7 +49,12 @@ def read_tracks(folder: Path | str, what: Literal["tracks", "objects"] = "tracks
     if not tables:
         msg = f"{folder} has no tracks: run the stream with track = true"
         raise JournalError(msg)
-    return pd.concat(tables, ignore_index=True)
+    with_rows = [table for table in tables if len(table)]  # without any the types are unknown
+    if with_rows:
+        return pd.concat(with_rows, ignore_index=True)
+    texts = ("Plate", "Well")
+    types = {name: "int64" if name == "Batch" else "float64" for name in tables[0]}
+    return tables[0].astype({**types, **dict.fromkeys(texts, "object")})
 
 
 def list_movies(folder: Path | str) -> pd.DataFrame:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 _SHORTEST = 5  # frames of a track whose way says something
 _WELL = ["Plate", "Well", "Well_Number"]
+_COLUMNS = [
+    *_WELL, "Tracks", "Median_Track_Frames", "Nuclear_Hours", "Divisions",
+    "Divisions_Per_100_Nuclear_Hours", "Median_Mitotic_Minutes", "Speed_Px_Per_Hour",
+    "Confinement_Ratio", *(f"MSD_{lag}_Px2" for lag in LAGS), "Mitotic_Index",
+]  # fmt: skip
 
 
 def well_tracks(
@@ -62,7 +67,7 @@ def well_tracks(
                 "Mitotic_Index": float(mitotic[well]),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _median(values: pd.Series[Any]) -> float:
@@ -86,7 +91,7 @@ def track_features(cells: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    well = cells["Metadata_Well"].astype(str).str.partition("_")[0]  # without its frame
+    well = cells["Metadata_Well"].astype(str).str.split("_").str[0]  # without its frame
     keyed = cells.assign(Metadata_Well=well)
     own = ["Metadata_Plate", "Metadata_Well", "Metadata_Site", "Metadata_Track"]
     features = [

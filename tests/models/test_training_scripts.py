@@ -237,6 +237,7 @@ def test_split_by_origin_covers_everything_once(nuclei_folder):
 @pytest.mark.models
 @pytest.mark.parametrize("taught", [False, True])
 def test_two_steps_of_the_nuclei_training(taught, nuclei_folder, tmp_path):
+    import torch
     from nuclei_data import list_ids, load
     from train_nuclei import WIDTHS, load_network, new_network, save, train
 
@@ -262,7 +263,15 @@ def test_two_steps_of_the_nuclei_training(taught, nuclei_folder, tmp_path):
         options.teacher = tmp_path / "teacher.pt"
         save(new_network([2, 24, 48, 96, 192]), options.teacher)
         assert load_network(options.teacher).nbase == [2, 24, 48, 96, 192]
-    train(new_network(WIDTHS), data, data, options)
+    torch.manual_seed(0)
+    net = train(new_network(WIDTHS), data, data, options)
+    if taught:
+        torch.manual_seed(0)
+        options.teacher = None
+        alone = train(new_network(WIDTHS), data, data, options)
+        last = "output.2.weight"
+        assert not torch.equal(net.state_dict()[last], alone.state_dict()[last])
+        return
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["validation"]) for line in lines)

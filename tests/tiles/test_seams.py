@@ -5,8 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import repack_fields
 
-from idrstream.quality.tiles import SeenTile, read_seen, seen_in, write_seen
+from idrstream.quality.tiles import (
+    SEEN_FIELDS,
+    SeenTile,
+    read_seen,
+    seen_in,
+    seen_path,
+    write_seen,
+)
 from idrstream.records import Frame, ImageTask, Tile
 from idrstream.segment.cells import expanded, objects_of
 from idrstream.segment.labels import objects_in
@@ -114,3 +122,16 @@ def test_what_tiles_saw_is_kept_with_what_is_cut_off(tmp_path: Path) -> None:
     again = list(read_seen(tmp_path, 3))
     assert check_seams(again) == check_seams(tiles)
     assert check_seams(again).cut_off == 2
+
+
+def test_what_an_earlier_version_kept_is_read(tmp_path: Path) -> None:
+    border = next(tiles_of(GRID)).core.right
+    tiles = [seen(tile, squares((20, border - 45), side=80)) for tile in tiles_of(GRID)]
+    (tmp_path / "qc").mkdir()
+    write_seen(tmp_path, 3, tiles)
+    path = seen_path(tmp_path, 3)
+    arrays = dict(np.load(path))
+    names = [name for name in SEEN_FIELDS.names if name != "cut_off"]
+    arrays["seen"] = repack_fields(arrays["seen"][names])
+    np.savez_compressed(path, **arrays)
+    assert check_seams(list(read_seen(tmp_path, 3))).cut_off == 2

@@ -137,14 +137,23 @@ def test_a_film_and_a_tree(folder):
     assert ">4</text>" in tree
 
 
-def test_a_film_of_a_long_movie_is_bounded_whatever_the_order(tmp_path):
+@pytest.mark.parametrize(
+    ("numbers", "every", "pictures"),
+    [
+        (range(1, 301), 1, 75),  # every fourth: of every second there are more than 128
+        (range(2, 401, 2), 0, 100),
+        (range(3, 700, 4), 0, 88),
+        (range(1, 700, 4), 4, 88),
+    ],
+)
+def test_a_film_of_a_long_movie_is_bounded_whatever_the_order(tmp_path, numbers, every, pictures):
     from PIL import Image
 
-    task = ImageTask("0001", "A4", 4, (), every=1)
+    task = ImageTask("0001", "A4", 4, () if every else tuple(numbers), every=every)
     films = []
-    for name, numbers in (("up", range(1, 301)), ("down", range(300, 0, -1))):
+    for name, ordered in (("up", numbers), ("down", reversed(numbers))):
         tracks = BatchTracks(NucleusTracker(), films=1)
-        for number in numbers:
+        for number in ordered:
             pixels = np.random.default_rng(number).integers(0, 200, (1, 32, 32), np.uint8)
             tracks.add(Frame(pixels, number, task), objects_in(np.zeros((32, 32), np.int32)))
         tracks.columns([task])
@@ -152,7 +161,7 @@ def test_a_film_of_a_long_movie_is_bounded_whatever_the_order(tmp_path):
         films.append((tracks_path(tmp_path / name, 0) / "film.webp").read_bytes())
     assert films[0] == films[1]
     with Image.open(io.BytesIO(films[0])) as film:
-        assert film.n_frames == 75  # every fourth: of every second there are more than 128
+        assert film.n_frames == pictures
 
 
 def test_mp4_only_where_ffmpeg_is_and_works(tmp_path, monkeypatch, caplog):

@@ -113,6 +113,51 @@ def test_movies_with_hardly_anything_in_them(count):
     assert len(NucleusTracker().track([])) == 0
 
 
+def along(number, places, area=200.0):
+    """Return nuclei at places (y, x), in diameters."""
+    table = np.zeros(len(places), OBJECT_FIELDS)
+    table["label"], table["area"] = np.arange(1, len(places) + 1), area
+    table["y"], table["x"] = np.transpose(places) * 2 * np.sqrt(area / np.pi)
+    return Detections(number, table)
+
+
+@pytest.mark.parametrize("others", [0, 20])
+def test_links_cost_least_together_whatever_else_moves(others):
+    # One cheap link leaves two alone; both dear ones cost more than that.
+    far = [(20.0 * n + 20, 0.0) for n in range(others)]
+    before = along(1, [(0.0, 0.0), (0.0, 2.38), *far])
+    after = along(2, [(0.0, 0.96), (0.0, -1.42), *((y, 1.0) for y, _ in far)])
+    found = NucleusTracker(divisions=False).track([before, after])
+    tracks = found.track[found.frame == 2]
+    assert tracks[:2].tolist() == [1, 3 + others]
+    assert tracks[2:].tolist() == list(range(3, 3 + others))
+
+
+def test_the_links_are_those_of_least_cost():
+    from scipy.optimize import linear_sum_assignment
+
+    alone, reach = 0.65, 1.5  # of each end of a link that is not made; nuclei are too few to tell
+    rng, compared = np.random.default_rng(0), 0
+    for _ in range(300):
+        n, m = rng.integers(2, 5, 2)
+        first, second = rng.random((n, 2)) * 4, rng.random((m, 2)) * 4
+        found = NucleusTracker(divisions=False).track([along(1, first), along(2, second)])
+        costs = (np.linalg.norm(first[:, None] - second, axis=2) / reach) ** 2
+        if (costs < 0.4).any():  # made before all others
+            continue
+        compared += 1
+        whole = np.full((n + m, n + m), 1e6)
+        whole[:n, :m] = np.where(costs <= 1, costs, 1e6)  # no step is farther than the reach
+        whole[:n, m:][np.arange(n), np.arange(n)] = alone
+        whole[n:, :m][np.arange(m), np.arange(m)] = alone
+        whole[n:, m:] = 0
+        rows, columns = linear_sum_assignment(whole)
+        linked = {(i, j) for i, j in zip(rows, columns, strict=True) if i < n and j < m}
+        tracks = found.track[found.frame == 2]
+        assert {(int(of) - 1, j) for j, of in enumerate(tracks) if of <= n} == linked
+    assert compared > 20
+
+
 def test_the_brighter_one_stays_the_brighter_one():
     # Two nuclei of one size swap places but for a little: only their brightness tells them.
     places = [[(20.0, 20.0), (20.0, 29.0)], [(20.0, 24.0), (20.0, 25.0)]]
