@@ -109,7 +109,7 @@ class BatchTracks:
                 pd.concat(parts).to_csv(
                     part / f"{name}.csv", index=False, float_format="%.6g", lineterminator="\n"
                 )
-            if self._filmed is not None and number < self.films:
+            if self._filmed is not None and self._filmed.pictures and number < self.films:
                 webp, mp4 = films(self._filmed.developed(tables), part)
                 (part / FILM).write_bytes(webp)
                 if mp4 is not None:
