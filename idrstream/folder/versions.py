@@ -9,7 +9,8 @@ from importlib import metadata
 from idrstream.plugins import plugin_versions
 
 _PACKAGES = (
-    "idrstream", "basicpy", "cellpose", "h5py", "laptrack", "numpy", "pandas", "pycytominer", "torch",
+    "idrstream", "basicpy", "cellpose", "h5py", "laptrack", "numpy", "pandas", "pycytominer",
+    "torch",
 )  # fmt: skip
 
 
