@@ -25,7 +25,6 @@ CROP_PX = 160
 DIAM_MEAN = 24.0
 SMALL_EXPONENT, SMALL_MOST = 0.5, 3.0
 CLUSTER_DISTANCE = 0.35
-DIMMED = 0.4
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,28 @@ class Labelled:
     targets: np.ndarray
     labels: np.ndarray
     diameter_px: float
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How much crops are changed, beside turns and mirrors.
+
+    Attributes
+    ----------
+    dimmed : float
+        Part of the crops in which some nuclei are dimmed, 0 to 1.
+    scales : float
+        Range of the scales: 0.6 is 30 % smaller to 30 % larger.
+    intensities : float
+        Part of the crops with other contrast, sharpness, noise and light, 0 to 1.
+    """
+
+    dimmed: float = 0.4
+    scales: float = 0.6
+    intensities: float = 1.0
+
+
+USUAL_CHANGES = Changes()
 
 
 def list_ids(folder: Path) -> list[str]:
@@ -217,6 +238,7 @@ def draw_batch(
     rng: np.random.Generator,
     crop_px: int = CROP_PX,
     diameter_px: float = DIAM_MEAN,
+    changes: Changes = USUAL_CHANGES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw augmented crops at network scale.
 
@@ -233,12 +255,13 @@ def draw_batch(
         rng.normal(0, 0.08, size)
     )
     images, targets, _ = transforms.random_rotate_and_resize(
-        [dim_some(d, rng) if rng.random() < DIMMED else d.image for d in picked],
+        [dim_some(d, rng) if rng.random() < changes.dimmed else d.image for d in picked],
         Y=[d.targets for d in picked],
         rescale=rescale,
-        scale_range=0.6,
+        scale_range=changes.scales,
         xy=(crop_px, crop_px),
     )
     for crop in images:
-        crop[0] = augment_intensity(crop[0], rng)
+        if changes.intensities == 1 or rng.random() < changes.intensities:
+            crop[0] = augment_intensity(crop[0], rng)
     return images, targets

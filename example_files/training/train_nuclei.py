@@ -4,6 +4,9 @@ Example: ``python train_nuclei.py DSB2018 --out run --steps 6000``
 
 Another network, of any widths, may teach it: ``--teacher wide/average.pt``. What that one puts out
 for a crop, flows and probabilities, is a target then beside what is annotated.
+
+Networks that were trained on from the same weights in different ways have a mean that is better
+than each of them: ``--start one/average.pt other/average.pt --steps 0`` writes it.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from cellpose.resnet_torch import CPnet
 from nuclei_data import (
     CROP_PX,
     DIAM_MEAN,
+    USUAL_CHANGES,
+    Changes,
     Labelled,
     draw_batch,
     list_ids,
@@ -45,6 +50,24 @@ def load_network(path: Path) -> CPnet:
     net = new_network(widths_of(state))
     net.load_state_dict(state)
     return net.eval()
+
+
+def mean_of(paths: list[Path]) -> dict[str, torch.Tensor]:
+    """Return the mean of the weights of networks of the same widths, as a state dict.
+
+    Source: Wortsman et al., "Model soups", ICML 2022. Batch statistics of a mean are to be
+    measured anew, see `settle_statistics`.
+    """
+    states = [torch.load(path, weights_only=True) for path in paths]
+    for path, state in zip(paths, states, strict=True):
+        if widths_of(state) != widths_of(states[0]):
+            msg = f"{path} has other widths than {paths[0]}: {widths_of(state)}"
+            raise SystemExit(msg)
+    mean = states[0]
+    for name, value in mean.items():
+        if value.dtype.is_floating_point:
+            mean[name] = torch.stack([state[name] for state in states]).mean(0)
+    return mean
 
 
 def widths_of(state: dict[str, torch.Tensor]) -> list[int]:
@@ -91,7 +114,7 @@ def settle_statistics(
     net: CPnet,
     data: list[Labelled],
     rng: np.random.Generator,
-    at: tuple[int, float],
+    at: tuple[int, float, Changes],
     size: int,
 ) -> None:
     """Measure the batch statistics of averaged weights anew, on crops as in training.
@@ -145,6 +168,12 @@ def save(net: CPnet, path: Path) -> None:
     part.replace(path)
 
 
+def drawn_at(options: argparse.Namespace) -> tuple[int, float, Changes]:
+    """Return how crops are drawn: side, diameter of nuclei, changes."""
+    changes = Changes(options.dimmed, options.scales, options.changed)
+    return options.crop, options.diameter, changes
+
+
 class Drawn(torch.utils.data.IterableDataset):
     """Batches without end; each worker draws others."""
 
@@ -157,7 +186,7 @@ class Drawn(torch.utils.data.IterableDataset):
         """Draw them."""
         worker = torch.utils.data.get_worker_info()
         seed = self.options.seed if worker is None else [self.options.seed, worker.id]
-        rng, at = np.random.default_rng(seed), (self.options.crop, self.options.diameter)
+        rng, at = np.random.default_rng(seed), drawn_at(self.options)
         while True:
             yield draw_batch(self.data, self.weights, self.options.batch, rng, *at)
 
@@ -186,8 +215,11 @@ def train(
     """Train and return the network with averaged weights; checkpoints go to ``options.out``."""
     rng = np.random.default_rng(options.seed)
     weights = sampling_weights(data)
-    at = (options.crop, options.diameter)
-    crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at)
+    at = drawn_at(options)
+    # Always changed as usual, so that the losses of different trainings can be compared.
+    crops = draw_batch(
+        held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at[:2], USUAL_CHANGES
+    )
     average = copy.deepcopy(net)
     teacher = load_network(options.teacher).to(net.device) if options.teacher else None
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
@@ -259,7 +291,22 @@ def main() -> None:
     parser.add_argument("--decay", type=float, default=0.995, help="of the average of the weights")
     parser.add_argument("--every", type=int, default=100, help="steps between checkpoints")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--start", type=Path, help="state dict to start from")
+    parser.add_argument(
+        "--start", type=Path, nargs="+", help="state dict to start from; of several, their mean"
+    )
+    usual = USUAL_CHANGES
+    parser.add_argument(
+        "--dimmed", type=float, default=usual.dimmed, help="part of the crops with dimmed nuclei"
+    )
+    parser.add_argument(
+        "--scales", type=float, default=usual.scales, help="0.6: 30 percent either way"
+    )
+    parser.add_argument(
+        "--changed",
+        type=float,
+        default=usual.intensities,
+        help="part of the crops whose intensities are changed",
+    )
     parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS[1:], help="of the levels")
     parser.add_argument("--teacher", type=Path, help="state dict of a network to learn from")
     parser.add_argument("--taught", type=float, default=0.5, help="the teacher's part of the loss")
@@ -284,7 +331,7 @@ def main() -> None:
         data += load(options.simulated, list_ids(options.simulated), cache, options.workers)
     net = new_network([2, *options.widths])
     if options.start:
-        net.load_state_dict(torch.load(options.start, weights_only=True))
+        net.load_state_dict(mean_of(options.start))
     net.diam_mean.data.fill_(options.diameter)
     net.diam_labels.data.fill_(options.diameter)
     train(net.to(options.device), data, held_out, options)

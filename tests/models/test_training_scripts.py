@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -257,6 +258,9 @@ def test_two_steps_of_the_nuclei_training(taught, nuclei_folder, tmp_path):
         batch=2,
         until=None,
         bfloat16=False,
+        dimmed=0.4,
+        scales=0.6,
+        changed=1.0,
     )
     options.out, options.start, options.taught, options.teacher = tmp_path, None, 0.5, None
     if taught:
@@ -276,6 +280,54 @@ def test_two_steps_of_the_nuclei_training(taught, nuclei_folder, tmp_path):
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["validation"]) for line in lines)
     assert (tmp_path / "average.pt").is_file()
+
+
+@pytest.mark.models
+def test_crops_are_changed_as_much_as_asked_for(nuclei_folder):
+    from nuclei_data import Changes, draw_batch, list_ids, load, sampling_weights
+
+    data = load(nuclei_folder, list_ids(nuclei_folder))
+
+    def crops(changes):
+        rng = np.random.default_rng(0)
+        return draw_batch(data, sampling_weights(data), 6, rng, 64, 24.0, changes)[0][:, 0]
+
+    unchanged = crops(Changes(dimmed=0, intensities=0))
+    levels = [image.image[0] for image in data]
+    assert unchanged.min() >= min(0, *(level.min() for level in levels)) - 1e-5
+    assert unchanged.max() <= max(level.max() for level in levels) + 1e-5
+    assert not np.array_equal(crops(Changes(dimmed=1, intensities=0)), unchanged)
+    assert not np.array_equal(crops(Changes(dimmed=0, intensities=1)), unchanged)
+    assert not np.array_equal(crops(Changes(dimmed=0, intensities=0, scales=0)), unchanged)
+
+
+@pytest.mark.models
+def test_the_mean_of_networks_is_written_with_statistics_of_its_own(
+    nuclei_folder, tmp_path, monkeypatch
+):
+    import torch
+    import train_nuclei
+    from train_nuclei import WIDTHS, new_network, save
+
+    for name in ("one", "other"):
+        save(new_network(WIDTHS), tmp_path / f"{name}.pt")
+    starts = [tmp_path / "one.pt", tmp_path / "other.pt"]
+    command = ["train_nuclei.py", nuclei_folder, "--out", tmp_path / "mean", "--steps", 0]
+    command += ["--crop", 64, "--batch", 2, "--threads", 1, "--start", *starts]
+    monkeypatch.setattr(sys, "argv", [str(x) for x in command])
+    few = partial(train_nuclei.split_by_origin, fraction=0.4)  # of so few there is one, too
+    monkeypatch.setattr(train_nuclei, "split_by_origin", few)
+    train_nuclei.main()
+    one, other, mean = (
+        torch.load(path, weights_only=True) for path in (*starts, tmp_path / "mean" / "average.pt")
+    )
+    name = "output.2.weight"
+    torch.testing.assert_close(mean[name], (one[name] + other[name]) / 2)
+    name = "output.0.running_mean"
+    assert not torch.allclose(mean[name], (one[name] + other[name]) / 2)
+    save(new_network([2, 8, 16, 32, 64]), tmp_path / "narrow.pt")
+    with pytest.raises(SystemExit, match=r"narrow\.pt has other widths than .*one\.pt"):
+        train_nuclei.mean_of([starts[0], tmp_path / "narrow.pt"])
 
 
 @pytest.mark.models
