@@ -217,9 +217,7 @@ def train(
     weights = sampling_weights(data)
     at = drawn_at(options)
     # Always changed as usual, so that the losses of different trainings can be compared.
-    crops = draw_batch(
-        held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at[:2], USUAL_CHANGES
-    )
+    crops = draw_batch(held_out, sampling_weights(held_out), 64, np.random.default_rng(1), *at[:2])
     average = copy.deepcopy(net)
     teacher = load_network(options.teacher).to(net.device) if options.teacher else None
     optimizer = torch.optim.AdamW(net.parameters(), lr=options.rate, weight_decay=1e-4)
@@ -294,17 +292,19 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, nargs="+", help="state dict to start from; of several, their mean"
     )
-    usual = USUAL_CHANGES
     parser.add_argument(
-        "--dimmed", type=float, default=usual.dimmed, help="part of the crops with dimmed nuclei"
+        "--dimmed",
+        type=float,
+        default=USUAL_CHANGES.dimmed,
+        help="part of the crops with dimmed nuclei",
     )
     parser.add_argument(
-        "--scales", type=float, default=usual.scales, help="0.6: 30 percent either way"
+        "--scales", type=float, default=USUAL_CHANGES.scales, help="0.6: 30 percent either way"
     )
     parser.add_argument(
         "--changed",
         type=float,
-        default=usual.intensities,
+        default=USUAL_CHANGES.intensities,
         help="part of the crops whose intensities are changed",
     )
     parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS[1:], help="of the levels")
