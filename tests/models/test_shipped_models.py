@@ -148,20 +148,29 @@ def test_estimate_takes_the_median_of_the_masks_and_asks_again_when_it_was_far_o
     assert [diameter for _, diameter in network.asked] == [pytest.approx(12), pytest.approx(found)]
 
 
+@pytest.mark.parametrize(("shape", "wanted"), [((1024, 1344), 26 / 1.05**5), ((200, 200), 20.31)])
+def test_estimate_asks_once_when_the_first_value_was_near(shape, wanted):
+    network = _Network(side=18)  # 20.31 px
+    estimator = shipped.SizeEstimator(np.zeros(256), float(np.log(16.5)))
+    assert estimator.estimate(np.zeros(shape), network) == pytest.approx(wanted, rel=1e-3)
+    assert len(network.asked) == 1
+
+
 def test_estimate_looks_at_a_window_of_a_large_image():
     network = _Network(side=18)
     shipped.SizeEstimator(np.zeros(256), float(np.log(20))).estimate(
         np.zeros((1024, 1344)), network
     )
-    assert [shape for shape, _ in network.asked] == [(512, 512)]
+    assert [shape for shape, _ in network.asked] == [(406, 406)]  # 528 / 26 * 20
 
 
 def test_estimate_looks_at_the_whole_image_when_the_window_has_few_nuclei():
     network = _Network(side=18, number=3)
-    shipped.SizeEstimator(np.zeros(256), float(np.log(20))).estimate(
+    found = shipped.SizeEstimator(np.zeros(256), float(np.log(20))).estimate(
         np.zeros((1024, 1344)), network
     )
-    assert [shape for shape, _ in network.asked] == [(512, 512), (1024, 1344)]
+    assert found == network.asked[-1][1]  # so that segmenting costs nothing more
+    assert [shape for shape, _ in network.asked] == [(406, 406), (1024, 1344)]
 
 
 def test_the_whole_of_a_sparse_image_is_not_looked_at_on_far_too_large_a_scale():

@@ -21,10 +21,9 @@ FORMAT_VERSION = 1
 _STYLE_LENGTH = 256
 _SMALLEST_PX, _LARGEST_PX = 5.0, 150.0
 _STYLE_WINDOW_PX = 352  # four tiles of Cellpose's
-_WINDOW_PX = 512
-_WINDOW_DIAMETERS = 16
-_ENOUGH_NUCLEI = 12
-_AGREEMENT = 0.1
+_WINDOW_PX = 528  # of the image as the network sees it: four of our tiles
+_ENOUGH_NUCLEI = 8
+_AGREEMENT, _NEARNESS = 0.1, 0.25  # of the logarithm
 _STEP = 1.05
 _ROUNDS = 5
 
@@ -35,10 +34,11 @@ class SizeEstimator:
 
     As in Cellpose, a linear regression on the network's style vector gives a first value, and the
     median diameter of the masks found at that scale the next; here the second step is repeated
-    when the two disagree, and both see a window of a large image only. That of a large image is
-    rounded up to steps of 5 %: a pixel more or less on some mask, as another processor or
-    precision makes it, would else change the scale and with it the border of every nucleus. Up,
-    because nuclei in pieces come apart where they are enlarged too much.
+    when the first was far off, and both see a window of a large image only, until that shows few
+    nuclei. The diameter of a large image is rounded up to steps of 5 %: a pixel more or less on
+    some mask, as another processor or precision makes it, would else change the scale and with it
+    the border of every nucleus. Up, because nuclei in pieces come apart where they are enlarged
+    too much.
     Source: Stringer et al., Nature Methods 18, 100-106 (2021), "size model".
 
     Attributes
@@ -70,21 +70,24 @@ class SizeEstimator:
         diameter = first = self.from_style(image_style(_window(image, _STYLE_WINDOW_PX), model))
         enough = True  # a window is, until it shows few nuclei
         for _ in range(_ROUNDS):
-            part = _window(image, _side(diameter)) if enough else image
+            side = round(_WINDOW_PX * diameter / model.diam_mean)
+            part = _window(image, side) if enough else image
             number, found = _seen(part, model, diameter)
             whole = part.shape == image.shape
             if whole and number == 0:
                 return first
-            larger = found > diameter and not _agree(found, diameter)
+            near = _differ(found, diameter) < _NEARNESS
+            larger = found > diameter and _differ(found, diameter) >= _AGREEMENT
             if not whole and number < _ENOUGH_NUCLEI and not larger:
                 # The whole, but not at far too large a scale, which would take long. Rounded, as it
                 # will most likely be segmented, for then the network need not see it again.
                 enough, diameter = False, rounded_up(diameter, model.diam_mean)
-            elif not _agree(found, diameter):
+            elif not near:
                 diameter = found if enough else rounded_up(found, model.diam_mean)
+            elif whole and _differ(found, diameter) < _AGREEMENT:
+                return diameter  # the network has seen all of it so: segmenting costs nothing
             elif whole and enough:
-                # The network has seen a small image whole at this scale: segmenting costs nothing.
-                return diameter
+                return found
             else:
                 return rounded_up(found, model.diam_mean)
         return diameter
@@ -216,18 +219,14 @@ def _seen(image: NDArray[Any], model: Any, diameter_px: float) -> tuple[int, flo
     return int((areas > 0).sum()), float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
 
 
-def _agree(one_px: float, other_px: float) -> bool:
-    return bool(abs(np.log(one_px / other_px)) < _AGREEMENT)
+def _differ(one_px: float, other_px: float) -> float:
+    return float(abs(np.log(one_px / other_px)))
 
 
 def rounded_up(diameter_px: float, usual_px: float) -> float:
     """Return the next larger of the usual diameter times powers of 1.05, from 5 to 150 px."""
     steps = np.ceil(np.log(diameter_px / usual_px) / np.log(_STEP) - 1e-6)
     return float(np.clip(usual_px * _STEP**steps, _SMALLEST_PX, _LARGEST_PX))
-
-
-def _side(diameter_px: float) -> int:
-    return max(_WINDOW_PX, round(_WINDOW_DIAMETERS * diameter_px))
 
 
 def _masks(image: NDArray[Any], model: Any, diameter_px: float) -> NDArray[Any]:
