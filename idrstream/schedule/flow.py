@@ -114,7 +114,7 @@ class Flow:
         context = self._context
         context.emit(StreamStarted(self._plan))
         try:
-            with StopSignals(partial(self.stop, "interrupted")):
+            with StopSignals(partial(self.stop, "interrupted")) as signals:
                 try:
                     self._prepare()
                     self._loop()
@@ -123,6 +123,8 @@ class Flow:
                     if isinstance(error, (KeyboardInterrupt, SystemExit)):
                         context.advance(StreamState.ABANDONED)
                 self._close()
+            if signals.error is not None:  # it may have come after the last batch
+                context.request_stop(signals.error)
         except (KeyboardInterrupt, SystemExit) as error:  # while it was closing
             context.request_stop(error)
         seconds = time.monotonic() - self._started

@@ -48,12 +48,18 @@ class StopSignals:
     ----------
     request : callable
         Requests the stop; gets what is to be raised in the end. Called inside a signal handler.
+
+    Attributes
+    ----------
+    error : BaseException or None
+        What the first signal is to raise: also if it came too late to stop anything, for what runs
+        after the stream is to be interrupted, too.
     """
 
     def __init__(self, request: Callable[[BaseException], None]) -> None:
         self._request = request
         self._before: dict[signal.Signals, Any] = {}
-        self._requested = False
+        self.error: BaseException | None = None
 
     def __enter__(self) -> StopSignals:
         """Install the handlers."""
@@ -74,7 +80,7 @@ class StopSignals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         error = KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
-        if self._requested:
+        if self.error is not None:
             raise error
-        self._requested = True
+        self.error = error
         self._request(error)

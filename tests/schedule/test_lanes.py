@@ -606,6 +606,20 @@ class TestStopping:
         assert seen[-1].stopped_by == "interrupted"
         assert signal.getsignal(number) is before
 
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_after_the_last_batch_is_raised_too(self, sim, number):
+        finished = []
+
+        def send(event):
+            if isinstance(event, BatchFinished):
+                finished.append(event.batch.number)
+                if len(finished) == 2:
+                    signal.raise_signal(number)
+
+        with pytest.raises(KeyboardInterrupt if number == signal.SIGINT else SystemExit):
+            run(sim, some_tasks(4), 2, RunOptions(), listeners=[send])
+        assert sorted(finished) == [0, 1]
+
     def test_a_second_signal_stops_at_once(self, sim):
         def download(task, folder):
             time.sleep(3)
