@@ -23,7 +23,7 @@ _SMALLEST_PX, _LARGEST_PX = 5.0, 150.0
 _STYLE_WINDOW_PX = 352  # four tiles of Cellpose's
 _WINDOW_PX = 528  # of the image as the network sees it: four of our tiles
 _ENOUGH_NUCLEI = 8
-_AGREEMENT, _NEARNESS = 0.1, 0.25  # of the logarithm
+_AGREEMENT, _NEARNESS = 0.1, 0.25  # how far logarithms of diameters may be apart
 _STEP = 1.05
 _ROUNDS = 5
 
@@ -76,15 +76,15 @@ class SizeEstimator:
             whole = part.shape == image.shape
             if whole and number == 0:
                 return first
-            near = _differ(found, diameter) < _NEARNESS
-            larger = found > diameter and _differ(found, diameter) >= _AGREEMENT
+            apart = abs(np.log(found / diameter))
+            larger = found > diameter and apart >= _AGREEMENT
             if not whole and number < _ENOUGH_NUCLEI and not larger:
                 # The whole, but not at far too large a scale, which would take long. Rounded, as it
                 # will most likely be segmented, for then the network need not see it again.
                 enough, diameter = False, rounded_up(diameter, model.diam_mean)
-            elif not near:
+            elif apart >= _NEARNESS:
                 diameter = found if enough else rounded_up(found, model.diam_mean)
-            elif whole and _differ(found, diameter) < _AGREEMENT:
+            elif whole and apart < _AGREEMENT:
                 return diameter  # the network has seen all of it so: segmenting costs nothing
             elif whole and enough:
                 return found
@@ -217,10 +217,6 @@ def _seen(image: NDArray[Any], model: Any, diameter_px: float) -> tuple[int, flo
     areas = np.bincount(masks.ravel())[1:]
     value = float(np.median(np.sqrt(areas[areas > 0])) * 2 / np.sqrt(np.pi))
     return int((areas > 0).sum()), float(np.clip(value, _SMALLEST_PX, _LARGEST_PX))
-
-
-def _differ(one_px: float, other_px: float) -> float:
-    return float(abs(np.log(one_px / other_px)))
 
 
 def rounded_up(diameter_px: float, usual_px: float) -> float:
